@@ -1,0 +1,217 @@
+"""Item-keyed state, kept by the trainer, who sees every example in one order.
+
+Rates of every item (and of every item at each hour of day), popularity, and the negatives drawn from it.
+Rows are numbered in the order in which items became known, so "the catalogue as of row i" is a prefix.
+
+Shape suffixes: B rows, Q queue, N items, T time constants, R rates.
+"""
+
+import numpy as np
+
+from state.compiled import compiled
+from state.examples import BANK_S, ITEM_RATES, Doubles, ExampleBatch, Floats
+from state.keys import Int64s, KeyMap, add, find, mix
+from state.tree import Tree
+
+_BANK_MS = np.array(BANK_S) * 1000.0
+_HOURS = 24
+_DAY_30, _DAY_7 = 3, 2
+
+
+class Catalogue:
+    """What is known of every item, as of the last row that became due."""
+
+    def __init__(self) -> None:
+        self.items = KeyMap()
+        self.first_ms_N: Int64s = np.zeros(0, np.int64)
+        self.last_ms_N: Int64s = np.zeros(0, np.int64)
+        self.total_NR: Doubles = np.zeros((0, 2))
+        """Count and sum of labels, without decay."""
+        self.decayed_NT: Doubles = np.zeros((0, 2 * len(BANK_S)))
+        """Counts at the bank's time constants, then sums of labels; as of `last_ms_N`."""
+        self.hour_NR: Doubles = np.zeros((0, 2 * _HOURS))
+        """30-day counts and label sums by local hour; as of `last_ms_N`."""
+        self.all_R: Doubles = np.zeros(4)
+        """Count, label sum, 7-day count and its time, of all items together."""
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def step(self, batch: ExampleBatch, queue: ExampleBatch, due_B: Int64s) -> tuple[Floats, Int64s]:
+        """Fold the queue's rows in as they become due; each row gets ITEM_RATES and the size."""
+        due = int(due_B[-1]) if len(due_B) else 0
+        self._reserve(due)
+        rates_BR = np.zeros((len(batch), len(ITEM_RATES)), np.float32)
+        size_B = np.empty(len(batch), np.int64)
+        _step(
+            batch.item_B,
+            batch.time_ms_B,
+            batch.tz_min_B,
+            due_B,
+            queue.item_B[:due],
+            queue.time_ms_B[:due],
+            queue.tz_min_B[:due],
+            queue.label_B[:due],
+            self.items.table,
+            self.items.keys,
+            self.items.count,
+            self.first_ms_N,
+            self.last_ms_N,
+            self.total_NR,
+            self.decayed_NT,
+            self.hour_NR,
+            self.all_R,
+            _BANK_MS,
+            rates_BR,
+            size_B,
+        )
+        return rates_BR, size_B
+
+    def learn(self, queue: ExampleBatch) -> None:
+        """Fold rows in without scoring any, at the end of a stream."""
+        self.step(queue.take(slice(0, 1)), queue, np.array([len(queue)]))
+
+    def popularity(self, time_ms: int, constant: int = _DAY_7) -> Doubles:
+        """Every item's count (N,), faded by BANK_S[constant], as of `time_ms`."""
+        size = len(self)
+        age = np.maximum(time_ms - self.last_ms_N[:size], 0) / _BANK_MS[constant]
+        return np.asarray(self.decayed_NT[:size, constant] * np.exp(-age))
+
+    def _reserve(self, extra: int) -> None:
+        self.items.reserve(extra)
+        need = len(self.items.keys)
+        if need > len(self.first_ms_N):
+            for name in ("first_ms_N", "last_ms_N", "total_NR", "decayed_NT", "hour_NR"):
+                old = getattr(self, name)
+                new = np.zeros((need, *old.shape[1:]), old.dtype)
+                new[: len(old)] = old
+                setattr(self, name, new)
+
+    def tree(self) -> Tree:
+        size = len(self)
+        columns = ("first_ms_N", "last_ms_N", "total_NR", "decayed_NT", "hour_NR")
+        return {
+            "items": self.items.tree(),
+            "all_R": self.all_R.copy(),
+            **{name: getattr(self, name)[:size].copy() for name in columns},
+        }
+
+    def load(self, tree: Tree) -> None:
+        self.items.load(tree["items"])
+        self.all_R[:] = tree["all_R"]
+        for name in ("first_ms_N", "last_ms_N", "total_NR", "decayed_NT", "hour_NR"):
+            setattr(self, name, np.array(tree[name]))
+        self._reserve(0)
+
+
+@compiled
+def local_hour(time_ms: int, tz_min: int) -> int:
+    """Hour of day, 0..23, of a time at an offset from UTC."""
+    return (time_ms // 60_000 + tz_min) // 60 % 24
+
+
+@compiled
+def _step(
+    item_B: Int64s,
+    time_ms_B: Int64s,
+    tz_min_B: Int64s,
+    due_B: Int64s,
+    item_Q: Int64s,
+    time_ms_Q: Int64s,
+    tz_min_Q: Int64s,
+    label_Q: Floats,
+    table: Int64s,
+    keys: Int64s,
+    count: Int64s,
+    first_ms_N: Int64s,
+    last_ms_N: Int64s,
+    total_NR: Doubles,
+    decayed_NT: Doubles,
+    hour_NR: Doubles,
+    all_R: Doubles,
+    bank_ms_T: Doubles,
+    rates_BR: Floats,
+    size_B: Int64s,
+) -> None:
+    constants = bank_ms_T.shape[0]
+    q = 0
+    for b in range(item_B.shape[0]):
+        while q < due_B[b]:
+            known = count[0]
+            n = add(table, keys, count, item_Q[q])
+            t = time_ms_Q[q]
+            if n == known:
+                first_ms_N[n] = last_ms_N[n] = t
+            gap = max(t - last_ms_N[n], 0)
+            last_ms_N[n] = max(last_ms_N[n], t)
+            label = 1.0 if np.isnan(label_Q[q]) else np.float64(label_Q[q])
+            total_NR[n, 0] += 1.0
+            total_NR[n, 1] += label
+            for k in range(constants):
+                fade = np.exp(-gap / bank_ms_T[k])
+                decayed_NT[n, k] = decayed_NT[n, k] * fade + 1.0
+                decayed_NT[n, constants + k] = decayed_NT[n, constants + k] * fade + label
+            fade = np.exp(-gap / bank_ms_T[3])
+            if fade < 1.0:
+                for h in range(hour_NR.shape[1]):
+                    hour_NR[n, h] *= fade
+            hour = local_hour(t, tz_min_Q[q])
+            hour_NR[n, hour] += 1.0
+            hour_NR[n, 24 + hour] += label
+            all_R[2] = all_R[2] * np.exp(-max(t - all_R[3], 0.0) / bank_ms_T[2]) + 1.0
+            all_R[3] = max(all_R[3], np.float64(t))
+            all_R[0] += 1.0
+            all_R[1] += label
+            q += 1
+        size_B[b] = count[0]
+        rates_BR[b, 13] = all_R[0]
+        rates_BR[b, 14] = all_R[1]
+        n = find(table, item_B[b])
+        if n < 0:
+            rates_BR[b, 12] = -1.0
+            continue
+        gap = max(time_ms_B[b] - last_ms_N[n], 0)
+        rates_BR[b, 0] = total_NR[n, 0]
+        rates_BR[b, 1] = total_NR[n, 1]
+        for k in range(constants):
+            fade = np.exp(-gap / bank_ms_T[k])
+            rates_BR[b, 2 + k] = decayed_NT[n, k] * fade
+            rates_BR[b, 6 + k] = decayed_NT[n, constants + k] * fade
+        hour = local_hour(time_ms_B[b], tz_min_B[b])
+        fade = np.exp(-gap / bank_ms_T[3])
+        rates_BR[b, 10] = hour_NR[n, hour] * fade
+        rates_BR[b, 11] = hour_NR[n, 24 + hour] * fade
+        rates_BR[b, 12] = (time_ms_B[b] - first_ms_N[n]) / 1000.0
+        everything = all_R[2] * np.exp(-max(time_ms_B[b] - all_R[3], 0.0) / bank_ms_T[2])
+        rates_BR[b, 15] = decayed_NT[n, 2] * np.exp(-gap / bank_ms_T[2]) / everything
+
+
+def negatives(catalogue: Catalogue, batch: ExampleBatch, count: int, seed: int) -> tuple[Int64s, Doubles]:
+    """Catalogue rows (B, count) drawn from popularity^0.75, and every item's log probability (N,).
+
+    A row's draws depend on its identity, the seed and what the catalogue knows, never on its batch mates'
+    number or order within the batch.
+    """
+    weight_N = catalogue.popularity(int(batch.time_ms_B[-1])) ** 0.75
+    cumulative_N = np.cumsum(weight_N)
+    draws = np.empty((len(batch), count), np.int64)
+    _draw(batch.partition_B, batch.offset_B, batch.index_B, seed, cumulative_N, draws)
+    return draws, np.log(weight_N / cumulative_N[-1])
+
+
+@compiled
+def _draw(
+    partition_B: Int64s,
+    offset_B: Int64s,
+    index_B: Int64s,
+    seed: int,
+    cumulative_N: Doubles,
+    draws_BS: Int64s,
+) -> None:
+    top = cumulative_N[-1]
+    for b in range(draws_BS.shape[0]):
+        identity = mix(mix(mix(offset_B[b]) ^ index_B[b]) ^ partition_B[b]) ^ mix(seed)
+        for s in range(draws_BS.shape[1]):
+            identity = mix(identity)
+            point = (identity & 0x1FFFFFFFFFFFFF) / 9007199254740992.0 * top
+            draws_BS[b, s] = min(np.searchsorted(cumulative_N, point, "right"), len(cumulative_N) - 1)

@@ -1,0 +1,173 @@
+"""What a learner is.
+
+The trainer hands every micro-batch to `step` as a `Step`: rows to score in order, and a first-in-first-out
+queue of rows whose outcome is becoming known. `due_B[i]` says how many rows of the queue may be learned
+before row i is scored; a learner may know less than that (a network scores a whole micro-batch with the
+weights it had), never more.
+
+Shape suffixes: B rows to score, Q rows of the queue, R rows to rank, N catalogue rows, K interests, D width.
+"""
+
+from abc import ABC
+from dataclasses import dataclass
+from typing import ClassVar
+
+import msgspec
+import numpy as np
+
+from learners.catalogue import Catalogue
+from learners.ranking import true_ranks
+from state.examples import Doubles, ExampleBatch, Floats
+from state.keys import Int64s
+from state.side import SideTable
+from state.tree import Tree
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What the operator must put into the examples; what nobody needs is not computed."""
+
+    window: int = 0
+    """Entries of the user's memory, newest first chosen; 0 for none."""
+    views: bool = False
+    """Whether the window is the union of the recent, hour, week and place views, not just the recent."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """What a learner is built with, fixed for a run."""
+
+    labelled: bool
+    roles: frozenset[str]
+    """The roles that the log has; a learner builds no feature from the others."""
+    catalogue: Catalogue
+    items: SideTable | None = None
+    users: SideTable | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RankRequest:
+    """Which rows of the batch to rank the whole catalogue for.
+
+    The candidates of row r are catalogue rows 0 .. `size_R[r]` - 1 without
+    `left_out[left_start_R1[r] : left_start_R1[r + 1]]`. The true item is never among those left out;
+    `true_R[r]` is its catalogue row, or -1 if nothing was known of it: then it ranks last.
+    """
+
+    rows_R: Int64s
+    true_R: Int64s
+    size_R: Int64s
+    left_start_R1: Int64s
+    left_out: Int64s
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One micro-batch of work."""
+
+    batch: ExampleBatch
+    queue: ExampleBatch
+    """Rows still to be learned: those left by earlier steps, then `batch` itself."""
+    due_B: Int64s
+    """Never falls; row i's own place in the queue is not due before row i."""
+    rank: RankRequest
+
+    @property
+    def due(self) -> int:
+        """How many rows of the queue must be learned by the end of this step."""
+        return int(self.due_B[-1])
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a step says: P(action) of each row, the true item's rank (1 is best) of each ranked row."""
+
+    p_B: Doubles | None = None
+    rank_R: Int64s | None = None
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of every learner's settings; a subclass adds fields with defaults."""
+
+
+class Learner(ABC):
+    """A part that scores, then learns. Subclass in one file under `learners/`; it is found by `name`.
+
+    Implement `score` if it `predicts`, `rank` if it `ranks`, and `learn`; or override `step` to score
+    and learn event by event. `score` and `rank` change nothing.
+    """
+
+    name: ClassVar[str]
+    Config: ClassVar[type[Settings]] = Settings
+    predicts: ClassVar[bool] = False
+    ranks: ClassVar[bool] = False
+    floor: ClassVar[bool] = False
+    """Whether it is a simple counter that every report shows beside the model."""
+
+    def __init__(self, config: Settings, context: Context) -> None:
+        self.config = config
+        self.context = context
+
+    @property
+    def needs(self) -> Needs:
+        return Needs()
+
+    def step(self, step: Step) -> Outcome:
+        """Score and rank with what is known at the batch's start, then learn all that is due."""
+        outcome = Outcome(
+            p_B=self.score(step.batch) if self.predicts else None,
+            rank_R=self.ranked(step.batch, step.rank) if self.ranks else None,
+        )
+        if step.due:
+            self.learn(step.queue.take(slice(0, step.due)))
+        return outcome
+
+    def score(self, batch: ExampleBatch) -> Doubles:
+        """P(action) of each row, in (0, 1)."""
+        raise NotImplementedError(f"{self.name} does not predict")
+
+    def rank(self, batch: ExampleBatch) -> Floats:
+        """Scores of the whole catalogue for each row: shape (len(batch), len(catalogue)).
+
+        -inf for an item that is no candidate. Only the order within a row matters.
+        """
+        raise NotImplementedError(f"{self.name} does not rank")
+
+    def learn(self, batch: ExampleBatch) -> None:
+        """Learn from rows whose outcome is known, in order, once."""
+
+    def ranked(self, batch: ExampleBatch, request: RankRequest, chunk: int = 64) -> Int64s:
+        """The true items' ranks by `rank`, in chunks of bounded size."""
+        ranks_R = np.empty(len(request.rows_R), np.int64)
+        for start in range(0, len(ranks_R), chunk):
+            part = slice(start, min(start + chunk, len(ranks_R)))
+            scores_RN = self.rank(batch.take(request.rows_R[part]))
+            true_ranks(
+                scores_RN,
+                request.true_R[part],
+                request.size_R[part],
+                request.left_start_R1[part.start : part.stop + 1],
+                request.left_out,
+                ranks_R[part],
+            )
+        return ranks_R
+
+    def item_vectors(self, keys_N: Int64s) -> Floats | None:
+        """Vectors (N, D) to publish for these items, or None if it has none."""
+        return None
+
+    def interests(self, batch: ExampleBatch) -> Floats | None:
+        """Interest vectors (B, K, D) of each row's user as of that row, or None."""
+        return None
+
+    def changed_items(self) -> Int64s:
+        """Keys of items whose vector changed since the last call."""
+        return np.zeros(0, np.int64)
+
+    def tree(self) -> Tree:
+        """All that a restart needs."""
+        return {}
+
+    def load(self, tree: Tree) -> None:
+        """Take over what `tree` gave."""

@@ -1,0 +1,1 @@
+"""Watching: drift detectors and the evidence for their alarms."""

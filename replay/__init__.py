@@ -1,0 +1,1 @@
+"""Logged files in: readers, mappings, side tables, known logs, planted streams."""

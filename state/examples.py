@@ -1,0 +1,248 @@
+"""What passes from the stream to the learners: one columnar batch of examples.
+
+Shape suffixes: B examples, W window entries, R rates.
+
+An example is one event with what was known before it: nothing of its own outcome but `label`, which is
+for measuring and learning only. `known_ms` says when it may be learned from: before that, no learner may
+use it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, Self
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from state.errors import InputError
+from state.keys import NO_KEY, Int64s
+from state.tree import Tree
+
+Floats = NDArray[np.float32]
+Doubles = NDArray[np.float64]
+Bytes = NDArray[np.uint8]
+
+BANK_S: tuple[float, ...] = (3600.0, 86400.0, 7 * 86400.0, 30 * 86400.0)
+"""Time constants of the bank of rates, in seconds: a decayed count falls by 1/e in each."""
+
+RECENT, HOUR, WEEK, PLACE = 1, 2, 4, 8
+"""View bits of a window entry."""
+
+USER_RATES: tuple[str, ...] = (
+    *("count", "positives"),  # the user's known events and the sum of their labels, without decay
+    *("count_1h", "count_1d", "count_7d", "count_30d"),
+    *("positives_1h", "positives_1d", "positives_7d", "positives_30d"),
+    *("item_count", "item_positives"),  # the same item in the user's memory, faded by 30 d
+    *("category_count", "category_positives"),  # the same category, faded by 30 d
+    "gap_s",  # since the user's last known event; -1 where there is none
+)
+"""Columns of `user_rates_BR`, kept by the operator."""
+
+ITEM_RATES: tuple[str, ...] = (
+    *("count", "positives"),
+    *("count_1h", "count_1d", "count_7d", "count_30d"),
+    *("positives_1h", "positives_1d", "positives_7d", "positives_30d"),
+    *("hour_count", "hour_positives"),  # the same item at the same local hour of day, faded by 30 d
+    "age_s",  # since the item's first known event; -1 where there is none
+    *("all_count", "all_positives"),  # every item together, without decay
+    "popularity",  # the item's share of all events, faded by 7 d
+)
+"""Columns of `item_rates_BR`, kept by the trainer's catalogue."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """The union of a user's views, newest last; entry w of row b is real where w < length_B[b].
+
+    Unused entries have item NO_KEY and zeros. Kernel values lie in [0, 1]; a view that the log cannot
+    feed is all zero and has no bit anywhere.
+    """
+
+    length_B: Int64s
+    item_BW: Int64s
+    category_BW: Int64s
+    age_s_BW: Floats
+    """Seconds from the entry to the example, at least 0."""
+    retention_BW: Floats
+    """exp(-(time since the item's last repeat) / strength): the forgetting curve with spacing."""
+    hour_BW: Floats
+    """Hour-of-day kernel between entry and example, local time."""
+    week_BW: Floats
+    """Hour-of-week kernel."""
+    place_BW: Floats
+    """1 in the same H3 cell, less for each parent level needed, 0 elsewhere or without a place."""
+    label_BW: Floats
+    """The entry's outcome; NaN while it is not known or where the log has none."""
+    views_BW: Bytes
+    """Which of RECENT, HOUR, WEEK, PLACE chose the entry."""
+
+    def take(self, rows: Int64s | slice) -> Self:
+        return type(self)(**{f.name: getattr(self, f.name)[rows] for f in fields(self)})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExampleBatch:
+    """B examples in the order in which they are scored. Missing: NO_KEY in keys, NaN in numbers."""
+
+    partition_B: Int64s
+    offset_B: Int64s
+    index_B: Int64s
+    """(partition, offset, index) is the example's identity: source partition, message, place in it."""
+    user_B: Int64s
+    item_B: Int64s
+    time_ms_B: Int64s
+    known_ms_B: Int64s
+    """When the outcome (or, without labels, the event) becomes known; never falls along the stream."""
+    label_B: Floats
+    """0..1; NaN on a log without labels, where every example is a positive."""
+    rating_B: Floats
+    propensity_B: Floats
+    lat_B: Doubles
+    lon_B: Doubles
+    cell_B: Int64s
+    """H3 cell of the place."""
+    tz_min_B: Int64s
+    """Minutes that local time is ahead of UTC."""
+    action_B: Int64s
+    category_B: Int64s
+    session_B: Int64s
+    scene_B: Int64s
+    source_B: Int64s
+    user_rates_BR: Floats
+    """Columns USER_RATES."""
+    item_rates_BR: Floats
+    """Columns ITEM_RATES, as of scoring; zeros until the trainer's catalogue has filled them."""
+    window: Window | None
+    """None where no learner asked for one."""
+
+    def __len__(self) -> int:
+        return len(self.user_B)
+
+    @property
+    def labelled(self) -> bool:
+        return bool(len(self)) and not bool(np.isnan(self.label_B[0]))
+
+    def take(self, rows: Int64s | slice) -> Self:
+        """The chosen rows; a slice shares memory, an index array copies."""
+        columns = {f.name: getattr(self, f.name)[rows] for f in fields(self) if f.name != "window"}
+        return type(self)(**columns, window=None if self.window is None else self.window.take(rows))
+
+    def with_item_rates(self, item_rates_BR: Floats) -> Self:
+        return replace(self, item_rates_BR=item_rates_BR)
+
+    def tree(self) -> Tree:
+        """Every column; the batch itself is immutable, so it is rebuilt by `from_tree`."""
+        columns: Tree = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "window"}
+        if self.window is not None:
+            columns["window"] = {f.name: getattr(self.window, f.name) for f in fields(self.window)}
+        return columns
+
+    @classmethod
+    def from_tree(cls, tree: Tree) -> Self:
+        columns = dict(tree)
+        window = columns.pop("window", None)
+        return cls(**columns, window=None if window is None else Window(**window))
+
+    def to_arrow(self) -> pa.RecordBatch:
+        """One Arrow record batch; two-dimensional columns become fixed-size lists."""
+        tree = self.tree()
+        window = tree.pop("window", {})
+        columns = tree | {f"window.{name}": column for name, column in window.items()}
+        return pa.record_batch({name: _to_arrow(column) for name, column in columns.items()})
+
+    @classmethod
+    def from_arrow(cls, batch: pa.RecordBatch) -> Self:
+        """The inverse of `to_arrow`. Raises InputError on a missing, unknown or mistyped column."""
+        columns = {name: _from_arrow(batch.column(name)) for name in batch.schema.names}
+        window = {k.removeprefix("window."): v for k, v in columns.items() if k.startswith("window.")}
+        plain = {k: v for k, v in columns.items() if not k.startswith("window.")}
+        empty = empty_examples(0, 1 if window else None)
+        for got, like in ((plain, empty.tree()), (window, empty.tree().get("window", {}))):
+            expected = {k: v.dtype for k, v in like.items() if k != "window"}
+            found = {k: v.dtype for k, v in got.items()}
+            if found != expected:
+                wrong = sorted(set(expected.items()) ^ set(found.items()), key=str)
+                raise InputError(f"examples: columns differ from the schema at {wrong}")
+        return cls(**plain, window=Window(**window) if window else None)
+
+
+def concat(batches: Sequence[ExampleBatch]) -> ExampleBatch:
+    """Batches one after another; all have a window of the same width, or none has."""
+    if len(batches) == 1:
+        return batches[0]
+    trees = [batch.tree() for batch in batches]
+    merged: Tree = {
+        name: np.concatenate([tree[name] for tree in trees]) for name in trees[0] if name != "window"
+    }
+    if "window" in trees[0]:
+        merged["window"] = {
+            name: np.concatenate([tree["window"][name] for tree in trees]) for name in trees[0]["window"]
+        }
+    return ExampleBatch.from_tree(merged)
+
+
+def empty_examples(size: int, window: int | None = None) -> ExampleBatch:
+    """`size` examples with every value missing; the operator and tests fill in what they have."""
+
+    def keys() -> Int64s:
+        return np.full(size, NO_KEY, np.int64)
+
+    def zeros() -> Int64s:
+        return np.zeros(size, np.int64)
+
+    def missing(dtype: type[np.floating[Any]]) -> NDArray[Any]:
+        return np.full(size, np.nan, dtype)
+
+    columns: Tree = {
+        f.name: keys() if f.name.removesuffix("_B") in _KEYS else zeros()
+        for f in fields(ExampleBatch)
+        if f.name.endswith("_B")
+    }
+    for name in ("label_B", "rating_B", "propensity_B"):
+        columns[name] = missing(np.float32)
+    for name in ("lat_B", "lon_B"):
+        columns[name] = missing(np.float64)
+    return ExampleBatch(
+        **columns,
+        user_rates_BR=np.zeros((size, len(USER_RATES)), np.float32),
+        item_rates_BR=np.zeros((size, len(ITEM_RATES)), np.float32),
+        window=None if window is None else empty_window(size, window),
+    )
+
+
+_KEYS = ("user", "item", "cell", "action", "category", "session", "scene", "source")
+
+
+def empty_window(size: int, width: int) -> Window:
+    """`size` windows with no entry."""
+
+    def zeros() -> Floats:
+        return np.zeros((size, width), np.float32)
+
+    return Window(
+        length_B=np.zeros(size, np.int64),
+        item_BW=np.full((size, width), NO_KEY, np.int64),
+        category_BW=np.full((size, width), NO_KEY, np.int64),
+        age_s_BW=zeros(),
+        retention_BW=zeros(),
+        hour_BW=zeros(),
+        week_BW=zeros(),
+        place_BW=zeros(),
+        label_BW=zeros(),
+        views_BW=np.zeros((size, width), np.uint8),
+    )
+
+
+def _to_arrow(column: NDArray[Any]) -> Any:
+    if column.ndim == 1:
+        return pa.array(column)
+    return pa.FixedSizeListArray.from_arrays(pa.array(column.reshape(-1)), column.shape[1])
+
+
+def _from_arrow(column: Any) -> NDArray[Any]:
+    if pa.types.is_fixed_size_list(column.type):
+        flat: NDArray[Any] = column.flatten().to_numpy(zero_copy_only=False)
+        return flat.reshape(-1, column.type.list_size)
+    plain: NDArray[Any] = column.to_numpy(zero_copy_only=False)
+    return plain

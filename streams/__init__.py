@@ -1,0 +1,1 @@
+"""The event path: schema, operator, engines."""
