@@ -68,14 +68,14 @@ class Step:
 
     batch: ExampleBatch
     queue: ExampleBatch
-    """Rows still to be learned: those left by earlier steps, then `batch` itself."""
+    """The rows that become known by the end of this step: left by earlier steps, then some of `batch`."""
     due_B: Int64s
     """Never falls; row i's own place in the queue is not due before row i."""
     rank: RankRequest
 
     @property
     def due(self) -> int:
-        """How many rows of the queue must be learned by the end of this step."""
+        """How many rows are to be learned by the end of this step: all of the queue."""
         return int(self.due_B[-1])
 
 
@@ -120,7 +120,7 @@ class Learner(ABC):
             rank_R=self.ranked(step.batch, step.rank) if self.ranks else None,
         )
         if step.due:
-            self.learn(step.queue.take(slice(0, step.due)))
+            self.learn(step.queue)
         return outcome
 
     def score(self, batch: ExampleBatch) -> Doubles:

@@ -1,0 +1,45 @@
+# Everything a developer does here. `make help` explains each target.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON ?= python3
+UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
+STAMP := .venv/.synced
+BIN := .venv/bin
+LOG ?= movielens-100k
+
+.PHONY: help setup demo test check format bench bench-window bench-store clean
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+.uv/bin/uv:
+	$(PYTHON) -m venv .uv
+	.uv/bin/python -m pip install --quiet --upgrade uv
+
+$(STAMP): pyproject.toml uv.lock $(if $(findstring .uv,$(UV)),.uv/bin/uv)
+	$(UV) sync --frozen --all-extras
+	@touch $@
+
+setup: $(STAMP) ## Install everything into .venv from the lock (quick when there is nothing to do)
+
+demo: setup ## Replay a real log, learn from every event, look at the report, ask for recommendations
+	$(BIN)/python -m ebbtide.demo
+
+test: setup ## Run all tests
+	$(BIN)/pytest
+
+check: setup ## Format, lint and types, as CI does
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: setup ## Format and fix what can be fixed
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: setup ## Run every benchmark beside its peers (Vowpal Wabbit, river, bytewax); takes a while
+	$(UV) sync --frozen --all-extras --group bench
+	$(BIN)/python -m benchmarks
+
+clean: ## Remove what was built and run here
+	rm -rf .venv .uv runs dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

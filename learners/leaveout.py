@@ -1,0 +1,186 @@
+"""What a ranking leaves out: nothing, what the user has had, or what the session has had.
+
+Shape suffixes: B rows, Q queue, R ranked rows, L links, O owners.
+"""
+
+from dataclasses import dataclass
+from typing import Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from state.compiled import compiled
+from state.examples import ExampleBatch
+from state.keys import NO_KEY, Int64s, KeyMap, add, find, pair
+from state.tree import Tree
+
+Rule = Literal["none", "user", "session"]
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What each row's owner had had when the row was scored."""
+
+    link_B: Int64s
+    """The owner's newest link then, or -1."""
+    size_B: Int64s
+    own_B: NDArray[np.bool_]
+    """Whether the row's own item was among them: then there is nothing to rank."""
+
+    def take(self, rows: Int64s) -> Self:
+        return type(self)(self.link_B[rows], self.size_B[rows], self.own_B[rows])
+
+
+class Had:
+    """The items that each owner (user or session) has had: linked lists that only grow.
+
+    Nothing is kept under the rule "none"; an event without a session is left to itself.
+    """
+
+    def __init__(self, rule: Rule) -> None:
+        self.rule = rule
+        self.pairs = KeyMap()
+        """(owner, item) -> link."""
+        self.item_L: Int64s = np.zeros(0, np.int64)
+        self.before_L: Int64s = np.zeros(0, np.int64)
+        self.owners = KeyMap()
+        self.link_O: Int64s = np.zeros(0, np.int64)
+        self.size_O: Int64s = np.zeros(0, np.int64)
+
+    def step(self, batch: ExampleBatch, queue: ExampleBatch, due_B: Int64s) -> Seen:
+        """Fold the queue's rows in as they become due; what each row's owner had by then."""
+        size = len(batch)
+        seen = Seen(np.full(size, -1, np.int64), np.zeros(size, np.int64), np.zeros(size, np.bool_))
+        if self.rule == "none" or not size:
+            return seen
+        due = int(due_B[-1])
+        self._reserve(due)
+        _step(
+            self._owner(batch),
+            batch.item_B,
+            due_B,
+            self._owner(queue),
+            queue.item_B,
+            self.pairs.table,
+            self.pairs.keys,
+            self.pairs.count,
+            self.item_L,
+            self.before_L,
+            self.owners.table,
+            self.owners.keys,
+            self.owners.count,
+            self.link_O,
+            self.size_O,
+            seen.link_B,
+            seen.size_B,
+            seen.own_B,
+        )
+        return seen
+
+    def learn(self, queue: ExampleBatch) -> None:
+        """Fold rows in at the end of a stream."""
+        if len(queue):
+            self.step(queue.take(slice(0, 1)), queue, np.array([len(queue)]))
+
+    def listed(self, seen_R: Seen) -> tuple[Int64s, Int64s]:
+        """(start_R1, item keys): row r's items are `keys[start_R1[r] : start_R1[r + 1]]`, newest first."""
+        start_R1 = np.concatenate([np.zeros(1, np.int64), np.cumsum(seen_R.size_B)])
+        keys = np.empty(start_R1[-1], np.int64)
+        _listed(seen_R.link_B, start_R1, self.item_L, self.before_L, keys)
+        return start_R1, keys
+
+    def of(self, owner: int) -> Int64s:
+        """Item keys that one owner has had, newest first."""
+        row = self.owners.row(owner)
+        if row < 0:
+            return np.zeros(0, np.int64)
+        one = Seen(self.link_O[row : row + 1], self.size_O[row : row + 1], np.zeros(1, np.bool_))
+        return self.listed(one)[1]
+
+    def _owner(self, batch: ExampleBatch) -> Int64s:
+        return batch.user_B if self.rule == "user" else batch.session_B
+
+    def _reserve(self, extra: int) -> None:
+        self.pairs.reserve(extra)
+        self.owners.reserve(extra)
+        self.item_L = _grown(self.item_L, len(self.pairs.keys))
+        self.before_L = _grown(self.before_L, len(self.pairs.keys))
+        self.link_O = _grown(self.link_O, len(self.owners.keys))
+        self.size_O = _grown(self.size_O, len(self.owners.keys))
+
+    def tree(self) -> Tree:
+        links, owners = len(self.pairs), len(self.owners)
+        return {
+            "pairs": self.pairs.tree(),
+            "item_L": self.item_L[:links].copy(),
+            "before_L": self.before_L[:links].copy(),
+            "owners": self.owners.tree(),
+            "link_O": self.link_O[:owners].copy(),
+            "size_O": self.size_O[:owners].copy(),
+        }
+
+    def load(self, tree: Tree) -> None:
+        self.pairs.load(tree["pairs"])
+        self.owners.load(tree["owners"])
+        for name in ("item_L", "before_L", "link_O", "size_O"):
+            setattr(self, name, np.array(tree[name]))
+        self._reserve(0)
+
+
+def _grown(column: Int64s, size: int) -> Int64s:
+    return np.concatenate([column, np.zeros(size - len(column), np.int64)]) if size > len(column) else column
+
+
+@compiled
+def _step(
+    owner_B: Int64s,
+    item_B: Int64s,
+    due_B: Int64s,
+    owner_Q: Int64s,
+    item_Q: Int64s,
+    pair_table: Int64s,
+    pair_keys: Int64s,
+    pair_count: Int64s,
+    item_L: Int64s,
+    before_L: Int64s,
+    owner_table: Int64s,
+    owner_keys: Int64s,
+    owner_count: Int64s,
+    link_O: Int64s,
+    size_O: Int64s,
+    link_B: Int64s,
+    size_B: Int64s,
+    own_B: NDArray[np.bool_],
+) -> None:
+    q = 0
+    for b in range(owner_B.shape[0]):
+        while q < due_B[b]:
+            if owner_Q[q] != NO_KEY:
+                links = pair_count[0]
+                link = add(pair_table, pair_keys, pair_count, pair(owner_Q[q], item_Q[q]))
+                if link == links:
+                    owners = owner_count[0]
+                    o = add(owner_table, owner_keys, owner_count, owner_Q[q])
+                    if o == owners:
+                        link_O[o] = -1
+                        size_O[o] = 0
+                    item_L[link] = item_Q[q]
+                    before_L[link] = link_O[o]
+                    link_O[o] = link
+                    size_O[o] += 1
+            q += 1
+        if owner_B[b] != NO_KEY:
+            o = find(owner_table, owner_B[b])
+            if o >= 0:
+                link_B[b] = link_O[o]
+                size_B[b] = size_O[o]
+                own_B[b] = find(pair_table, pair(owner_B[b], item_B[b])) >= 0
+
+
+@compiled
+def _listed(link_R: Int64s, start_R1: Int64s, item_L: Int64s, before_L: Int64s, keys: Int64s) -> None:
+    for r in range(link_R.shape[0]):
+        link = link_R[r]
+        for i in range(start_R1[r], start_R1[r + 1]):
+            keys[i] = item_L[link]
+            link = before_L[link]

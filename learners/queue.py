@@ -1,0 +1,56 @@
+"""Rows whose outcome is not known yet, first in, first out."""
+
+from collections import deque
+
+import numpy as np
+
+from state.examples import ExampleBatch, concat
+from state.keys import Int64s
+from state.tree import Tree
+
+
+class Pending:
+    """Scored rows that wait for `known_ms`; popping costs what is popped, not what waits."""
+
+    def __init__(self) -> None:
+        self._parts: deque[ExampleBatch] = deque()
+        self._known_ms: Int64s = np.zeros(0, np.int64)
+
+    def __len__(self) -> int:
+        return len(self._known_ms)
+
+    def due(self, batch: ExampleBatch) -> Int64s:
+        """How many rows (of those waiting, then of `batch` itself) are known before each row of `batch`.
+
+        A row is known to those that come after it from `known_ms` on.
+        """
+        known_ms = np.concatenate([self._known_ms, batch.known_ms_B])
+        by_time_B = np.searchsorted(known_ms, batch.time_ms_B, "right")
+        by_place_B = len(self) + np.arange(len(batch))
+        return np.maximum.accumulate(np.minimum(by_time_B, by_place_B))
+
+    def push(self, batch: ExampleBatch) -> None:
+        self._parts.append(batch)
+        self._known_ms = np.concatenate([self._known_ms, batch.known_ms_B])
+
+    def pop(self, count: int) -> ExampleBatch:
+        """The oldest `count` rows, or all there are."""
+        taken: list[ExampleBatch] = []
+        missing = min(count, len(self))
+        self._known_ms = self._known_ms[missing:]
+        while missing:
+            part = self._parts.popleft()
+            if len(part) > missing:
+                self._parts.appendleft(part.take(slice(missing, None)))
+                part = part.take(slice(0, missing))
+            missing -= len(part)
+            taken.append(part)
+        return concat(taken) if taken else self._parts[0].take(slice(0, 0))
+
+    def tree(self) -> Tree:
+        return {"rows": concat(list(self._parts)).tree()} if len(self) else {}
+
+    def load(self, tree: Tree) -> None:
+        self.__init__()  # type: ignore[misc]
+        if tree:
+            self.push(ExampleBatch.from_tree(tree["rows"]))

@@ -1,0 +1,127 @@
+"""The trainer: score, then learn, every example once, with no learner knowing more than it may.
+
+Each micro-batch goes through the same steps: which rows become due, the item-keyed state as of each row,
+what the ranking leaves out, every learner's `step`, then the listeners (measure, drift, publish).
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from learners.catalogue import Catalogue
+from learners.contract import Learner, Outcome, RankRequest, Step
+from learners.leaveout import Had
+from learners.queue import Pending
+from state.compiled import compiled
+from state.examples import ExampleBatch
+from state.keys import Int64s, mix
+from state.tree import Tree
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """What listeners get of every micro-batch: the rows with all their features, and what was said."""
+
+    batch: ExampleBatch
+    request: RankRequest
+    outcomes: Mapping[str, Outcome]
+
+
+Listener = Callable[[Scored], None]
+
+
+class Trainer:
+    """Drives learners over a stream of examples.
+
+    `rank_share` of the rows, chosen by the example's identity and `seed`, have the whole catalogue ranked;
+    on a log with labels only positives (label > 1/2) do.
+    """
+
+    def __init__(
+        self,
+        learners: Mapping[str, Learner],
+        catalogue: Catalogue,
+        had: Had,
+        *,
+        rank_share: float = 1.0,
+        seed: int = 0,
+        listeners: tuple[Listener, ...] = (),
+    ) -> None:
+        self.learners = dict(learners)
+        self.catalogue = catalogue
+        self.had = had
+        self.pending = Pending()
+        self.rank_share = rank_share
+        self.seed = seed
+        self.listeners = listeners
+
+    def step(self, batch: ExampleBatch) -> Scored:
+        """Score the rows of `batch`, then learn all that is due by its end."""
+        waiting = len(self.pending)
+        due_B = self.pending.due(batch)
+        due = int(due_B[-1])
+        self.pending.push(batch)
+        queue = self.pending.pop(due)
+        rates_BR, size_B = self.catalogue.step(batch, queue, due_B)
+        batch.item_rates_BR[:] = rates_BR
+        queue.item_rates_BR[waiting:] = rates_BR[: max(due - waiting, 0)]
+        request = self._request(batch, size_B, queue, due_B)
+        step = Step(batch, queue, due_B, request)
+        outcomes = {name: learner.step(step) for name, learner in self.learners.items()}
+        scored = Scored(batch, request, outcomes)
+        for listener in self.listeners:
+            listener(scored)
+        return scored
+
+    def finish(self) -> None:
+        """The stream is over: everything still waiting becomes known and is learned."""
+        if len(self.pending):
+            rest = self.pending.pop(len(self.pending))
+            self.catalogue.learn(rest)
+            self.had.learn(rest)
+            for learner in self.learners.values():
+                learner.learn(rest)
+
+    def _request(
+        self, batch: ExampleBatch, size_B: Int64s, queue: ExampleBatch, due_B: Int64s
+    ) -> RankRequest:
+        seen = self.had.step(batch, queue, due_B)
+        chosen_B = ~seen.own_B
+        if batch.labelled:
+            chosen_B &= batch.label_B > 0.5
+        if self.rank_share < 1.0:
+            chosen_B &= _chosen(batch.partition_B, batch.offset_B, batch.index_B, self.seed, self.rank_share)
+        rows_R = np.flatnonzero(chosen_B)
+        true_R = self.catalogue.items.rows(batch.item_B[rows_R])
+        size_R = size_B[rows_R]
+        true_R[true_R >= size_R] = -1
+        start_R1, left_out = self.had.listed(seen.take(rows_R))
+        return RankRequest(rows_R, true_R, size_R, start_R1, self.catalogue.items.rows(left_out))
+
+    def tree(self) -> Tree:
+        return {
+            "catalogue": self.catalogue.tree(),
+            "had": self.had.tree(),
+            "pending": self.pending.tree(),
+            "learners": {name: learner.tree() for name, learner in self.learners.items()},
+        }
+
+    def load(self, tree: Tree) -> None:
+        self.catalogue.load(tree["catalogue"])
+        self.had.load(tree["had"])
+        self.pending.load(tree.get("pending", {}))
+        for name, learner in self.learners.items():
+            learner.load(tree["learners"].get(name, {}))
+
+
+@compiled
+def _chosen(
+    partition_B: Int64s, offset_B: Int64s, index_B: Int64s, seed: int, share: float
+) -> NDArray[np.bool_]:
+    chosen_B = np.empty(len(offset_B), np.bool_)
+    for b in range(len(offset_B)):
+        draw = mix(mix(mix(offset_B[b]) ^ index_B[b]) ^ partition_B[b] ^ mix(seed + 1))
+        chosen_B[b] = (draw & 0x1FFFFFFFFFFFFF) / 9007199254740992.0 < share
+    return chosen_B

