@@ -23,7 +23,8 @@ $(STAMP): pyproject.toml uv.lock $(if $(findstring .uv,$(UV)),.uv/bin/uv)
 setup: $(STAMP) ## Install everything into .venv from the lock (quick when there is nothing to do)
 
 demo: setup ## Replay a real log, learn from every event, look at the report, ask for recommendations
-	$(BIN)/python -m ebbtide.demo
+	$(BIN)/ebbtide replay $(LOG) --out runs/demo
+	$(BIN)/ebbtide query recommend 1 --from runs/demo -k 5
 
 test: setup ## Run all tests
 	$(BIN)/pytest

@@ -161,6 +161,11 @@ class Learner(ABC):
         """Interest vectors (B, K, D) of each row's user as of that row, or None."""
         return None
 
+    @property
+    def interest_names(self) -> tuple[str, ...]:
+        """What each interest row is: "recent", "long", "hour", "week", "place"."""
+        return ()
+
     def changed_items(self) -> Int64s:
         """Keys of items whose vector changed since the last call."""
         return np.zeros(0, np.int64)

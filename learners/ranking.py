@@ -3,7 +3,7 @@
 import numpy as np
 
 from state.compiled import compiled
-from state.examples import Floats
+from state.examples import Doubles, Floats
 from state.keys import Int64s
 
 
@@ -34,3 +34,38 @@ def true_ranks(
         for i in range(left_start_R1[r], left_start_R1[r + 1]):
             better -= scores_RN[r, left_out[i]] >= score
         ranks_R[r] = max(better, 1)
+
+
+@compiled
+def sparse_rank(
+    own_N: Doubles,
+    touched: Int64s,
+    many: int,
+    base_N: Doubles,
+    scale: float,
+    top: float,
+    true: int,
+    size: int,
+    left_out: Int64s,
+) -> int:
+    """The rank of row `true` by own + scale x base, by the rules of `true_ranks`, exactly.
+
+    `own_N` is zero but for `touched[:many]`; no base exceeds `top`. Where the true item beats every base,
+    only touched rows are looked at.
+    """
+    if true < 0:
+        return size - left_out.shape[0] + 1
+    score = own_N[true] + scale * base_N[true]
+    better = 0
+    if score > scale * top:
+        for i in range(many):
+            n = touched[i]
+            better += n < size and own_N[n] + scale * base_N[n] >= score
+    else:
+        own_S, base_S = own_N[:size], base_N[:size]
+        for n in range(size):
+            better += own_S[n] + scale * base_S[n] >= score
+    for i in range(left_out.shape[0]):
+        n = left_out[i]
+        better -= own_N[n] + scale * base_N[n] >= score
+    return int(max(better, 1))

@@ -111,7 +111,7 @@ class Trainer:
     def load(self, tree: Tree) -> None:
         self.catalogue.load(tree["catalogue"])
         self.had.load(tree["had"])
-        self.pending.load(tree.get("pending", {}))
+        self.pending.load(tree["pending"])
         for name, learner in self.learners.items():
             learner.load(tree["learners"].get(name, {}))
 

@@ -62,6 +62,8 @@ class Window:
     length_B: Int64s
     item_BW: Int64s
     category_BW: Int64s
+    cell_BW: Int64s
+    """The entry's place; NO_KEY without one."""
     age_s_BW: Floats
     """Seconds from the entry to the example, at least 0."""
     retention_BW: Floats
@@ -224,6 +226,7 @@ def empty_window(size: int, width: int) -> Window:
         length_B=np.zeros(size, np.int64),
         item_BW=np.full((size, width), NO_KEY, np.int64),
         category_BW=np.full((size, width), NO_KEY, np.int64),
+        cell_BW=np.full((size, width), NO_KEY, np.int64),
         age_s_BW=zeros(),
         retention_BW=zeros(),
         hour_BW=zeros(),

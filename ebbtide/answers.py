@@ -1,0 +1,322 @@
+"""What was learned last, as answers: a user's interests, an item's vector, recommendations, likenesses.
+
+`json_of` gives the JSON of `ebbtide query --json`. Shape suffixes: N items, W memory entries, D width.
+"""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+
+from ebbtide.context import Explain, Recalled, cell_at, evidence, last_place, recalled, shift
+from state.embedded_store import open_store
+from state.errors import InputError, UnknownIdError
+from state.examples import Doubles, Floats
+from state.keys import key_of
+from state.records import Record
+from state.store import EmbeddingStore, Items
+
+REASONS = 3
+"""Past events named for each recommendation."""
+
+
+@dataclass(frozen=True, slots=True)
+class UserAnswer:
+    user: str
+    version: int
+    event_time: str
+    """Of the user's last event, ISO 8601 in UTC."""
+    interests: list[list[float]]
+
+
+@dataclass(frozen=True, slots=True)
+class ItemAnswer:
+    item: str
+    version: int
+    event_time: str
+    vector: list[float]
+
+
+@dataclass(frozen=True, slots=True)
+class Because:
+    """A reason that is no event."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class PastEvent:
+    """Past events with one item that speak for a recommendation; values are the strongest one's."""
+
+    item: str
+    when: str
+    times: int
+    """How many remembered events have this item."""
+    retention: float
+    """What is left of the memory, as of the user's last event."""
+    hour: float
+    week: float
+    place: float
+    """How well hour of day, hour of week and place match those asked for, in [0, 1]."""
+    contribution: float
+    """Share of all that speaks for the recommendation."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recommended:
+    item: str
+    score: float
+    why: list[PastEvent | Because]
+
+
+@dataclass(frozen=True, slots=True)
+class RecommendAnswer:
+    user: str
+    version: int
+    items: list[Recommended]
+
+
+@dataclass(frozen=True, slots=True)
+class Similar:
+    item: str
+    score: float
+    """Cosine, biases aside."""
+
+
+@dataclass(frozen=True, slots=True)
+class SimilarAnswer:
+    item: str
+    items: list[Similar]
+
+
+Answer = UserAnswer | ItemAnswer | RecommendAnswer | SimilarAnswer
+
+
+class UnknownUserError(UnknownIdError):
+    """A user of whom nothing was published; `answer` is what everybody likes, with that reason."""
+
+    def __init__(self, message: str, answer: RecommendAnswer) -> None:
+        super().__init__(message)
+        self.answer = answer
+
+
+def json_of(answer: Answer) -> dict[str, Any]:
+    """The answer as what `json.dumps` takes."""
+    return asdict(answer)
+
+
+def connect(target: str | Path, *, explain: Explain = evidence) -> "Run":
+    """The run published in a folder (`ebbtide replay --out DIR`) or at a Redis URL.
+
+    Raises InputError if there is none. Close it, or use it in a `with` statement.
+    """
+    store = open_store(target)
+    try:
+        return Run(store, explain=explain)
+    except BaseException:
+        store.close()
+        raise
+
+
+class Run:
+    """Answers from one run's store. Item vectors are read once a version."""
+
+    def __init__(self, store: EmbeddingStore, *, explain: Explain = evidence) -> None:
+        info = store.info()
+        if info is None:
+            raise InputError(f"{store}: nothing was published under this name; replay a log into it first")
+        self.store = store
+        self.info = info
+        self._explain = explain
+        self._loaded: tuple[int, _Catalogue] | None = None
+
+    def user(self, identifier: str | int) -> UserAnswer:
+        """Raises UnknownIdError for a user of whom nothing was published."""
+        record = self.store.user(str(identifier))
+        if record is None:
+            raise UnknownIdError(self._unknown("user", str(identifier)))
+        return UserAnswer(
+            str(identifier), record.version, _iso(record.event_time_ms), record.vectors_KD.tolist()
+        )
+
+    def item(self, identifier: str | int) -> ItemAnswer:
+        """Raises UnknownIdError for an item without a vector."""
+        record = self.store.item(str(identifier))
+        if record is None:
+            raise UnknownIdError(self._unknown("item", str(identifier)))
+        return ItemAnswer(
+            str(identifier), record.version, _iso(record.event_time_ms), record.vectors_KD[0].tolist()
+        )
+
+    def recommend(
+        self,
+        identifier: str | int,
+        k: int = 10,
+        *,
+        at_ms: int | None = None,
+        lat: float | None = None,
+        lon: float | None = None,
+    ) -> RecommendAnswer:
+        """The k items whose vectors have the largest dot product with the sum of the interests.
+
+        `at_ms` (UTC) and `lat`, `lon` ask for another time or place than the last event's. What the run's
+        leave-out rule keeps from the user is left out. Raises UnknownUserError for an unknown user.
+        """
+        user = str(identifier)
+        if (lat is None) != (lon is None):
+            raise InputError("recommend: a place needs both --lat and --lon")
+        record = self.store.user(user)
+        if record is None:
+            raise UnknownUserError(self._unknown("user", user), self._popular(user, k))
+        catalogue = self._catalogue()
+        vectors_WD = catalogue.of_keys(record.memory["item"].tolist(), record.vectors_KD.shape[1])
+        then = recalled(record, self.info, record.event_time_ms, last_place(record.memory))
+        query_D = record.vectors_KD.sum(axis=0, dtype=np.float64)
+        now = then
+        if at_ms is not None or lat is not None:
+            time_ms = record.event_time_ms if at_ms is None else at_ms
+            cell = last_place(record.memory) if lat is None or lon is None else cell_at(lat, lon)
+            now = recalled(record, self.info, time_ms, cell)
+            query_D = query_D + shift(record, self.info, vectors_WD, then, now)
+        score_N = catalogue.scores(query_D)
+        score_N[catalogue.rows(self._left_out(record))] = -np.inf
+        best = [row for row in np.argsort(-score_N, kind="stable")[:k].tolist() if score_N[row] > -np.inf]
+        return RecommendAnswer(
+            user,
+            record.version,
+            [
+                Recommended(
+                    catalogue.items.ids[row],
+                    float(score_N[row]),
+                    self._why(record, catalogue, now, vectors_WD, catalogue.items.vectors_ND[row]),
+                )
+                for row in best
+            ],
+        )
+
+    def similar(self, identifier: str | int, k: int = 10) -> SimilarAnswer:
+        """The k items with the largest cosine. Raises UnknownIdError for an item without a vector."""
+        catalogue = self._catalogue()
+        row = catalogue.row_of_id.get(str(identifier))
+        if row is None:
+            raise UnknownIdError(self._unknown("item", str(identifier)))
+        vectors_ND = catalogue.items.vectors_ND[:, :-1].astype(np.float64)
+        length_N = np.maximum(np.linalg.norm(vectors_ND, axis=1), 1e-30)
+        cosine_N = vectors_ND @ vectors_ND[row] / (length_N * length_N[row])
+        cosine_N[row] = -np.inf
+        best = np.argsort(-cosine_N, kind="stable")[: min(k, len(cosine_N) - 1)].tolist()
+        return SimilarAnswer(
+            str(identifier), [Similar(catalogue.items.ids[n], float(cosine_N[n])) for n in best]
+        )
+
+    def close(self) -> None:
+        self.store.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _catalogue(self) -> "_Catalogue":
+        version = self.store.version()
+        if self._loaded is None or self._loaded[0] != version:
+            self._loaded = version, _Catalogue(self.store.items())
+        return self._loaded[1]
+
+    def _left_out(self, record: Record) -> list[int]:
+        if self.info.leave_out == "none":
+            return []
+        had = record.memory["item"].tolist() if self.info.leave_out == "user" else []
+        return [*record.left_out.tolist(), *had]
+
+    def _why(
+        self, record: Record, catalogue: "_Catalogue", now: Recalled, vectors_WD: Floats, vector_D: Floats
+    ) -> list[PastEvent | Because]:
+        adds_W = np.maximum(self._explain(now, vectors_WD, vector_D), 0.0)
+        total = float(adds_W.sum())
+        if total == 0.0:
+            return [Because("no remembered event speaks for it more than for others")]
+        keys = record.memory["item"].tolist()
+        by_item: dict[int, list[int]] = {}
+        for w, key in enumerate(keys):
+            by_item.setdefault(key, []).append(w)
+        shares = {key: float(adds_W[entries].sum()) / total for key, entries in by_item.items()}
+        reasons: list[PastEvent | Because] = []
+        for key in sorted(shares, key=lambda key: (-shares[key], key))[:REASONS]:
+            if shares[key] > 0.0:
+                entries = by_item[key]
+                w = max(entries, key=lambda entry: (adds_W[entry], entry))
+                when = _iso(int(record.memory["time_ms"][w]))
+                reasons.append(
+                    PastEvent(
+                        self._name(catalogue, key),
+                        when,
+                        len(entries),
+                        float(now.retention_W[w]),
+                        float(now.hour_W[w]),
+                        float(now.week_W[w]),
+                        float(now.place_W[w]),
+                        shares[key],
+                    )
+                )
+        return reasons
+
+    def _name(self, catalogue: "_Catalogue", key: int) -> str:
+        row = catalogue.row_of_key.get(key)
+        return self.info.item_names.get(str(key), str(key)) if row is None else catalogue.items.ids[row]
+
+    def _popular(self, user: str, k: int) -> RecommendAnswer:
+        why: list[PastEvent | Because] = [Because(f"unknown user {user!r}: popular with everybody")]
+        items = [Recommended(item, score, why) for item, score in self.info.popular[:k]]
+        return RecommendAnswer(user, self.store.version(), items)
+
+    def _unknown(self, kind: str, identifier: str) -> str:
+        count = self.store.counts()["users" if kind == "user" else "items"]
+        return (
+            f"unknown {kind} {identifier!r}: not among the {count:,} {kind}s published from {self.info.log}; "
+            "ids are written as in the log"
+        )
+
+
+class _Catalogue:
+    """Every item vector, and where each is."""
+
+    def __init__(self, items: Items) -> None:
+        self.items = items
+        self.row_of_id = {identifier: row for row, identifier in enumerate(items.ids)}
+        self.row_of_key = {key_of(identifier): row for row, identifier in enumerate(items.ids)}
+
+    def rows(self, keys: list[int]) -> list[int]:
+        """Rows of those keys that have one."""
+        return [row for row in map(self.row_of_key.get, keys) if row is not None]
+
+    def of_keys(self, keys: list[int], width: int) -> Floats:
+        """Vectors (W, D); zeros for an item without one."""
+        vectors_WD = np.zeros((len(keys), width), np.float32)
+        for w, key in enumerate(keys):
+            row = self.row_of_key.get(key)
+            if row is not None:
+                vectors_WD[w] = self._vectors(width)[row]
+        return vectors_WD
+
+    def scores(self, query_D: Doubles) -> Doubles:
+        """Dot products (N,) of every item with the query."""
+        return np.asarray(self._vectors(len(query_D)) @ query_D, np.float64)
+
+    def _vectors(self, width: int) -> Floats:
+        vectors_ND = self.items.vectors_ND
+        if len(vectors_ND) and vectors_ND.shape[1] != width:
+            raise InputError(
+                f"store: items have width {vectors_ND.shape[1]}, the user {width}: two runs wrote under one "
+                "name; give each its own (?run=NAME in the URL) and replay again"
+            )
+        return vectors_ND.reshape(-1, width)
+
+
+def _iso(time_ms: int) -> str:
+    return str(np.datetime_as_string(np.datetime64(time_ms, "ms"), timezone="UTC"))

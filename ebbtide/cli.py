@@ -1,0 +1,330 @@
+"""The command line. Exit codes: 0; 2 for what the caller can mend; 3 for an unknown id.
+
+What is heavy (numba, river) is imported by the command that needs it, so that `--help` answers at once.
+"""
+
+import json
+import os
+import shlex
+import sys
+import warnings
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from state.errors import EbbtideError, UnknownIdError
+
+app = typer.Typer(
+    help="Replay logged events, learn from every one, watch drift, query the latest embeddings.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+query = typer.Typer(
+    help="Ask what was published: a user, an item, recommendations, likenesses.", no_args_is_help=True
+)
+data = typer.Typer(help="Known logs, and what a log of yours looks like.", no_args_is_help=True)
+app.add_typer(query, name="query")
+app.add_typer(data, name="data")
+
+Maps = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--map",
+        metavar="ROLE=COLUMN",
+        help="Which column plays a role (repeat), or a TOML file of such lines.",
+    ),
+]
+Source = Annotated[
+    str, typer.Option("--from", metavar="DIR|URL", help="A folder of `replay --out`, or a redis:// URL.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
+Count = Annotated[int, typer.Option("-k", min=1, max=10_000, help="How many.")]
+LabelOption = Annotated[
+    str | None,
+    typer.Option(
+        "--label", metavar="RULE", help="What counts as a positive: rating>=4, action==buy; or none."
+    ),
+]
+Items = Annotated[
+    Path | None, typer.Option("--items", metavar="FILE", help="A table of what is known of items.")
+]
+Users = Annotated[
+    Path | None, typer.Option("--users", metavar="FILE", help="A table of what is known of users.")
+]
+
+
+@app.command()
+def replay(
+    log: Annotated[
+        str, typer.Argument(metavar="LOG", help="A file, a folder, or a known log (`ebbtide data list`).")
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", metavar="DIR", help="Where report, predictions and embeddings go.")
+    ],
+    map: Maps = None,
+    items: Items = None,
+    users: Users = None,
+    label: LabelOption = None,
+    learner: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The model; by default what suits the log.")
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="TOML settings (docs/configuration.md).")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(metavar="N", min=0, help="Seed of everything random. [0]")
+    ] = None,
+    batch: Annotated[int | None, typer.Option(metavar="N", min=1, help="Events a micro-batch. [256]")] = None,
+    limit: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Replay only the first N events.")
+    ] = None,
+    from_: Annotated[
+        str | None, typer.Option("--from", metavar="T", help="Leave out events before this time.")
+    ] = None,
+    until: Annotated[
+        str | None, typer.Option(metavar="T", help="Leave out events from this time on.")
+    ] = None,
+    score_from: Annotated[
+        str | None, typer.Option(metavar="FRACTION|TIME", help="Where the scored part begins. [0.5]")
+    ] = None,
+    label_delay: Annotated[
+        str | None,
+        typer.Option(metavar="DURATION", help="Nothing younger is known yet: 1s, 10m, 1h, 1d. [0]"),
+    ] = None,
+    leave_out: Annotated[
+        str | None,
+        typer.Option(metavar="RULE", help="What a ranking leaves out: auto, none, user, session. [auto]"),
+    ] = None,
+    speed: Annotated[
+        float | None, typer.Option(metavar="X", min=1e-6, help="Pace the replay at X times recorded time.")
+    ] = None,
+    store: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Publish to this Redis instead of a server of our own in DIR."),
+    ] = None,
+    checkpoint: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Save the run here as it goes.")
+    ] = None,
+    every: Annotated[int, typer.Option(metavar="N", min=1, help="Events between two checkpoints.")] = 100_000,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest whole checkpoint.")] = False,
+    as_json: Json = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")] = False,
+) -> None:
+    """Replay a log: score every event, then learn from it; publish embeddings; end with a report.
+
+    Try:  ebbtide replay movielens-100k --out runs/ml
+    """
+    from ebbtide import api, console
+
+    if resume and checkpoint is None:
+        raise typer.BadParameter("--resume needs --checkpoint DIR")
+    screen = Console(stderr=as_json)
+    if not (quiet or as_json):
+        screen.print(f"Opening {log} ...", style="dim", highlight=False)
+    opened = api.open_log(
+        log,
+        map=_mapping(map),
+        label=label,
+        items=items,
+        users=users,
+        from_=from_,
+        until=until,
+        limit=limit,
+        seed=seed or 0,
+    )
+    with console.progress(screen, quiet=quiet or as_json) as tell:
+        report = api.replay(
+            opened,
+            out,
+            learner=learner,
+            config=config,
+            seed=seed,
+            batch=batch,
+            score_from=score_from,
+            label_delay=label_delay,
+            leave_out=leave_out,
+            speed=speed,
+            store=store,
+            checkpoint=checkpoint,
+            every=every,
+            resume=resume,
+            progress=tell,
+        )
+    if as_json:
+        sys.stdout.write((out / "report.json").read_text())
+    else:
+        source = store or str(out)
+        console.summary(screen, report, out, _next(out, source, opened.names), quiet=quiet)
+
+
+@query.command("user")
+def query_user(
+    identifier: Annotated[str, typer.Argument(metavar="ID")], source: Source, as_json: Json = False
+) -> None:
+    """A user's interest vectors."""
+    _answer(source, as_json, lambda run: run.user(identifier))
+
+
+@query.command("item")
+def query_item(
+    identifier: Annotated[str, typer.Argument(metavar="ID")], source: Source, as_json: Json = False
+) -> None:
+    """An item's vector."""
+    _answer(source, as_json, lambda run: run.item(identifier))
+
+
+@query.command("recommend")
+def query_recommend(
+    identifier: Annotated[str, typer.Argument(metavar="ID")],
+    source: Source,
+    k: Count = 10,
+    at: Annotated[
+        str | None, typer.Option(metavar="T", help="As of this time, rather than the last event's.")
+    ] = None,
+    lat: Annotated[float | None, typer.Option(min=-90, max=90, help="At this place (with --lon).")] = None,
+    lon: Annotated[float | None, typer.Option(min=-180, max=180, help="At this place (with --lat).")] = None,
+    as_json: Json = False,
+) -> None:
+    """What to recommend to a user, and why: which past events, how faded, which hour and place.
+
+    An unknown user gets what is popular, with that reason, and exit code 3.
+    """
+    from ebbtide.units import time_ms
+
+    at_ms = None if at is None else time_ms(at, "--at")
+    _answer(source, as_json, lambda run: run.recommend(identifier, k, at_ms=at_ms, lat=lat, lon=lon))
+
+
+@query.command("similar")
+def query_similar(
+    identifier: Annotated[str, typer.Argument(metavar="ID")],
+    source: Source,
+    k: Count = 10,
+    as_json: Json = False,
+) -> None:
+    """The items most like an item."""
+    _answer(source, as_json, lambda run: run.similar(identifier, k))
+
+
+@app.command()
+def monitor(
+    source: Annotated[Path, typer.Option("--from", metavar="DIR", help="A folder of `replay --out`.")],
+    as_json: Json = False,
+) -> None:
+    """A run's drift alarms with their evidence, and its metrics over time."""
+    from ebbtide import report, screens
+
+    found = report.read(source / "report.json")
+    if as_json:
+        from msgspec import to_builtins
+
+        _print_json({"drift": to_builtins(found.drift), "windows": to_builtins(found.metrics.windows)})
+    else:
+        screens.drift(Console(), found)
+
+
+@data.command("list")
+def data_list(as_json: Json = False) -> None:
+    """The logs that are known by name."""
+    from replay.inspect import known_logs
+
+    known = known_logs()
+    if as_json:
+        _print_json(known)
+        return
+    table = Table(*(known[0]), box=None, header_style="dim")
+    for row in known:
+        table.add_row(*row.values())
+    Console().print(table)
+
+
+@data.command("inspect")
+def data_inspect(
+    log: Annotated[str, typer.Argument(metavar="LOG", help="A file, a folder, or a known log.")],
+    map: Maps = None,
+    label: LabelOption = None,
+    items: Items = None,
+    users: Users = None,
+    as_json: Json = False,
+) -> None:
+    """What a log holds: a proposed mapping, counts, time span and unit, ties, gaps, repeats, warnings."""
+    from ebbtide import api
+    from replay.inspect import inspect
+
+    found = inspect(api.open_log(log, map=_mapping(map), label=label, items=items, users=users))
+    if as_json:
+        _print_json(found.report())
+        return
+    table = Table(box=None, show_header=False)
+    for name, value in found.rows():
+        table.add_row(name, value)
+    Console().print(table, highlight=False)
+
+
+def main() -> None:
+    """The entry point: one clear line instead of a traceback for every error of ours."""
+    warnings.showwarning = lambda message, *_: sys.stderr.write(f"ebbtide: warning: {message}\n")
+    try:
+        app()
+    except EbbtideError as error:
+        _fail(str(error), error.exit_code)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except OSError as error:
+        _fail(f"{error.filename or 'system'}: {error.strerror or error}", 2)
+
+
+def _answer(source: str, as_json: bool, ask: Any) -> None:
+    from ebbtide import screens
+    from ebbtide.answers import Answer, UnknownUserError, connect, json_of
+
+    def show(answer: Answer) -> None:
+        if as_json:
+            _print_json(json_of(answer))
+        else:
+            screens.show(Console(), answer)
+
+    with connect(source) as run:
+        try:
+            show(ask(run))
+        except UnknownUserError as error:
+            show(error.answer)
+            raise UnknownIdError(str(error)) from None
+
+
+def _next(out: Path, source: str, names: Any) -> list[str]:
+    """Commands to try on what was just published, with ids that exist."""
+    import pyarrow as pa
+
+    with pa.ipc.open_file(str(max((out / "predictions").glob("part-*.arrow")))) as reader:
+        last = reader.get_batch(0)
+    user, item = (shlex.quote(names[last.column(role)[-1].as_py()]) for role in ("user", "item"))
+    asked = [f"recommend {user}", f"similar {item}", f"user {user}"]
+    return [f"ebbtide query {ask} --from {shlex.quote(source)}" for ask in asked] + [
+        f"ebbtide monitor --from {out}"
+    ]
+
+
+def _mapping(pairs: list[str] | None) -> dict[str, str] | str | None:
+    from replay.mapping import Mapping
+
+    if not pairs:
+        return None
+    if len(pairs) == 1 and "=" not in pairs[0]:
+        return pairs[0]
+    Mapping.of(pairs)
+    return dict(pair.split("=", 1) for pair in pairs)
+
+
+def _print_json(value: object) -> None:
+    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def _fail(message: str, code: int) -> None:
+    sys.stderr.write(f"ebbtide: {message}\n")
+    sys.exit(code)

@@ -1,0 +1,69 @@
+"""A run's settings: defaults, then the file of `--config`, then the command line; frozen once built.
+
+The file is TOML with the field names below; a learner's own settings stand under `[learners.NAME]`.
+"""
+
+import tomllib
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from state.errors import InputError
+from streams.operator import OperatorConfig
+
+LeaveOut = Literal["auto", "none", "user", "session"]
+
+
+class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Everything that shapes what a run computes."""
+
+    learner: str = "auto"
+    """The model; `auto` takes gaussian on a log with labels, else twotower."""
+    floors: bool = True
+    """Whether the counting floors run beside the model."""
+    seed: int = 0
+    batch: int = 256
+    """Events a micro-batch."""
+    label_delay_ms: int = 0
+    """Nothing younger than this is known yet."""
+    leave_out: LeaveOut = "auto"
+    """What a ranking leaves out; `auto` goes by the log's repeat shares."""
+    rank_share: float | None = None
+    """The share of events whose whole catalogue is ranked; None chooses it by the log's size."""
+    score_from: float | int = 0.5
+    """Where the scored part begins: a fraction of the events, or a time in epoch ms."""
+    publish_every: int = 10_000
+    """Events between two deltas to the store."""
+    drift: bool = True
+    operator: OperatorConfig = OperatorConfig()
+    learners: dict[str, dict[str, Any]] = {}
+    """Settings of each learner by name."""
+
+
+def read(path: Path | None, **overrides: object) -> RunConfig:
+    """The settings of a file with `overrides` (those that are not None) on top.
+
+    Raises InputError that names the file, the field, what was expected and what was found.
+    """
+    values: dict[str, Any] = {}
+    if path is not None:
+        try:
+            values = tomllib.loads(path.read_text())
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise InputError(f"--config {path}: expected a TOML file; {error}") from error
+    values |= {name: value for name, value in overrides.items() if value is not None}
+    try:
+        config = msgspec.convert(values, RunConfig)
+    except msgspec.ValidationError as error:
+        raise InputError(f"--config {path or '(options)'}: {error}") from error
+    for name, least, most in (
+        ("batch", 1, 1_000_000),
+        ("publish_every", 1, 2**62),
+        ("label_delay_ms", 0, 2**62),
+    ):
+        if not least <= getattr(config, name) <= most:
+            raise InputError(f"{name}: expected {least} to {most}, got {getattr(config, name)}")
+    if config.rank_share is not None and not 0.0 <= config.rank_share <= 1.0:
+        raise InputError(f"rank_share: expected 0 to 1, got {config.rank_share}")
+    return config

@@ -1,0 +1,339 @@
+"""A run: a log through the operator and the trainer, measured, published, checkpointed, reported."""
+
+import resource
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from ebbtide import html, report
+from ebbtide.config import RunConfig
+from ebbtide.plan import Plan, build, plan
+from ebbtide.publish import Publisher
+from learners.evaluation import Evaluation
+from learners.measure import Measure
+from learners.trainer import Scored, Trainer
+from monitor.drift import SIGNALS, DriftMonitor
+from replay.source import Log
+from state import checkpoint
+from state.dict_store import DictStore
+from state.embedded_store import open_store
+from state.errors import InputError
+from state.store import EmbeddingStore, RunInfo
+from state.tree import Tree, digest
+from streams.operator import Operator
+from streams.schema import EventBatch
+
+Progress = Callable[[int, int, Measure], None]
+"""Called with (events done, events in all, what was said so far) now and then."""
+
+REPORT, PAGE, PREDICTIONS = "report.json", "report.html", "predictions"
+_FALLBACK = 100
+_REHEARSED = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpointing:
+    """Where and how often a run saves itself."""
+
+    directory: Path
+    every: int = 100_000
+    resume: bool = False
+
+
+@dataclass
+class Phases:
+    """CPU seconds by phase."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def __call__(self, name: str) -> Iterator[None]:
+        start = time.process_time()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.process_time() - start
+
+
+class Run:
+    """One log, one plan; `step` takes events, `tree` is everything a restart needs."""
+
+    def __init__(self, log: Log, config: RunConfig, store: EmbeddingStore, out: Path) -> None:
+        self.log = log
+        self.config = config
+        self.plan: Plan = plan(config, log)
+        self.operator: Operator
+        self.trainer: Trainer
+        self.operator, self.trainer = build(self.plan, config, log)
+        self.phases = Phases()
+        self.measure = Measure(out / PREDICTIONS, self.trainer.learners)
+        self.drift = DriftMonitor() if config.drift else None
+        self.publisher = Publisher(
+            store,
+            self.trainer.learners[self.plan.embedder],
+            log.names,
+            self.trainer.had,
+            every=config.publish_every,
+            own_event=config.label_delay_ms == 0,
+        )
+        self.store = store
+        self.events = 0
+
+    def step(self, events: EventBatch) -> None:
+        """Remember, score, measure, learn and publish one micro-batch."""
+        self.events += len(events)
+        with self.phases("remember"):
+            batch = self.operator.process(events, int(events.time_ms_B.max()))
+        if not len(batch):
+            return
+        with self.phases("score and learn"):
+            scored = self.trainer.step(batch)
+        with self.phases("measure"):
+            self.measure.add(scored.batch, scored.outcomes, scored.request)
+        if self.drift is not None:
+            with self.phases("watch for drift"):
+                self._watch(self.drift, scored)
+        with self.phases("publish"):
+            self.publisher(scored)
+
+    def finish(self) -> None:
+        """Learn what still waits, publish the last delta, and tell readers of the run."""
+        with self.phases("score and learn"):
+            self.trainer.finish()
+        with self.phases("publish"):
+            self.publisher.flush()
+            self.store.put_info(self.info())
+
+    def info(self) -> RunInfo:
+        """What a query must know of this run."""
+        catalogue, names, memory = self.trainer.catalogue, self.log.names, self.config.operator.memory
+        embedder = self.trainer.learners[self.plan.embedder]
+        popularity_N = catalogue.popularity(self.log.survey.last_ms)
+        best = np.argsort(-popularity_N, kind="stable")[:_FALLBACK].tolist()
+        return RunInfo(
+            log=self.log.name,
+            learner=self.plan.embedder,
+            width=self.publisher.width,
+            leave_out=self.plan.leave_out,
+            label=self.log.label_rule,
+            interests=embedder.interest_names,
+            hour_width_h=memory.hour_width_h,
+            week_width_h=memory.week_width_h,
+            popular=tuple((names[int(catalogue.items.keys[n])], float(popularity_N[n])) for n in best),
+        )
+
+    def digest(self) -> str:
+        """BLAKE2b of the operator's and the trainer's state."""
+        return digest({"operator": self.operator.tree(), "trainer": self.trainer.tree()})
+
+    def _watch(self, drift: DriftMonitor, scored: Scored) -> None:
+        batch = scored.batch
+        signals = {name: np.full(len(batch), np.nan) for name in SIGNALS}
+        p_B = scored.outcomes[self.plan.model].p_B
+        if p_B is not None and batch.labelled:
+            right_B = np.where(batch.label_B > 0.5, p_B, 1 - p_B)
+            signals["log_loss"] = -np.log(np.maximum(right_B, 1e-6))
+            signals["calibration"] = p_B - batch.label_B
+        rank_R = scored.outcomes[self.plan.embedder].rank_R
+        if rank_R is not None:
+            signals["recall@10"][scored.request.rows_R] = rank_R <= 10
+        drift.update(batch.time_ms_B, batch.scene_B, signals)
+
+    def alarms(self) -> list[report.Alarm]:
+        """What the detectors found, as the report tells it."""
+        return [
+            report.Alarm(
+                time_ms=alarm.time_ms,
+                detector=alarm.detector,
+                metric=alarm.signal,
+                learner=self.plan.embedder if alarm.signal == "recall@10" else self.plan.model,
+                scene=None if alarm.scene is None else self.log.names[alarm.scene],
+                before=alarm.mean_before,
+                after=alarm.mean_after,
+                evidence={
+                    "event": alarm.event,
+                    "values_before": alarm.values_before,
+                    "values_after": alarm.values_after,
+                },
+            )
+            for alarm in (self.drift.alarms if self.drift else [])
+        ]
+
+    def tree(self) -> Tree:
+        return {
+            "settings": self.fingerprint(),
+            "events": self.events,
+            "operator": self.operator.tree(),
+            "trainer": self.trainer.tree(),
+            "measure": self.measure.tree(),
+            "publisher": self.publisher.tree(),
+            **({} if self.drift is None else {"drift": self.drift.tree()}),
+        }
+
+    def load(self, tree: Tree) -> None:
+        if tree["settings"] != self.fingerprint():
+            raise InputError(
+                "--resume: the checkpoint was made with another log or other settings; "
+                "resume with the same, or start again without --resume"
+            )
+        self.events = int(tree["events"])
+        self.operator.load(tree["operator"])
+        self.trainer.load(tree["trainer"])
+        self.measure.load(tree["measure"])
+        self.publisher.load(tree["publisher"])
+        if self.drift is not None:
+            self.drift.load(tree["drift"])
+
+    def fingerprint(self) -> str:
+        """What must be the same for a checkpoint to be gone on from."""
+        survey = self.log.survey
+        config = msgspec.json.encode(self.config).decode()
+        mapping = sorted(self.log.mapping.columns.items())
+        return f"{config} {mapping} {self.log.label_rule} {survey.rows} {survey.first_ms} {survey.last_ms}"
+
+
+def replay(
+    log: Log,
+    out: Path,
+    *,
+    config: RunConfig | None = None,
+    store: str | None = None,
+    speed: float | None = None,
+    checkpointing: Checkpointing | None = None,
+    progress: Progress | None = None,
+) -> report.Report:
+    """Replay an opened log into `out`: report.json, report.html, predictions/, dead letters, the store.
+
+    `store` is a Redis URL; without one a server of our own keeps the embeddings in `out`. `speed` paces the
+    replay at that multiple of recorded time. Raises InputError on what the caller can mend.
+    """
+    begun = time.perf_counter()
+    config = config or RunConfig()
+    _make(out)
+    _rehearse(log, config)
+    with open_store(store or f"embedded:{out / 'store'}", create=True) as target:
+        run = Run(log, config, target, out)
+        resumed = _resumed(run, checkpointing)
+        if not resumed:
+            target.clear()
+        started, cpu = time.perf_counter(), time.process_time()
+        _stream(run, out, speed, checkpointing, progress)
+        run.finish()
+        with run.phases("judge"):
+            evaluation = run.measure.evaluate(config.score_from)
+            run.measure.close()
+        made = report.build(
+            _facts(
+                run,
+                evaluation,
+                seconds=time.perf_counter() - started,
+                cpu=time.process_time() - cpu,
+                setup=started - begun,
+            )
+        )
+    report.write(made, out / REPORT)
+    report.replace_file(out / PAGE, html.render(made).encode())
+    return made
+
+
+def _stream(
+    run: Run, out: Path, speed: float | None, checkpointing: Checkpointing | None, progress: Progress | None
+) -> None:
+    started, total = time.monotonic(), run.log.rows
+    saved = run.events
+    batches = run.log.batches(run.config.batch, skip=run.events, dead_letters=out)
+    while True:
+        with run.phases("read"):
+            events = next(batches, None)
+        if events is None:
+            return
+        if speed is not None:
+            due_s = (int(events.time_ms_B.max()) - run.log.survey.first_ms) / 1000 / speed
+            time.sleep(max(0.0, started + due_s - time.monotonic()))
+        run.step(events)
+        if checkpointing is not None and run.events - saved >= checkpointing.every:
+            with run.phases("checkpoint"):
+                checkpoint.save(checkpointing.directory, run.events, run.tree())
+            saved = run.events
+        if progress is not None:
+            progress(run.events, total, run.measure)
+
+
+def _resumed(run: Run, checkpointing: Checkpointing | None) -> bool:
+    if checkpointing is None or not checkpointing.resume:
+        return False
+    found = checkpoint.load(checkpointing.directory)
+    if found is None:
+        return False
+    run.load(found[1])
+    return True
+
+
+def _rehearse(log: Log, config: RunConfig) -> None:
+    """A few made-up events through a run of their own: every kernel is compiled before the clock starts."""
+    numbers = np.arange(_REHEARSED)
+    time_ms = log.survey.first_ms + numbers * 1000
+    label = {"label": (numbers % 2).astype(np.float32)} if log.labelled else {}
+    session = {"session": numbers % 4} if "session" in log.roles else {}
+    events = EventBatch.of(user=numbers % 5, item=numbers % 8, time_ms=time_ms, **label, **session)
+    with tempfile.TemporaryDirectory() as folder:
+        run = Run(log, config, DictStore(), Path(folder))
+        for start in range(0, _REHEARSED, 16):
+            run.step(events.take(slice(start, start + 16)))
+        run.finish()
+        run.measure.evaluate(config.score_from if isinstance(config.score_from, float) else 0.5)
+
+
+def _facts(run: Run, evaluation: Evaluation, *, seconds: float, cpu: float, setup: float) -> report.RunFacts:
+    log, survey, counts = run.log, run.log.survey, run.operator.counts
+    dead = dict(log.dead.counts.most_common())
+    return report.RunFacts(
+        log=report.LogInfo(
+            name=log.name,
+            start_ms=survey.first_ms,
+            end_ms=survey.last_ms,
+            users=survey.users,
+            items=survey.items,
+            roles=sorted(log.roles),
+            labelled=log.labelled,
+            label_rule=log.label_rule,
+            leave_out=run.plan.leave_out,
+            leave_out_reason=run.plan.leave_out_reason,
+            label_delay_ms=run.config.label_delay_ms,
+        ),
+        events=report.EventCounts(
+            read=run.events + sum(dead.values()),
+            used=counts.used,
+            dead_letters=sum(dead.values()),
+            duplicates=counts.duplicates,
+            late=counts.late,
+        ),
+        dead_letters=dead,
+        seconds=seconds,
+        cpu_seconds=cpu,
+        setup_seconds=setup,
+        peak_rss_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        phases=run.phases.seconds,
+        evaluation=evaluation,
+        score_from=run.config.score_from,
+        rank_share=run.plan.rank_share,
+        seed=run.config.seed,
+        memory=run.config.operator.memory,
+        state_digest=run.digest(),
+        config=run.config,
+        drift=run.alarms(),
+        notes=[*log.notes, f"memory: {counts.bytes_per_user:,.0f} bytes a user over {counts.users:,} users"],
+    )
+
+
+def _make(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"--out {out}: expected a folder that can be written ({error.strerror})") from error

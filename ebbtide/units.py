@@ -1,0 +1,54 @@
+"""Durations and times as people write them."""
+
+import re
+from datetime import UTC, datetime
+
+from state.errors import InputError
+
+_UNIT_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w)")
+
+
+def duration_ms(text: str, option: str) -> int:
+    """A duration in milliseconds: `0`, `250ms`, `60s`, `10m`, `1.5h`, `7d`, `2w`.
+
+    >>> duration_ms("1.5h", "--label-delay")
+    5400000
+    """
+    if text.strip() == "0":
+        return 0
+    match = _DURATION.fullmatch(text.strip())
+    if match is None:
+        raise InputError(f"{option}: expected a duration such as 60s, 10m, 1h or 1d, got {text!r}")
+    return round(float(match[1]) * _UNIT_MS[match[2]])
+
+
+def time_ms(text: str, option: str) -> int:
+    """A time in epoch milliseconds, from ISO 8601 (UTC unless it says otherwise) or epoch seconds or ms.
+
+    >>> time_ms("2017-10-02", "--from") == time_ms("1506902400", "--from") == 1506902400000
+    True
+    """
+    try:
+        number = int(text)
+    except ValueError:
+        try:
+            parsed = datetime.fromisoformat(text)
+        except ValueError:
+            raise InputError(f"{option}: expected a time such as 2017-10-02T18:00, got {text!r}") from None
+        aware = parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
+        return round(aware.timestamp() * 1000)
+    return number if abs(number) >= 10**11 else number * 1000
+
+
+def fraction_or_time(text: str, option: str) -> float | int:
+    """A fraction of the events (0 to 1) as a float, or a time in epoch milliseconds as an int."""
+    try:
+        value = float(text)
+    except ValueError:
+        return time_ms(text, option)
+    if 0.0 <= value <= 1.0:
+        return value
+    if value < 0 or value != int(value):
+        raise InputError(f"{option}: expected a fraction from 0 to 1 or a time, got {text!r}")
+    return time_ms(text, option)

@@ -1,0 +1,105 @@
+"""What the counting floors share: exact ranks, event by event, with each row learned the moment it is due.
+
+Shape suffixes: B rows to score, Q rows of the queue, R rows to rank, N catalogue rows.
+"""
+
+from abc import abstractmethod
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+
+from learners.contract import Learner, Outcome, RankRequest, Step
+from learners.ranking import sparse_rank
+from state.compiled import compiled
+from state.examples import Doubles, ExampleBatch, Floats
+from state.keys import Int64s
+
+
+class Rows(NamedTuple):
+    """The columns of examples that a floor counts."""
+
+    item_B: Int64s
+    """Catalogue row, -1 where it has none."""
+    user_B: Int64s
+    time_ms_B: Int64s
+    tz_min_B: Int64s
+    label_B: Floats
+
+
+class Ranks(NamedTuple):
+    """A rank request by batch row, and where the answers go."""
+
+    place_B: Int64s
+    """Place of the row among those to rank, or -1."""
+    true_R: Int64s
+    size_R: Int64s
+    left_start_R1: Int64s
+    left_out: Int64s
+    rank_R: Int64s
+
+
+class Counting(Learner):
+    """A ranker whose `count` learns and ranks row by row. On a log with labels only positives count."""
+
+    ranks: ClassVar[bool] = True
+    floor: ClassVar[bool] = True
+
+    def step(self, step: Step) -> Outcome:
+        queue, request = step.queue.take(slice(0, step.due)), step.rank
+        ranks = _ranks(request, len(step.batch))
+        self.count(self._rows(step.batch), self._rows(queue), step.due_B, ranks)
+        return Outcome(rank_R=ranks.rank_R)
+
+    def learn(self, batch: ExampleBatch) -> None:
+        if len(batch):
+            rows, none = self._rows(batch), np.zeros(0, np.int64)
+            nothing = RankRequest(none, none, none, np.zeros(1, np.int64), none)
+            self.count(rows, rows, np.array([len(batch)]), _ranks(nothing, 1))
+
+    def _rows(self, batch: ExampleBatch) -> Rows:
+        item_B = self.context.catalogue.items.rows(batch.item_B)
+        return Rows(item_B, batch.user_B, batch.time_ms_B, batch.tz_min_B, batch.label_B)
+
+    @abstractmethod
+    def count(self, rows: Rows, queue: Rows, due_B: Int64s, ranks: Ranks) -> None:
+        """Before each row b learn the queue's rows below `due_B[b]`; then, where `place_B[b]` is not -1,
+        write the true item's rank into `rank_R[place_B[b]]`. Every row of the queue has an item row."""
+
+
+def _ranks(request: RankRequest, size: int) -> Ranks:
+    place_B = np.full(size, -1, np.int64)
+    place_B[request.rows_R] = np.arange(len(request.rows_R))
+    return Ranks(
+        place_B,
+        request.true_R,
+        request.size_R,
+        request.left_start_R1,
+        request.left_out,
+        np.empty(len(request.rows_R), np.int64),
+    )
+
+
+@compiled
+def positive(label: float) -> bool:
+    """Whether a row counts: a label above 1/2, or none at all."""
+    return not label <= 0.5
+
+
+@compiled
+def put_rank(
+    ranks: Ranks,
+    r: int,
+    own_N: Doubles,
+    touched: Int64s,
+    many: int,
+    base_N: Doubles,
+    scale: float,
+    top: float,
+) -> None:
+    """Answer request r by the scores own + scale x base, and set `own_N` back to zero."""
+    left_out = ranks.left_out[ranks.left_start_R1[r] : ranks.left_start_R1[r + 1]]
+    ranks.rank_R[r] = sparse_rank(
+        own_N, touched, many, base_N, scale, top, ranks.true_R[r], ranks.size_R[r], left_out
+    )
+    for i in range(many):
+        own_N[touched[i]] = 0.0

@@ -1,0 +1,150 @@
+"""Any river classifier as a learner; by default logistic regression with FTRL.
+
+A model is named in the settings, with its parameters, which may be models or optimisers themselves:
+
+    {"class": "linear_model.LogisticRegression", "optimizer": {"class": "optim.FTRLProximal", "alpha": 0.5}}
+
+An example becomes a dictionary: the keys of every field that the log has (`learners.features`) as one-hot
+numbers (`"user=7": 1.0`) or, for models that take categories, as text (`"user": "7"`); and every number.
+Rows are scored and learned one by one, each after what is due before it.
+
+river's models are Python objects without a state of arrays, and Ebbtide reads no code from a checkpoint: a
+run with one cannot be saved and resumed, and `tree` says so.
+"""
+
+import importlib
+from collections import deque
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+import msgspec
+import numpy as np
+from river import base
+
+from learners.contract import Context, Learner, Outcome, Settings, Step
+from learners.features import Features
+from learners.labels import require_labels
+from state.errors import InputError
+from state.examples import Doubles, ExampleBatch, Floats
+from state.tree import Tree
+
+Example = dict[str, float | str]
+
+
+def _ftrl() -> dict[str, Any]:
+    return {
+        "class": "linear_model.LogisticRegression",
+        "optimizer": {"class": "optim.FTRLProximal", "alpha": 0.5, "l2": 0.1},
+        "intercept_lr": 0.0,
+    }
+
+
+class River(Settings):
+    """Settings of a river model."""
+
+    model: dict[str, Any] = msgspec.field(default_factory=_ftrl)
+    """Its class below `river`, and its parameters."""
+    one_hot: bool = True
+    """Categories as one number each, for models that take only numbers; else as text."""
+
+
+class RiverLearner(Learner):
+    """Raises InputError on a log without labels and on a model that river does not have."""
+
+    name: ClassVar[str] = "river-ftrl"
+    Config: ClassVar[type[Settings]] = River
+    predicts: ClassVar[bool] = True
+
+    def __init__(self, config: Settings, context: Context) -> None:
+        super().__init__(config, context)
+        assert isinstance(config, River)
+        require_labels(self.name, context)
+        self.one_hot = config.one_hot
+        self.features = Features(context)
+        model = built(config.model)
+        if not isinstance(model, base.Classifier):
+            raise InputError(f"{self.name}.model: expected a classifier of river, got {type(model).__name__}")
+        self.model = model
+        self._waiting: deque[Example] = deque()
+
+    def step(self, step: Step) -> Outcome:
+        """Score each row after learning all that is due before it."""
+        p_B = np.empty(len(step.batch))
+        learned = 0
+        for b, example in enumerate(self.examples(step.batch)):
+            due = int(step.due_B[b])
+            self._learn(step.queue.label_B[learned:due])
+            learned = due
+            p_B[b] = self._probability(example)
+            self._waiting.append(example)
+        return Outcome(p_B=p_B)
+
+    def score(self, batch: ExampleBatch) -> Doubles:
+        return np.array([self._probability(example) for example in self.examples(batch)])
+
+    def learn(self, batch: ExampleBatch) -> None:
+        """Learn the rows that wait longest, then rows that were never scored."""
+        scored = len(self._waiting)
+        self._waiting.extend(self.examples(batch.take(slice(scored, None))))
+        self._learn(batch.label_B)
+
+    def examples(self, batch: ExampleBatch) -> Iterator[Example]:
+        """Each row as river takes it."""
+        fields = self.features.of(batch)
+        for starts, numbers in zip(fields.start_BF1.tolist(), fields.number_BX.tolist(), strict=True):
+            example: Example = {}
+            for f, field in enumerate(self.features.fields):
+                keys = fields.keys[starts[f] : starts[f + 1]].tolist()
+                if self.one_hot:
+                    example.update((f"{field.name}={key}", 1.0) for key in keys)
+                elif keys:
+                    example[field.name] = " ".join(map(str, keys))
+            for number, value in zip(self.features.numbers, numbers, strict=True):
+                if value == value:
+                    example[number.name] = value
+            yield example
+
+    def _learn(self, label_Q: Floats) -> None:
+        for label in label_Q.tolist():
+            example = self._waiting.popleft()
+            if label == label:
+                self.model.learn_one(example, label > 0.5)
+
+    def _probability(self, example: Example) -> float:
+        p = self.model.predict_proba_one(example).get(True, 0.5)
+        return float(min(max(p, 1e-9), 1.0 - 1e-9))
+
+    def tree(self) -> Tree:
+        """Raises InputError."""
+        raise InputError(
+            f"learner {self.name!r}: a river model cannot be saved in a checkpoint; run it without --checkpoint, or "
+            f"choose another learner"
+        )
+
+    def load(self, tree: Tree) -> None:
+        """Raises InputError."""
+        self.tree()
+
+
+def built(spec: dict[str, Any]) -> Any:
+    """The object that `spec` names: its class below `river`, and its parameters, built likewise.
+
+    Its module is imported here: all of river takes seconds, and most runs have no river model.
+    Raises InputError where there is no such class or it does not take the parameters.
+    """
+    path = spec.get("class")
+    if not isinstance(path, str) or "." not in path:
+        raise InputError(f'river model: expected {{"class": "module.Name", ...}}, got {spec!r}')
+    module, _, name = path.rpartition(".")
+    parameters = {
+        key: built(value) if isinstance(value, dict) and "class" in value else value
+        for key, value in spec.items()
+        if key != "class"
+    }
+    try:
+        cls = getattr(importlib.import_module(f"river.{module}"), name)
+        return cls(**parameters)
+    except (ImportError, AttributeError) as error:
+        raise InputError(f"river model: river has no {path!r} ({error})") from error
+    except (TypeError, ValueError) as error:
+        raise InputError(f"river model: {path!r} does not take {parameters!r}: {error}") from error

@@ -1,0 +1,148 @@
+"""Rows of a file become columns of events, or dead letters.
+
+Shape suffix: B rows.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from replay.arrow import Column
+from replay.cells import Bools, Ids, decoded, numbers
+from replay.chunks import BadRow, Chunk
+from replay.labels import LabelRule
+from replay.mapping import ROW_ORDER, Mapping
+from replay.times import SECOND_MS, Clock
+from replay.zones import Zone
+from state.keys import NO_KEY, Int64s, Names
+
+Columns = dict[str, NDArray[Any]]
+"""Role (or `time_ms`, `tz_min`, `seq`) -> one value a row, all of one length."""
+
+KEY_ROLES = ("user", "item", "action", "category", "place", "session", "scene", "source", "event_id")
+NAMED_ROLES = frozenset(KEY_ROLES) - {"session", "event_id"}
+"""Roles whose hashed ids are remembered by name; sessions and event ids are too many and never shown."""
+
+_OUTSIDE = {"lat": (-90.0, 90.0), "lon": (-180.0, 180.0), "tz": (-1440.0, 1440.0), "propensity": (0.0, 1.0)}
+_REQUIRED_NUMBERS = ("rating",)
+
+
+@dataclass(slots=True)
+class Converter:
+    """Turns chunks into columns, the same way for every chunk of a log."""
+
+    mapping: Mapping
+    clock: Clock
+    rule: LabelRule | None
+    """`column` is a column of the file here, not a role."""
+    zone: Zone | None
+    names: Names
+    _ids: dict[str, Ids]
+    _ticks: int = 0
+
+    def __init__(
+        self, mapping: Mapping, clock: Clock, rule: LabelRule | None, zone: Zone | None, names: Names
+    ) -> None:
+        self.mapping, self.clock, self.rule, self.zone, self.names = mapping, clock, rule, zone, names
+        self._ids = {role: Ids(names if role in NAMED_ROLES else None) for role in KEY_ROLES}
+        self._ticks = 0
+
+    @property
+    def needed(self) -> list[str]:
+        """The columns of the file that are read."""
+        rule = [self.rule.column] if self.rule else []
+        columns = dict.fromkeys([*self.mapping.columns.values(), *rule])
+        return [name for name in columns if name != ROW_ORDER and not self._is_zone(name)]
+
+    def _is_zone(self, column: str) -> bool:
+        return self.zone is not None and column == self.mapping.columns.get("tz")
+
+    def restart(self) -> None:
+        """Begin a log anew."""
+        self._ticks = 0
+
+    def columns(self, chunk: Chunk) -> tuple[Columns, Bools | None, list[BadRow]]:
+        """The good rows' columns, which rows they are (None for all), and the bad rows."""
+        size = len(chunk)
+        faults = _Faults(size)
+        made: Columns = {}
+        for role, name in self.mapping.columns.items():
+            if role == "time":
+                made["time_ms"] = self._times(chunk, name, size, faults)
+            elif role == "tz" and self.zone is not None:
+                continue
+            elif role in KEY_ROLES:
+                made[role] = self._ids[role].keys(chunk.columns[name])
+                if role in ("user", "item"):
+                    faults.mark(made[role] == NO_KEY, f"no {role}")
+            elif role not in ("text", "label"):
+                made[role] = _numbers(role, chunk.columns[name], faults)
+        if self.rule is not None:
+            made["label"], bad_B = self.rule.label(chunk.columns[self.rule.column])
+            faults.mark(bad_B, "label is none")
+            faults.mark(np.isnan(made["label"]), "no label")
+        if "lat" in made and "lon" in made:
+            nowhere_B = np.isnan(made["lat"]) | np.isnan(made["lon"])
+            made["lat"][nowhere_B] = made["lon"][nowhere_B] = np.nan
+        self._ticks += size + len(chunk.bad)
+        keep_B = None
+        if faults.any:
+            keep_B = faults.code_B == 0
+            made = {role: column[keep_B] for role, column in made.items()}
+        if self.zone is not None:
+            made["tz_min"] = self.zone.offset_min(made["time_ms"])
+        elif "tz" in made:
+            made["tz_min"] = np.nan_to_num(made.pop("tz")).astype(np.int64)
+        return made, keep_B, faults.bad(chunk)
+
+    def _times(self, chunk: Chunk, name: str, size: int, faults: "_Faults") -> Int64s:
+        if name == ROW_ORDER:
+            return np.arange(self._ticks, self._ticks + size) * SECOND_MS
+        time_ms_B, missing_B, bad_B, outside_B = self.clock.read(chunk.columns[name])
+        faults.mark(missing_B, "no time")
+        faults.mark(bad_B, "no such time")
+        faults.mark(outside_B, "time out of bounds")
+        return time_ms_B
+
+
+def _numbers(role: str, column: Column, faults: "_Faults") -> NDArray[np.float64]:
+    cells = numbers(column)
+    faults.mark(cells.bad_B, f"{role} is no number")
+    if role in _REQUIRED_NUMBERS and pa.types.is_floating(column.type):
+        faults.mark(np.isnan(cells.value_B) & np.asarray(column.is_valid()), f"{role} is no number")
+    if role in _OUTSIDE:
+        least, most = _OUTSIDE[role]
+        faults.mark((cells.value_B < least) | (cells.value_B > most), f"absurd {role}")
+    return cells.value_B
+
+
+class _Faults:
+    """The first thing wrong with each row."""
+
+    def __init__(self, size: int) -> None:
+        self.code_B = np.zeros(size, np.int8)
+        self._reasons: list[str] = []
+
+    @property
+    def any(self) -> bool:
+        return bool(self._reasons)
+
+    def mark(self, bad_B: Bools, reason: str) -> None:
+        if bad_B.any():
+            self._reasons.append(reason)
+            self.code_B[bad_B & (self.code_B == 0)] = len(self._reasons)
+
+    def bad(self, chunk: Chunk) -> list[BadRow]:
+        """Every bad row of the chunk, in order."""
+        found = list(chunk.bad)
+        for b in np.flatnonzero(self.code_B).tolist():
+            cells = {name: _cell(column[b].as_py()) for name, column in chunk.columns.items()}
+            found.append(BadRow(int(chunk.number_B[b]), self._reasons[self.code_B[b] - 1], cells))
+        return sorted(found, key=lambda row: row.number)
+
+
+def _cell(value: Any) -> Any:
+    return decoded(value) if isinstance(value, bytes) else value

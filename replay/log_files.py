@@ -1,0 +1,22 @@
+"""The files that make up a log, before anything is read from them."""
+
+from dataclasses import dataclass, field
+
+from replay.chunks import RowsFile
+from replay.mapping import Mapping
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogFiles:
+    """Event files in order, perhaps side tables, and what is known of their columns."""
+
+    name: str
+    events: tuple[RowsFile, ...]
+    items: RowsFile | None = None
+    users: RowsFile | None = None
+    mapping: Mapping = field(default_factory=Mapping)
+    label: str | None = None
+    item_types: dict[str, str] = field(default_factory=dict)
+    """What side columns are, where their values would mislead; see `replay.sides`."""
+    user_types: dict[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()

@@ -1,0 +1,167 @@
+"""Which column of a log plays which role.
+
+A mapping is written as `role=column` pairs or as a TOML file of the same, and completed by guessing from
+usual column names. Besides columns, `time` may be `@row` (the rows are the clock), and `tz` may be
+a number of minutes or the name of a zone (`America/New_York`).
+"""
+
+import tomllib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Self
+
+from replay.usual import TIME_ENDINGS, USUAL, plain
+from state.errors import InputError
+from streams.schema import REQUIRED_ROLES, ROLES
+
+ROW_ORDER = "@row"
+"""The time of a log that has none: its rows are its clock, one tick each."""
+
+TIME_UNITS = ("s", "ms", "us", "ns", "date", "tick")
+_OPTIONS = ("time_unit", "earliest", "latest")
+
+
+@dataclass(frozen=True, slots=True)
+class Mapping:
+    """Role -> column, as far as it was said or found."""
+
+    columns: dict[str, str] = field(default_factory=dict)
+    """An empty column name says that the log has no such role, whatever its columns are called."""
+    time_unit: str | None = None
+    """One of TIME_UNITS; found from the values where None."""
+    earliest: str = "1990-01-01"
+    latest: str = "2100-01-01"
+    """Times outside are no times of this log; not asked of ticks."""
+
+    @classmethod
+    def of(cls, pairs: Iterable[str], where: str = "--map") -> Self:
+        """From `role=column` pairs. Raises InputError on an unknown or repeated role.
+
+        >>> Mapping.of(["user=who", "time_unit=ms"]).columns
+        {'user': 'who'}
+        """
+        said: dict[str, str] = {}
+        for pair in pairs:
+            role, equals, column = pair.partition("=")
+            if not equals:
+                raise InputError(f"{where} {pair!r}: expected ROLE=COLUMN")
+            if role.strip() in said:
+                raise InputError(f"{where} {pair!r}: role {role.strip()!r} was mapped already; map it once")
+            said[role.strip()] = column.strip()
+        return cls._from(said, where)
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """From a TOML file of `role = "column"` lines. Raises InputError if it is missing or is none."""
+        try:
+            said = tomllib.loads(path.read_text())
+        except OSError as error:
+            raise InputError(
+                f"mapping {path}: {error.strerror}; give the TOML file of the mapping"
+            ) from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise InputError(
+                f'mapping {path}: no TOML ({error}); expected lines like user = "user_id"'
+            ) from error
+        wrong = [name for name, value in said.items() if not isinstance(value, str | int | float)]
+        if wrong:
+            raise InputError(f'mapping {path}: {wrong[0]!r} must be text, like {wrong[0]} = "column"')
+        return cls._from({name: str(value) for name, value in said.items()}, f"mapping {path}")
+
+    @classmethod
+    def _from(cls, said: dict[str, str], where: str) -> Self:
+        for name in said:
+            if name not in ROLES and name not in _OPTIONS:
+                known = ", ".join((*ROLES, *_OPTIONS))
+                raise InputError(f"{where}: no role {name!r}; the roles are {known}")
+        unit = said.get("time_unit")
+        if unit is not None and unit not in TIME_UNITS:
+            raise InputError(f"{where}: time_unit {unit!r} is none of {', '.join(TIME_UNITS)}")
+        options = {name: said[name] for name in _OPTIONS if name in said}
+        return cls({role: said[role] for role in ROLES if role in said}, **options)
+
+    def over(self, other: "Mapping") -> "Mapping":
+        """This mapping, completed by `other` where this one says nothing."""
+        unset = Mapping()
+        return Mapping(
+            other.columns | self.columns,
+            time_unit=self.time_unit or other.time_unit,
+            earliest=self.earliest if self.earliest != unset.earliest else other.earliest,
+            latest=self.latest if self.latest != unset.latest else other.latest,
+        )
+
+    def flags(self) -> list[str]:
+        """The mapping as `role=column` pairs for `--map`."""
+        unit = [f"time_unit={self.time_unit}"] if self.time_unit else []
+        return [f"{role}={column}" for role, column in self.columns.items()] + unit
+
+    def toml(self) -> str:
+        """The mapping as the text of a TOML file."""
+        quoted = (pair.partition("=") for pair in self.flags())
+        return "".join(f'{role} = "{_escaped(column)}"\n' for role, _, column in quoted)
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", "\\\\").replace('"', '\\"')
+
+
+def guess(
+    columns: Sequence[str], where: str, taken: Iterable[str] = (), roles: Iterable[str] = ROLES
+) -> dict[str, str]:
+    """Role -> column for `roles`, by usual names, leaving `taken` columns alone.
+
+    Raises InputError where two columns have the same claim.
+    """
+    free = [column for column in columns if column not in set(taken)]
+    found: dict[str, str] = {}
+    for role in roles:
+        for usual in USUAL[role]:
+            claims = [column for column in free if plain(column) == usual]
+            if len(claims) > 1:
+                raise InputError(
+                    f"{where}: columns {claims[0]!r} and {claims[1]!r} could both be the {role}; "
+                    f"say which: --map {role}={claims[0]}"
+                )
+            if claims:
+                found[role] = claims[0]
+                free.remove(claims[0])
+                break
+        else:
+            if role == "time":
+                ends = [column for column in free if plain(column).endswith(TIME_ENDINGS)]
+                if len(ends) == 1:
+                    found[role] = ends[0]
+                    free.remove(ends[0])
+    return found
+
+
+def resolve(said: Mapping, columns: Sequence[str], where: str) -> Mapping:
+    """`said`, checked against the log's columns and completed by guessing.
+
+    A log with sessions and no users has its sessions for users. Raises InputError on a column that is not
+    there, a name that stands twice, and a required role that nothing plays.
+    """
+    twice = {column for column in columns if column and list(columns).count(column) > 1}
+    if twice:
+        raise InputError(f"{where}: column {sorted(twice)[0]!r} stands there twice; rename one")
+    for role, column in said.columns.items():
+        free_form = role == "tz" or (role == "time" and column == ROW_ORDER)
+        if column and column not in columns and not free_form:
+            raise InputError(
+                f"{where}: no column {column!r} for the role {role!r}; there are {', '.join(columns)}"
+            )
+    open_roles = [role for role in ROLES if role not in said.columns]
+    found = guess(columns, where, said.columns.values(), open_roles) | {
+        k: v for k, v in said.columns.items() if v
+    }
+    if "user" not in found and "session" in found and "user" not in said.columns:
+        found["user"] = found.pop("session")
+    missing = [role for role in REQUIRED_ROLES if role not in found]
+    if missing:
+        hint = " (time=@row takes the order of the rows)" if missing == ["time"] else ""
+        raise InputError(
+            f"{where}: no column is the {' or the '.join(missing)}; say which one with "
+            f"{' '.join(f'--map {role}=COLUMN' for role in missing)}{hint}; there are {', '.join(columns)}"
+        )
+    return replace(said, columns={role: found[role] for role in ROLES if role in found})

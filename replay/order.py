@@ -1,0 +1,184 @@
+"""Events in time order, in bounded memory.
+
+What is in order already streams through. What is not is sorted stably: runs of bounded size are sorted in
+memory, spilled to a temporary folder as Arrow IPC and merged. Equal times keep the file's order, or, where
+that would leak the items, take an order drawn from the seed and the number of the row, so that it is the
+same however the rows were chunked.
+
+Shape suffix: B rows.
+"""
+
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from replay.convert import Columns
+from state.compiled import compiled
+from state.errors import InputError
+from state.keys import Int64s, mix
+
+_GRANULES = 256
+"""Pieces in which a run is written and read, so that as many runs merge within the bound."""
+
+
+def join(parts: list[Columns]) -> Columns:
+    """Rows one after another."""
+    if len(parts) == 1:
+        return parts[0]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def take(columns: Columns, rows: Int64s | slice) -> Columns:
+    """Some of the rows."""
+    return {name: column[rows] for name, column in columns.items()}
+
+
+def size_of(columns: Columns) -> int:
+    """How many rows."""
+    return len(columns["time_ms"])
+
+
+class Ties:
+    """The order of rows with equal time: by number, or shuffled by a seed."""
+
+    def __init__(self, seed: int | None) -> None:
+        self._seed = seed
+
+    def rank(self, seq_B: Int64s) -> Int64s:
+        """A distinct number for each row; the least comes first."""
+        return seq_B if self._seed is None else _drawn(seq_B, self._seed)
+
+    def order(self, columns: Columns) -> Int64s:
+        """The rows' order by time and rank."""
+        return np.lexsort((self.rank(columns["seq"]), columns["time_ms"]))
+
+
+@compiled
+def _drawn(seq_B: Int64s, seed: int) -> Int64s:
+    rank_B = np.empty_like(seq_B)
+    for b in range(seq_B.shape[0]):
+        rank_B[b] = mix(mix(seq_B[b]) ^ mix(seed))
+    return rank_B
+
+
+def shuffled_ties(chunks: Iterable[Columns], ties: Ties) -> Iterator[Columns]:
+    """Rows that are in time order, their equal times by rank. Holds a chunk and one tie."""
+    held: list[Columns] = []
+    for chunk in chunks:
+        if size_of(chunk) == 0:
+            continue
+        start = int(np.searchsorted(chunk["time_ms"], chunk["time_ms"][-1]))
+        if held and start == 0 and held[0]["time_ms"][-1] == chunk["time_ms"][0]:
+            held.append(chunk)
+            continue
+        done = join([*held, take(chunk, slice(0, start))])
+        if size_of(done):
+            yield take(done, ties.order(done))
+        held = [take(chunk, slice(start, None))]
+    if held:
+        last = join(held)
+        yield take(last, ties.order(last))
+
+
+def sorted_by_time(chunks: Iterable[Columns], ties: Ties, memory_rows: int) -> Iterator[Columns]:
+    """Rows by time, holding about `memory_rows` of them; the rest waits in a temporary folder."""
+    with tempfile.TemporaryDirectory(prefix="ebbtide-sort-") as folder:
+        runs: list[Path] = []
+        held: list[Columns] = []
+        rows = 0
+        for chunk in chunks:
+            held.append(chunk)
+            rows += size_of(chunk)
+            if rows >= memory_rows:
+                runs.append(_spill(_sorted(held, ties), Path(folder) / f"{len(runs)}.arrow", memory_rows))
+                held, rows = [], 0
+        if runs:
+            if rows:
+                runs.append(_spill(_sorted(held, ties), Path(folder) / f"{len(runs)}.arrow", memory_rows))
+            held = []
+            yield from _merge([_Run(path) for path in runs], ties)
+        elif rows:
+            yield _sorted(held, ties)
+
+
+def _sorted(parts: list[Columns], ties: Ties) -> Columns:
+    whole = join(parts)
+    return take(whole, ties.order(whole))
+
+
+def _spill(columns: Columns, path: Path, memory_rows: int) -> Path:
+    batch = pa.record_batch({name: pa.array(column) for name, column in columns.items()})
+    granule = max(64, memory_rows // _GRANULES)
+    try:
+        with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, batch.schema) as writer:
+            for start in range(0, batch.num_rows, granule):
+                writer.write_batch(batch.slice(start, granule))
+    except OSError as error:
+        raise InputError(
+            f"{path.parent}: no room to sort the log ({error}); set TMPDIR to a folder that has room"
+        ) from error
+    return path
+
+
+class _Run:
+    """A spilled run, read a granule at a time."""
+
+    def __init__(self, path: Path) -> None:
+        self._source = pa.OSFile(str(path), "rb")
+        self._file = pa.ipc.open_file(self._source)
+        self._next = 0
+        self.rows: Columns = {}
+        self.more()
+
+    def more(self) -> None:
+        """Read the next granule, once the last is used up; at the end there are no rows."""
+        if self._next == self._file.num_record_batches:
+            self.rows = {}
+            self._source.close()
+            return
+        batch = self._file.get_batch(self._next)
+        self._next += 1
+        self.rows = {name: batch.column(name).to_numpy(zero_copy_only=False) for name in batch.schema.names}
+
+    def split(self, time_ms: int, rank: int, ties: Ties) -> Columns:
+        """Take the rows up to and with (time, rank) off the front."""
+        times = self.rows["time_ms"]
+        start, stop = (int(np.searchsorted(times, time_ms, side)) for side in ("left", "right"))
+        within = ties.rank(self.rows["seq"][start:stop])
+        end = start + int(np.searchsorted(within, rank, "right"))
+        front, self.rows = take(self.rows, slice(0, end)), take(self.rows, slice(end, None))
+        if size_of(self.rows) == 0:
+            self.more()
+        return front
+
+
+def _merge(runs: list[_Run], ties: Ties) -> Iterator[Columns]:
+    """Every round hands on all rows up to the least last row of the granules at hand."""
+    runs = [run for run in runs if run.rows]
+    while runs:
+        lasts = [(int(run.rows["time_ms"][-1]), int(ties.rank(run.rows["seq"][-1:])[0])) for run in runs]
+        bound = min(lasts)
+        whole = join([run.split(*bound, ties) for run in runs])
+        yield take(whole, ties.order(whole))
+        runs = [run for run in runs if run.rows]
+
+
+def cut(chunks: Iterable[Columns], size: int) -> Iterator[Columns]:
+    """The same rows in pieces of `size`; only the last may be shorter."""
+    held: list[Columns] = []
+    rows = 0
+    for chunk in chunks:
+        start, end = 0, size_of(chunk)
+        while end - start >= size - rows:
+            piece = take(chunk, slice(start, start + size - rows))
+            yield join([*held, piece])
+            start += size - rows
+            held, rows = [], 0
+        if start < end:
+            held.append(take(chunk, slice(start, end)))
+            rows += end - start
+    if held:
+        yield join(held)

@@ -1,0 +1,69 @@
+"""The default store: a server of our own in the run's folder, behind the same code as Redis."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import quote
+
+from state.embedded_server import DATA, EmbeddedServer
+from state.errors import InputError
+from state.redis_store import RedisStore, UnreachableError
+
+T = TypeVar("T")
+
+FOLDER = "store"
+"""Where a run's folder keeps its store."""
+
+
+class EmbeddedStore(RedisStore):
+    """Vectors saved in `folder`, by a server that is started when needed and stopped by `close`.
+
+    Several processes may use one folder at a time: the first starts the server, and when it stops it, the
+    next word of another starts it again from what was saved.
+    """
+
+    def __init__(self, folder: Path | str) -> None:
+        self._server = EmbeddedServer(Path(folder))
+        super().__init__(_url(self._server.ensure()))
+        self._shown = str(folder)
+
+    def close(self) -> None:
+        super().close()
+        self._server.stop()
+
+    def _ask(self, ask: Callable[..., T], *arguments: object) -> T:
+        try:
+            return super()._ask(ask, *arguments)
+        except UnreachableError:
+            self._redis.close()
+            self._url = _url(self._server.ensure())
+            self._connect()
+            return super()._ask(ask, *arguments)
+
+
+def open_store(target: str | Path, *, create: bool = False) -> RedisStore:
+    """The store that `target` names: a Redis URL, `embedded:DIR`, or a run's folder.
+
+    Raises InputError where a folder has no store, unless it is to be created.
+    """
+    text = str(target)
+    if text.startswith(("redis://", "rediss://", "unix://")):
+        return RedisStore(text)
+    if "://" in text:
+        raise InputError(
+            f"{text.partition('://')[0]}://...: no store of this kind; "
+            "expected redis://, rediss://, unix:// or a folder"
+        )
+    folder = Path(text.removeprefix("embedded:"))
+    if not text.startswith("embedded:") and folder.name != FOLDER:
+        folder = folder / FOLDER
+    if not create and not (folder / DATA).exists() and not (folder / "lock").exists():
+        raise InputError(
+            f"{text}: no embeddings there; name a folder that `ebbtide replay LOG --out DIR` has written, "
+            "or a redis:// URL"
+        )
+    return EmbeddedStore(folder)
+
+
+def _url(address: str) -> str:
+    return "unix://" + quote(address)

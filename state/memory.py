@@ -1,0 +1,280 @@
+"""The memory of every user: bounded, fading, and read before it is written to, event by event.
+
+One call takes a micro-batch and gives for each row what was known before it; the k-th row of a user in
+the batch sees the k - 1 before it. However a stream is cut into calls, the answers are the same.
+
+Shape suffixes: B rows, W window, R rates, T time constants, N users, E entries, P waiting events.
+"""
+
+import math
+
+import msgspec
+import numpy as np
+
+from state.compiled import compiled
+from state.errors import InputError
+from state.examples import BANK_S, USER_RATES, Doubles, Floats, Window, empty_window
+from state.forgetting import periodic
+from state.keys import Int64s, KeyMap
+from state.recall import Curve, Pending, Rows, due, know, rates, remember, wait
+from state.slabs import (
+    BASE,
+    COUNT,
+    FIELDS,
+    HEADER,
+    LENGTH,
+    PACKED,
+    ROOM,
+    SEEN,
+    Slabs,
+    allocated,
+    class_of,
+    column,
+    full,
+    grow,
+    new_slabs,
+    touch,
+)
+from state.tree import Tree
+from state.views import Columns, Scratch, Wanted, copied, newest, scratch, united
+
+_BANK_MS = np.array(BANK_S) * 1000.0
+_NO_HORIZON_MS = 1 << 60
+_COLUMNS = ("time_ms", "item", "category", "place", "known_ms", "last_ms", "pace_per_ms")
+_WAITING = ("user", "item", "category", "place", "time_ms", "known_ms", "minute")
+
+
+class MemoryConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How a user's memory fades, and how much it holds."""
+
+    capacity: int = 256
+    """Entries a user; when full the one with the least retention goes."""
+    strength_s: float = 3 * 86400.0
+    """Time in which a single event fades to 1/e."""
+    gain: float = 0.7
+    """How much a repeat strengthens at most."""
+    strength_cap_s: float = 60 * 86400.0
+    hour_width_h: float = 1.0
+    """Standard deviation of the hour-of-day kernel."""
+    week_width_h: float = 1.5
+    """Standard deviation of the hour-of-week kernel."""
+    periodic: bool = True
+    """Off for logs whose times are mere ticks: then no hour and no week view."""
+    horizon_s: float | None = None
+    """Windows leave out what is older than this; None for no limit."""
+
+    def __post_init__(self) -> None:
+        for name in ("capacity", "strength_s", "strength_cap_s", "hour_width_h", "week_width_h"):
+            if not getattr(self, name) > 0:
+                raise InputError(f"memory.{name}: expected more than 0, got {getattr(self, name)}")
+        if self.strength_cap_s < self.strength_s:
+            raise InputError(
+                f"memory.strength_cap_s: expected at least strength_s ({self.strength_s:g}), "
+                f"got {self.strength_cap_s:g}"
+            )
+        if self.gain < 0:
+            raise InputError(f"memory.gain: expected at least 0, got {self.gain}")
+
+
+class UserMemory:
+    """Every user's memory, running rates and events that wait to be known."""
+
+    def __init__(self, config: MemoryConfig, window: int = 0, views: bool = False) -> None:
+        self.config = config
+        self.users = KeyMap()
+        self.curve = Curve(
+            config.capacity, config.strength_s * 1000.0, config.gain, config.strength_cap_s * 1000.0
+        )
+        self.slabs = new_slabs(config.capacity)
+        self._pending = _room_to_wait(0)
+        log_2M = np.tile([periodic(config.hour_width_h, 24), periodic(config.week_width_h, 168)], 2)
+        horizon_ms = _NO_HORIZON_MS if config.horizon_s is None else int(config.horizon_s * 1000)
+        self._wanted = Wanted(
+            *(window, views, config.periodic, horizon_ms, log_2M, np.exp(log_2M).astype(np.float32))
+        )
+        self._scratch = scratch(window, config.capacity)
+
+    def __len__(self) -> int:
+        return len(self.users)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes in use for users, their entries and the events that wait."""
+        waiting = self._pending.span[1] - self._pending.span[0]
+        words = self.slabs.free[0] + len(self) * (HEADER + 1) + waiting * (FIELDS + 1)
+        return int(words) * 8 + self.users.table.nbytes
+
+    def rows(self, user_B: Int64s) -> Int64s:
+        """Rows of users by key; a new one gets the next. To be called before `step` with the same users."""
+        user_B = self.users.rows(user_B, grow=True)
+        if len(self.users) > len(self.slabs.users):
+            self.slabs = grow(self.slabs, len(self.users))
+        touch(self.slabs, user_B, self.config.capacity if self._wanted.views else self._wanted.width)
+        return user_B
+
+    def step(self, rows: Rows) -> tuple[Floats, Window | None]:
+        """For each row USER_RATES (B, R) and the window as of it; then the row is remembered."""
+        size = len(rows.user_B)
+        self._pending = _moved_up(self._pending, size)
+        rates_BR = np.empty((size, len(USER_RATES)), np.float32)
+        width = self._wanted.width
+        window = _unwritten(size, width) if width else None
+        columns = Columns(*(getattr(window or _NO_WINDOW, name) for name in Columns._fields))
+        done = 0
+        while done < size:
+            done = _step(
+                *(self.slabs, self._pending, self.curve, rows, done, _BANK_MS),
+                *(self._wanted, self._scratch, columns, rates_BR),
+            )
+            if done < size:
+                self.slabs = grow(self.slabs, 0)
+        return rates_BR, window
+
+    def tree(self) -> Tree:
+        """Users in order of first sight, their entries one user after another, then who waits."""
+        users = len(self)
+        headers = self.slabs.users[:users]
+        words_FE = np.empty((FIELDS, int(headers[:, LENGTH].sum())), np.int64)
+        _gather(self.slabs, users, words_FE)
+        packed_E2 = words_FE[PACKED].copy().view(np.int32).reshape(-1, 2)
+        entries: Tree = {name: words_FE[field].copy() for field, name in enumerate(_COLUMNS)}
+        entries["pace_per_ms"] = entries["pace_per_ms"].view(np.float64)
+        entries["label"] = packed_E2[:, 0].copy().view(np.float32)
+        entries["minute"] = packed_E2[:, 1].copy()
+        first, end = self._pending.span
+        waiting = {name: self._pending.words_P8[first:end, i].copy() for i, name in enumerate(_WAITING)}
+        return {
+            "users": self.users.tree(),
+            "length": headers[:, LENGTH].copy(),
+            "seen_ms": headers[:, SEEN].copy(),
+            "sums": self.slabs.sums[:users, COUNT : HEADER - 1].copy(),
+            "entries": entries,
+            "waiting": waiting | {"label": self._pending.labels_P[first:end].copy()},
+        }
+
+    def load(self, tree: Tree) -> None:
+        """Take over what `tree` gave. Raises InputError where a user has more entries than fit."""
+        longest = int(np.max(tree["length"], initial=0))
+        if longest > self.config.capacity:
+            raise InputError(
+                f"memory: expected at most {self.config.capacity} entries a user (memory.capacity), "
+                f"got {longest}; use the configuration that the state was saved with"
+            )
+        self.users.load(tree["users"])
+        self.slabs = grow(new_slabs(self.config.capacity), len(self.users))
+        self.slabs.users[: len(self), LENGTH] = tree["length"]
+        self.slabs.users[: len(self), SEEN] = tree["seen_ms"]
+        self.slabs.sums[: len(self), COUNT : HEADER - 1] = tree["sums"]
+        entries = tree["entries"]
+        words_FE = np.empty((FIELDS, len(entries["item"])), np.int64)
+        for field, name in enumerate(_COLUMNS):
+            words_FE[field] = np.ascontiguousarray(entries[name]).view(np.int64)
+        packed_E2 = words_FE[PACKED].view(np.int32).reshape(-1, 2)
+        packed_E2[:, 0] = np.ascontiguousarray(entries["label"]).view(np.int32)
+        packed_E2[:, 1] = entries["minute"]
+        user = taken = 0
+        while user < len(self):
+            user, taken = _scatter(self.slabs, user, len(self), words_FE, taken)
+            if user < len(self):
+                self.slabs = grow(self.slabs, 0)
+        waiting = tree["waiting"]
+        self._pending = _room_to_wait(len(waiting["item"]))
+        self._pending.span[1] = len(waiting["item"])
+        for i, name in enumerate(_WAITING):
+            self._pending.words_P8[:, i] = waiting[name]
+        self._pending.labels_P[:] = waiting["label"]
+
+
+def _unwritten(size: int, width: int) -> Window:
+    """A window for `_step` to write, all of it."""
+    like = ((name, getattr(_NO_WINDOW, name)) for name in Columns._fields)
+    return Window(**{k: np.empty((size, width)[: a.ndim], a.dtype) for k, a in like})
+
+
+_NO_WINDOW = empty_window(0, 0)
+
+
+def _room_to_wait(size: int) -> Pending:
+    return Pending(np.zeros((size, FIELDS), np.int64), np.zeros(size, np.float32), np.zeros(2, np.int64))
+
+
+def _moved_up(pending: Pending, extra: int) -> Pending:
+    """The same queue with room for `extra` more."""
+    first, end = pending.span
+    if end + extra <= len(pending.labels_P):
+        return pending
+    waiting = int(end - first)
+    moved = _room_to_wait(max(2 * (waiting + extra), 1024))
+    moved.words_P8[:waiting] = pending.words_P8[first:end]
+    moved.labels_P[:waiting] = pending.labels_P[first:end]
+    moved.span[1] = waiting
+    return moved
+
+
+@compiled
+def _step(
+    slabs: Slabs,
+    pending: Pending,
+    curve: Curve,
+    rows: Rows,
+    first: int,
+    bank_ms_T: Doubles,
+    wanted: Wanted,
+    room: Scratch,
+    columns: Columns,
+    rates_BR: Floats,
+) -> int:
+    """Rows from `first` on; returns the first that is not done, for want of room in the arena."""
+    for b in range(first, len(rows.user_B)):
+        while due(pending, rows.clock_ms_B[b]):
+            if full(slabs):
+                return b
+            know(slabs, pending, curve, bank_ms_T)
+        if full(slabs):
+            return b
+        rates(slabs, rows, b, bank_ms_T, rates_BR[b])
+        if wanted.width > 0:
+            if wanted.views:
+                length = united(slabs, rows, b, wanted, room)
+            else:
+                since_ms = rows.time_ms_B[b] - wanted.horizon_ms
+                length = newest(slabs, rows.user_B[b], wanted.width, since_ms, room)
+            copied(slabs, rows, b, wanted, room, length, columns)
+        if not math.isnan(rows.label_B[b]):
+            remember(
+                *(slabs, curve, rows.user_B[b], rows.item_B[b], rows.category_B[b], rows.place_B[b]),
+                *(rows.time_ms_B[b], rows.known_ms_B[b], rows.label_B[b], rows.minute_B[b]),
+            )
+        wait(pending, rows, b)
+    return len(rows.user_B)
+
+
+@compiled
+def _gather(slabs: Slabs, users: int, words_FE: Int64s) -> None:
+    e = 0
+    for user in range(users):
+        length = slabs.users[user, LENGTH]
+        for field in range(FIELDS):
+            start = column(slabs, user, field)
+            for i in range(length):
+                words_FE[field, e + i] = slabs.words[start + i]
+        e += length
+
+
+@compiled
+def _scatter(slabs: Slabs, first: int, users: int, words_FE: Int64s, taken: int) -> tuple[int, int]:
+    """The inverse of `_gather`; returns the first user without room, and the entries laid down."""
+    for user in range(first, users):
+        length = slabs.users[user, LENGTH]
+        if full(slabs):
+            return user, taken
+        if length > 0:
+            size_class = class_of(slabs, length)
+            slabs.users[user, BASE] = allocated(slabs, size_class)
+            slabs.users[user, ROOM] = slabs.rooms[size_class]
+        for field in range(FIELDS):
+            start = column(slabs, user, field)
+            for i in range(length):
+                slabs.words[start + i] = words_FE[field, taken + i]
+        taken += length
+    return users, taken

@@ -1,0 +1,234 @@
+"""Kernels of the user memory: what an event adds, what is forgotten for it, what the user's rates are.
+
+Shape suffixes: B rows, R rates, T time constants, P waiting events.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from state.compiled import compiled
+from state.examples import Doubles, Floats
+from state.forgetting import fold, retention, strengthened
+from state.keys import NO_KEY, Int64s
+from state.slabs import (
+    BANK,
+    CATEGORY,
+    COUNT,
+    HEADER,
+    ITEM,
+    KNOWN,
+    LAST,
+    LENGTH,
+    PACE,
+    PACKED,
+    PLACE,
+    POSITIVES,
+    ROOM,
+    SEEN,
+    TIME,
+    Slabs,
+    closed,
+    entries,
+    labels,
+    opened,
+    paces,
+)
+
+SUMS = slice(BANK, HEADER - 1)
+"""The decayed sums within a header: counts at each time constant, then label sums."""
+
+
+class Curve(NamedTuple):
+    """Scalars of the forgetting curve."""
+
+    capacity: int
+    strength_ms: float
+    gain: float
+    cap_ms: float
+
+
+class Rows(NamedTuple):
+    """What the memory takes of B events, in order; `clock_ms_B` and `known_ms_B` never fall."""
+
+    user_B: Int64s
+    """Row of the user, not the key."""
+    item_B: Int64s
+    category_B: Int64s
+    place_B: Int64s
+    time_ms_B: Int64s
+    clock_ms_B: Int64s
+    known_ms_B: Int64s
+    label_B: Floats
+    minute_B: Int64s
+
+
+class Pending(NamedTuple):
+    """Events that are not known yet, in order: a queue with room at its end."""
+
+    words_P8: Int64s
+    """User, item, category, place, time, known, minute of week; the label's bits."""
+    labels_P: Floats
+    span: Int64s
+    """First waiting, first free."""
+
+
+@compiled
+def wait(pending: Pending, rows: Rows, b: int) -> None:
+    """Put row b at the end of the queue."""
+    p = pending.span[1]
+    words = pending.words_P8
+    words[p, 0] = rows.user_B[b]
+    words[p, 1] = rows.item_B[b]
+    words[p, 2] = rows.category_B[b]
+    words[p, 3] = rows.place_B[b]
+    words[p, 4] = rows.time_ms_B[b]
+    words[p, 5] = rows.known_ms_B[b]
+    words[p, 6] = rows.minute_B[b]
+    pending.labels_P[p] = rows.label_B[b]
+    pending.span[1] = p + 1
+
+
+@compiled
+def due(pending: Pending, clock_ms: int) -> bool:
+    """Whether the first waiting event is known at `clock_ms`."""
+    return bool(pending.span[0] < pending.span[1] and pending.words_P8[pending.span[0], 5] <= clock_ms)
+
+
+@compiled
+def know(slabs: Slabs, pending: Pending, curve: Curve, bank_ms_T: Doubles) -> None:
+    """Take the first waiting event: into the rates, and without a label only now into the memory."""
+    p = pending.span[0]
+    pending.span[0] = p + 1
+    words = pending.words_P8
+    user, time_ms, label = words[p, 0], words[p, 4], pending.labels_P[p]
+    worth = 1.0 if np.isnan(label) else np.float64(label)
+    header = slabs.sums[user]
+    if header[COUNT] == 0.0:
+        slabs.users[user, SEEN] = time_ms
+    header[COUNT] += 1.0
+    header[POSITIVES] += worth
+    slabs.users[user, SEEN] = fold(header[SUMS], slabs.users[user, SEEN], time_ms, worth, bank_ms_T)
+    if np.isnan(label):
+        remember(
+            *(slabs, curve, user, words[p, 1], words[p, 2], words[p, 3]),
+            *(time_ms, words[p, 5], label, words[p, 6]),
+        )
+
+
+@compiled
+def remember(
+    slabs: Slabs,
+    curve: Curve,
+    user: int,
+    item: int,
+    category: int,
+    place: int,
+    time_ms: int,
+    known_ms: int,
+    label: float,
+    minute: int,
+) -> None:
+    """Put one event in its place by time; all entries of its item are strengthened together.
+
+    A full memory forgets the entry with the least retention at `time_ms` first, the oldest among equals.
+    """
+    items = entries(slabs, user, ITEM)
+    last_ms, pace = time_ms, 1.0 / curve.strength_ms
+    if among(item, items) > 0:
+        lasts, pace_of = entries(slabs, user, LAST), paces(slabs, user)
+        i = np.argmax(items == item)
+        retained = retention(np.float64(time_ms - lasts[i]), 1.0 / pace_of[i])
+        pace = 1.0 / strengthened(1.0 / pace_of[i], retained, curve.gain, curve.cap_ms)
+        last_ms = max(lasts[i], time_ms)
+        for j in range(i, len(items)):
+            if items[j] == item:
+                lasts[j] = last_ms
+                pace_of[j] = pace
+    if len(items) == curve.capacity:
+        closed(slabs, user, faintest(slabs, user, time_ms, 1.0 / curve.strength_ms))
+    at = slabs.users[user, LENGTH]
+    times = entries(slabs, user, TIME)
+    while at > 0 and times[at - 1] > time_ms:
+        at -= 1
+    slot = opened(slabs, user, at)
+    words, room = slabs.words, slabs.users[user, ROOM]
+    words[slot + TIME * room] = time_ms
+    words[slot + ITEM * room] = item
+    words[slot + CATEGORY * room] = category
+    words[slot + PLACE * room] = place
+    words[slot + KNOWN * room] = known_ms
+    words[slot + LAST * room] = last_ms
+    slabs.doubles[slot + PACE * room] = pace
+    slabs.floats[2 * (slot + PACKED * room)] = label
+    slabs.ints[2 * (slot + PACKED * room) + 1] = minute
+
+
+@compiled
+def among(key: int, keys: Int64s) -> int:
+    """How often `key` occurs: a loop without a branch, many entries a cycle."""
+    count = 0
+    for i in range(len(keys)):
+        count += keys[i] == key
+    return count
+
+
+@compiled
+def faintest(slabs: Slabs, user: int, time_ms: int, pace: float) -> int:
+    """The entry with the least retention; of equals the oldest. Compares exponents: no underflow ties.
+
+    No entry fades faster than `pace`, that of one never repeated, and none was last met before its own
+    time: so from the first entry on that could not have faded more, no later one has.
+    """
+    times, lasts, pace_of = entries(slabs, user, TIME), entries(slabs, user, LAST), paces(slabs, user)
+    worst, at = -1.0, 0
+    for i in range(len(times)):
+        if max(time_ms - times[i], 0) * pace <= worst:
+            break
+        faded = max(time_ms - lasts[i], 0) * pace_of[i]
+        if faded > worst:
+            worst, at = faded, i
+    return at
+
+
+@compiled
+def rates(slabs: Slabs, rows: Rows, b: int, bank_ms_T: Doubles, rates_R: Floats) -> None:
+    """USER_RATES as of row b; of the memory's entries those count whose outcome is known."""
+    user, time_ms, clock_ms = rows.user_B[b], rows.time_ms_B[b], rows.clock_ms_B[b]
+    header = slabs.sums[user]
+    rates_R[0] = header[COUNT]
+    rates_R[1] = header[POSITIVES]
+    constants = bank_ms_T.shape[0]
+    gap_ms = max(time_ms - slabs.users[user, SEEN], 0)
+    rates_R[14] = gap_ms / 1000.0
+    if header[COUNT] == 0.0:
+        gap_ms = 0
+        rates_R[14] = -1.0
+    for k in range(constants):
+        fade = math.exp(-gap_ms / bank_ms_T[k])
+        rates_R[2 + k] = header[BANK + k] * fade
+        rates_R[2 + constants + k] = header[BANK + constants + k] * fade
+    item, category = rows.item_B[b], rows.category_B[b]
+    items, categories = entries(slabs, user, ITEM), entries(slabs, user, CATEGORY)
+    of_item, good_item, of_category, good_category = 0.0, 0.0, 0.0, 0.0
+    found = among(item, items) + (among(category, categories) if category != NO_KEY else 0)
+    if found > 0:
+        times, knowns = entries(slabs, user, TIME), entries(slabs, user, KNOWN)
+        label_of = labels(slabs, user)
+        for i in range(len(items)):
+            same_item = items[i] == item
+            same_category = categories[i] == category and category != NO_KEY
+            if (same_item or same_category) and knowns[i] <= clock_ms:
+                fade = retention(np.float64(time_ms - times[i]), bank_ms_T[-1])
+                good = fade if np.isnan(label_of[i]) else fade * label_of[i]
+                if same_item:
+                    of_item += fade
+                    good_item += good
+                if same_category:
+                    of_category += fade
+                    good_category += good
+    rates_R[10] = of_item
+    rates_R[11] = good_item
+    rates_R[12] = of_category
+    rates_R[13] = good_category

@@ -1,0 +1,171 @@
+"""A row of the embedding store as bytes, without pickle.
+
+Little-endian, one after another:
+
+    version          int64
+    event_time_ms    int64
+    K, D, L, W       four uint32: interests, width, item keys left out, memory entries
+    left out         L int64 item keys
+    memory           W entries of MEMORY_ENTRY, 48 bytes each, oldest first
+    vectors          K x D float32
+
+An item is a row with K = 1 and neither list.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from state.errors import InputError
+from state.examples import Floats
+from state.keys import Int64s
+
+MEMORY_LIMIT = 256
+"""Entries kept of a user's memory: the newest."""
+
+MEMORY_ENTRY = np.dtype(
+    [
+        ("item", "<i8"),  # key
+        ("time_ms", "<i8"),
+        ("last_ms", "<i8"),  # of the item's last repeat: retention at t is exp(-(t - last) / strength)
+        ("cell", "<i8"),  # place as in state.places, NO_KEY without one
+        ("strength_s", "<f4"),
+        ("label", "<f4"),  # NaN while unknown or where the log has none
+        ("minute", "<i4"),  # local minute of the week, as in state.forgetting
+        ("views", "<u4"),  # bits RECENT, HOUR, WEEK, PLACE of state.examples
+    ]
+)
+Entries = NDArray[np.void]
+"""One-dimensional, dtype MEMORY_ENTRY."""
+
+_HEADER = np.dtype([("stamp", "<i8", (2,)), ("sizes", "<u4", (4,))])
+_EXACT = 2**53
+"""Stores compare stamps as doubles."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What a store holds of one user or item; shapes (K, D), (L,), (W,)."""
+
+    version: int
+    event_time_ms: int
+    vectors_KD: Floats
+    left_out: Int64s
+    memory: Entries
+
+    @property
+    def stamp(self) -> tuple[int, int]:
+        return self.version, self.event_time_ms
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """B rows as bytes: row b is `blob[start_B1[b] : start_B1[b + 1]]`."""
+
+    ids: list[bytes]
+    start_B1: Int64s
+    blob: bytes
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def names(self) -> list[str]:
+        """The ids as text."""
+        return [identifier.decode("utf-8", "surrogatepass") for identifier in self.ids]
+
+    def row(self, b: int) -> bytes:
+        return self.blob[self.start_B1[b] : self.start_B1[b + 1]]
+
+
+def pack(
+    version: int,
+    ids: Sequence[str],
+    time_ms_B: Int64s,
+    vectors_BKD: Floats,
+    left_out_B: Sequence[Int64s] | None = None,
+    memory_B: Sequence[Entries] | None = None,
+) -> Packed:
+    """Rows as bytes. Raises InputError on a vector that is not finite or a stamp that is out of range."""
+    size, interests, width = vectors_BKD.shape
+    assert len(ids) == size == len(time_ms_B)
+    if not size:
+        return Packed([], np.zeros(1, np.int64), b"")
+    bad = np.flatnonzero(~np.isfinite(vectors_BKD).all(axis=(1, 2)))
+    if len(bad):
+        raise InputError(
+            f"publish: vector of {ids[bad[0]]!r} has values that are no numbers ({len(bad)} of {size} rows); "
+            "the learner has diverged: lower its learning rate"
+        )
+    if not 0 <= version < _EXACT or np.abs(time_ms_B).max() >= _EXACT:
+        raise InputError(f"publish: version {version} or an event time in ms is beyond 2^53")
+    names = [identifier.encode("utf-8", "surrogatepass") for identifier in ids]
+    header_B = np.zeros(size, _HEADER)
+    header_B["stamp"][:, 0] = version
+    header_B["stamp"][:, 1] = time_ms_B
+    header_B["sizes"][:, :2] = interests, width
+    vectors = np.ascontiguousarray(vectors_BKD, "<f4").reshape(size, -1)
+    if left_out_B is None and memory_B is None:
+        blob = np.concatenate([_bytes(header_B), _bytes(vectors)], axis=1)
+        return Packed(names, np.arange(size + 1, dtype=np.int64) * blob.shape[1], blob.tobytes())
+    parts: list[bytes] = []
+    for b in range(size):
+        left_out = _NO_KEYS if left_out_B is None else np.asarray(left_out_B[b], "<i8")
+        memory = _NO_ENTRIES if memory_B is None else memory_B[b][-MEMORY_LIMIT:]
+        assert memory.dtype == MEMORY_ENTRY
+        header_B["sizes"][b, 2:] = len(left_out), len(memory)
+        parts.append(
+            b"".join((header_B[b].tobytes(), left_out.tobytes(), memory.tobytes(), vectors[b].tobytes()))
+        )
+    lengths = np.fromiter(map(len, parts), np.int64, size)
+    return Packed(names, np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)]), b"".join(parts))
+
+
+def unpack(value: bytes) -> Record:
+    """The inverse of `pack` for one row. Raises InputError on bytes that are none of ours."""
+    if len(value) >= _HEADER.itemsize:
+        header = np.frombuffer(value, _HEADER, 1)[0]
+        interests, width, left, entries = (int(size) for size in header["sizes"])
+        at_memory = _HEADER.itemsize + 8 * left
+        at_vectors = at_memory + MEMORY_ENTRY.itemsize * entries
+        if len(value) == at_vectors + 4 * interests * width:
+            return Record(
+                int(header["stamp"][0]),
+                int(header["stamp"][1]),
+                np.frombuffer(value, "<f4", offset=at_vectors).reshape(interests, width),
+                np.frombuffer(value, "<i8", left, _HEADER.itemsize),
+                np.frombuffer(value, MEMORY_ENTRY, entries, at_memory),
+            )
+    raise InputError(
+        f"store: a row of {len(value)} bytes is not Ebbtide's; was it written by something else?"
+    )
+
+
+def single_vectors(packed: Packed) -> tuple[Int64s, Floats]:
+    """Stamps (B, 2) and vectors (B, D) of items, all at once. Raises InputError on rows of several widths."""
+    size = len(packed)
+    if not size:
+        return np.zeros((0, 2), np.int64), np.zeros((0, 0), np.float32)
+    width = len(unpack(packed.row(0)).vectors_KD[0])
+    row = np.dtype([("header", _HEADER), ("vector", "<f4", (width,))])
+    lengths = np.unique(np.diff(packed.start_B1))
+    if lengths.tolist() != [row.itemsize]:
+        raise InputError(f"store: item rows of {lengths.tolist()} bytes; expected one width for all of them")
+    rows_B = np.frombuffer(packed.blob, row)
+    return rows_B["header"]["stamp"], rows_B["vector"]
+
+
+def stamp_of(value: bytes) -> tuple[int, int]:
+    """(version, event time in ms) of a packed row."""
+    version, time_ms = np.frombuffer(value, "<i8", 2)
+    return int(version), int(time_ms)
+
+
+def _bytes(rows: NDArray[Any]) -> NDArray[np.uint8]:
+    return np.ascontiguousarray(rows).view(np.uint8).reshape(len(rows), -1)
+
+
+_NO_KEYS = np.zeros(0, "<i8")
+_NO_ENTRIES = np.zeros(0, MEMORY_ENTRY)

@@ -1,0 +1,202 @@
+"""The embedding store in Redis, or anything that speaks its protocol.
+
+A run's rows are two hashes, `ebbtide:{RUN}:users` and `:items`, id -> row (`state.records`), beside
+`:version` and `:info`; the braces keep a run in one slot of a cluster. Rows travel a hundred or so to a
+script call, packed, because a command of its own for each costs the client ten times as much; the script
+compares stamps where the data is, so that writers may race.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar, cast
+from urllib.parse import parse_qsl, urlencode
+
+import msgspec
+import numpy as np
+import redis
+
+from state.errors import InputError
+from state.records import Packed
+from state.store import EmbeddingStore, Kind, RunInfo
+
+T = TypeVar("T")
+
+_ROWS_A_CALL = 128
+_CALLS_A_PIPELINE = 64
+_ROWS_A_PAGE = 2048
+
+_MERGE = """
+local n = #ARGV[1] / 8
+local length = {struct.unpack('<' .. string.rep('I4', 2 * n), ARGV[1])}
+local ids, rows, id_at, row_at = {}, {}, 1, 1
+for i = 1, n do
+  ids[i] = string.sub(ARGV[2], id_at, id_at + length[i] - 1)
+  rows[i] = string.sub(ARGV[3], row_at, row_at + length[n + i] - 1)
+  id_at, row_at = id_at + length[i], row_at + length[n + i]
+end
+local held, newest, fresh = redis.call('HMGET', KEYS[1], unpack(ids)), {}, {}
+for i = 1, n do
+  local id, row = ids[i], rows[i]
+  local old = newest[id] or held[i]
+  local take = not old
+  if old then
+    local version, time = struct.unpack('<i8i8', row)
+    local old_version, old_time = struct.unpack('<i8i8', old)
+    take = version > old_version or (version == old_version and time >= old_time)
+  end
+  if take then
+    newest[id] = row
+    fresh[#fresh + 1] = id
+    fresh[#fresh + 1] = row
+  end
+end
+if #fresh > 0 then redis.call('HSET', KEYS[1], unpack(fresh)) end
+return #fresh / 2
+"""
+_ADVANCE = """
+local held = tonumber(redis.call('GET', KEYS[1]) or '0')
+if tonumber(ARGV[1]) <= held then return held end
+redis.call('SET', KEYS[1], ARGV[1])
+return tonumber(ARGV[1])
+"""
+_PAGE = """
+local page = redis.call('HSCAN', KEYS[1], ARGV[1], 'COUNT', ARGV[2])
+local ids, rows, lengths = {}, {}, {}
+for i = 1, #page[2], 2 do
+  local id, row = page[2][i], page[2][i + 1]
+  ids[#ids + 1] = id
+  rows[#rows + 1] = row
+  lengths[#lengths + 1] = struct.pack('<I4I4', #id, #row)
+end
+return {page[1], table.concat(lengths), table.concat(ids), table.concat(rows)}
+"""
+
+
+class UnreachableError(InputError):
+    """No server answers there."""
+
+
+class RedisStore(EmbeddingStore):
+    """`redis://`, `rediss://` or `unix://`; `?run=NAME` tells runs apart that share a server."""
+
+    def __init__(self, url: str) -> None:
+        address, _, query = url.partition("?")
+        scheme, _, rest = address.partition("://")
+        options = dict(parse_qsl(query))
+        run = options.pop("run", "default")
+        self._shown = f"{scheme}://{rest.rpartition('@')[2]}"
+        if not re.fullmatch(r"[\w.-]+", run):
+            raise InputError(
+                f"{self._shown}: run={run!r} is no name; expected letters, digits, '.', '_' and '-'"
+            )
+        self._run = run
+        self._url = f"{address}?{urlencode(options)}" if options else address
+        self._connect()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._shown!r}, run={self._run!r})"
+
+    def _connect(self) -> None:
+        try:
+            self._redis = redis.Redis.from_url(self._url, socket_connect_timeout=5.0, socket_timeout=60.0)
+        except (ValueError, TypeError) as error:
+            raise InputError(
+                f"{self._shown}: no such address; expected redis://HOST:PORT/DB, rediss://... or unix://PATH"
+            ) from error
+        self._merge_script = self._redis.register_script(_MERGE)
+        self._advance_script = self._redis.register_script(_ADVANCE)
+        self._page_script = self._redis.register_script(_PAGE)
+
+    def advance(self, version: int) -> int:
+        return int(self._ask(lambda: self._advance_script(keys=[self._key("version")], args=[version])))
+
+    def version(self) -> int:
+        return int(self._ask(lambda: self._redis.get(self._key("version"))) or 0)
+
+    def put_info(self, info: RunInfo) -> None:
+        self._ask(lambda: self._redis.set(self._key("info"), msgspec.json.encode(info)))
+
+    def info(self) -> RunInfo | None:
+        value = self._ask(lambda: self._redis.get(self._key("info")))
+        if value is None:
+            return None
+        try:
+            return msgspec.json.decode(value, type=RunInfo)
+        except msgspec.MsgspecError as error:
+            raise InputError(
+                f"{self}: what it says of the run cannot be read ({error}); replay again"
+            ) from error
+
+    def counts(self) -> dict[Kind, int]:
+        return {
+            "users": int(self._ask(lambda: self._redis.hlen(self._key("users")))),
+            "items": int(self._ask(lambda: self._redis.hlen(self._key("items")))),
+        }
+
+    def clear(self) -> None:
+        keys = [self._key(name) for name in ("version", "info", "users", "items")]
+        self._ask(lambda: self._redis.unlink(*keys))
+
+    def close(self) -> None:
+        self._redis.close()
+
+    def _merge(self, kind: Kind, packed: Packed) -> int:
+        size, step = len(packed), _ROWS_A_CALL * _CALLS_A_PIPELINE
+        return sum(
+            self._ask(self._merge_some, self._key(kind), packed, start, min(start + step, size))
+            for start in range(0, size, step)
+        )
+
+    def _merge_some(self, key: str, packed: Packed, start: int, stop: int) -> int:
+        pipeline = self._redis.pipeline(transaction=False)
+        for first in range(start, stop, _ROWS_A_CALL):
+            last = min(first + _ROWS_A_CALL, stop)
+            ids = packed.ids[first:last]
+            at = packed.start_B1[first : last + 1]
+            lengths = np.concatenate([np.fromiter(map(len, ids), "<u4", len(ids)), np.diff(at)]).astype("<u4")
+            arguments = [lengths.tobytes(), b"".join(ids), packed.blob[at[0] : at[-1]]]
+            self._merge_script(keys=[key], args=arguments, client=pipeline)
+        return sum(map(int, pipeline.execute()))
+
+    def _get(self, kind: Kind, identifier: str) -> bytes | None:
+        name = identifier.encode("utf-8", "surrogatepass")
+        return cast("bytes | None", self._ask(lambda: self._redis.hget(self._key(kind), cast(Any, name))))
+
+    def _pages(self, kind: Kind) -> Iterator[Packed]:
+        cursor: bytes | None = b"0"
+        while cursor is not None:
+            cursor, page = self._ask(self._page, self._key(kind), cursor)
+            yield page
+
+    def _page(self, key: str, cursor: bytes) -> tuple[bytes | None, Packed]:
+        following, lengths, ids, rows = self._page_script(keys=[key], args=[cursor, _ROWS_A_PAGE])
+        length_B2 = np.frombuffer(lengths, "<u4").reshape(-1, 2).astype(np.int64)
+        id_end_B = np.cumsum(length_B2[:, 0]).tolist()
+        names = [ids[start:end] for start, end in zip([0, *id_end_B], id_end_B, strict=False)]
+        start_B1 = np.concatenate([np.zeros(1, np.int64), np.cumsum(length_B2[:, 1])])
+        return (None if following == b"0" else following), Packed(names, start_B1, rows)
+
+    def _key(self, name: str) -> str:
+        return f"ebbtide:{{{self._run}}}:{name}"
+
+    def _ask(self, ask: Callable[..., T], *arguments: object) -> T:
+        """Every word with the server goes through here, so that every failure has one line."""
+        try:
+            return ask(*arguments)
+        except redis.AuthenticationError as error:
+            raise InputError(
+                f"{self._shown}: refuses the user or password; check the URL ({error})"
+            ) from error
+        except (redis.ConnectionError, redis.TimeoutError) as error:
+            raise UnreachableError(
+                f"{self._shown}: cannot be reached ({_first_line(error)}); start Redis there, "
+                "or leave --store out to use the embedded one"
+            ) from error
+        except redis.RedisError as error:
+            raise InputError(
+                f"{self._shown}: {_first_line(error)}; is this Redis writable and ours?"
+            ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")

@@ -1,0 +1,183 @@
+"""The embedding store: what was learned last of every user and item, readable while learning goes on.
+
+Shape suffixes: B rows of a delta, K interests, D width, N items, W memory entries.
+
+A row carries the version that wrote it and the time of the event behind it, and never goes backwards: a
+row whose (version, event time) is older than what is held changes nothing. `version()` points at the
+newest version all of whose rows are in. Users and items are addressed by the text of their id.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Literal, Self
+
+import msgspec
+import numpy as np
+
+from state.errors import InputError
+from state.examples import Floats
+from state.keys import Int64s
+from state.records import Entries, Packed, Record, pack, single_vectors, unpack
+
+Kind = Literal["users", "items"]
+
+
+class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """What a query must know of the run that published; held as JSON."""
+
+    log: str
+    learner: str
+    width: int = 0
+    """D of every vector, the bias coordinate included."""
+    leave_out: Literal["none", "user", "session"] = "none"
+    label: str | None = None
+    interests: tuple[str, ...] = ()
+    """What each interest row is, such as "recent", "long", "hour", "week", "place"."""
+    hour_width_h: float = 1.0
+    week_width_h: float = 1.0
+    """Widths of the memory's hour-of-day and hour-of-week kernels (`state.forgetting.periodic`)."""
+    popular: tuple[tuple[str, float], ...] = ()
+    """What to recommend to somebody unknown: item ids with scores, best first."""
+    item_names: dict[str, str] = {}
+    """Key -> id of items that have no vector of their own and a hashed key."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserRows:
+    """B users to put."""
+
+    ids: Sequence[str]
+    event_time_ms_B: Int64s
+    interests_BKD: Floats
+    memory_B: Sequence[Entries] | None = None
+    """What each still remembers, oldest first (dtype MEMORY_ENTRY); the newest MEMORY_LIMIT are kept."""
+    left_out_B: Sequence[Int64s] | None = None
+    """Item keys that the run's leave-out rule keeps from each, as of the row's event."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ItemRows:
+    """B items to put; the last coordinate of a vector is the item's bias."""
+
+    ids: Sequence[str]
+    event_time_ms_B: Int64s
+    vectors_BD: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Items:
+    """Every item, sorted by id."""
+
+    ids: list[str]
+    version_N: Int64s
+    event_time_ms_N: Int64s
+    vectors_ND: Floats
+
+
+class EmbeddingStore(ABC):
+    """One run's vectors. A store implements the primitives at the bottom; `close` it, or use `with`.
+
+    Every method raises InputError, in one line, if the store cannot be reached.
+    """
+
+    def put_users(self, version: int, rows: UserRows) -> int:
+        """Put users in; how many rows were not older than what was held."""
+        return self._merge(
+            "users",
+            pack(version, rows.ids, rows.event_time_ms_B, rows.interests_BKD, rows.left_out_B, rows.memory_B),
+        )
+
+    def put_items(self, version: int, rows: ItemRows) -> int:
+        """Put items in; how many rows were not older than what was held."""
+        return self._merge(
+            "items", pack(version, rows.ids, rows.event_time_ms_B, rows.vectors_BD[:, np.newaxis])
+        )
+
+    def publish(self, version: int, users: UserRows | None = None, items: ItemRows | None = None) -> None:
+        """Put rows in, and only when all are in point readers at `version`."""
+        if items is not None:
+            self.put_items(version, items)
+        if users is not None:
+            self.put_users(version, users)
+        self.advance(version)
+
+    def user(self, identifier: str) -> Record | None:
+        """A user's row (interests, memory, what is left out), or None if unknown."""
+        value = self._get("users", identifier)
+        return None if value is None else unpack(value)
+
+    def item(self, identifier: str) -> Record | None:
+        """An item's row (one vector), or None if unknown."""
+        value = self._get("items", identifier)
+        return None if value is None else unpack(value)
+
+    def items(self) -> Items:
+        """All item vectors. Raises InputError where two runs have mixed widths under one name."""
+        pages = [(page.names(), *single_vectors(page)) for page in self._pages("items")]
+        pages = [page for page in pages if page[0]]
+        widths = sorted({vectors_BD.shape[1] for _, _, vectors_BD in pages})
+        if len(widths) > 1:
+            raise InputError(f"{self}: {_mixed(widths)}")
+        if not pages:
+            return Items([], np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros((0, 0), np.float32))
+        ids = [identifier for page in pages for identifier in page[0]]
+        stamp_B2 = np.concatenate([page[1] for page in pages])
+        vectors_BD = np.concatenate([page[2] for page in pages])
+        oldest_first = np.lexsort((stamp_B2[:, 1], stamp_B2[:, 0])).tolist()
+        row_of = {ids[row]: row for row in oldest_first}
+        names = sorted(row_of)
+        rows_N = np.array([row_of[name] for name in names])
+        return Items(names, stamp_B2[rows_N, 0], stamp_B2[rows_N, 1], vectors_BD[rows_N])
+
+    @abstractmethod
+    def advance(self, version: int) -> int:
+        """Point readers at `version` unless they are beyond it; where they point now."""
+
+    @abstractmethod
+    def version(self) -> int:
+        """The newest version all of whose rows are in; 0 before the first."""
+
+    @abstractmethod
+    def put_info(self, info: RunInfo) -> None: ...
+
+    @abstractmethod
+    def info(self) -> RunInfo | None:
+        """None if nothing was published under this name."""
+
+    @abstractmethod
+    def counts(self) -> dict[Kind, int]:
+        """How many users and items are held."""
+
+    @abstractmethod
+    def clear(self) -> None:
+        """Forget this run, as a new one under the same name begins."""
+
+    def close(self) -> None:
+        """Let go of the connection, and of a server that is ours."""
+
+    @abstractmethod
+    def _merge(self, kind: Kind, packed: Packed) -> int: ...
+
+    @abstractmethod
+    def _get(self, kind: Kind, identifier: str) -> bytes | None: ...
+
+    @abstractmethod
+    def _pages(self, kind: Kind) -> Iterator[Packed]:
+        """Everything of a kind, a page at a time; a row may come twice while others write."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _mixed(widths: list[int]) -> str:
+    return (
+        f"item vectors of widths {widths}; several runs wrote under one name: "
+        "give each its own (?run=NAME in the URL) and replay again"
+    )

@@ -1,0 +1,213 @@
+"""Which entries of a user's memory an example carries, and what it carries of each.
+
+Each view ranks by retention x kernel; logarithms are compared, so that habits are still ranked where the
+retention is too small for a float. Shape suffixes: B rows, W window, K kept by a view, M minutes
+of two weeks.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from state.compiled import compiled
+from state.examples import HOUR, PLACE, RECENT, Bytes, Doubles, Floats
+from state.forgetting import WEEK_MIN
+from state.keys import NO_KEY, Int64s
+from state.places import closeness
+from state.recall import Rows
+from state.slabs import CATEGORY, ITEM, KNOWN, LAST, TIME, Slabs, entries, labels, minutes, paces
+from state.slabs import PLACE as PLACES
+
+
+class Wanted(NamedTuple):
+    """What a window is to hold."""
+
+    width: int
+    views: bool
+    periodic: bool
+    """Whether times have an hour and a weekday."""
+    horizon_ms: int
+    """Entries older than this stay out."""
+    log_2M: Doubles
+    """Logarithms of the hour and the week kernel, by the difference in minutes plus a week's."""
+    kernel_2M: Floats
+
+
+class Columns(NamedTuple):
+    """The arrays of `state.examples.Window`, in its order."""
+
+    length_B: Int64s
+    item_BW: Int64s
+    category_BW: Int64s
+    cell_BW: Int64s
+    age_s_BW: Floats
+    retention_BW: Floats
+    hour_BW: Floats
+    week_BW: Floats
+    place_BW: Floats
+    label_BW: Floats
+    views_BW: Bytes
+
+
+class Scratch(NamedTuple):
+    """Room to choose in; holds nothing between rows."""
+
+    faded: Doubles
+    """Logarithm of each entry's retention."""
+    score: Doubles
+    best_K: Doubles
+    entry_K: Int64s
+    bits: Bytes
+    """Views that chose each entry."""
+    chosen_W: Int64s
+
+
+def scratch(width: int, capacity: int) -> Scratch:
+    """Room for windows of `width` from a memory of `capacity`."""
+    return Scratch(
+        *(np.empty(capacity), np.empty(capacity), np.empty(width), np.empty(width, np.int64)),
+        *(np.empty(capacity, np.uint8), np.empty(width, np.int64)),
+    )
+
+
+@compiled
+def newest(slabs: Slabs, user: int, width: int, since_ms: int, scratch: Scratch) -> int:
+    """Choose the newest entries not older than `since_ms`, oldest first; returns how many."""
+    times = entries(slabs, user, TIME)
+    first = max(len(times) - width, 0)
+    while first < len(times) and times[first] < since_ms:
+        first += 1
+    for w in range(len(times) - first):
+        scratch.chosen_W[w] = first + w
+        scratch.bits[first + w] = RECENT
+    return len(times) - first
+
+
+@compiled
+def united(slabs: Slabs, rows: Rows, b: int, wanted: Wanted, scratch: Scratch) -> int:
+    """Choose the union of the views, oldest first; returns how many.
+
+    Each of the V views that row b can feed keeps its best width // V, the newer of equals; the recent view
+    (by retention alone) then takes the newest that are left until the window is full.
+    """
+    user, time_ms, place = rows.user_B[b], rows.time_ms_B[b], rows.place_B[b]
+    times, lasts, pace_of = entries(slabs, user, TIME), entries(slabs, user, LAST), paces(slabs, user)
+    length = len(times)
+    faded, score, bits = scratch.faded[:length], scratch.score[:length], scratch.bits[:length]
+    first = 0
+    while first < length and times[first] < time_ms - wanted.horizon_ms:
+        first += 1
+    keep = wanted.width // (1 + (2 if wanted.periodic else 0) + (place != NO_KEY))
+    for i in range(length):
+        faded[i] = -max(time_ms - lasts[i], 0) * pace_of[i]
+        bits[i] = 0
+    taken = _best(faded, first, keep, RECENT, scratch)
+    if wanted.periodic:
+        minute_of, minute = minutes(slabs, user), rows.minute_B[b]
+        for kernel in range(2):
+            log_M = wanted.log_2M[kernel]
+            for i in range(length):
+                score[i] = faded[i] + log_M[minute - minute_of[i] + WEEK_MIN]
+            taken += _best(score, first, keep, HOUR << kernel, scratch)
+    if place != NO_KEY:
+        places = entries(slabs, user, PLACES)
+        for i in range(length):
+            close = closeness(place, places[i])
+            score[i] = faded[i] + math.log(close) if close > 0.0 else -np.inf
+        taken += _best(score, first, keep, PLACE, scratch)
+    i = length - 1
+    while taken < wanted.width and i >= first:
+        if bits[i] == 0:
+            bits[i] = RECENT
+            taken += 1
+        i -= 1
+    w = 0
+    for i in range(first, length):
+        if bits[i] != 0:
+            scratch.chosen_W[w] = i
+            w += 1
+    return w
+
+
+@compiled
+def _best(score: Doubles, first: int, keep: int, bit: int, scratch: Scratch) -> int:
+    """Give `bit` to the `keep` best scores from `first` on; returns how many had no bit before."""
+    best_K, entry_K, bits = scratch.best_K, scratch.entry_K, scratch.bits
+    kept, least = 0, -np.inf if keep > 0 else np.inf
+    for i in range(len(score) - 1, first - 1, -1):
+        if score[i] > least:
+            k = min(kept, keep - 1)
+            kept = min(kept + 1, keep)
+            while k > 0 and best_K[k - 1] < score[i]:
+                best_K[k] = best_K[k - 1]
+                entry_K[k] = entry_K[k - 1]
+                k -= 1
+            best_K[k] = score[i]
+            entry_K[k] = i
+            if kept == keep:
+                least = best_K[keep - 1]
+    fresh = 0
+    for k in range(kept):
+        fresh += bits[entry_K[k]] == 0
+        bits[entry_K[k]] |= bit
+    return fresh
+
+
+@compiled
+def copied(
+    slabs: Slabs, rows: Rows, b: int, wanted: Wanted, scratch: Scratch, length: int, out: Columns
+) -> None:
+    """Write row b's window: the `length` chosen entries, then what an unused one holds."""
+    user, time_ms = rows.user_B[b], rows.time_ms_B[b]
+    chosen = scratch.chosen_W[:length]
+    out.length_B[b] = length
+    gathered(entries(slabs, user, ITEM), chosen, out.item_BW[b])
+    gathered(entries(slabs, user, CATEGORY), chosen, out.category_BW[b])
+    gathered(entries(slabs, user, PLACES), chosen, out.cell_BW[b])
+    ages(entries(slabs, user, TIME), chosen, time_ms, out.age_s_BW[b])
+    lasts, pace_of, retention_W = entries(slabs, user, LAST), paces(slabs, user), out.retention_BW[b]
+    for w in range(length):
+        i = chosen[w]
+        retention_W[w] = np.exp(np.float32(-max(time_ms - lasts[i], 0) * pace_of[i]))
+    knowns, label_of, label_W = entries(slabs, user, KNOWN), labels(slabs, user), out.label_BW[b]
+    bits_W = out.views_BW[b]
+    for w in range(length):
+        i = chosen[w]
+        label_W[w] = label_of[i] if knowns[i] <= rows.clock_ms_B[b] else np.float32(np.nan)
+        bits_W[w] = scratch.bits[i]
+    hour_W, week_W, place_W = out.hour_BW[b], out.week_BW[b], out.place_BW[b]
+    if wanted.periodic:
+        minute_of, minute = minutes(slabs, user), rows.minute_B[b] + WEEK_MIN
+        for w in range(length):
+            apart = minute - minute_of[chosen[w]]
+            hour_W[w] = wanted.kernel_2M[0, apart]
+            week_W[w] = wanted.kernel_2M[1, apart]
+    else:
+        hour_W[:length] = 0.0
+        week_W[:length] = 0.0
+    places, place = entries(slabs, user, PLACES), rows.place_B[b]
+    for w in range(length):
+        place_W[w] = closeness(place, places[chosen[w]]) if place != NO_KEY else 0.0
+    retention_W[length:] = 0.0
+    hour_W[length:] = 0.0
+    week_W[length:] = 0.0
+    place_W[length:] = 0.0
+    label_W[length:] = 0.0
+    bits_W[length:] = 0
+
+
+@compiled
+def gathered(keys: Int64s, chosen: Int64s, key_W: Int64s) -> None:
+    """The chosen entries' keys, then NO_KEY."""
+    for w in range(len(chosen)):
+        key_W[w] = keys[chosen[w]]
+    key_W[len(chosen) :] = NO_KEY
+
+
+@compiled
+def ages(times: Int64s, chosen: Int64s, time_ms: int, age_s_W: Floats) -> None:
+    """Seconds since the chosen entries, then zeros."""
+    for w in range(len(chosen)):
+        age_s_W[w] = max(time_ms - times[chosen[w]], 0) / 1000.0
+    age_s_W[len(chosen) :] = 0.0

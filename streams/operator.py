@@ -1,0 +1,146 @@
+"""The operator: events in, examples out, with what each event's user was known for before it.
+
+A plain object over columns. It touches no clock, file, network or random state; cutting a stream into other
+micro-batches changes no example and no state, bit for bit.
+
+Row j is known at row i > j where known_ms of j is at most the clock at i: the latest time among the events
+used so far, i's own included. known_ms is the clock at j plus the delay: it never falls, and without delay
+everything before i is known, in order. A late event keeps its own time; what is known goes by the clock.
+"""
+
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+
+from state.errors import InputError
+from state.examples import ITEM_RATES, ExampleBatch
+from state.forgetting import WEEK_MIN
+from state.memory import MemoryConfig, UserMemory
+from state.places import Cells, solar_tz_min
+from state.recall import Rows
+from state.tree import Tree
+from streams.admission import Admission
+from streams.schema import EventBatch
+
+
+class OperatorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the operator does with time, and how users remember."""
+
+    label_delay_ms: int = 0
+    """Nothing younger is known: no label, and without labels no event."""
+    lateness_ms: int = 86_400_000
+    """Events older than the stream's clock by more than this are dropped as late."""
+    event_ids: int = 1 << 20
+    """Ids remembered against duplicates, at least, unless they are older than `lateness_ms`."""
+    solar_time: bool = False
+    """Take local time from the longitude, where the log has coordinates and no time zone."""
+    memory: MemoryConfig = msgspec.field(default_factory=MemoryConfig)
+
+    def __post_init__(self) -> None:
+        for name, least in (("label_delay_ms", 0), ("lateness_ms", 0), ("event_ids", 1)):
+            if getattr(self, name) < least:
+                raise InputError(f"operator.{name}: expected at least {least}, got {getattr(self, name)}")
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What became of the events so far."""
+
+    used: int
+    duplicates: int
+    late: int
+    users: int
+    bytes_per_user: float
+    lag_ms: int
+    """How far the last call's `now_ms` was ahead of the stream's clock; negative if behind."""
+
+
+class Operator:
+    """User-keyed state, and the one path from events to examples.
+
+    `window` entries of the user's memory go with each example, or none; with `views` they are the union of
+    the recent, hour, week and place views instead of the newest.
+    """
+
+    def __init__(self, config: OperatorConfig, window: int = 0, views: bool = False) -> None:
+        if window < 0:
+            raise InputError(f"window: expected at least 0 entries, got {window}")
+        self.config = config
+        self._admission = Admission(config.lateness_ms, config.event_ids)
+        self._memory = UserMemory(config.memory, window, views)
+        self._cells = Cells()
+        self._used = 0
+        self._lag_ms = 0
+
+    def process(self, events: EventBatch, now_ms: int) -> ExampleBatch:
+        """One example for each event that is used, in order. `now_ms` is for the report alone."""
+        kept_K, clock_ms_B = self._admission.admit(events.event_id_B, events.time_ms_B)
+        if len(kept_K) < len(events):
+            events = events.take(kept_K)
+        self._used += len(events)
+        self._lag_ms = now_ms - self._admission.clock_ms
+        cell_B = self._cells.of(events.lat_B, events.lon_B, events.place_B)
+        tz_min_B = events.tz_min_B
+        if self.config.solar_time:
+            tz_min_B = solar_tz_min(tz_min_B, events.lon_B)
+        known_ms_B = clock_ms_B + self.config.label_delay_ms
+        rates_BR, window = self._memory.step(
+            Rows(
+                user_B=self._memory.rows(events.user_B),
+                item_B=events.item_B,
+                category_B=events.category_B,
+                place_B=cell_B,
+                time_ms_B=events.time_ms_B,
+                clock_ms_B=clock_ms_B,
+                known_ms_B=known_ms_B,
+                label_B=events.label_B,
+                minute_B=(events.time_ms_B // 60_000 + tz_min_B) % WEEK_MIN,
+            )
+        )
+        return ExampleBatch(
+            partition_B=events.partition_B,
+            offset_B=events.offset_B,
+            index_B=events.index_B,
+            user_B=events.user_B,
+            item_B=events.item_B,
+            time_ms_B=events.time_ms_B,
+            known_ms_B=known_ms_B,
+            label_B=events.label_B,
+            rating_B=events.rating_B,
+            propensity_B=events.propensity_B,
+            lat_B=events.lat_B,
+            lon_B=events.lon_B,
+            cell_B=cell_B,
+            tz_min_B=tz_min_B,
+            action_B=events.action_B,
+            category_B=events.category_B,
+            session_B=events.session_B,
+            scene_B=events.scene_B,
+            source_B=events.source_B,
+            user_rates_BR=rates_BR,
+            item_rates_BR=np.zeros((len(events), len(ITEM_RATES)), np.float32),
+            window=window,
+        )
+
+    @property
+    def counts(self) -> Counts:
+        users = len(self._memory)
+        return Counts(
+            used=self._used,
+            duplicates=self._admission.duplicates,
+            late=self._admission.late,
+            users=users,
+            bytes_per_user=self._memory.nbytes / max(users, 1),
+            lag_ms=self._lag_ms,
+        )
+
+    def tree(self) -> Tree:
+        """All that a restart needs."""
+        return {"used": self._used, "admission": self._admission.tree(), "memory": self._memory.tree()}
+
+    def load(self, tree: Tree) -> None:
+        """Take over what `tree` gave."""
+        self._used = int(tree["used"])
+        self._admission.load(tree["admission"])
+        self._memory.load(tree["memory"])

@@ -1,0 +1,201 @@
+"""The operator as one would write it on a blackboard: dictionaries, lists, one event at a time."""
+
+import math
+from dataclasses import dataclass, field
+
+from state.examples import BANK_S, HOUR, PLACE, RECENT, USER_RATES, WEEK
+from state.keys import NO_KEY
+from state.places import closeness
+from streams.operator import OperatorConfig
+
+
+@dataclass
+class Entry:
+    time_ms: int
+    item: int
+    category: int
+    place: int
+    known_ms: int
+    label: float
+    minute: int
+    last_ms: int
+    pace: float
+
+
+@dataclass
+class User:
+    entries: list[Entry] = field(default_factory=list)
+    known: list[tuple[int, float]] = field(default_factory=list)
+    """Time and worth of every known event: the rates replay all of them."""
+
+
+@dataclass
+class Event:
+    user: int
+    item: int
+    time_ms: int
+    label: float
+    category: int
+    place: int
+    tz_min: int
+    event_id: int
+
+
+@dataclass
+class Row:
+    event: Event
+    known_ms: int
+    rates: dict[str, float]
+    window: list[dict[str, float]]
+
+
+class Reference:
+    def __init__(self, config: OperatorConfig, window: int, views: bool) -> None:
+        self.config, self.window, self.views = config, window, views
+        self.memory = config.memory
+        self.users: dict[int, User] = {}
+        self.waiting: list[tuple[Event, int]] = []
+        self.ids: set[int] = set()
+        self.old_ids: set[int] = set()
+        self.since_ms = 0
+        self.clock_ms: int | None = None
+        self.duplicates = self.late = 0
+
+    def process(self, event: Event) -> Row | None:
+        if event.event_id != NO_KEY and self.seen(event.event_id):
+            self.duplicates += 1
+            return None
+        if self.clock_ms is not None and self.clock_ms - event.time_ms > self.config.lateness_ms:
+            self.late += 1
+            return None
+        self.clock_ms = event.time_ms if self.clock_ms is None else max(self.clock_ms, event.time_ms)
+        if event.event_id != NO_KEY:
+            self.since_ms = self.since_ms if self.ids else self.clock_ms
+            self.ids.add(event.event_id)
+        while self.waiting and self.waiting[0][1] <= self.clock_ms:
+            self.know(*self.waiting.pop(0))
+        user = self.users.setdefault(event.user, User())
+        known_ms = self.clock_ms + self.config.label_delay_ms
+        row = Row(event, known_ms, self.rates(user, event), self.chosen(user, event))
+        if not math.isnan(event.label):
+            self.remember(user, event, known_ms)
+        self.waiting.append((event, known_ms))
+        return row
+
+    def seen(self, event_id: int) -> bool:
+        """Whether the id is one of the last two generations', a new one begun if it is time."""
+        old = self.clock_ms is not None and self.clock_ms - self.since_ms > self.config.lateness_ms
+        if self.ids and (old or len(self.ids) >= self.config.event_ids):
+            self.ids, self.old_ids = set(), self.ids
+        return event_id in self.ids | self.old_ids
+
+    def know(self, event: Event, known_ms: int) -> None:
+        user = self.users[event.user]
+        user.known.append((event.time_ms, 1.0 if math.isnan(event.label) else event.label))
+        if math.isnan(event.label):
+            self.remember(user, event, known_ms)
+
+    def remember(self, user: User, event: Event, known_ms: int) -> None:
+        last_ms, pace = event.time_ms, 1.0 / (self.memory.strength_s * 1000)
+        same = [e for e in user.entries if e.item == event.item]
+        if same:
+            strength = 1.0 / same[0].pace
+            retained = math.exp(-max(event.time_ms - same[0].last_ms, 0) / strength)
+            strength *= 1.0 + self.memory.gain * (1.0 - retained)
+            pace = 1.0 / min(self.memory.strength_cap_s * 1000, strength)
+            last_ms = max(event.time_ms, same[0].last_ms)
+        for entry in same:
+            entry.last_ms, entry.pace = last_ms, pace
+        if len(user.entries) == self.memory.capacity:
+            user.entries.remove(max(user.entries, key=lambda e: max(event.time_ms - e.last_ms, 0) * e.pace))
+        user.entries.append(
+            Entry(
+                *(event.time_ms, event.item, event.category, event.place, known_ms, event.label),
+                *(minute(event), last_ms, pace),
+            )
+        )
+        user.entries.sort(key=lambda e: e.time_ms)
+
+    def rates(self, user: User, event: Event) -> dict[str, float]:
+        now = event.time_ms
+        of = dict.fromkeys(USER_RATES, 0.0)
+        of["count"] = len(user.known)
+        of["positives"] = sum(worth for _, worth in user.known)
+        latest = max((time for time, _ in user.known), default=now)
+        of["gap_s"] = max(now - latest, 0) / 1000 if user.known else -1.0
+        for name, constant_s in zip(("1h", "1d", "7d", "30d"), BANK_S, strict=True):
+            for time, worth in user.known:
+                fade = math.exp(-(max(now, latest) - time) / 1000 / constant_s)
+                of[f"count_{name}"] += fade
+                of[f"positives_{name}"] += fade * worth
+        for entry in user.entries:
+            if entry.known_ms <= self.clock():
+                fade = math.exp(-max(now - entry.time_ms, 0) / 1000 / BANK_S[3])
+                worth = 1.0 if math.isnan(entry.label) else entry.label
+                if entry.item == event.item:
+                    of["item_count"] += fade
+                    of["item_positives"] += fade * worth
+                if entry.category == event.category != NO_KEY:
+                    of["category_count"] += fade
+                    of["category_positives"] += fade * worth
+        return of
+
+    def clock(self) -> int:
+        assert self.clock_ms is not None
+        return self.clock_ms
+
+    def chosen(self, user: User, event: Event) -> list[dict[str, float]]:
+        horizon_s = self.memory.horizon_s
+        alive = [
+            e for e in user.entries if horizon_s is None or event.time_ms - e.time_ms <= horizon_s * 1000
+        ]
+        views = [RECENT, *([HOUR, WEEK] if self.memory.periodic else [])]
+        views += [PLACE] if event.place != NO_KEY else []
+        bits = dict.fromkeys(map(id, alive), 0)
+        if self.views:
+            keep = self.window // len(views)
+            for view in views:
+                scored = [(self.weight(view, e, event), e) for e in reversed(alive)]
+                ranked = sorted((s for s in scored if s[0] > -math.inf), key=lambda s: -s[0])
+                for _, entry in ranked[:keep]:
+                    bits[id(entry)] |= view
+        for entry in reversed(alive):
+            if sum(b != 0 for b in bits.values()) < self.window and not bits[id(entry)]:
+                bits[id(entry)] = RECENT
+        return [self.shown(e, event, bits[id(e)]) for e in alive if bits[id(e)]]
+
+    def weight(self, view: int, entry: Entry, event: Event) -> float:
+        faded = -max(event.time_ms - entry.last_ms, 0) * entry.pace
+        if view == PLACE:
+            close = closeness(entry.place, event.place)
+            return faded + math.log(close) if close else -math.inf
+        return faded + self.log_kernel(view, entry, event)
+
+    def log_kernel(self, view: int, entry: Entry, event: Event) -> float:
+        if view == RECENT:
+            return 0.0
+        period_h = 24 if view == HOUR else 168
+        width_h = self.memory.hour_width_h if view == HOUR else self.memory.week_width_h
+        apart = abs(minute(event) - entry.minute) % (period_h * 60)
+        apart = min(apart, period_h * 60 - apart)
+        s = 2 * math.pi * width_h / period_h
+        return (math.cos(2 * math.pi * apart / (period_h * 60)) - 1) / s**2
+
+    def shown(self, entry: Entry, event: Event, bits: int) -> dict[str, float]:
+        periodic = self.memory.periodic
+        return {
+            "item": entry.item,
+            "category": entry.category,
+            "cell": entry.place,
+            "age_s": max(event.time_ms - entry.time_ms, 0) / 1000,
+            "retention": math.exp(-max(event.time_ms - entry.last_ms, 0) * entry.pace),
+            "hour": math.exp(self.log_kernel(HOUR, entry, event)) if periodic else 0.0,
+            "week": math.exp(self.log_kernel(WEEK, entry, event)) if periodic else 0.0,
+            "place": closeness(entry.place, event.place),
+            "label": entry.label if entry.known_ms <= self.clock() else math.nan,
+            "views": bits,
+        }
+
+
+def minute(event: Event) -> int:
+    return (event.time_ms // 60_000 + event.tz_min) % (7 * 24 * 60)

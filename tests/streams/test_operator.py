@@ -1,0 +1,266 @@
+"""The operator: the same as the blackboard version, however the stream is cut."""
+
+from collections.abc import Sequence
+from dataclasses import fields
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from state.errors import InputError
+from state.examples import USER_RATES, ExampleBatch, concat
+from state.keys import NO_KEY
+from state.memory import MemoryConfig
+from state.places import named
+from state.tree import digest
+from streams.operator import Operator, OperatorConfig
+from streams.schema import EventBatch
+from tests.streams.reference import Event, Reference, Row
+
+HOUR_MS = 3_600_000
+DAY_MS = 24 * HOUR_MS
+
+
+@st.composite
+def streams(draw: st.DrawFn) -> EventBatch:
+    """Few users and items, ties, jumps, late events, repeated ids, missing values."""
+    size = draw(st.integers(0, 60))
+    seed = draw(st.integers(0, 2**32 - 1))
+    labelled = draw(st.sampled_from(["all", "none", "some"]))
+    placed = draw(st.sampled_from(["none", "named", "cells", "both"]))
+    random = np.random.default_rng(seed)
+    steps = random.choice([0, 0, 1, 1000, HOUR_MS, 7 * HOUR_MS, 3 * DAY_MS], size)
+    time_ms = 1_600_000_000_000 + np.cumsum(steps)
+    behind = random.choice([0, 0, 0, 1, HOUR_MS, 20 * HOUR_MS, 2 * DAY_MS], size)
+    label = random.choice([0.0, 1.0, 0.5], size)
+    if labelled != "all":
+        label[random.random(size) < (1.0 if labelled == "none" else 0.3)] = np.nan
+    point = random.choice([0.0, 0.004, 0.1, np.nan], size)
+    columns: dict[str, np.ndarray] = {}
+    if placed in ("named", "both"):
+        columns["place"] = random.choice([3, 4, NO_KEY], size)
+    if placed in ("cells", "both"):
+        columns |= {"lat": 40.0 + point, "lon": -74.0 + point}
+    return EventBatch.of(
+        user=random.integers(0, 3, size),
+        item=random.integers(0, draw(st.integers(1, 12)), size),
+        time_ms=time_ms - behind,
+        label=label,
+        category=random.choice([1, 2, NO_KEY], size),
+        tz_min=random.choice([0, -300, 330], size),
+        event_id=np.where(random.random(size) < 0.5, random.integers(0, 30, size), NO_KEY),
+        **columns,
+    )
+
+
+configs = st.builds(
+    OperatorConfig,
+    label_delay_ms=st.sampled_from([0, 1, HOUR_MS, 2 * DAY_MS]),
+    lateness_ms=st.sampled_from([0, HOUR_MS, DAY_MS]),
+    event_ids=st.sampled_from([2, 1000]),
+    memory=st.builds(
+        MemoryConfig,
+        capacity=st.sampled_from([1, 3, 5, 40]),
+        gain=st.sampled_from([0.0, 0.7]),
+        periodic=st.booleans(),
+        horizon_s=st.sampled_from([None, 4 * 86400.0]),
+    ),
+)
+windows = st.sampled_from([(0, False), (3, False), (3, True), (8, True), (50, True)])
+
+
+def processed(operator: Operator, events: EventBatch, cuts: list[int]) -> ExampleBatch:
+    edges = [0, *sorted(min(cut, len(events)) for cut in cuts), len(events)]
+    parts = [events.take(slice(a, b)) for a, b in pairwise(edges)]
+    return concat([operator.process(part, now_ms=0) for part in parts])
+
+
+@settings(max_examples=150, deadline=None)
+@given(streams(), configs, windows, st.lists(st.integers(0, 60), max_size=60))
+def test_cutting_the_stream_changes_nothing(
+    events: EventBatch, config: OperatorConfig, window: tuple[int, bool], cuts: list[int]
+) -> None:
+    whole, cut = Operator(config, *window), Operator(config, *window)
+    assert digest(processed(whole, events, []).tree()) == digest(processed(cut, events, cuts).tree())
+    assert digest(whole.tree()) == digest(cut.tree())
+
+
+@settings(max_examples=60, deadline=None)
+@given(streams(), configs, windows, st.integers(0, 60))
+def test_a_restart_from_the_tree_changes_nothing(
+    events: EventBatch, config: OperatorConfig, window: tuple[int, bool], stop: int
+) -> None:
+    through, before, after = (Operator(config, *window) for _ in range(3))
+    expected = processed(through, events, [stop])
+    first = before.process(events.take(slice(0, stop)), now_ms=0)
+    after.load(before.tree())
+    assert digest(after.tree()) == digest(before.tree())
+    found = concat([first, after.process(events.take(slice(stop, None)), now_ms=0)])
+    assert digest(found.tree()) == digest(expected.tree())
+    assert digest(after.tree()) == digest(through.tree())
+
+
+@settings(max_examples=200, deadline=None)
+@given(streams(), configs, windows)
+def test_it_is_the_blackboard_version(
+    events: EventBatch, config: OperatorConfig, window: tuple[int, bool]
+) -> None:
+    operator, reference = Operator(config, *window), Reference(config, *window)
+    examples = operator.process(events, now_ms=0)
+    cells = Operator(OperatorConfig(lateness_ms=1 << 60)).process(plain(events), now_ms=0).cell_B
+    rows = [row for row in (reference.process(one) for one in singles(events, cells)) if row is not None]
+    assert len(examples) == len(rows)
+    assert (operator.counts.duplicates, operator.counts.late) == (reference.duplicates, reference.late)
+    for b, row in enumerate(rows):
+        assert_same(examples, b, row)
+
+
+def plain(events: EventBatch) -> EventBatch:
+    return EventBatch.of(
+        user=events.user_B,
+        item=events.item_B,
+        time_ms=events.time_ms_B,
+        lat=events.lat_B,
+        lon=events.lon_B,
+        place=events.place_B,
+    )
+
+
+def singles(events: EventBatch, cell_B: np.ndarray) -> list[Event]:
+    columns: list[np.ndarray] = [events.user_B, events.item_B, events.time_ms_B, events.label_B]
+    columns += [events.category_B, cell_B, events.tz_min_B, events.event_id_B]
+    return [Event(*values) for values in zip(*(column.tolist() for column in columns), strict=True)]
+
+
+def assert_same(examples: ExampleBatch, b: int, row: Row) -> None:
+    assert examples.user_B[b] == row.event.user
+    assert examples.item_B[b] == row.event.item
+    assert examples.known_ms_B[b] == row.known_ms
+    rates = dict(zip(USER_RATES, examples.user_rates_BR[b].tolist(), strict=True))
+    assert rates == pytest.approx(row.rates, rel=2e-6, abs=1e-30)
+    if examples.window is None:
+        return
+    window = examples.window
+    assert window.length_B[b] == len(row.window)
+    for w, entry in enumerate(row.window):
+        found = {name: getattr(window, f"{name}_BW")[b, w] for name in entry}
+        assert found == pytest.approx(entry, rel=2e-6, abs=1e-30, nan_ok=True)
+    for f in fields(window):
+        if f.name != "length_B":
+            missing = NO_KEY if f.name in ("item_BW", "category_BW", "cell_BW") else 0
+            assert np.all(getattr(window, f.name)[b, len(row.window) :] == missing)
+
+
+def two(**columns: Sequence[float]) -> EventBatch:
+    """Events of one user with one item, an hour apart, but for what is given."""
+    size = len(next(iter(columns.values())))
+    given = {name: np.array(values) for name, values in columns.items()}
+    return EventBatch.of(
+        **{
+            "user": np.ones(size, np.int64),
+            "item": np.ones(size, np.int64),
+            "time_ms": np.arange(size, dtype=np.int64) * HOUR_MS,
+            **given,
+        }
+    )
+
+
+def test_without_delay_an_event_is_known_to_the_next() -> None:
+    examples = Operator(OperatorConfig(), window=2).process(two(label=[1, 0, 1], time_ms=[5, 5, 5]), 0)
+    assert examples.user_rates_BR[:, USER_RATES.index("count")].tolist() == [0, 1, 2]
+    assert examples.user_rates_BR[:, USER_RATES.index("item_positives")].tolist() == [0, 1, 1]
+    assert examples.window is not None
+    assert examples.window.label_BW[2].tolist() == [1, 0]
+
+
+def test_a_label_waits_for_its_delay_but_the_exposure_does_not() -> None:
+    config = OperatorConfig(label_delay_ms=1)
+    examples = Operator(config, window=2).process(two(label=[1, 0, 1], time_ms=[5, 5, 6]), 0)
+    assert examples.user_rates_BR[:, USER_RATES.index("count")].tolist() == [0, 0, 2]
+    assert examples.window is not None
+    assert examples.window.length_B.tolist() == [0, 1, 2]
+    assert np.isnan(examples.window.label_BW[1, 0])
+    assert examples.window.label_BW[2].tolist() == [1, 0]
+
+
+def test_without_labels_the_event_itself_waits() -> None:
+    config = OperatorConfig(label_delay_ms=1)
+    examples = Operator(config, window=2).process(two(time_ms=[5, 5, 6]), 0)
+    assert examples.window is not None
+    assert examples.window.length_B.tolist() == [0, 0, 2]
+
+
+def test_duplicates_are_dropped_and_counted() -> None:
+    operator = Operator(OperatorConfig())
+    examples = operator.process(two(event_id=[7, 7, NO_KEY, NO_KEY, 8]), 0)
+    assert examples.offset_B.tolist() == [0, 2, 3, 4]
+    assert operator.counts.duplicates == 1
+    assert operator.counts.used == 4
+
+
+def test_ids_are_remembered_within_bounds() -> None:
+    operator = Operator(OperatorConfig(event_ids=10, lateness_ms=10**12))
+    operator.process(two(event_id=list(range(1000))), 0)
+    assert sum(len(ids["keys"]) for ids in ids_of(operator)) <= 20
+    assert len(operator.process(two(event_id=list(range(990, 1000)), time_ms=[10**10] * 10), 0)) == 0
+
+
+def test_ids_are_forgotten_when_a_repeat_would_be_late_anyway() -> None:
+    operator = Operator(OperatorConfig(lateness_ms=2 * HOUR_MS))
+    operator.process(two(event_id=list(range(1000))), 0)
+    assert sum(len(ids["keys"]) for ids in ids_of(operator)) <= 8
+
+
+def ids_of(operator: Operator) -> list[dict[str, np.ndarray]]:
+    admission = operator.tree()["admission"]
+    return [admission["now"], admission["before"]]
+
+
+def test_late_events_find_their_place_and_too_late_ones_are_counted() -> None:
+    operator = Operator(OperatorConfig(lateness_ms=HOUR_MS), window=4)
+    times = [0, 3 * HOUR_MS, 3 * HOUR_MS - 1, 2 * HOUR_MS - 1, 4 * HOUR_MS]
+    examples = operator.process(two(item=[1, 2, 3, 4, 5], time_ms=times, label=[1] * 5), 0)
+    assert operator.counts.late == 1
+    assert examples.item_B.tolist() == [1, 2, 3, 5]
+    assert examples.window is not None
+    assert examples.window.item_BW[2, :2].tolist() == [1, 2]
+    assert examples.window.age_s_BW[2, 1] == 0.0
+    assert examples.window.item_BW[3, :3].tolist() == [1, 3, 2]
+
+
+def test_named_places_and_cells_reach_the_example() -> None:
+    events = two(place=[3, 3, NO_KEY], lat=[np.nan, 40.7, np.nan], lon=[np.nan, -74.0, np.nan])
+    cells = Operator(OperatorConfig()).process(events, 0).cell_B
+    assert cells[0] == named(np.array([3]))[0]
+    assert cells[1] > 0
+    assert cells[2] == NO_KEY
+
+
+def test_solar_time_moves_the_clock_by_the_longitude() -> None:
+    events = two(lat=[40.7, np.nan], lon=[-74.0, np.nan], tz_min=[0, 60])
+    assert Operator(OperatorConfig(solar_time=True)).process(events, 0).tz_min_B.tolist() == [-300, 60]
+    assert Operator(OperatorConfig()).process(events, 0).tz_min_B.tolist() == [0, 60]
+
+
+def test_counts_say_what_was_kept() -> None:
+    operator = Operator(OperatorConfig())
+    operator.process(two(user=list(range(1000))), now_ms=1000 * HOUR_MS)
+    assert operator.counts.users == 1000
+    assert 0 < operator.counts.bytes_per_user < 1000
+    assert operator.counts.lag_ms == HOUR_MS
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: OperatorConfig(label_delay_ms=-1), "operator.label_delay_ms: expected at least 0, got -1"),
+        (lambda: OperatorConfig(event_ids=0), "operator.event_ids: expected at least 1, got 0"),
+        (lambda: Operator(OperatorConfig(), window=-1), "window: expected at least 0 entries, got -1"),
+    ],
+)
+def test_absurd_settings_are_refused(build: object, message: str) -> None:
+    assert callable(build)
+    with pytest.raises(InputError, match=message):
+        build()
