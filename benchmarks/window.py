@@ -28,7 +28,7 @@ from state.examples import Floats
 from state.keys import NO_KEY, Int64s
 from state.memory import MemoryConfig, UserMemory
 from state.recall import Curve, Rows, remember
-from state.slabs import ITEM, TIME, Slabs, entries, full, grow
+from state.slabs import AHEAD, ITEM, TIME, Slabs, entries, full, grow, touch
 from state.views import Scratch, ages, gathered, newest, scratch
 from streams.operator import Operator, OperatorConfig
 from streams.schema import EventBatch
@@ -103,6 +103,8 @@ def _append(
 ) -> int:
     """The window of each row, then the row; returns the first row not done, for want of room."""
     for b in range(first, len(rows.user_B)):
+        if (b - first) % AHEAD == 0:
+            room.sink[0] = touch(slabs, rows.user_B[b : b + AHEAD], WIDTH)
         if full(slabs):
             return b
         user, time_ms = rows.user_B[b], rows.time_ms_B[b]

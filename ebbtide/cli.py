@@ -267,7 +267,7 @@ def data_inspect(
 
 def main() -> None:
     """The entry point: one clear line instead of a traceback for every error of ours."""
-    warnings.showwarning = lambda message, *_: sys.stderr.write(f"ebbtide: warning: {message}\n")
+    warnings.showwarning = _warn
     try:
         app()
     except EbbtideError as error:
@@ -328,3 +328,7 @@ def _print_json(value: object) -> None:
 def _fail(message: str, code: int) -> None:
     sys.stderr.write(f"ebbtide: {message}\n")
     sys.exit(code)
+
+
+def _warn(message: Warning | str, *_: object, **__: object) -> None:
+    sys.stderr.write(f"ebbtide: warning: {message}\n")

@@ -256,6 +256,7 @@ def _speed(report: Report) -> Markup | None:
 def _drift(report: Report) -> Markup | None:
     if not report.drift:
         return None
+    scenes = any(alarm.scene is not None for alarm in report.drift)
     rows = [
         el(
             "tr",
@@ -263,13 +264,14 @@ def _drift(report: Report) -> Markup | None:
             el("td", alarm.detector, class_="left"),
             el("td", METRIC_WORDS.get(alarm.metric, (alarm.metric,))[0], class_="left"),
             el("td", alarm.learner or "", class_="left"),
-            el("td", alarm.scene or "", class_="left"),
+            el("td", alarm.scene or "", class_="left") if scenes else None,
             el("td", f"{measure(alarm.before)} to {measure(alarm.after)}"),
         )
         for alarm in report.drift[:200]
     ]
     head = [
-        *(el("th", name, class_="left") for name in ("time (UTC)", "detector", "of", "learner", "scene")),
+        *(el("th", name, class_="left") for name in ("time (UTC)", "detector", "of", "learner")),
+        el("th", "scene", class_="left") if scenes else None,
         el("th", "from, to"),
     ]
     more = len(report.drift) - len(rows)
@@ -324,6 +326,6 @@ def _definitions(pairs: dict[str, str] | dict[str, int]) -> Markup:
     return el("dl", *(join(el("dt", name), el("dd", shown(value))) for name, value in pairs.items()))
 
 
-def _table(head: Sequence[Markup], rows: Sequence[Markup]) -> Markup:
+def _table(head: Sequence[Markup | None], rows: Sequence[Markup]) -> Markup:
     table = el("table", el("thead", el("tr", *head)), el("tbody", *rows))
     return el("div", table, class_="scroll", tabindex=0)

@@ -7,7 +7,8 @@ of keys of `a` and `b`, worth 1 or the value of a number. Its `kind` says how mu
 
 Which templates there are depends only on the log's roles and the columns of its side tables.
 
-Shape suffixes: B rows, F fields, X numbers, E fields of the event itself, C columns of a side table, M its numbers.
+Shape suffixes: B rows, F fields, X numbers, E fields of the event itself, N rows of a side table, C its
+columns, M its numbers.
 """
 
 from collections.abc import Iterator, Sequence
@@ -27,7 +28,10 @@ from state.keys import NO_KEY, Int64s
 USER, ITEM = 0, 1
 """The first two fields."""
 
-ROLES = {"category": "category_B", "action": "action_B", "scene": "scene_B", "source": "source_B", "place": "cell_B"}
+ROLES = {
+    **{"category": "category_B", "action": "action_B", "scene": "scene_B", "source": "source_B"},
+    "place": "cell_B",
+}
 """Roles of an event that are categories, and their columns."""
 
 STREAM_NUMBERS = ("popularity", "item_rate", "user_rate", "own_rate", "own_category_rate")
@@ -37,7 +41,8 @@ the user, of the user with this item and with this category differ from the base
 _USER_COUNT, _USER_POSITIVES = USER_RATES.index("count"), USER_RATES.index("positives")
 _ITEM_COUNT, _ITEM_POSITIVES = ITEM_RATES.index("count"), ITEM_RATES.index("positives")
 _OWN_COUNT, _OWN_POSITIVES = USER_RATES.index("item_count"), USER_RATES.index("item_positives")
-_CATEGORY_COUNT, _CATEGORY_POSITIVES = USER_RATES.index("category_count"), USER_RATES.index("category_positives")
+_CATEGORY_COUNT = USER_RATES.index("category_count")
+_CATEGORY_POSITIVES = USER_RATES.index("category_positives")
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +139,6 @@ class Features:
             number_BX,
         )
         return Fields(start_BF1, keys, number_BX, offset_B)
-
 
     def most(self, used: Sequence[Template]) -> int:
         """No row has more features than this by the templates `used`."""

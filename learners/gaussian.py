@@ -13,7 +13,6 @@ ASSISTments 2009.
 
 from typing import ClassVar
 
-import msgspec
 import numpy as np
 
 from learners.contract import Context, Learner, Outcome, Settings, Step
@@ -30,7 +29,7 @@ _CHUNK = 1024
 _SHARED = ("item", "hour", "event", "item_category", "item_number", "user_category", "user_number")
 
 
-class Variances(Settings):
+class Variances(Settings, frozen=True):
     """A variance in squared log odds for each kind of feature; see `learners.features`."""
 
     user: float = 0.43
@@ -61,7 +60,7 @@ class Variances(Settings):
     item_slope_user_number: float = 0.02
 
 
-class Gaussian(Settings):
+class Gaussian(Settings, frozen=True):
     """Settings of Gaussian rows."""
 
     variance: Variances = Variances()

@@ -7,8 +7,9 @@ A feature's weight is w ~ N(mean, variance). With m = offset + sum x mean and s 
     mean     += x variance (y - p) d
     variance -= (x variance)^2 lambda d,  then  min(prior, variance + forget)
 
-which is assumed-density filtering with a diagonal covariance: one rank-one Laplace step an event. By the last
-step a weight forgets: its variance grows back a little at each use, never beyond what it began with.
+This is assumed-density filtering with a diagonal covariance: one rank-one Laplace step an event. By the last
+step a weight forgets: its variance grows back a little at each use, never beyond what it began with. A feature
+worth 0 is left out.
 
 Shape suffixes: N weights, K kinds of feature, T templates, L features of several rows one after another,
 P waiting rows, B rows to score, F fields, X numbers, Q rows to learn.
@@ -36,7 +37,8 @@ class Weights(NamedTuple):
 
     table: Int64s
     keys: Int64s
-    count: Int64s
+    used: Int64s
+    """How many of them there are."""
     weight_N3: Doubles
     prior_K: Doubles
     forget_K: Doubles
@@ -53,7 +55,7 @@ class Plan(NamedTuple):
 
 
 class Store(NamedTuple):
-    """Features as scored, first in first out: those of waiting row p are `start_P1[p] .. start_P1[p + 1] - 1`."""
+    """Features as scored, first in first out: waiting row p has `start_P1[p] .. start_P1[p + 1] - 1`."""
 
     ends: Int64s
     """The first waiting row and the place after the last."""
@@ -126,11 +128,26 @@ def rescale(value: float, scale_3: Doubles) -> None:
 
 
 @compiled
+def rescale_all(number_X: Doubles, scale_X3: Doubles) -> None:
+    """`rescale` for every number of a row that is there."""
+    for x in range(number_X.shape[0]):
+        if not np.isnan(number_X[x]):
+            rescale(number_X[x], scale_X3[x])
+
+
+@compiled
 def write_features(
-    b: int, fields: Fields, plan: Plan, scale_X3: Doubles, serial: float, weights: Weights, store: Store, p: int
+    b: int,
+    fields: Fields,
+    plan: Plan,
+    scale_X3: Doubles,
+    serial: float,
+    weights: Weights,
+    store: Store,
+    p: int,
 ) -> None:
-    """Write the features of row b as waiting row p. A `serial` below 0 adds no weight: new ones are row -1."""
-    table, keys, count, weight_N3 = weights.table, weights.keys, weights.count, weights.weight_N3
+    """Write the features of row b as waiting row p; a `serial` below 0 adds no weight (-1 for new ones)."""
+    table, keys, count, weight_N3 = weights.table, weights.keys, weights.used, weights.weight_N3
     row_L, kind_L, x_L = store.row_L, store.kind_L, store.x_L
     at = store.start_P1[p]
     store.offset_P[p] = fields.offset_B[b]
@@ -194,7 +211,7 @@ def run(
     with and how many rows of `label_Q` are learned.
     """
     for b in range(start, due_B.shape[0]):
-        if weights.count[0] + most > room:
+        if weights.used[0] + most > room:
             return b, learned
         while learned < due_B[b]:
             learn_row(store, store.ends[0], np.float64(label_Q[learned]), weights)
@@ -204,9 +221,7 @@ def run(
         write_features(b, fields, plan, scale_X3, serial + b, weights, store, p)
         store.ends[1] = p + 1
         p_B[b] = probability(*moments(store, p, weights))
-        for x in range(scale_X3.shape[0]):
-            if not np.isnan(fields.number_BX[b, x]):
-                rescale(fields.number_BX[b, x], scale_X3[x])
+        rescale_all(fields.number_BX[b], scale_X3)
     return due_B.shape[0], learned
 
 

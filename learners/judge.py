@@ -3,7 +3,7 @@
 Shape suffixes: E events, U users, W windows.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -41,7 +41,7 @@ class Events:
     """What is known of each event besides what learners said, in order of arrival."""
 
     time_ms_E: Int64s
-    user_E: Int64s
+    user_E: NDArray[np.int32]
     """User rows 0 .. users - 1."""
     users: int
     label_E: Floats
@@ -113,10 +113,10 @@ def _judge_one(
     if p_E is not None:
         samples.append(Predictions.of(p_E, events.label_E, events.user_E))
     if rank_E is not None:
-        rows = np.flatnonzero((rank_E > 0) & ~(events.label_E <= 0.5))
-        samples.append(Ranks(rows, events.user_E[rows], rank_E[rows].astype(np.int64)))
+        samples.append(Ranks.of(rank_E, ~(events.label_E <= 0.5), events.user_E))
 
-    scored = [s.split(cuts["scored"].part_E[s.event_E], 1)[0] for s in samples]
+    whole = cuts["all"].parts[0].events == cuts["scored"].parts[0].events
+    scored = samples if whole else [s.take(cuts["scored"].part_E[s.event_E] == 0) for s in samples]
     influence: Influence = {}
     points: list[CalibrationPoint] = []
     for sample in scored:
@@ -128,7 +128,6 @@ def _judge_one(
             ]
     part = _fill(scored, cuts["scored"], events.users)[0]
     slices = _fill(scored, cuts["user"], events.users) + _fill(scored, cuts["item"], events.users)
-    whole = cuts["all"].parts[0].events == part.events
     judged = Judged(
         name=speaker.name,
         floor=speaker.floor,
@@ -149,7 +148,7 @@ def _fill(samples: Sequence[Predictions | Ranks], cut: _Cut, users: int) -> list
     values: list[Values] = [{} for _ in cut.parts]
     ranked = [0] * len(cut.parts)
     for sample in samples:
-        pieces: Sequence[Predictions | Ranks] = sample.split(cut.part_E[sample.event_E], len(cut.parts))
+        pieces: Iterator[Predictions | Ranks] = sample.split(cut.part_E[sample.event_E], len(cut.parts))
         for i, piece in enumerate(pieces):
             values[i] |= piece.values(users)
             ranked[i] += len(piece) if isinstance(piece, Ranks) else 0

@@ -9,6 +9,7 @@ A checkpoint holds the tail, the number of complete parts and a digest of what i
 killed and goes on ends with the same files.
 """
 
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,7 @@ class Measure:
         self._used = 0
         self._held = 0
         self._chain = ""
+        self._chained = 0
         self._tail: dict[str, NDArray[Any]] = {
             name: np.zeros(part_events, dtype) for name, dtype in (_EXAMPLE | _COLD | self._said()).items()
         }
@@ -129,10 +131,10 @@ class Measure:
     def evaluate(self, score_from: float | int = 0.0) -> Evaluation:
         """Judge every learner over all events; `score_from` is a fraction (float) or a time in ms (int)."""
         users = KeyMap()
-        rows = [users.rows(np.array(chunk), grow=True) for chunk in self._chunks("user")]
+        rows = [users.rows(np.array(keys), grow=True).astype(np.int32) for keys in self._chunks("user")]
         events = Events(
             time_ms_E=self._column("time_ms"),
-            user_E=np.concatenate(rows) if rows else np.zeros(0, np.int64),
+            user_E=np.concatenate(rows),
             users=len(users),
             label_E=self._column("label"),
             cold_user_E=self._column("cold_user"),
@@ -156,6 +158,14 @@ class Measure:
         return [self._path(part) for part in range(last)]
 
     def tree(self) -> Tree:
+        """The tail, and a digest of the parts on disk, which are synced first.
+
+        Only a run that saves itself pays for digests, and for each part once.
+        """
+        for part in range(self._chained, self.parts):
+            with self._path(part).open("rb") as file:
+                os.fsync(file.fileno())
+        self._chain, self._chained = self._extended(self._chain, self._chained), self.parts
         return {
             "parts": self.parts,
             "chain": self._chain,
@@ -163,7 +173,7 @@ class Measure:
         }
 
     def load(self, tree: Tree) -> None:
-        """Go on from a checkpoint: later parts are removed, earlier ones must be there, unaltered."""
+        """Go on from a checkpoint: its parts must be there, unaltered; later ones are removed."""
         expected, found = sorted(self._tail), sorted(tree["tail"])
         if expected != found:
             raise InputError(
@@ -174,14 +184,13 @@ class Measure:
         self._used = self._held = len(tree["tail"]["user"])
         for name, column in self._tail.items():
             column[: self._used] = tree["tail"][name]
-        self._remove_from(self.parts)
         self._verify()
+        self._remove_from(self.parts)
 
     def _spill(self) -> None:
         if self.parts == 0:
             self._remove_from(0)
         self._write(self.parts, self._size)
-        self._chain = digest({"before": self._chain, "part": self._tail})
         self.parts += 1
         self._used = 0
 
@@ -198,18 +207,21 @@ class Measure:
             ) from error
 
     def _verify(self) -> None:
-        chain = ""
-        for part in range(self.parts):
-            try:
-                columns = {name: column.copy() for name, column in self._read(part).items()}
-            except (OSError, pa.ArrowInvalid) as error:
-                raise InputError(f"{self._path(part)}: cannot be read ({error}); start afresh") from error
-            chain = digest({"before": chain, "part": columns})
-        if chain != self._chain:
+        if self._extended("", 0) != self._chain:
             raise InputError(
                 f"{self.directory}: expected the {self.parts} parts that the checkpoint was made with, found"
                 " other content; resume where the run wrote, or start afresh"
             )
+        self._chained = self.parts
+
+    def _extended(self, chain: str, since: int) -> str:
+        """The digest of all complete parts, given that of the parts before `since`."""
+        for part in range(since, self.parts):
+            try:
+                chain = digest({"before": chain, "part": self._read(part)})
+            except (OSError, pa.ArrowInvalid) as error:
+                raise InputError(f"{self._path(part)}: cannot be read ({error}); start afresh") from error
+        return chain
 
     def _read(self, part: int) -> dict[str, NDArray[Any]]:
         """Columns of a complete part, mapped into memory."""

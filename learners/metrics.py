@@ -10,6 +10,7 @@ A metric that the sample cannot give (no events, one class only) is None.
 Shape suffixes: E events, U users, K bins.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Self
 
@@ -17,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from state.compiled import compiled
-from state.examples import Doubles
+from state.examples import Doubles, Floats
 from state.keys import Int64s
 
 PREDICTION = ("auc", "user_auc", "log_loss", "normalized_entropy", "calibration_error")
@@ -31,6 +32,7 @@ BINS = 20
 """Bins of equal numbers of events, for calibration."""
 
 Bools = NDArray[np.bool_]
+Int32s = NDArray[np.int32]
 Values = dict[str, float | None]
 Influence = dict[str, Doubles]
 """Metric -> what each user (U,) adds to the metric's deviation; its variance is the sum of squares."""
@@ -40,29 +42,30 @@ Influence = dict[str, Doubles]
 class Predictions:
     """Labelled events sorted by P(action), lowest first; ties in order of arrival."""
 
-    event_E: Int64s
+    event_E: Int32s
     """Where each event came in the log."""
-    user_E: Int64s
+    user_E: Int32s
     """User rows 0 .. U - 1."""
-    p_E: Doubles
-    label_E: Doubles
+    p_E: Floats
+    label_E: Floats
     """0..1; a label above 1/2 is a positive."""
     loss_E: Doubles
     """-log of the probability given to what happened (natural logarithm, P clipped by CLIP)."""
 
     @classmethod
-    def of(cls, p_E: NDArray[np.floating], label_E: NDArray[np.floating], user_E: Int64s) -> Self:
+    def of(
+        cls, p_E: NDArray[np.floating], label_E: NDArray[np.floating], user_E: NDArray[np.integer]
+    ) -> Self:
         """The sample of all events that have a label; p_E in [0, 1], columns in order of arrival.
 
         P(action) that agree as float32 are ties.
         """
-        known = np.flatnonzero(~np.isnan(label_E))
+        known = np.flatnonzero(~np.isnan(label_E)).astype(np.int32)
         event_E = known[_ascending(p_E[known].astype(np.float32))]
-        p = p_E[event_E].astype(np.float32).astype(np.float64)
-        label = label_E[event_E].astype(np.float64)
-        clipped = np.clip(p, CLIP, 1 - CLIP)
-        loss = -(label * np.log(clipped) + (1 - label) * np.log1p(-clipped))
-        return cls(event_E, user_E[event_E], p, label, loss)
+        p, label = p_E[event_E].astype(np.float32), label_E[event_E].astype(np.float32)
+        loss_E = np.empty(len(p))
+        _loss(p, label, loss_E)
+        return cls(event_E, user_E[event_E].astype(np.int32), p, label, loss_E)
 
     def __len__(self) -> int:
         return len(self.p_E)
@@ -71,9 +74,9 @@ class Predictions:
         """A part, still sorted if `keep` is in order."""
         return type(self)(*(getattr(self, column)[keep] for column in self.__slots__))
 
-    def split(self, part_E: NDArray[np.integer], parts: int) -> list[Self]:
+    def split(self, part_E: NDArray[np.integer], parts: int) -> Iterator[Self]:
         """Parts 0 .. parts - 1 by each event's number; a negative number is in none."""
-        return [self.take(rows) for rows in _grouped(part_E, parts)]
+        return (self.take(rows) for rows in _grouped(part_E, parts))
 
     @property
     def positive_E(self) -> Bools:
@@ -101,9 +104,9 @@ class Predictions:
         if not len(self):
             return {}
         found = {"log_loss": _of_mean(self.loss_E, self.user_E, users)}
-        base, entropy = float(self.label_E.mean()), self._entropy()
+        base, entropy = self._base(), self._entropy()
         if entropy:
-            rate = _of_mean(self.label_E, self.user_E, users) * np.log((1 - base) / base)
+            rate = _of_mean(self.label_E.astype(np.float64), self.user_E, users) * np.log((1 - base) / base)
             level = float(self.loss_E.mean()) / entropy
             found["normalized_entropy"] = (found["log_loss"] - level * rate) / entropy
         if not self.one_class:
@@ -132,8 +135,11 @@ class Predictions:
 
     def _entropy(self) -> float:
         """Entropy of the part's own base rate: the log loss of knowing nothing but it (He et al. 2014)."""
-        base = float(self.label_E.mean()) if len(self) else 0.0
+        base = self._base() if len(self) else 0.0
         return 0.0 if base in (0.0, 1.0) else float(-base * np.log(base) - (1 - base) * np.log1p(-base))
+
+    def _base(self) -> float:
+        return float(self.label_E.mean(dtype=np.float64))
 
     def _placement(self) -> Doubles:
         place_E = np.empty(len(self))
@@ -156,9 +162,15 @@ class Predictions:
 class Ranks:
     """Ranked events in order of arrival: where each true item stood in the whole catalogue, 1 is best."""
 
-    event_E: Int64s
-    user_E: Int64s
-    rank_E: Int64s
+    event_E: Int32s
+    user_E: Int32s
+    rank_E: Int32s
+
+    @classmethod
+    def of(cls, rank_E: Int32s, counts_E: Bools, user_E: NDArray[np.integer]) -> Self:
+        """The sample of all events that count and were ranked (0 is not ranked), columns as they came."""
+        rows = np.flatnonzero((rank_E > 0) & counts_E).astype(np.int32)
+        return cls(rows, user_E[rows].astype(np.int32), rank_E[rows])
 
     def __len__(self) -> int:
         return len(self.rank_E)
@@ -166,9 +178,9 @@ class Ranks:
     def take(self, keep: Bools | Int64s) -> Self:
         return type(self)(*(getattr(self, column)[keep] for column in self.__slots__))
 
-    def split(self, part_E: NDArray[np.integer], parts: int) -> list[Self]:
+    def split(self, part_E: NDArray[np.integer], parts: int) -> Iterator[Self]:
         """As `Predictions.split`."""
-        return [self.take(rows) for rows in _grouped(part_E, parts)]
+        return (self.take(rows) for rows in _grouped(part_E, parts))
 
     def values(self, users: int) -> Values:
         """Every metric of RANKING. `users` is not needed."""
@@ -210,7 +222,7 @@ def standard_error(influence_U: Doubles, present: int) -> float:
     return float(np.sqrt(present / (present - 1) * np.square(influence_U).sum()))
 
 
-def _of_mean(value_E: Doubles, user_E: Int64s, users: int) -> Doubles:
+def _of_mean(value_E: Doubles, user_E: Int32s, users: int) -> Doubles:
     deviation_E = value_E - value_E.mean()
     return np.bincount(user_E, deviation_E, users) / len(value_E)
 
@@ -241,7 +253,19 @@ def _grouped(part_E: NDArray[np.integer], parts: int) -> list[Int64s]:
 
 
 @compiled
-def _placement(p_E: Doubles, positive_E: Bools, place_E: Doubles) -> None:
+def _loss(p_E: Floats, label_E: Floats, loss_E: Doubles) -> None:
+    for e in range(len(p_E)):
+        p = min(max(np.float64(p_E[e]), CLIP), 1.0 - CLIP)
+        label, loss = np.float64(label_E[e]), 0.0
+        if label > 0.0:
+            loss -= label * np.log(p)
+        if label < 1.0:
+            loss -= (1.0 - label) * np.log1p(-p)
+        loss_E[e] = loss
+
+
+@compiled
+def _placement(p_E: Floats, positive_E: Bools, place_E: Doubles) -> None:
     """Share of the other class that each event stands on the right side of; a tie counts one half."""
     size, positives = len(p_E), 0
     for e in range(size):
@@ -264,7 +288,7 @@ def _placement(p_E: Doubles, positive_E: Bools, place_E: Doubles) -> None:
 
 
 @compiled
-def _user_auc(p_E: Doubles, positive_E: Bools, user_E: Int64s, sums_UC: Doubles) -> tuple[float, int]:
+def _user_auc(p_E: Floats, positive_E: Bools, user_E: Int32s, sums_UC: Doubles) -> tuple[float, int]:
     """(sum over events of their user's AUC, number of such events), users with one class left out.
 
     Columns of `sums_UC`, zeros on entry: the P of the user's last tie, positives and negatives in it,
@@ -292,7 +316,7 @@ def _user_auc(p_E: Doubles, positive_E: Bools, user_E: Int64s, sums_UC: Doubles)
 
 
 @compiled
-def _bins(p_E: Doubles, label_E: Doubles, sums_K3: Doubles) -> None:
+def _bins(p_E: Floats, label_E: Floats, sums_K3: Doubles) -> None:
     size, bins, start = len(p_E), len(sums_K3), 0
     while start < size:
         end = start + 1

@@ -54,7 +54,7 @@ def sparse_rank(
     only touched rows are looked at.
     """
     if true < 0:
-        return size - left_out.shape[0] + 1
+        return int(size - left_out.shape[0] + 1)
     score = own_N[true] + scale * base_N[true]
     better = 0
     if score > scale * top:

@@ -2,10 +2,11 @@
 
 A model is named in the settings, with its parameters, which may be models or optimisers themselves:
 
-    {"class": "linear_model.LogisticRegression", "optimizer": {"class": "optim.FTRLProximal", "alpha": 0.5}}
+    {"class": "linear_model.LogisticRegression", "optimizer": {"class": "optim.FTRLProximal", "alpha": 0.1}}
 
 An example becomes a dictionary: the keys of every field that the log has (`learners.features`) as one-hot
-numbers (`"user=7": 1.0`) or, for models that take categories, as text (`"user": "7"`); and every number.
+numbers (`"user=7": 1.0`) or, for models that take categories, as text (`"user": "7"`); and every number, on
+its running scale.
 Rows are scored and learned one by one, each after what is due before it.
 
 river's models are Python objects without a state of arrays, and Ebbtide reads no code from a checkpoint: a
@@ -13,8 +14,10 @@ run with one cannot be saved and resumed, and `tree` says so.
 """
 
 import importlib
+import inspect
+import math
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from typing import Any, ClassVar
 
 import msgspec
@@ -22,24 +25,25 @@ import numpy as np
 from river import base
 
 from learners.contract import Context, Learner, Outcome, Settings, Step
-from learners.features import Features
+from learners.features import Features, Fields
+from learners.gaussian_kernels import rescale_all, standard
 from learners.labels import require_labels
 from state.errors import InputError
 from state.examples import Doubles, ExampleBatch, Floats
 from state.tree import Tree
 
-Example = dict[str, float | str]
+Example = dict[Hashable, Any]
 
 
 def _ftrl() -> dict[str, Any]:
     return {
         "class": "linear_model.LogisticRegression",
-        "optimizer": {"class": "optim.FTRLProximal", "alpha": 0.5, "l2": 0.1},
+        "optimizer": {"class": "optim.FTRLProximal", "alpha": 0.1},
         "intercept_lr": 0.0,
     }
 
 
-class River(Settings):
+class River(Settings, frozen=True):
     """Settings of a river model."""
 
     model: dict[str, Any] = msgspec.field(default_factory=_ftrl)
@@ -66,12 +70,13 @@ class RiverLearner(Learner):
             raise InputError(f"{self.name}.model: expected a classifier of river, got {type(model).__name__}")
         self.model = model
         self._waiting: deque[Example] = deque()
+        self._scale_X3 = np.zeros((len(self.features.numbers), 3))
 
     def step(self, step: Step) -> Outcome:
         """Score each row after learning all that is due before it."""
         p_B = np.empty(len(step.batch))
         learned = 0
-        for b, example in enumerate(self.examples(step.batch)):
+        for b, example in enumerate(self._scored(step.batch)):
             due = int(step.due_B[b])
             self._learn(step.queue.label_B[learned:due])
             learned = due
@@ -85,29 +90,39 @@ class RiverLearner(Learner):
     def learn(self, batch: ExampleBatch) -> None:
         """Learn the rows that wait longest, then rows that were never scored."""
         scored = len(self._waiting)
-        self._waiting.extend(self.examples(batch.take(slice(scored, None))))
+        self._waiting.extend(self._scored(batch.take(slice(scored, None))))
         self._learn(batch.label_B)
 
     def examples(self, batch: ExampleBatch) -> Iterator[Example]:
         """Each row as river takes it."""
         fields = self.features.of(batch)
-        for starts, numbers in zip(fields.start_BF1.tolist(), fields.number_BX.tolist(), strict=True):
-            example: Example = {}
-            for f, field in enumerate(self.features.fields):
-                keys = fields.keys[starts[f] : starts[f + 1]].tolist()
-                if self.one_hot:
-                    example.update((f"{field.name}={key}", 1.0) for key in keys)
-                elif keys:
-                    example[field.name] = " ".join(map(str, keys))
-            for number, value in zip(self.features.numbers, numbers, strict=True):
-                if value == value:
-                    example[number.name] = value
-            yield example
+        return (self._example(fields, b) for b in range(len(batch)))
+
+    def _scored(self, batch: ExampleBatch) -> Iterator[Example]:
+        """The same, each row moving the scale of numbers for those after it."""
+        fields = self.features.of(batch)
+        for b in range(len(batch)):
+            yield self._example(fields, b)
+            rescale_all(fields.number_BX[b], self._scale_X3)
+
+    def _example(self, fields: Fields, b: int) -> Example:
+        example: Example = {}
+        for f, field in enumerate(self.features.fields):
+            keys = fields.keys[fields.start_BF1[b, f] : fields.start_BF1[b, f + 1]].tolist()
+            if self.one_hot:
+                example.update((f"{field.name}={key}", 1.0) for key in keys)
+            elif keys:
+                example[field.name] = " ".join(map(str, keys))
+        for x, number in enumerate(self.features.numbers):
+            value = float(fields.number_BX[b, x])
+            if not math.isnan(value):
+                example[number.name] = standard(value, self._scale_X3[x])
+        return example
 
     def _learn(self, label_Q: Floats) -> None:
         for label in label_Q.tolist():
             example = self._waiting.popleft()
-            if label == label:
+            if not math.isnan(label):
                 self.model.learn_one(example, label > 0.5)
 
     def _probability(self, example: Example) -> float:
@@ -117,8 +132,8 @@ class RiverLearner(Learner):
     def tree(self) -> Tree:
         """Raises InputError."""
         raise InputError(
-            f"learner {self.name!r}: a river model cannot be saved in a checkpoint; run it without --checkpoint, or "
-            f"choose another learner"
+            f"learner {self.name!r}: a river model cannot be saved in a checkpoint; run it without "
+            f"--checkpoint, or choose another learner"
         )
 
     def load(self, tree: Tree) -> None:
@@ -143,8 +158,11 @@ def built(spec: dict[str, Any]) -> Any:
     }
     try:
         cls = getattr(importlib.import_module(f"river.{module}"), name)
-        return cls(**parameters)
     except (ImportError, AttributeError) as error:
-        raise InputError(f"river model: river has no {path!r} ({error})") from error
+        raise InputError(f"river model: expected a class of river, got {path!r} ({error})") from error
+    if not (inspect.isclass(cls) and issubclass(cls, base.Base)):
+        raise InputError(f"river model: expected a class of river, got {path!r}, which is none")
+    try:
+        return cls(**parameters)
     except (TypeError, ValueError) as error:
         raise InputError(f"river model: {path!r} does not take {parameters!r}: {error}") from error

@@ -6,6 +6,8 @@ The table is rebuilt as the catalogue grows and fades, after a number of learned
 proportional to its size, so that drawing stays a constant cost for any size of catalogue.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 
 from state.compiled import compiled
@@ -16,45 +18,44 @@ from state.tree import Tree
 POWER = 0.75
 
 
+class Slots(NamedTuple):
+    """An alias table: slot m stands for `row_M[m]` with chance `keep_M[m]`, else for its sharer."""
+
+    row_M: Int64s
+    other_M: Int64s
+    """The slot that shares slot m's place."""
+    keep_M: Floats
+    log_q_M: Floats
+    """Log of the probability that slot m is drawn."""
+
+
 class Sampler:
     """An alias table over rows; empty until the first `rebuild`."""
 
     def __init__(self) -> None:
-        self.row_M: Int64s = np.zeros(0, np.int64)
-        self.other_M: Int64s = np.zeros(0, np.int64)
-        """The slot that shares slot m's place, drawn with probability 1 - `keep_M[m]`."""
-        self.keep_M: Floats = np.zeros(0, np.float32)
-        self.log_q_M: Floats = np.zeros(0, np.float32)
-        """Log of each slot's probability."""
+        ints, floats = np.zeros(0, np.int64), np.zeros(0, np.float32)
+        self.arrays = Slots(ints, ints, floats, floats)
         self.age = 0
         """Rows learned since the last rebuild."""
 
     def due(self, learned: int) -> bool:
         """Count `learned` rows; whether it is time to rebuild."""
         self.age += learned
-        return self.age * 2 >= len(self.row_M)
+        return self.age * 2 >= len(self.arrays.row_M)
 
     def rebuild(self, count_N: Doubles, rows_N: Int64s) -> None:
         """Draw row `rows_N[n]` in proportion to `count_N[n]`^0.75 from now on; -1 and 0 are never drawn."""
         items = np.flatnonzero((rows_N >= 0) & (count_N > 0))
-        self.row_M = rows_N[items]
-        self.other_M, keep_M, share_M = alias(count_N[items] ** POWER)
-        self.keep_M = keep_M.astype(np.float32)
-        self.log_q_M = np.log(share_M).astype(np.float32)
+        other_M, keep_M, share_M = alias(count_N[items] ** POWER)
+        log_q_M = np.log(share_M).astype(np.float32)
+        self.arrays = Slots(rows_N[items], other_M, keep_M.astype(np.float32), log_q_M)
         self.age = 0
 
     def tree(self) -> Tree:
-        return {
-            "row_M": self.row_M.copy(),
-            "other_M": self.other_M.copy(),
-            "keep_M": self.keep_M.copy(),
-            "log_q_M": self.log_q_M.copy(),
-            "age": self.age,
-        }
+        return {"age": self.age, **{name: column.copy() for name, column in self.arrays._asdict().items()}}
 
     def load(self, tree: Tree) -> None:
-        self.row_M, self.other_M = np.array(tree["row_M"]), np.array(tree["other_M"])
-        self.keep_M, self.log_q_M = np.array(tree["keep_M"]), np.array(tree["log_q_M"])
+        self.arrays = Slots(*(np.array(tree[name]) for name in Slots._fields))
         self.age = int(tree["age"])
 
 
@@ -68,12 +69,12 @@ def alias(weight_M: Doubles) -> tuple[Int64s, Doubles, Doubles]:
 
 
 @compiled
-def draw(state: int, other_M: Int64s, keep_M: Floats) -> int:
+def draw(slots: Slots, state: int) -> int:
     """The slot that 64 random bits stand for: the upper half picks a place, the lower one its sharer."""
     bits = np.uint64(state)
-    m = np.int64(((bits >> np.uint64(32)) * np.uint64(keep_M.shape[0])) >> np.uint64(32))
+    m = np.int64(((bits >> np.uint64(32)) * np.uint64(slots.keep_M.shape[0])) >> np.uint64(32))
     chance = np.float32(bits & np.uint64(0xFFFFFF)) * np.float32(1.0 / 16777216.0)
-    return int(m) if chance < keep_M[m] else int(other_M[m])
+    return int(m) if chance < slots.keep_M[m] else int(slots.other_M[m])
 
 
 def identities(batch: ExampleBatch, seed: int) -> Int64s:

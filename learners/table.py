@@ -116,11 +116,13 @@ class EmbeddingTable:
         return self.ids.keys[rows]
 
     def tensors(self, name: str, device: str) -> "tuple[torch.Tensor, torch.Tensor]":
-        """Weights (N, D) and AdaGrad sums (N,) of a slot: this table's own memory on "cpu", else a copy."""
+        """Weights (N, D) and AdaGrad sums (N,) of a slot: this table's own memory on a CPU, else a copy."""
         import torch  # optional and slow to load: only a learner set to run on torch comes here
 
         size = len(self)
         weight, square = (torch.from_numpy(a[:size]) for a in (self.weight[name], self.square[name]))
+        if torch.device(device).type == "cpu":
+            return weight, square
         return weight.to(device), square.to(device)
 
     def take_back(self, name: str, weight: "torch.Tensor", square: "torch.Tensor") -> None:

@@ -36,7 +36,7 @@ PLACED = frozenset({"tz", "place", "lat"})
 _DAY_MS = 86_400_000
 
 
-class TwoTowerSettings(Settings):
+class TwoTowerSettings(Settings, frozen=True, kw_only=True):
     """Defaults were chosen on the first halves of the benchmark logs."""
 
     width: int = 32
@@ -49,7 +49,7 @@ class TwoTowerSettings(Settings):
     fade: float = 0.7
     softmax: Literal["sampled", "full"] = "sampled"
     draws: int = 32
-    lr: float = 0.15
+    lr: float = 0.12
     bias_lr: float = 0.5
     reg: float = 0.02
     """Pull to zero of a row that is updated, in proportion to its share in the update."""
@@ -66,7 +66,8 @@ class TwoTowerSettings(Settings):
     expire_days: float = 365.0
     """Time without an event after which an item loses its row."""
     device: str = "cpu"
-    """"cpu": the compiled kernel, an update an event; else a torch device, an update a micro-batch."""
+    """'cpu': the compiled kernel, an update an event. Any other, like 'cuda' or 'cpu:0': torch, an update a
+    micro-batch."""
 
 
 class TwoTower(Learner):
@@ -153,10 +154,10 @@ class TwoTower(Learner):
     def _learn_compiled(self, events: kernels.Events, spare: bool) -> None:
         s, table = self.settings, self.table
         kernels.learn(
-            *events,
-            self.draws,
-            *(self.sampler.row_M, self.sampler.other_M, self.sampler.keep_M, self.sampler.log_q_M),
-            *(spare, len(table), s.lr, s.bias_lr, s.reg),
+            events,
+            self.sampler.arrays,
+            *(self.draws, spare, len(table)),
+            *(np.float32(s.lr), np.float32(s.bias_lr), np.float32(s.reg)),
             *(table.weight["item"], table.square["item"], table.weight["bias"], table.square["bias"]),
             *(table.weight["short"], table.square["short"], table.weight["long"], table.square["long"]),
             table.stale_N,

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from learners.sampling import draw
+from learners.sampling import Slots, draw
 from learners.table import CHECKPOINT, PUBLISH
 from state.compiled import compiled, inlined, reordered
 from state.examples import Bytes, Floats
@@ -132,10 +132,7 @@ def _sample(
     y: int,
     state: int,
     draws: int,
-    row_M: Int64s,
-    other_M: Int64s,
-    keep_M: Floats,
-    log_q_M: Floats,
+    slots: Slots,
     banned_N: Int32s,
     place_N: Int32s,
     b: int,
@@ -152,10 +149,10 @@ def _sample(
     correction_C[0] = 0.0
     count = 1
     log_draws = np.float32(np.log(draws))
-    for _ in range(draws if row_M.shape[0] else 0):
+    for _ in range(draws if slots.row_M.shape[0] else 0):
         state = mix(state)
-        m = draw(state, other_M, keep_M)
-        j = row_M[m]
+        m = draw(slots, state)
+        j = slots.row_M[m]
         if j == y or banned_N[j] == b:
             continue
         i = place_N[j]
@@ -164,7 +161,7 @@ def _sample(
             continue
         place_N[j] = count
         candidate_C[count] = j
-        correction_C[count] = log_q_M[m] + log_draws
+        correction_C[count] = slots.log_q_M[m] + log_draws
         times_C[count] = 1.0
         count += 1
     for i in range(1, count):
@@ -179,10 +176,7 @@ def sample(
     rows_BW: Int64s,
     identity_B: Int64s,
     draws: int,
-    row_M: Int64s,
-    other_M: Int64s,
-    keep_M: Floats,
-    log_q_M: Floats,
+    slots: Slots,
     spare: bool,
     size: int,
 ) -> tuple[Int64s, Floats]:
@@ -204,10 +198,7 @@ def sample(
             target_B[b],
             identity_B[b],
             draws,
-            row_M,
-            other_M,
-            keep_M,
-            log_q_M,
+            slots,
             banned_N,
             place_N,
             b,
@@ -219,17 +210,17 @@ def sample(
 
 
 @inlined
-def _add(vector_K: Floats, scale: float, row_K: Floats) -> None:
+def _add(vector_K: Floats, scale: np.float32, row_K: Floats) -> None:
     for k in range(vector_K.shape[0]):
         vector_K[k] += scale * row_K[k]
 
 
 @inlined
-def _mean_square(vector_K: Floats) -> float:
+def _mean_square(vector_K: Floats) -> np.float32:
     total = np.float32(0.0)
     for k in range(vector_K.shape[0]):
         total += vector_K[k] * vector_K[k]
-    return total / np.float32(vector_K.shape[0])  # type: ignore[return-value]
+    return total / np.float32(vector_K.shape[0])
 
 
 @inlined
@@ -237,11 +228,11 @@ def _descend(
     weight_NK: Floats,
     square_N: Floats,
     n: int,
-    scale: float,
+    scale: np.float32,
     vector_K: Floats,
-    mean_square: float,
-    lr: float,
-    reg: float,
+    mean_square: np.float32,
+    lr: np.float32,
+    reg: np.float32,
 ) -> None:
     """AdaGrad's step of row n for the gradient scale x vector, and a pull to zero of reg x |scale|."""
     square_N[n] += scale * scale * mean_square
@@ -254,21 +245,14 @@ def _descend(
 
 @reordered
 def learn(
-    target_B: Int64s,
-    rows_BW: Int64s,
-    length_B: Int64s,
-    weight_VBW: Floats,
-    identity_B: Int64s,
+    events: Events,
+    slots: Slots,
     draws: int,
-    row_M: Int64s,
-    other_M: Int64s,
-    keep_M: Floats,
-    log_q_M: Floats,
     spare: bool,
     size: int,
-    lr: float,
-    bias_lr: float,
-    reg: float,
+    lr: np.float32,
+    bias_lr: np.float32,
+    reg: np.float32,
     item_NK: Floats,
     item_square_N: Floats,
     bias_N1: Floats,
@@ -285,6 +269,7 @@ def learn(
     leaves the window's own items out of the candidates. Gradients of a row that occurs more than once in a
     window are added up before its step.
     """
+    target_B, rows_BW, length_B, weight_VBW, identity_B = events
     width = item_NK.shape[1]
     short_N, long_N = np.zeros(size, np.float32), np.zeros(size, np.float32)
     seen_N = np.full(size, -1, np.int32)
@@ -297,7 +282,6 @@ def learn(
     error_C = np.empty(room, np.float32)
     sum_PK = np.empty((4, width), np.float32)  # four sums side by side, so that none waits for the last
     user_K, gradient_K = np.empty(width, np.float32), np.empty(width, np.float32)
-    lr32, bias_lr32, reg32 = np.float32(lr), np.float32(bias_lr), np.float32(reg)
     for b in range(target_B.shape[0]):
         y = target_B[b]
         if y < 0:
@@ -330,10 +314,7 @@ def learn(
                 y,
                 identity_B[b],
                 draws,
-                row_M,
-                other_M,
-                keep_M,
-                log_q_M,
+                slots,
                 banned_N,
                 place_N,
                 b,
@@ -370,9 +351,9 @@ def learn(
         for i in range(count):
             j, error = candidate_C[i], error_C[i]
             _add(sum_PK[i & 3], error, item_NK[j])
-            _descend(item_NK, item_square_N, j, error, user_K, mean_square, lr32, reg32)
+            _descend(item_NK, item_square_N, j, error, user_K, mean_square, lr, reg)
             bias_square_N[j] += error * error
-            bias_N1[j, 0] -= bias_lr32 * error / np.sqrt(bias_square_N[j])
+            bias_N1[j, 0] -= bias_lr * error / np.sqrt(bias_square_N[j])
             stale_N[j] = PUBLISH | CHECKPOINT
         for k in range(width):
             gradient_K[k] = (sum_PK[0, k] + sum_PK[1, k]) + (sum_PK[2, k] + sum_PK[3, k])
@@ -380,6 +361,6 @@ def learn(
         for i in range(many):
             z = touched[i]
             stale_N[z] |= CHECKPOINT
-            _descend(long_NK, long_square_N, z, long_N[z], gradient_K, mean_square, lr32, reg32)
+            _descend(long_NK, long_square_N, z, long_N[z], gradient_K, mean_square, lr, reg)
             if short_N[z] > 0.0:
-                _descend(short_NK, short_square_N, z, short_N[z], gradient_K, mean_square, lr32, reg32)
+                _descend(short_NK, short_square_N, z, short_N[z], gradient_K, mean_square, lr, reg)

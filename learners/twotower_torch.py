@@ -28,10 +28,12 @@ def learn(
     device: str,
 ) -> None:
     """One step on all events that have a target. Raises InputError where the device is not there."""
-    if device.startswith("cuda") and not torch.cuda.is_available():
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
         raise InputError(
             f"twotower.device: expected a device that this machine has, got {device!r}; use 'cpu'"
-        )
+        ) from error
     rows = np.flatnonzero(events.target_B >= 0)
     if not len(rows):
         return
@@ -48,8 +50,11 @@ def learn(
     user_BK = user_BK + torch.einsum("bw,bwk->bk", long_BW, leaf["long"][past_BW])
     if draws:
         drawn_BC, off_BC = sample(
-            *(events.target_B[rows], rows_BW, events.identity_B[rows], draws),
-            *(sampler.row_M, sampler.other_M, sampler.keep_M, sampler.log_q_M, spare, len(table)),
+            *(events.target_B[rows], rows_BW, events.identity_B[rows]),
+            draws,
+            sampler.arrays,
+            spare,
+            len(table),
         )
         candidate_BC = torch.from_numpy(drawn_BC).to(device)
         logit_BC = torch.einsum("bk,bck->bc", user_BK, leaf["item"][candidate_BC])

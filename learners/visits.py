@@ -29,8 +29,8 @@ class VisitArrays(NamedTuple):
     item_VE: NDArray[np.int32]
     minute_VE: NDArray[np.int16]
     """Local minute of day."""
-    count: Int64s
-    """Blocks in use."""
+    blocks: Int64s
+    """How many blocks are in use."""
 
 
 class Visits:
@@ -52,28 +52,35 @@ class Visits:
     def reserve(self, extra: int) -> VisitArrays:
         """The arrays, with room for `extra` visits of users old or new."""
         self.users.reserve(extra)
-        user_U, *blocks, count = self.arrays
-        need = int(count[0]) + extra
+        user_U, next_V, time_ms_VE, item_VE, minute_VE, blocks = self.arrays
         if len(self.users.keys) > len(user_U):
             user_U = _grown(user_U, len(self.users.keys))
-        if need > len(blocks[0]):
-            blocks = [_grown(column, max(need, 2 * len(column))) for column in blocks]
-        self.arrays = VisitArrays(user_U, *blocks, count)
+        need = int(blocks[0]) + extra
+        if need > len(next_V):
+            size = max(need, 2 * len(next_V))
+            next_V, time_ms_VE = _grown(next_V, size), _grown(time_ms_VE, size)
+            item_VE, minute_VE = _grown(item_VE, size), _grown(minute_VE, size)
+        self.arrays = VisitArrays(user_U, next_V, time_ms_VE, item_VE, minute_VE, blocks)
         return self.arrays
 
     def tree(self) -> Tree:
-        user_U, *blocks, count = self.arrays
-        names = VisitArrays._fields[1:-1]
-        return {
-            "users": self.users.tree(),
-            "user_U": user_U[: len(self.users)].copy(),
-            **{name: column[: count[0]].copy() for name, column in zip(names, blocks, strict=True)},
-        }
+        size = {"user_U": len(self.users)}
+        used = int(self.arrays.blocks[0])
+        columns = self.arrays._asdict()
+        del columns["blocks"]
+        trimmed = {name: column[: size.get(name, used)].copy() for name, column in columns.items()}
+        return {"users": self.users.tree(), **trimmed}
 
     def load(self, tree: Tree) -> None:
         self.users.load(tree["users"])
-        columns = [np.array(tree[name]) for name in VisitArrays._fields[:-1]]
-        self.arrays = VisitArrays(*columns, np.array([len(columns[1])]))
+        self.arrays = VisitArrays(
+            np.array(tree["user_U"]),
+            np.array(tree["next_V"]),
+            np.array(tree["time_ms_VE"]),
+            np.array(tree["item_VE"]),
+            np.array(tree["minute_VE"]),
+            np.array([len(tree["next_V"])]),
+        )
 
 
 def _grown(old: NDArray[Any], size: int) -> NDArray[Any]:
@@ -88,8 +95,8 @@ def append(visits: VisitArrays, most: int, u: int, item: int, time_ms: int, minu
     user = visits.user_U[u]
     if user[BLOCKS] == 0 or user[FILLED] == BLOCK:
         if user[BLOCKS] < most:
-            v = visits.count[0]
-            visits.count[0] += 1
+            v = visits.blocks[0]
+            visits.blocks[0] += 1
             user[BLOCKS] += 1
         else:
             v = user[OLDEST]

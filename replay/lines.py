@@ -28,6 +28,7 @@ BLOCK_BYTES = 1 << 22
 _JOINED_LINES = 100
 _HEAD_LINES = 1000
 _NEWLINE, _QUOTE = 10, 34
+_END = "\x03"
 
 Scalar = str | int | float | bool | None
 
@@ -104,11 +105,14 @@ class SeparatedFile:
             lines = block.count(b"\n", start) + (not block.endswith(b"\n"))
             body = block[start:] if start else block
             if body:
-                yield self._at_once(body, lines, number, columns) or self._singly(body, number, columns)
+                whole = self._at_once(body, lines, number, columns)
+                yield self._singly(body, number, columns) if whole is None else whole
             number += lines
 
     def _at_once(self, body: bytes, lines: int, number: int, columns: Sequence[str]) -> Chunk | None:
         bad: list[BadRow] = []
+        if body.startswith((b"\n", b"\r\n")) or b"\n\n" in body or b"\n\r\n" in body:
+            return None
 
         def skip(row: pa.csv.InvalidRow) -> Literal["skip", "error"]:
             bad.append(self._wrong_fields(number + (row.number or 1) - 1, row.text, row.actual_columns))
@@ -139,7 +143,7 @@ class SeparatedFile:
         if bad:
             number_B = np.setdiff1d(number_B, [row.number for row in bad])
         arrays = {name: pa.concat_arrays(table[name].chunks) for name in columns}
-        return Chunk(arrays, number_B, [row for row in bad if row.row.strip()])
+        return Chunk(arrays, number_B, bad)
 
     def _singly(self, body: bytes, number: int, columns: Sequence[str]) -> Chunk:
         lines = body.split(b"\n")
@@ -166,24 +170,23 @@ class SeparatedFile:
         return Chunk(arrays, np.array(numbers, np.int64), bad)
 
     def _row(self, lines: list[bytes], at: int) -> tuple[list[str], int]:
-        """The fields of the row that starts at a line, and how many lines it takes."""
-        alone = self._fields(lines[at])
-        if len(alone) == len(self.columns) and lines[at].count(b'"') % 2 == 0:
-            return alone, 1
-        for used in range(2, min(_JOINED_LINES, len(lines) - at) + 1):
-            joined = b"\n".join(lines[at : at + used])
-            if joined.count(b'"') % 2 == 0:
-                fields = self._fields(joined)
-                if len(fields) == len(self.columns):
-                    return fields, used
-        return alone if lines[at].count(b'"') % 2 == 0 else [], 1
+        """The fields of the row that starts at a line, and how many lines it takes; no field if torn."""
+        for used in range(1, min(_JOINED_LINES, len(lines) - at) + 1):
+            fields = self._fields(b"\n".join(lines[at : at + used]))
+            if fields is not None:
+                return (fields, used) if used == 1 or len(fields) == len(self.columns) else ([], 1)
+        return [], 1
 
-    def _fields(self, row: bytes) -> list[str]:
-        text = row.decode()
+    def _fields(self, row: bytes) -> list[str] | None:
+        """The fields of one row, or None where a quote is still open at its end."""
+        text = io.StringIO(f"{row.decode()}\n{_END}", newline="")
         try:
-            return next(csv.reader(io.StringIO(text, newline=""), delimiter=self._separator), [])
+            *rows, last = csv.reader(text, delimiter=self._separator)
         except csv.Error:
             return []
+        if last != [_END]:
+            return None
+        return rows[0] if len(rows) == 1 else []
 
     def _wrong_fields(self, number: int, text: str, got: int) -> BadRow:
         return BadRow(number, "wrong number of fields", text, f"expected {len(self.columns)}, got {got}")

@@ -3,7 +3,7 @@
 Each column is one of
 - `number`: numbers, also written as text; not what is called an id, a code or a zip;
 - `categories`: several a cell, separated by `|`, `;`, `,` or blanks, where the parts plainly repeat;
-- `category`: text (or an id) whose values repeat, twice on the average;
+- `category`: text (or an id) whose values repeat, twice on the average, or that is called so;
 - `text`: nearly unique cells of several words;
 - `place`: latitude and longitude;
 - `since`: the time from which the row holds;
@@ -80,7 +80,7 @@ def side_of(
     since_N = _since(table, kinds)
     order = np.lexsort((since_N, id_N))
     order = order[id_N[order] != NO_KEY]
-    place = {_place_role(name): _ordered(table[name], order) for name, k in kinds.items() if k == "place"}
+    lat_N, lon_N = _places(table, kinds, order)
     return SideTable(
         id_N=id_N[order],
         since_ms_N=since_N[order],
@@ -93,8 +93,8 @@ def side_of(
             if k in ("category", "categories")
         },
         texts={plain(name): _texts(table[name], order) for name, k in kinds.items() if k == "text"},
-        lat_N=place.get("lat") if "lon" in place else None,
-        lon_N=place.get("lon") if "lat" in place else None,
+        lat_N=lat_N,
+        lon_N=lon_N,
     )
 
 
@@ -135,7 +135,7 @@ def _kind(name: str, column: Column) -> str:
         return "number"
     if _separator(column):
         return "categories"
-    if repeats:
+    if repeats or called in USUAL["category"]:
         return "category"
     words = np.mean([len(text.split()) for text in uniques]) if uniques else 0
     return "text" if words >= 1.5 else "ignored"
@@ -196,8 +196,17 @@ def _since(table: dict[str, Column], kinds: dict[str, str]) -> Int64s:
     return np.where(missing_N | bad_N | outside_N, ALWAYS, time_ms_N)
 
 
-def _place_role(name: str) -> str:
-    return "lat" if plain(name) in USUAL["lat"] else "lon"
+def _places(
+    table: dict[str, Column], kinds: dict[str, str], order: Int64s
+) -> tuple[Doubles | None, Doubles | None]:
+    """Latitudes and longitudes, NaN both where either is missing or absurd; none if there are no such columns."""
+    found = {plain(name): _ordered(table[name], order) for name, kind in kinds.items() if kind == "place"}
+    lat_N = next((column for name, column in found.items() if name in USUAL["lat"]), None)
+    lon_N = next((column for name, column in found.items() if name in USUAL["lon"]), None)
+    if lat_N is None or lon_N is None:
+        return None, None
+    sound_N = (np.abs(lat_N) <= 90) & (np.abs(lon_N) <= 180)
+    return np.where(sound_N, lat_N, np.nan), np.where(sound_N, lon_N, np.nan)
 
 
 def _ordered(column: Column, order: Int64s) -> Doubles:

@@ -31,7 +31,7 @@ USUAL: dict[str, tuple[str, ...]] = {
     ),
     "item": _words(
         "item item_id itemid iid item_idx item_key movie_id movieid movie product_id productid product"
-        " poi_id poi article_id click_article_id article news_id newsid venue_id venueid business_id"
+        " poi_id poi article_id click_article_id article news_id newsid venue_id venueid venue business_id"
         " gmap_id asin parent_asin book_id bookid isbn track_id song_id music_id artist_id artist video_id"
         " videoid photo_id post_id content_id goods_id sku_id sku stock_code offer_id listing_id"
         " property_id hotel_id restaurant_id recipe_id game_id app_id anime_id course_id job_id"

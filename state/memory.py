@@ -18,6 +18,7 @@ from state.forgetting import periodic
 from state.keys import Int64s, KeyMap
 from state.recall import Curve, Pending, Rows, due, know, rates, remember, wait
 from state.slabs import (
+    AHEAD,
     BASE,
     COUNT,
     FIELDS,
@@ -90,7 +91,7 @@ class UserMemory:
         log_2M = np.tile([periodic(config.hour_width_h, 24), periodic(config.week_width_h, 168)], 2)
         horizon_ms = _NO_HORIZON_MS if config.horizon_s is None else int(config.horizon_s * 1000)
         self._wanted = Wanted(
-            *(window, views, config.periodic, horizon_ms, log_2M, np.exp(log_2M).astype(np.float32))
+            *(window, views, config.periodic, horizon_ms, log_2M, np.exp(log_2M.T).astype(np.float32, "C"))
         )
         self._scratch = scratch(window, config.capacity)
 
@@ -109,7 +110,6 @@ class UserMemory:
         user_B = self.users.rows(user_B, grow=True)
         if len(self.users) > len(self.slabs.users):
             self.slabs = grow(self.slabs, len(self.users))
-        touch(self.slabs, user_B, self.config.capacity if self._wanted.views else self._wanted.width)
         return user_B
 
     def step(self, rows: Rows) -> tuple[Floats, Window | None]:
@@ -225,7 +225,10 @@ def _step(
     rates_BR: Floats,
 ) -> int:
     """Rows from `first` on; returns the first that is not done, for want of room in the arena."""
+    tail = curve.capacity if wanted.views else wanted.width
     for b in range(first, len(rows.user_B)):
+        if (b - first) % AHEAD == 0:
+            room.sink[0] = touch(slabs, rows.user_B[b : b + AHEAD], tail)
         while due(pending, rows.clock_ms_B[b]):
             if full(slabs):
                 return b

@@ -28,6 +28,9 @@ BASE, ROOM, START, LENGTH, SEEN, COUNT, POSITIVES, BANK = range(8)
 
 HEADER = 16
 
+AHEAD = 32
+"""Rows whose cache lines are fetched together."""
+
 _LINE = 8  # words in a cache line
 
 

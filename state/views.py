@@ -31,7 +31,8 @@ class Wanted(NamedTuple):
     """Entries older than this stay out."""
     log_2M: Doubles
     """Logarithms of the hour and the week kernel, by the difference in minutes plus a week's."""
-    kernel_2M: Floats
+    kernel_M2: Floats
+    """The kernels themselves, side by side: they are looked up together."""
 
 
 class Columns(NamedTuple):
@@ -61,13 +62,15 @@ class Scratch(NamedTuple):
     bits: Bytes
     """Views that chose each entry."""
     chosen_W: Int64s
+    sink: Int64s
+    """Where `touch` leaves what nobody needs."""
 
 
 def scratch(width: int, capacity: int) -> Scratch:
     """Room for windows of `width` from a memory of `capacity`."""
     return Scratch(
         *(np.empty(capacity), np.empty(capacity), np.empty(width), np.empty(width, np.int64)),
-        *(np.empty(capacity, np.uint8), np.empty(width, np.int64)),
+        *(np.empty(capacity, np.uint8), np.empty(width, np.int64), np.zeros(1, np.int64)),
     )
 
 
@@ -132,11 +135,23 @@ def united(slabs: Slabs, rows: Rows, b: int, wanted: Wanted, scratch: Scratch) -
 
 @compiled
 def _best(score: Doubles, first: int, keep: int, bit: int, scratch: Scratch) -> int:
-    """Give `bit` to the `keep` best scores from `first` on; returns how many had no bit before."""
+    """Give `bit` to the `keep` best scores from `first` on; returns how many had no bit before.
+
+    Scores are at most 0, and -inf is no candidate. A few counts without a branch narrow down where the last
+    one kept lies; only what lies there is ranked one by one.
+    """
     best_K, entry_K, bits = scratch.best_K, scratch.entry_K, scratch.bits
-    kept, least = 0, -np.inf if keep > 0 else np.inf
+    low, high = _narrowed(score[first:], keep)
+    fresh, above = 0, 0
+    for i in range(first, len(score)):
+        if score[i] > high:
+            fresh += bits[i] == 0
+            bits[i] |= bit
+            above += 1
+    keep -= above
+    kept, least = 0, low if keep > 0 else np.inf
     for i in range(len(score) - 1, first - 1, -1):
-        if score[i] > least:
+        if score[i] > least and score[i] <= high:
             k = min(kept, keep - 1)
             kept = min(kept + 1, keep)
             while k > 0 and best_K[k - 1] < score[i]:
@@ -147,11 +162,39 @@ def _best(score: Doubles, first: int, keep: int, bit: int, scratch: Scratch) -> 
             entry_K[k] = i
             if kept == keep:
                 least = best_K[keep - 1]
-    fresh = 0
     for k in range(kept):
         fresh += bits[entry_K[k]] == 0
         bits[entry_K[k]] |= bit
     return fresh
+
+
+@compiled
+def _narrowed(score: Doubles, keep: int) -> tuple[float, float]:
+    """(low, high) with at most `keep` scores above high, and more than that above low unless it is -inf."""
+    low, high = -1.0, 0.0
+    while _above(score, low) <= keep:
+        high = low
+        low *= 4.0
+        if low < -1e6:
+            return -np.inf, high
+    for _ in range(10):
+        middle = 0.5 * (low + high)
+        count = _above(score, middle)
+        if count > keep:
+            low = middle
+        else:
+            high = middle
+            if count == keep:
+                break
+    return low, high
+
+
+@compiled
+def _above(score: Doubles, bound: float) -> int:
+    count = 0
+    for i in range(len(score)):
+        count += score[i] > bound
+    return count
 
 
 @compiled
@@ -164,7 +207,6 @@ def copied(
     out.length_B[b] = length
     gathered(entries(slabs, user, ITEM), chosen, out.item_BW[b])
     gathered(entries(slabs, user, CATEGORY), chosen, out.category_BW[b])
-    gathered(entries(slabs, user, PLACES), chosen, out.cell_BW[b])
     ages(entries(slabs, user, TIME), chosen, time_ms, out.age_s_BW[b])
     lasts, pace_of, retention_W = entries(slabs, user, LAST), paces(slabs, user), out.retention_BW[b]
     for w in range(length):
@@ -176,25 +218,32 @@ def copied(
         i = chosen[w]
         label_W[w] = label_of[i] if knowns[i] <= rows.clock_ms_B[b] else np.float32(np.nan)
         bits_W[w] = scratch.bits[i]
-    hour_W, week_W, place_W = out.hour_BW[b], out.week_BW[b], out.place_BW[b]
-    if wanted.periodic:
-        minute_of, minute = minutes(slabs, user), rows.minute_B[b] + WEEK_MIN
-        for w in range(length):
-            apart = minute - minute_of[chosen[w]]
-            hour_W[w] = wanted.kernel_2M[0, apart]
-            week_W[w] = wanted.kernel_2M[1, apart]
-    else:
-        hour_W[:length] = 0.0
-        week_W[:length] = 0.0
-    places, place = entries(slabs, user, PLACES), rows.place_B[b]
-    for w in range(length):
-        place_W[w] = closeness(place, places[chosen[w]]) if place != NO_KEY else 0.0
-    retention_W[length:] = 0.0
-    hour_W[length:] = 0.0
-    week_W[length:] = 0.0
-    place_W[length:] = 0.0
-    label_W[length:] = 0.0
-    bits_W[length:] = 0
+    hour_W, week_W = out.hour_BW[b], out.week_BW[b]
+    periodic = length if wanted.periodic else 0
+    minute_of, minute = minutes(slabs, user), rows.minute_B[b] + WEEK_MIN
+    for w in range(periodic):
+        apart = minute - minute_of[chosen[w]]
+        hour_W[w] = wanted.kernel_M2[apart, 0]
+        week_W[w] = wanted.kernel_M2[apart, 1]
+    place, place_W, cell_W = rows.place_B[b], out.place_BW[b], out.cell_BW[b]
+    places = entries(slabs, user, PLACES)
+    gathered(places, chosen, cell_W)
+    placed = length if place != NO_KEY else 0
+    for w in range(placed):
+        place_W[w] = closeness(place, cell_W[w])
+    _zero(retention_W, length)
+    _zero(label_W, length)
+    _zero(hour_W, periodic)
+    _zero(week_W, periodic)
+    _zero(place_W, placed)
+    for w in range(length, wanted.width):
+        bits_W[w] = 0
+
+
+@compiled
+def _zero(value_W: Floats, first: int) -> None:
+    for w in range(first, len(value_W)):
+        value_W[w] = 0.0
 
 
 @compiled
@@ -202,7 +251,8 @@ def gathered(keys: Int64s, chosen: Int64s, key_W: Int64s) -> None:
     """The chosen entries' keys, then NO_KEY."""
     for w in range(len(chosen)):
         key_W[w] = keys[chosen[w]]
-    key_W[len(chosen) :] = NO_KEY
+    for w in range(len(chosen), len(key_W)):
+        key_W[w] = NO_KEY
 
 
 @compiled
@@ -210,4 +260,4 @@ def ages(times: Int64s, chosen: Int64s, time_ms: int, age_s_W: Floats) -> None:
     """Seconds since the chosen entries, then zeros."""
     for w in range(len(chosen)):
         age_s_W[w] = max(time_ms - times[chosen[w]], 0) / 1000.0
-    age_s_W[len(chosen) :] = 0.0
+    _zero(age_s_W, len(chosen))

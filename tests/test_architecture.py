@@ -35,8 +35,10 @@ def imports(path: Path) -> Iterator[str]:
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative import"
-            yield node.module or ""
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+            yield from names
+            if not all((ROOT / f"{name.replace('.', '/')}.py").exists() for name in names):
+                yield node.module or ""
 
 
 def name(path: Path) -> str:

@@ -39,7 +39,7 @@ def facts(
     label = (random.random(events) < 1 / (1 + np.exp(-logit))).astype(np.float32)
     log = Events(
         time_ms_E=time_ms,
-        user_E=np.arange(events) % 60,
+        user_E=(np.arange(events) % 60).astype(np.int32),
         users=60,
         label_E=label if labelled else np.full(events, np.nan, np.float32),
         cold_user_E=(np.arange(events) < 60).astype(np.uint8),

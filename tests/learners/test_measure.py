@@ -128,8 +128,7 @@ def test_metrics_are_those_of_the_whole_run_however_it_was_cut(tmp_path: Path) -
     label, user = column(measure, "label"), column(measure, "user")
     expected = Predictions.of(column(measure, "p.model"), label, user).values(50)
     rank = column(measure, "rank.model")
-    rows = np.flatnonzero(rank)
-    expected |= Ranks(rows, user[rows], rank[rows].astype(np.int64)).values(50)
+    expected |= Ranks.of(rank, np.ones(len(rank), np.bool_), user).values(50)
     own = evaluation.own(lambda judged: judged.all)
     assert {metric: own.value(metric) for metric in METRICS} == pytest.approx(expected)
     assert measured(tmp_path / "b", steps(1500, batch=11), part_events=5000).evaluate() == evaluation

@@ -34,6 +34,11 @@ def sample(p: list[float], label: list[float], user: list[int] | None = None) ->
     return Predictions.of(np.array(p, np.float32), np.array(label, np.float32), users)
 
 
+def ranks(rank: list[int], user: list[int] | None = None) -> Ranks:
+    users = np.array(user if user is not None else [0] * len(rank), np.int32)
+    return Ranks.of(np.array(rank, np.int32), np.ones(len(rank), np.bool_), users)
+
+
 def plain_auc(p: list[float], label: list[float]) -> float | None:
     """The share of (positive, negative) pairs in the right order; a tie counts one half."""
     pairs = [
@@ -117,9 +122,9 @@ def test_one_class_gives_no_auc_and_no_entropy_but_a_loss() -> None:
 
 def test_nothing_gives_nothing() -> None:
     assert set(sample([], []).values(0).values()) == {None}
-    none = np.zeros(0, np.int64)
-    assert Ranks(none, none, none).values(0) == dict.fromkeys(RANKING)
-    assert sample([], []).influence(0) == Ranks(none, none, none).influence(0) == {}
+    none = ranks([])
+    assert none.values(0) == dict.fromkeys(RANKING)
+    assert sample([], []).influence(0) == none.influence(0) == {}
 
 
 def test_a_certain_mistake_costs_a_finite_loss() -> None:
@@ -159,14 +164,14 @@ def test_parts_of_a_sample_are_samples_of_the_parts(
 
 
 @given(st.lists(st.integers(1, 300), min_size=1, max_size=50))
-def test_ranking_metrics_are_what_they_say(ranks: list[int]) -> None:
-    size = len(ranks)
-    got = Ranks(np.arange(size), np.zeros(size, np.int64), np.array(ranks)).values(1)
+def test_ranking_metrics_are_what_they_say(drawn: list[int]) -> None:
+    size = len(drawn)
+    got = ranks(drawn).values(1)
     assert got == pytest.approx(
         {
-            **{f"recall@{k}": sum(r <= k for r in ranks) / size for k in (1, 10, 50)},
-            "ndcg@10": sum(1 / math.log2(1 + r) for r in ranks if r <= 10) / size,
-            "mrr": sum(1 / r for r in ranks) / size,
+            **{f"recall@{k}": sum(r <= k for r in drawn) / size for k in (1, 10, 50)},
+            "ndcg@10": sum(1 / math.log2(1 + r) for r in drawn if r <= 10) / size,
+            "mrr": sum(1 / r for r in drawn) / size,
         }
     )
 
@@ -204,8 +209,13 @@ def test_the_interval_of_a_difference_is_what_a_bootstrap_over_users_gives(metri
 
 def test_users_are_what_is_independent_not_events() -> None:
     """The same events ten times over say no more than once."""
-    rank = np.array([1, 5, 20, 60, 3, 9] * 10)
-    user = np.arange(60) % 30
-    once = Ranks(np.arange(60), user, rank).influence(30)["recall@10"]
-    again = Ranks(np.arange(600), np.tile(user, 10), np.tile(rank, 10)).influence(30)["recall@10"]
+    rank, user = [1, 5, 20, 60, 3, 9] * 10, [i % 30 for i in range(60)]
+    once = ranks(rank, user).influence(30)["recall@10"]
+    again = ranks(rank * 10, user * 10).influence(30)["recall@10"]
     assert standard_error(once, 30) == pytest.approx(standard_error(again, 30))
+
+
+def test_what_was_not_ranked_or_does_not_count_is_left_out() -> None:
+    rank = np.array([3, 0, 7], np.int32)
+    kept = Ranks.of(rank, np.array([True, True, False]), np.array([4, 5, 6]))
+    assert (kept.event_E.tolist(), kept.user_E.tolist(), kept.rank_E.tolist()) == ([0], [4], [3])

@@ -46,10 +46,10 @@ def test_a_folder_of_parts_is_the_same_log(planted: Planted, tmp_path: Path, nam
 
 def test_row_groups_and_chunks_do_not_matter(planted: Planted, tmp_path: Path) -> None:
     pq.write_table(planted.events, tmp_path / "a.parquet", row_group_size=77)
-    with pa.OSFile(str(tmp_path / "b.arrows"), "wb") as sink:
-        with pa.ipc.new_stream(sink, planted.events.schema) as writer:
-            for batch in planted.events.to_batches(max_chunksize=33):
-                writer.write_batch(batch)
+    stream, schema = str(tmp_path / "b.arrows"), planted.events.schema
+    with pa.OSFile(stream, "wb") as sink, pa.ipc.new_stream(sink, schema) as writer:
+        for batch in planted.events.to_batches(max_chunksize=33):
+            writer.write_batch(batch)
     assert same(read(Log.open(tmp_path / "a.parquet")), read(Log.open(tmp_path / "b.arrows")))
 
 

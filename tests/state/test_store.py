@@ -421,6 +421,14 @@ def test_a_killed_server_is_not_replaced_in_silence(tmp_path: Path) -> None:
     store.close()
 
 
+def test_a_save_that_fails_is_told(tmp_path: Path) -> None:
+    store = EmbeddedStore(tmp_path)
+    store.advance(3)
+    (tmp_path / DATA).mkdir()
+    with pytest.raises(InputError, match=r"could not be saved .*is the disk full\?"):
+        store.close()
+
+
 def test_junk_for_data_is_refused(tmp_path: Path) -> None:
     (tmp_path / DATA).write_bytes(b"junk" * 100)
     with pytest.raises(InputError, match=r"the embedded server did not start: .*server\.log"):

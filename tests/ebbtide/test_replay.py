@@ -1,0 +1,239 @@
+"""The main job through its public doors: replay a log, look at the report, ask for what was learned."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import ebbtide
+from replay.planted import PlantedOptions, plant
+from replay.tables_out import write_table
+
+EBBTIDE = [sys.executable, "-m", "ebbtide"]
+LOG = "planted:users=40,items=60,events=3000"
+
+
+def run(*args: object, check: int = 0) -> subprocess.CompletedProcess[str]:
+    """The command, as a user would type it."""
+    done = subprocess.run([*EBBTIDE, *map(str, args)], capture_output=True, text=True, timeout=200)
+    assert done.returncode == check, done.stderr
+    assert "Traceback" not in done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A replayed planted log."""
+    folder = tmp_path_factory.mktemp("run")
+    ebbtide.replay(LOG, folder)
+    return folder
+
+
+def test_the_report_has_what_scripts_rely_on(out: Path) -> None:
+    report = json.loads((out / "report.json").read_text())
+    events = report["events"]
+    assert set(events) == {"read", "used", "dead_letters", "duplicates", "late"}
+    assert (
+        events["read"]
+        == events["used"] + events["dead_letters"] + events["duplicates"] + events["late"]
+        == 3000
+    )
+    for part in (report["metrics"]["all"], report["metrics"]["scored"], *report["metrics"]["windows"]):
+        names = ("auc", "user_auc", "log_loss", "normalized_entropy", "calibration_error", "mrr", "ndcg@10")
+        assert {*names, "recall@1", "recall@10", "recall@50"} <= set(part)
+    assert report["metrics"]["all"]["auc"] > 0.55
+    assert report["metrics"]["scored"]["recall@10"] > 0.1
+    for key in ("seconds", "cpu_seconds", "events_per_second", "events_per_cpu_second", "peak_rss_mb"):
+        assert report[key] > 0
+    assert re.fullmatch(r"[0-9a-f]{32}", report["state_digest"])
+    assert report["config"]["seed"] == 0
+    assert "python" in report["versions"]
+    assert isinstance(report["drift"], list)
+    assert {one["name"] for one in report["learners"] if one["floor"]} == {
+        "rates",
+        "popular",
+        "habits",
+        "successors",
+    }
+
+
+def test_the_page_needs_nothing_from_elsewhere(out: Path) -> None:
+    page = (out / "report.html").read_text()
+    assert "<svg" in page
+    assert not re.search(r"(src|href)=[\"'](https?:)?//", page)
+
+
+@pytest.mark.parametrize("kind", [".csv", ".csv.gz", ".jsonl", ".jsonl.gz", ".parquet", ".arrow"])
+def test_every_format_gives_the_same_state(kind: str, tmp_path: Path) -> None:
+    table = plant(PlantedOptions(users=20, items=30, events=600)).events
+    write_table(table, tmp_path / f"log{kind}")
+    whole = ebbtide.replay(tmp_path / f"log{kind}", tmp_path / "whole")
+    reference = tmp_path / "reference.parquet"
+    write_table(table, reference)
+    assert whole.state_digest == ebbtide.replay(reference, tmp_path / "other").state_digest
+
+
+def test_a_folder_of_pieces_gives_the_same_state_as_one_file(tmp_path: Path) -> None:
+    table = plant(PlantedOptions(users=20, items=30, events=600)).events
+    (tmp_path / "pieces").mkdir()
+    for number, start in enumerate((0, 7, 300)):
+        stop = (7, 300, 600)[number]
+        write_table(table.slice(start, stop - start), tmp_path / "pieces" / f"{number}.csv")
+    write_table(table, tmp_path / "whole.csv")
+    pieces = ebbtide.replay(tmp_path / "pieces", tmp_path / "a")
+    assert pieces.state_digest == ebbtide.replay(tmp_path / "whole.csv", tmp_path / "b").state_digest
+
+
+def test_the_same_seed_gives_the_same_state_and_another_gives_another(tmp_path: Path) -> None:
+    small = "planted:users=20,items=30,events=600"
+    digests = [
+        ebbtide.replay(small, tmp_path / name, seed=seed).state_digest
+        for name, seed in (("a", 1), ("b", 1), ("c", 2))
+    ]
+    assert digests[0] == digests[1] != digests[2]
+
+
+def test_under_a_delay_beyond_the_log_nothing_was_known(tmp_path: Path) -> None:
+    report = ebbtide.replay("planted:users=20,items=30,events=600,days=10", tmp_path, label_delay="30d")
+    assert report.metrics.all.auc == 0.5
+    assert report.metrics.all.recall_at_50 == 0.0
+
+
+def test_killed_and_resumed_it_ends_like_a_run_that_was_not(tmp_path: Path) -> None:
+    """Three kills -9, whenever a new checkpoint has been there for a while that a seed decides."""
+    whole = ebbtide.replay(LOG, tmp_path / "whole", batch=64)
+    command = [*EBBTIDE, "replay", LOG, "--out", str(tmp_path / "out"), "--batch", "64", "--quiet"]
+    command += ["--checkpoint", str(tmp_path / "saved"), "--every", "200", "--resume", "--speed", "800000"]
+    for wait_s in (0.05, 0.0, 0.4):
+        before = _newest(tmp_path / "saved")
+        process = subprocess.Popen(command, start_new_session=True)
+        deadline = time.monotonic() + 120
+        while _newest(tmp_path / "saved") == before and process.poll() is None:
+            assert time.monotonic() < deadline, "no checkpoint came"
+            time.sleep(0.005)
+        time.sleep(wait_s)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        assert _newest(tmp_path / "saved") != before
+    resumed = ebbtide.replay(
+        LOG, tmp_path / "out", batch=64, checkpoint=tmp_path / "saved", every=200, resume=True
+    )
+    assert resumed.state_digest == whole.state_digest
+    assert resumed.metrics.all == whole.metrics.all
+    assert resumed.events == whole.events
+    assert resumed.drift == whole.drift
+
+
+def _newest(folder: Path) -> str:
+    return max((path.name for path in folder.glob("checkpoint-*")), default="")
+
+
+def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path) -> None:
+    small = "planted:users=20,items=30,events=600"
+    ebbtide.replay(small, tmp_path / "a", checkpoint=tmp_path / "saved", every=100)
+    with pytest.raises(ebbtide.InputError, match="another log or other settings"):
+        ebbtide.replay(small, tmp_path / "a", checkpoint=tmp_path / "saved", resume=True, seed=5)
+
+
+def test_an_old_checkpoint_serves_where_the_newest_was_harmed(tmp_path: Path) -> None:
+    small = "planted:users=20,items=30,events=600"
+    whole = ebbtide.replay(small, tmp_path / "a", checkpoint=tmp_path / "saved", every=100, batch=50)
+    harmed = tmp_path / "saved" / _newest(tmp_path / "saved") / "state.safetensors"
+    harmed.write_bytes(harmed.read_bytes()[:-100])
+    with pytest.warns(UserWarning, match="refused"):
+        again = ebbtide.replay(
+            small, tmp_path / "a", checkpoint=tmp_path / "saved", every=100, batch=50, resume=True
+        )
+    assert again.state_digest == whole.state_digest
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (("replay", "nowhere.csv", "--out", "{tmp}"), "nowhere.csv"),
+        (("replay", "{tmp}/junk.parquet", "--out", "{tmp}"), "junk.parquet"),
+        (("replay", "{tmp}/empty.csv", "--out", "{tmp}"), "empty.csv"),
+        (("replay", LOG, "--out", "{tmp}", "--map", "user=nobody"), "nobody"),
+        (("replay", LOG, "--out", "{tmp}", "--label", "rating>>4"), "rating>>4"),
+        (("replay", LOG, "--out", "{tmp}", "--learner", "oracle"), "oracle"),
+        (("replay", LOG, "--out", "{tmp}", "--label-delay", "soon"), "soon"),
+        (("replay", LOG, "--out", "{tmp}", "--leave-out", "some"), "leave_out"),
+        (("replay", LOG, "--out", "{tmp}", "--config", "{tmp}/none.toml"), "none.toml"),
+        (("replay", LOG, "--out", "{tmp}", "--store", "redis://127.0.0.1:1"), "127.0.0.1:1"),
+        (("replay", LOG, "--out", "{tmp}", "--resume"), "--checkpoint"),
+        (("query", "user", "u1", "--from", "{tmp}"), "no embeddings"),
+        (("data", "inspect", "nowhere.csv"), "nowhere.csv"),
+        (("monitor", "--from", "{tmp}"), "report.json"),
+    ],
+)
+def test_what_the_caller_can_mend_is_said_in_words_with_exit_code_2(
+    args: tuple[str, ...], message: str, tmp_path: Path
+) -> None:
+    (tmp_path / "junk.parquet").write_bytes(b"this is no parquet file" * 100)
+    (tmp_path / "empty.csv").write_text("user,item,time\n")
+    done = run(*(arg.replace("{tmp}", str(tmp_path)) for arg in args), check=2)
+    assert message in done.stderr
+    assert len(done.stderr.splitlines()) <= 8
+
+
+def test_query_answers_in_the_shapes_that_scripts_rely_on(out: Path) -> None:
+    item = json.loads(run("query", "recommend", "u1", "--from", out, "-k", "3", "--json").stdout)
+    assert set(item) == {"user", "version", "items"}
+    assert len(item["items"]) == 3
+    assert set(item["items"][0]) == {"item", "score", "why"}
+    user = json.loads(run("query", "user", "u1", "--from", out, "--json").stdout)
+    assert set(user) == {"user", "version", "event_time", "interests"}
+    assert all(isinstance(x, float) for x in user["interests"][0])
+    first = item["items"][0]["item"]
+    similar = json.loads(run("query", "similar", first, "--from", out, "-k", "4", "--json").stdout)
+    assert set(similar) == {"item", "items"}
+    assert set(similar["items"][0]) == {"item", "score"}
+    assert "item" in json.loads(run("query", "item", first, "--from", out, "--json").stdout)
+
+
+def test_an_unknown_user_gets_what_is_popular_and_exit_code_3(out: Path) -> None:
+    done = run("query", "recommend", "nobody", "--from", out, "-k", "2", "--json", check=3)
+    answer = json.loads(done.stdout)
+    assert len(answer["items"]) == 2
+    assert "popular" in answer["items"][0]["why"][0]["reason"]
+    run("query", "similar", "nothing", "--from", out, check=3)
+    run("query", "user", "nobody", "--from", out, check=3)
+
+
+def test_another_hour_and_place_give_another_ranking(out: Path) -> None:
+    with ebbtide.connect(out) as answers:
+        plain = answers.recommend("u1", 20)
+        record = answers.store.user("u1")
+        assert record is not None
+        later = answers.recommend("u1", 20, at_ms=record.event_time_ms + 11 * 3_600_000)
+    assert [one.item for one in plain.items] != [one.item for one in later.items]
+
+
+def test_data_list_and_inspect_and_monitor(out: Path, tmp_path: Path) -> None:
+    names = {row["name"] for row in json.loads(run("data", "list", "--json").stdout)}
+    assert {"completejourney", "movielens-100k", "planted"} <= names
+    write_table(plant(PlantedOptions(users=20, items=30, events=600)).events, tmp_path / "log.csv")
+    found = json.loads(run("data", "inspect", tmp_path / "log.csv", "--json").stdout)
+    assert found["rows"] == 600
+    watched = json.loads(run("monitor", "--from", out, "--json").stdout)
+    assert set(watched) == {"drift", "windows"}
+
+
+def test_a_redis_url_takes_the_place_of_the_embedded_server(tmp_path: Path) -> None:
+    from state.embedded_server import EmbeddedServer
+
+    server = EmbeddedServer(tmp_path / "redis")
+    url = f"unix://{server.ensure()}"
+    try:
+        ebbtide.replay("planted:users=20,items=30,events=600", tmp_path / "out", store=url)
+        answer = json.loads(run("query", "recommend", "u1", "--from", url, "--json").stdout)
+        assert answer["user"] == "u1"
+        assert not (tmp_path / "out" / "store").exists()
+    finally:
+        server.stop()

@@ -1,0 +1,146 @@
+"""Side tables: how columns are taken, which row holds when, and what events borrow."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from replay.places import fill_places, single_category
+from replay.sides import column_kinds, find_id, load_side, side_of
+from replay.source import Log
+from replay.tables import MemoryFile
+from state.errors import InputError
+from state.keys import NO_KEY, Names, key_of
+from state.side import ALWAYS, SideTable
+from streams.schema import EventBatch
+from tests.replay.events import START_S, read, write_csv
+
+FILMS = [
+    "1,Toy Story,1995,Animation|Comedy,7.5,G,10001",
+    "2,Golden Eye,1995,Action,,PG,10002",
+    "3,Four Rooms,,Thriller|Comedy,5.25,PG,",
+    "4,Get Shorty,1996,,6.5,G,00004",
+]
+
+
+def keys(side: SideTable, column: str, row: int, names: Names) -> list[str]:
+    found = side.categories[column]
+    return [names[int(k)] for k in found.keys[found.start_N1[row] : found.start_N1[row + 1]]]
+
+
+def test_columns_become_numbers_categories_and_text(tmp_path: Path) -> None:
+    names = Names()
+    path = write_csv(tmp_path / "films.csv", "movieId,title,year,genres,score,rated,zip_code", FILMS)
+    side = load_side(path, "item", names)
+    assert side.id_N.tolist() == [1, 2, 3, 4]
+    assert set(side.since_ms_N.tolist()) == {ALWAYS}
+    np.testing.assert_array_equal(side.numbers["year"], [1995, 1995, np.nan, 1996])
+    np.testing.assert_array_equal(side.numbers["score"], [7.5, np.nan, 5.25, 6.5])
+    assert keys(side, "genres", 0, names) == ["Animation", "Comedy"]
+    assert keys(side, "genres", 3, names) == []
+    assert keys(side, "rated", 1, names) == ["PG"]
+    assert side.texts["title"][3] == "Get Shorty"
+    assert "zip_code" not in side.numbers | side.categories | side.texts
+    assert side.lat_N is None
+
+
+@pytest.mark.parametrize(
+    ("name", "cells", "kind"),
+    [
+        ("age", ["31", "40", None], "number"),
+        ("age", [31, 40, 31], "number"),
+        ("active", [True, False, True], "number"),
+        ("maker_id", [1, 1, 2, 2], "category"),
+        ("maker_id", [1, 2, 3, 4], "ignored"),
+        ("zip", ["10001", "10001", "10002", "10002"], "category"),
+        ("group", ["007", "007", "012", "012"], "category"),
+        ("tags", ["a;b", "a", "b;c", "a;c", "c;b"], "categories"),
+        ("tags", ["red, round", "round", "red", "flat, red", "flat"], "categories"),
+        ("maker", ["Smith, Ann", "Jones, Bob", "Smith, Ann", "Jones, Bob"], "category"),
+        ("class", [f"{a} {b} {c}" for a in "wxyz" for b in "stuv" for c in "opqr"], "categories"),
+        ("title", ["A first one", "Another thing", "Something else"], "text"),
+        ("venue", ["3fd66200", "4b1e", "99ab"], "ignored"),
+        ("empty", [None, None], "ignored"),
+        ("released", [np.datetime64("2017-01-01", "ms"), None], "number"),
+    ],
+)
+def test_a_column_is_taken_for_what_it_looks_like(name: str, cells: list[object], kind: str) -> None:
+    assert column_kinds({name: pa.array(cells)}, {}) == {name: kind}
+    assert column_kinds({name: pa.array(cells)}, {name: "text"}) == {name: "text"}
+
+
+def test_recbole_and_camel_case_headers() -> None:
+    assert find_id(["item_id:token", "class:token_seq"], "item") == "item_id:token"
+    assert find_id(["title", "movieId"], "item") == "movieId"
+    assert find_id(["id", "name"], "user") == "id"
+    assert find_id(["problem", "sku"], "item", like="sku") == "sku"
+
+
+def test_rows_that_carry_a_time_hold_from_then(tmp_path: Path) -> None:
+    rows = ["i1,10,2017-02-01", "i1,5,", "i1,20,2017-03-01", "i2,7,2017-01-01"]
+    side = load_side(write_csv(tmp_path / "prices.csv", "item,price,valid_from", rows), "item", Names())
+    moments = np.array(["2016-12-31", "2017-02-01", "2017-06-01"], "M8[ms]").astype(np.int64)
+    first = side.rows(np.full(3, key_of("i1")), moments)
+    assert side.numbers["price"][first].tolist() == [5, 10, 20]
+    assert side.rows(np.array([key_of("i2"), key_of("i3")]), moments[:2]).tolist() == [-1, -1]
+
+
+def test_what_is_wrong_with_a_side_table_is_said(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no column holds the item's id; call it item_id"):
+        load_side(write_csv(tmp_path / "a.csv", "colour,size", ["red,1"]), "item", Names())
+    with pytest.raises(InputError, match="the side table has no rows"):
+        load_side(write_csv(tmp_path / "b.csv", "item,size", []), "item", Names())
+    with pytest.raises(InputError, match="no such file"):
+        load_side(tmp_path / "c.csv", "item", Names())
+
+
+def events_of(item: list[int], **columns: object) -> EventBatch:
+    keys_B = np.array(item)
+    return EventBatch.of(user=keys_B, item=keys_B, time_ms=keys_B * 0, **columns)  # type: ignore[arg-type]
+
+
+def test_events_take_place_and_category_of_their_item() -> None:
+    names = Names()
+    table = pa.table({"item": [1, 2, 3, 4], "lat": [48.0, None, 50, 51], "lng": [2.0, 3, 4, 5]})
+    table = table.append_column("category", pa.array(["bar", "bar", None, "park"]))
+    side = side_of(MemoryFile("venues", table), "item", names)
+    assert single_category(side) == "category"
+    events = events_of(
+        [1, 2, 3, 9, 4], lat=np.array([np.nan] * 4 + [1.0]), lon=np.array([np.nan] * 4 + [2.0])
+    )
+    filled = fill_places(events, side, "category")
+    np.testing.assert_array_equal(filled.lat_B, [48, np.nan, 50, np.nan, 1])
+    np.testing.assert_array_equal(filled.lon_B, [2, np.nan, 4, np.nan, 2])
+    assert filled.category_B.tolist() == [key_of("bar"), key_of("bar"), NO_KEY, NO_KEY, key_of("park")]
+
+
+def test_a_log_borrows_from_its_items(tmp_path: Path) -> None:
+    log_file = write_csv(
+        tmp_path / "log.csv", "user,venue,time", [f"1,v{i % 4},{START_S + i}" for i in range(9)]
+    )
+    rows = [f"v{i},4{i}.5,2.{i},{'food' if i < 2 else 'park'}" for i in range(4)]
+    log = Log.open(log_file, items=write_csv(tmp_path / "venues.csv", "venue,lat,lon,category", rows))
+    events = read(log)
+    assert {"lat", "lon", "category"} <= log.roles
+    assert events.lat_B[:4].tolist() == [40.5, 41.5, 42.5, 43.5]
+    assert [log.names[int(k)] for k in events.category_B[:4]] == ["food", "food", "park", "park"]
+
+
+def test_half_a_place_or_an_absurd_one_is_none() -> None:
+    table = pa.table({"item": [1, 2, 3, 4], "lat": [48.0, None, 91, 1], "lon": [None, 2.0, 2, 1]})
+    side = side_of(MemoryFile("venues", table), "item", Names())
+    filled = fill_places(events_of([1, 2, 3, 4]), side)
+    np.testing.assert_array_equal(filled.lat_B, [np.nan, np.nan, np.nan, 1])
+    np.testing.assert_array_equal(filled.lon_B, [np.nan, np.nan, np.nan, 1])
+
+
+def test_parquet_types_are_kept(tmp_path: Path) -> None:
+    table = pa.table(
+        {"product_id": [5, 6, 7, 8], "aisle": pa.array(["a", "b", "a", "b"]).dictionary_encode()}
+    )
+    pq.write_table(table, tmp_path / "p.parquet")
+    names = Names()
+    side = load_side(tmp_path / "p.parquet", "item", names)
+    assert [keys(side, "aisle", row, names) for row in range(4)] == [["a"], ["b"], ["a"], ["b"]]
