@@ -64,6 +64,8 @@ def read(path: Path | None, **overrides: object) -> RunConfig:
     ):
         if not least <= getattr(config, name) <= most:
             raise InputError(f"{name}: expected {least} to {most}, got {getattr(config, name)}")
+    if config.score_from in (0, 1):
+        config = msgspec.structs.replace(config, score_from=float(config.score_from))
     if config.rank_share is not None and not 0.0 <= config.rank_share <= 1.0:
         raise InputError(f"rank_share: expected 0 to 1, got {config.rank_share}")
     return config

@@ -238,7 +238,7 @@ def replay(
             )
         )
     report.write(made, out / REPORT)
-    report.replace_file(out / PAGE, html.render(made).encode())
+    html.write(made, out / PAGE)
     return made
 
 
@@ -296,6 +296,7 @@ def _facts(run: Run, evaluation: Evaluation, *, seconds: float, cpu: float, setu
     return report.RunFacts(
         log=report.LogInfo(
             name=log.name,
+            path=None if log.path is None else str(log.path),
             start_ms=survey.first_ms,
             end_ms=survey.last_ms,
             users=survey.users,

@@ -52,7 +52,7 @@ class RankRequest:
 
     The candidates of row r are catalogue rows 0 .. `size_R[r]` - 1 without
     `left_out[left_start_R1[r] : left_start_R1[r + 1]]`. The true item is never among those left out;
-    `true_R[r]` is its catalogue row, or -1 if nothing was known of it: then it ranks last.
+    `true_R[r]` is its catalogue row, or -1 if nothing was known of it: then it is MISSED.
     """
 
     rows_R: Int64s

@@ -4,7 +4,7 @@ The updates are those of `learners.gaussian_kernels`; the features come from `le
 scored after everything that is due before it is learned, so results do not depend on the micro-batch. Its
 features are made once, when it is scored, and wait until its outcome is known.
 
-A weight takes some 70 bytes, and there is one for each combination of ids and categories that was seen;
+A weight takes 100 to 200 bytes, and there is one for each combination of ids and categories that was seen;
 `most_rows` bounds them: at that number the half that was used longest ago is dropped.
 
 The settings were chosen on the first halves of MovieLens-100K (with and without its side tables) and of

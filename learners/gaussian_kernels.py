@@ -7,9 +7,9 @@ A feature's weight is w ~ N(mean, variance). With m = offset + sum x mean and s 
     mean     += x variance (y - p) d
     variance -= (x variance)^2 lambda d,  then  min(prior, variance + forget)
 
-This is assumed-density filtering with a diagonal covariance: one rank-one Laplace step an event. By the last
-step a weight forgets: its variance grows back a little at each use, never beyond what it began with. A feature
-worth 0 is left out.
+This is assumed-density filtering with a diagonal covariance: one rank-one Laplace step an event. By the
+last step a weight forgets: its variance grows back a little at each use, never beyond what it began with.
+A feature worth 0 is left out.
 
 Shape suffixes: N weights, K kinds of feature, T templates, L features of several rows one after another,
 P waiting rows, B rows to score, F fields, X numbers, Q rows to learn.
@@ -147,7 +147,7 @@ def write_features(
     p: int,
 ) -> None:
     """Write the features of row b as waiting row p; a `serial` below 0 adds no weight (-1 for new ones)."""
-    table, keys, count, weight_N3 = weights.table, weights.keys, weights.used, weights.weight_N3
+    table, keys, used, weight_N3 = weights.table, weights.keys, weights.used, weights.weight_N3
     row_L, kind_L, x_L = store.row_L, store.kind_L, store.x_L
     at = store.start_P1[p]
     store.offset_P[p] = fields.offset_B[b]
@@ -177,15 +177,13 @@ def write_features(
                 at += 1
     store.start_P1[p + 1] = at
     for i in range(store.start_P1[p], at):
-        if serial < 0:
-            row_L[i] = find(table, row_L[i])
-            continue
-        known = count[0]
-        row = add(table, keys, count, row_L[i])
-        if row == known:
-            weight_N3[row, MEAN] = 0.0
-            weight_N3[row, VARIANCE] = weights.prior_K[kind_L[i]]
-        weight_N3[row, USED] = serial
+        row = find(table, row_L[i])
+        if serial >= 0:
+            if row < 0:
+                row = add(table, keys, used, row_L[i])
+                weight_N3[row, MEAN] = 0.0
+                weight_N3[row, VARIANCE] = weights.prior_K[kind_L[i]]
+            weight_N3[row, USED] = serial
         row_L[i] = row
 
 

@@ -6,6 +6,9 @@ from state.compiled import compiled
 from state.examples import Doubles, Floats
 from state.keys import Int64s
 
+MISSED = 2**31 - 1
+"""The rank of an item that nothing was known of: a miss, however small the catalogue was."""
+
 
 @compiled
 def true_ranks(
@@ -18,14 +21,17 @@ def true_ranks(
 ) -> None:
     """Fill `ranks_R` with 1 + the number of candidates that score at least as much as the true item.
 
-    Ties go against us; an item that is unknown (-1) or scored -inf ranks behind every candidate.
+    Ties go against us; an item scored -inf ranks last, and one that is unknown (-1) is MISSED.
     `left_start_R1` indexes `left_out`, the catalogue rows that are no candidates.
     """
     for r in range(true_R.shape[0]):
         true, size = true_R[r], size_R[r]
         left = left_start_R1[r + 1] - left_start_R1[r]
-        if true < 0 or scores_RN[r, true] == -np.inf:
-            ranks_R[r] = size - left + (1 if true < 0 else 0)
+        if true < 0:
+            ranks_R[r] = MISSED
+            continue
+        if scores_RN[r, true] == -np.inf:
+            ranks_R[r] = size - left
             continue
         score = scores_RN[r, true]
         better = 0
@@ -54,7 +60,7 @@ def sparse_rank(
     only touched rows are looked at.
     """
     if true < 0:
-        return int(size - left_out.shape[0] + 1)
+        return MISSED
     score = own_N[true] + scale * base_N[true]
     better = 0
     if score > scale * top:

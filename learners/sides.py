@@ -47,12 +47,16 @@ class Columns:
 
 
 def columns_of(table: SideTable | None) -> Columns:
-    """The columns of `table`, in the order of their names; none of no table."""
+    """The columns of `table`, in the order of their names; none of no table.
+
+    A category that hardly two rows share (a name, a zip code) is left out: it says no more than the id.
+    """
     size = 0 if table is None else len(table)
     category_of = {} if table is None else table.categories
     number_of = {} if table is None else table.numbers
-    categories, numbers = tuple(sorted(category_of)), tuple(sorted(number_of))
     first_N = np.zeros(0, np.int64) if table is None else _first(table.since_ms_N)
+    categories = tuple(name for name in sorted(category_of) if _shared(category_of[name], first_N))
+    numbers = tuple(sorted(number_of))
     lists = [_cut(category_of[name]) for name in categories]
     lists += [grouped(number_of[name], first_N) for name in numbers]
     count_NC = np.array([np.diff(column.start_N1) for column in lists]).reshape(len(lists), size).T
@@ -77,6 +81,15 @@ def grouped(value_N: Doubles, first_N: Int64s) -> Categories:
     present_N = ~np.isnan(value_N)
     start_N1 = np.concatenate([[0], np.cumsum(present_N)]).astype(np.int64)
     return Categories(start_N1, np.searchsorted(edges_G, value_N[present_N], "right").astype(np.int64))
+
+
+def _shared(column: Categories, first_N: Int64s) -> bool:
+    """Whether rows have categories in common: at most half as many categories as rows that have one."""
+    count_N = np.diff(column.start_N1)
+    first = np.zeros(len(count_N), np.bool_)
+    first[first_N] = True
+    known = np.unique(column.keys[np.repeat(first, count_N)])
+    return bool(2 * len(known) <= np.count_nonzero(count_N[first]))
 
 
 def _first(since_ms_N: Int64s) -> Int64s:

@@ -26,7 +26,14 @@ KEY_ROLES = ("user", "item", "action", "category", "place", "session", "scene", 
 NAMED_ROLES = frozenset(KEY_ROLES) - {"session", "event_id"}
 """Roles whose hashed ids are remembered by name; sessions and event ids are too many and never shown."""
 
-_OUTSIDE = {"lat": (-90.0, 90.0), "lon": (-180.0, 180.0), "tz": (-1440.0, 1440.0), "propensity": (0.0, 1.0)}
+_OUTSIDE = {
+    "lat": (-90.0, 90.0),
+    "lon": (-180.0, 180.0),
+    "tz": (-1440.0, 1440.0),
+    "propensity": (0.0, 1.0),
+    "rating": (-1e30, 1e30),
+}
+"""What is absurd beyond."""
 _REQUIRED_NUMBERS = ("rating",)
 
 

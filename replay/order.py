@@ -99,7 +99,7 @@ def sorted_by_time(chunks: Iterable[Columns], ties: Ties, memory_rows: int) -> I
             if rows:
                 runs.append(_spill(_sorted(held, ties), Path(folder) / f"{len(runs)}.arrow", memory_rows))
             held = []
-            yield from _merge([_Run(path) for path in runs], ties)
+            yield from _merge([_Run(path) for path in runs], ties, memory_rows)
         elif rows:
             yield _sorted(held, ties)
 
@@ -124,46 +124,51 @@ def _spill(columns: Columns, path: Path, memory_rows: int) -> Path:
 
 
 class _Run:
-    """A spilled run, read a granule at a time."""
+    """A spilled run, read a few granules at a time."""
 
     def __init__(self, path: Path) -> None:
         self._source = pa.OSFile(str(path), "rb")
         self._file = pa.ipc.open_file(self._source)
         self._next = 0
-        self.rows: Columns = {}
-        self.more()
+        self.rows: Columns = self._read()
 
-    def more(self) -> None:
-        """Read the next granule, once the last is used up; at the end there are no rows."""
-        if self._next == self._file.num_record_batches:
-            self.rows = {}
-            self._source.close()
-            return
+    def _read(self) -> Columns:
         batch = self._file.get_batch(self._next)
         self._next += 1
-        self.rows = {name: batch.column(name).to_numpy(zero_copy_only=False) for name in batch.schema.names}
+        return {name: batch.column(name).to_numpy(zero_copy_only=False) for name in batch.schema.names}
+
+    def fill(self, wanted: int) -> bool:
+        """Hold at least `wanted` rows while there are so many; False once there are none."""
+        parts, held = [self.rows], size_of(self.rows)
+        while held < wanted and self._next < self._file.num_record_batches:
+            parts.append(self._read())
+            held += size_of(parts[-1])
+        self.rows = join(parts)
+        if held == 0:
+            self._source.close()
+        return held > 0
+
+    def last(self, ties: Ties) -> tuple[int, int]:
+        """Time and rank of the last row at hand."""
+        return int(self.rows["time_ms"][-1]), int(ties.rank(self.rows["seq"][-1:])[0])
 
     def split(self, time_ms: int, rank: int, ties: Ties) -> Columns:
         """Take the rows up to and with (time, rank) off the front."""
         times = self.rows["time_ms"]
-        start, stop = (int(np.searchsorted(times, time_ms, side)) for side in ("left", "right"))
+        start = int(np.searchsorted(times, time_ms, "left"))
+        stop = int(np.searchsorted(times, time_ms, "right"))
         within = ties.rank(self.rows["seq"][start:stop])
         end = start + int(np.searchsorted(within, rank, "right"))
         front, self.rows = take(self.rows, slice(0, end)), take(self.rows, slice(end, None))
-        if size_of(self.rows) == 0:
-            self.more()
         return front
 
 
-def _merge(runs: list[_Run], ties: Ties) -> Iterator[Columns]:
-    """Every round hands on all rows up to the least last row of the granules at hand."""
-    runs = [run for run in runs if run.rows]
-    while runs:
-        lasts = [(int(run.rows["time_ms"][-1]), int(ties.rank(run.rows["seq"][-1:])[0])) for run in runs]
-        bound = min(lasts)
+def _merge(runs: list[_Run], ties: Ties, memory_rows: int) -> Iterator[Columns]:
+    """Every round hands on all rows up to the least last row at hand."""
+    while runs := [run for run in runs if run.fill(max(1, memory_rows // len(runs)))]:
+        bound = min(run.last(ties) for run in runs)
         whole = join([run.split(*bound, ties) for run in runs])
         yield take(whole, ties.order(whole))
-        runs = [run for run in runs if run.rows]
 
 
 def cut(chunks: Iterable[Columns], size: int) -> Iterator[Columns]:

@@ -199,7 +199,7 @@ def _since(table: dict[str, Column], kinds: dict[str, str]) -> Int64s:
 def _places(
     table: dict[str, Column], kinds: dict[str, str], order: Int64s
 ) -> tuple[Doubles | None, Doubles | None]:
-    """Latitudes and longitudes, NaN both where either is missing or absurd; none if there are no such columns."""
+    """Latitudes and longitudes, NaN both where either is missing or absurd; None without columns."""
     found = {plain(name): _ordered(table[name], order) for name, kind in kinds.items() if kind == "place"}
     lat_N = next((column for name, column in found.items() if name in USUAL["lat"]), None)
     lon_N = next((column for name, column in found.items() if name in USUAL["lon"]), None)

@@ -28,7 +28,7 @@ class ParquetFile:
 
     def chunks(self, columns: Sequence[str]) -> Iterator[Chunk]:
         try:
-            with pq.ParquetFile(self.path) as file:
+            with pq.ParquetFile(self.path, pre_buffer=False) as file:
                 yield from _numbered(
                     file.iter_batches(CHUNK_ROWS, columns=list(columns), use_threads=False), columns
                 )

@@ -1,25 +1,34 @@
-"""The one door to numba, so that every kernel is typed, cached on disk and free of the GIL.
+"""The one door to numba, so that every kernel is typed, kept on disk and free of the GIL.
 
-A kernel is plain Python that also runs uncompiled: `kernel.py_func` does not exist for the type
-checker, so tests compare a kernel against a reference written for reading, not against itself.
+numba looks at a kernel's own file to tell whether what it kept is stale, and not at the files of the
+kernels that it calls. So what is kept lies in a folder named by the digest of all sources that have kernels.
 """
 
+import hashlib
+import os
+import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar, cast
 
 import numba
+from numba.core import config
 
 F = TypeVar("F", bound=Callable[..., object])
+
+_SOURCES = Path(__file__).parent.parent
+_KEPT = 4
+"""Digests whose kernels are kept, the newest first."""
 
 
 def compiled(function: F) -> F:
     """Compile `function` to machine code at its first call, and keep the result on disk."""
-    return cast(F, numba.njit(cache=True, nogil=True)(function))
+    return cast(F, numba.njit(cache=_CACHED, nogil=True)(function))
 
 
 def inlined(function: F) -> F:
     """Like `compiled`, but copied into the kernels that call it."""
-    return cast(F, numba.njit(cache=True, nogil=True, inline="always")(function))
+    return cast(F, numba.njit(cache=_CACHED, nogil=True, inline="always")(function))
 
 
 def reordered(function: F) -> F:
@@ -27,4 +36,29 @@ def reordered(function: F) -> F:
 
     Results are the same on every run of one machine; between kinds of CPU the last bits may differ.
     """
-    return cast(F, numba.njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz"})(function))
+    return cast(F, numba.njit(cache=_CACHED, nogil=True, fastmath={"reassoc", "contract", "nsz"})(function))
+
+
+def _prepare() -> bool:
+    """Choose the folder; whether there is one that can be written."""
+    if "NUMBA_CACHE_DIR" in os.environ:
+        return True
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ebbtide" / "kernels"
+    hasher = hashlib.blake2b(digest_size=8)
+    for path in sorted(_SOURCES.glob("*/*.py")):
+        source = path.read_bytes()
+        if b"state.compiled import" in source:
+            hasher.update(source)
+    folder = home / hasher.hexdigest()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        os.utime(folder)
+        for old in sorted(home.iterdir(), key=lambda kept: kept.stat().st_mtime)[:-_KEPT]:
+            shutil.rmtree(old, ignore_errors=True)
+    except OSError:
+        return False
+    vars(config)["CACHE_DIR"] = str(folder)
+    return os.access(folder, os.W_OK)
+
+
+_CACHED = _prepare()

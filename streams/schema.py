@@ -71,7 +71,7 @@ class EventBatch:
             role = f.name.removesuffix("_B")
             dtype = _DTYPE.get(role, np.int64)
             if role in given:
-                made[f.name] = np.ascontiguousarray(given.pop(role), dtype)
+                made[f.name] = np.require(given.pop(role), dtype, ("C", "W"))
             elif role == "offset":
                 made[f.name] = np.arange(size, dtype=np.int64)
             elif role in ("partition", "index", "tz_min"):

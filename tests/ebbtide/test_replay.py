@@ -220,7 +220,7 @@ def test_data_list_and_inspect_and_monitor(out: Path, tmp_path: Path) -> None:
     assert {"completejourney", "movielens-100k", "planted"} <= names
     write_table(plant(PlantedOptions(users=20, items=30, events=600)).events, tmp_path / "log.csv")
     found = json.loads(run("data", "inspect", tmp_path / "log.csv", "--json").stdout)
-    assert found["rows"] == 600
+    assert found["survey"]["rows"] == 600
     watched = json.loads(run("monitor", "--from", out, "--json").stdout)
     assert set(watched) == {"drift", "windows"}
 

@@ -6,7 +6,7 @@ from learners.catalogue import Catalogue
 from learners.contract import Context, Learner, RankRequest, Step
 from learners.leaveout import Had
 from learners.trainer import Scored, Trainer
-from state.examples import USER_RATES, Doubles, ExampleBatch, empty_examples
+from state.examples import USER_RATES, Doubles, ExampleBatch, Floats, empty_examples
 from state.keys import Int64s
 from state.side import ALWAYS, Categories, SideTable
 
@@ -46,7 +46,7 @@ def item_table(*, categories: bool = True, numbers: bool = True) -> SideTable:
     return SideTable(
         id_N,
         np.full(ITEMS, ALWAYS),
-        numbers={"year": 1990.0 + id_N} if numbers else {},
+        numbers={"year": (1990 + id_N).astype(np.float64)} if numbers else {},
         categories={"genre": genres} if categories else {},
     )
 
@@ -54,7 +54,7 @@ def item_table(*, categories: bool = True, numbers: bool = True) -> SideTable:
 def user_table() -> SideTable:
     """Users, but for the last two, with a group and an age; one age is missing."""
     id_N = np.arange(USERS - 2)
-    age = 20.0 + id_N
+    age: Doubles = (20 + id_N).astype(np.float64)
     age[3] = np.nan
     group = Categories(np.arange(len(id_N) + 1), id_N % 4)
     return SideTable(id_N, np.full(len(id_N), ALWAYS), numbers={"age": age}, categories={"group": group})
@@ -100,7 +100,7 @@ def first_step(rows: ExampleBatch) -> Step:
     return Step(rows, rows.take(slice(0, 0)), np.zeros(len(rows), np.int64), nothing)
 
 
-def auc(label_B: Doubles, p_B: Doubles) -> float:
+def auc(label_B: Floats, p_B: Doubles) -> float:
     """P(a positive scores above a negative), ties half."""
     above = p_B[label_B > 0.5][:, None] - p_B[label_B <= 0.5][None, :]
     return float((above > 0).mean() + (above == 0).mean() / 2)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from learners.contract import Learner, Settings
 from learners.habits import Habits, HabitsSettings, hour_kernel
 from learners.popular import Popular, PopularSettings
+from learners.ranking import MISSED
 from learners.successors import Successors, SuccessorsSettings
 from state.examples import ExampleBatch
 from state.tree import digest
@@ -143,7 +144,7 @@ def test_ranks_are_those_of_counting_everything_known(
         true = int(batch.item_B[b])
         others = there - set(left_out[b]) - {true}
         if true not in there:
-            assert rank == len(others) + 1
+            assert rank == MISSED
             continue
         scores = reference(batch, b, config)
         score = scores.get(true, 0.0)
@@ -202,7 +203,7 @@ def test_no_item_is_known_at_first(floor: type[Learner], config: Settings, refer
     learner = floor(config, setting)
     batch = stream([(0, 0, 0, 1.0, [])], labelled=False, delay_ms=0)
     (step,) = steps(batch, setting.catalogue, 1)
-    assert learner.step(step).rank_R == [1]
+    assert learner.step(step).rank_R == [MISSED]
     assert learner.rank(batch).shape == (1, 0)
 
 
@@ -233,7 +234,7 @@ def test_ties_go_against_us() -> None:
     (step,) = steps(batch, setting.catalogue, 4)
     rank_R = learner.step(step).rank_R
     assert rank_R is not None
-    assert rank_R.tolist() == [1, 2, 3, 3]
+    assert rank_R.tolist() == [MISSED, MISSED, MISSED, 3]
 
 
 def test_habits_follow_the_local_hour() -> None:

@@ -1,5 +1,6 @@
 """Gaussian rows: the compiled loop against a plain one, and what a learner of P(action) must keep."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import msgspec
@@ -28,7 +29,7 @@ from tests.learners.labelled import (
     user_table,
 )
 
-CONTEXTS = {
+CONTEXTS: dict[str, Callable[[], Context]] = {
     "no side table": lambda: context(),
     "numbers only": lambda: context(item_table(categories=False)),
     "categories only": lambda: context(item_table(numbers=False)),

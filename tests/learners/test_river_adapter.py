@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from river import linear_model, naive_bayes
+from river import linear_model
 
 from learners.river_adapter import River, RiverLearner, built
 from state.errors import InputError
@@ -30,7 +30,7 @@ def test_it_is_the_model_itself_in_the_same_order() -> None:
     learner = RiverLearner(River(model={"class": "naive_bayes.BernoulliNB"}), context())
     drive = Drive(learner).run(log, 10)
     again = RiverLearner(River(), context())
-    model = naive_bayes.BernoulliNB()
+    model = built({"class": "naive_bayes.BernoulliNB"})
     said = []
     for rows in drive.rows:
         for example, label in zip(again._scored(rows), rows.label_B, strict=True):

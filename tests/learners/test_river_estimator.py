@@ -1,14 +1,15 @@
 """Gaussian rows as a river classifier: river's own checks, every one that applies.
 
-river decides from the class which apply. For a binary classifier without mini-batches, seeds or wrapping, that
-leaves out its checks of mini-batches (`*_many`), of transformers, rankers, forecasters, anomaly detectors and
-model selection, of seeding (nothing is random), of mutable attributes and of `debug_one` (there are none), and
-its data set for multi-class models. None of the rest is skipped.
+river decides from the class which apply. For a binary classifier without mini-batches, seeds or wrapping,
+that leaves out its checks of mini-batches (`*_many`), of transformers, rankers, forecasters, anomaly
+detectors and model selection, of seeding (nothing is random), of mutable attributes and of `debug_one`
+(there are none), and its data set for multi-class models. None of the rest is skipped.
 """
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -33,6 +34,7 @@ def river_checks() -> list[Callable[[EbbtideClassifier], None]]:
 
 
 CHECKS = river_checks()
+log_loss: Callable[[], metrics.LogLoss] = metrics.LogLoss
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
@@ -51,11 +53,11 @@ def test_the_checks_are_all_there_and_none_is_skipped() -> None:
 
 
 def test_it_does_better_than_logistic_regression() -> None:
-    ours = evaluate.progressive_val_score(datasets.Phishing(), EbbtideClassifier(), metrics.LogLoss())
+    ours = evaluate.progressive_val_score(datasets.Phishing(), EbbtideClassifier(), log_loss())
     theirs = evaluate.progressive_val_score(
         datasets.Phishing(),
         preprocessing.StandardScaler() | linear_model.LogisticRegression(),
-        metrics.LogLoss(),
+        log_loss(),
     )
     assert ours.get() < theirs.get()
 
@@ -64,7 +66,7 @@ def test_missing_and_endless_numbers_say_nothing() -> None:
     model = EbbtideClassifier()
     for i in range(50):
         model.learn_one({"x": i % 2, "y": float("nan"), "z": None}, i % 2 == 1)
-    plain = {"x": 1.0}
+    plain: dict[Hashable, Any] = {"x": 1.0}
     assert model.predict_proba_one(plain) == model.predict_proba_one(plain | {"y": np.inf, "w": np.nan})
     assert model.predict_proba_one(plain)[True] > 0.85
 

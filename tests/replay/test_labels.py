@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from replay.arrow import Column
 from replay.labels import parse_rule, usual_rule
 from state.errors import InputError
 
@@ -84,6 +85,6 @@ def test_ratings_are_labelled_by_their_scale(ratings: list[float], rule: str | N
 
 
 def test_a_label_column_comes_before_ratings() -> None:
-    head = {"rating": pa.array([1, 5, 3]), "label": pa.array([0, 1, 1])}
+    head: dict[str, Column] = {"rating": pa.array([1, 5, 3]), "label": pa.array([0, 1, 1])}
     assert str(usual_rule(frozenset(head), head)[0]) == "label"
     assert usual_rule(frozenset(), {})[0] is None

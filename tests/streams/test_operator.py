@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from state.errors import InputError
-from state.examples import USER_RATES, ExampleBatch, concat
+from state.examples import HOUR, PLACE, RECENT, USER_RATES, WEEK, ExampleBatch, concat
 from state.keys import NO_KEY
 from state.memory import MemoryConfig
 from state.places import named
@@ -228,6 +228,29 @@ def test_late_events_find_their_place_and_too_late_ones_are_counted() -> None:
     assert examples.window.item_BW[2, :2].tolist() == [1, 2]
     assert examples.window.age_s_BW[2, 1] == 0.0
     assert examples.window.item_BW[3, :3].tolist() == [1, 3, 2]
+
+
+def test_views_bring_back_the_hour_the_weekday_and_the_place() -> None:
+    """Ten days of noise at 3 h; long before it, one event at 12 h, and one in the shop on another weekday."""
+    start = 4 * 7 * DAY_MS
+    noise = [start + 20 * DAY_MS + day * DAY_MS // 4 + 3 * HOUR_MS for day in range(0, 40, 4)]
+    times = [
+        start + 12 * HOUR_MS,
+        start + 9 * DAY_MS + 20 * HOUR_MS,
+        *noise,
+        start + 35 * DAY_MS + 12 * HOUR_MS,
+    ]
+    events = two(
+        item=list(range(len(times))),
+        time_ms=times,
+        label=[1] * len(times),
+        place=[NO_KEY, 7, *[NO_KEY] * len(noise), 7],
+    )
+    window = Operator(OperatorConfig(), window=4, views=True).process(events, 0).window
+    assert window is not None
+    bits = dict(zip(window.item_BW[-1].tolist(), window.views_BW[-1].tolist(), strict=True))
+    assert bits == {0: WEEK | HOUR, 1: PLACE, len(times) - 2: RECENT, len(times) - 3: RECENT}
+    assert window.place_BW[-1].tolist() == [0, 1, 0, 0]
 
 
 def test_named_places_and_cells_reach_the_example() -> None:
