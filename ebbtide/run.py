@@ -296,7 +296,6 @@ def _facts(run: Run, evaluation: Evaluation, *, seconds: float, cpu: float, setu
     return report.RunFacts(
         log=report.LogInfo(
             name=log.name,
-            path=None if log.path is None else str(log.path),
             start_ms=survey.first_ms,
             end_ms=survey.last_ms,
             users=survey.users,
