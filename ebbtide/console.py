@@ -60,7 +60,7 @@ def progress(console: Console, *, quiet: bool = False) -> Iterator[Tell]:
         ),
     )
     with Progress(*columns, console=console, transient=True, expand=True, refresh_per_second=5) as bar:
-        task = bar.add_task("", total=None, done="", last="")
+        task = bar.add_task("", total=None, done="preparing", last="the very first run compiles for a minute")
         drawn = looked = float("-inf")
 
         def tell(done: int, total: int, looker: Looker) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
@@ -18,7 +19,6 @@ from ebbtide.publish import Publisher
 from learners.evaluation import Evaluation
 from learners.measure import Measure
 from learners.trainer import Scored, Trainer
-from monitor.drift import SIGNALS, DriftMonitor
 from replay.source import Log
 from state import checkpoint
 from state.dict_store import DictStore
@@ -28,6 +28,9 @@ from state.store import EmbeddingStore, RunInfo
 from state.tree import Tree, digest
 from streams.operator import Operator
 from streams.schema import EventBatch
+
+if TYPE_CHECKING:
+    from monitor.drift import DriftMonitor
 
 Progress = Callable[[int, int, Measure], None]
 """Called with (events done, events in all, what was said so far) now and then."""
@@ -73,7 +76,7 @@ class Run:
         self.operator, self.trainer = build(self.plan, config, log)
         self.phases = Phases()
         self.measure = Measure(out / PREDICTIONS, self.trainer.learners)
-        self.drift = DriftMonitor() if config.drift else None
+        self.drift = _monitor() if config.drift else None
         self.publisher = Publisher(
             store,
             self.trainer.learners[self.plan.embedder],
@@ -132,9 +135,9 @@ class Run:
         """BLAKE2b of the operator's and the trainer's state."""
         return digest({"operator": self.operator.tree(), "trainer": self.trainer.tree()})
 
-    def _watch(self, drift: DriftMonitor, scored: Scored) -> None:
+    def _watch(self, drift: "DriftMonitor", scored: Scored) -> None:
         batch = scored.batch
-        signals = {name: np.full(len(batch), np.nan) for name in SIGNALS}
+        signals = {name: np.full(len(batch), np.nan) for name in drift.signals}
         p_B = scored.outcomes[self.plan.model].p_B
         if p_B is not None and batch.labelled:
             right_B = np.where(batch.label_B > 0.5, p_B, 1 - p_B)
@@ -337,3 +340,10 @@ def _make(out: Path) -> None:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"--out {out}: expected a folder that can be written ({error.strerror})") from error
+
+
+def _monitor() -> "DriftMonitor":
+    """Here rather than above: its import takes seconds, which a mistyped command should not wait for."""
+    from monitor.drift import DriftMonitor
+
+    return DriftMonitor()

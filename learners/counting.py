@@ -8,8 +8,10 @@ from typing import ClassVar, NamedTuple
 
 import numpy as np
 
-from learners.contract import Learner, Outcome, RankRequest, Step
-from learners.ranking import sparse_rank
+from learners.contract import Context, Learner, Outcome, RankRequest, Settings, Step
+from learners.fading import TOP, FadedArrays
+from learners.leading import SPEAKER, Leader, LeaderArrays
+from learners.ranking import MISSED, sparse_rank
 from state.compiled import compiled
 from state.examples import Doubles, ExampleBatch, Floats
 from state.keys import Int64s
@@ -39,31 +41,40 @@ class Ranks(NamedTuple):
 
 
 class Counting(Learner):
-    """A ranker whose `count` learns and ranks row by row. On a log with labels only positives count."""
+    """A ranker whose `count` learns and ranks row by row. On a log with labels only positives count.
+
+    It keeps a few variants of itself, for logs of different kinds; the one that has ranked best speaks.
+    """
 
     ranks: ClassVar[bool] = True
     floor: ClassVar[bool] = True
 
+    def __init__(self, config: Settings, context: Context, variants: int) -> None:
+        super().__init__(config, context)
+        self.leader = Leader(variants)
+
     def step(self, step: Step) -> Outcome:
         queue, request = step.queue.take(slice(0, step.due)), step.rank
         ranks = _ranks(request, len(step.batch))
-        self.count(self._rows(step.batch), self._rows(queue), step.due_B, ranks)
+        leader = self.leader.begin(len(step.batch))
+        self.count(self._rows(step.batch), self._rows(queue), step.due_B, ranks, leader)
+        self.leader.end(len(step.batch))
         return Outcome(rank_R=ranks.rank_R)
 
     def learn(self, batch: ExampleBatch) -> None:
         if len(batch):
             rows, none = self._rows(batch), np.zeros(0, np.int64)
             nothing = RankRequest(none, none, none, np.zeros(1, np.int64), none)
-            self.count(rows, rows, np.array([len(batch)]), _ranks(nothing, 1))
+            self.count(rows, rows, np.array([len(batch)]), _ranks(nothing, 1), self.leader.begin(0))
 
     def _rows(self, batch: ExampleBatch) -> Rows:
         item_B = self.context.catalogue.items.rows(batch.item_B)
         return Rows(item_B, batch.user_B, batch.time_ms_B, batch.tz_min_B, batch.label_B)
 
     @abstractmethod
-    def count(self, rows: Rows, queue: Rows, due_B: Int64s, ranks: Ranks) -> None:
-        """Before each row b learn the queue's rows below `due_B[b]`; then, where `place_B[b]` is not -1,
-        write the true item's rank into `rank_R[place_B[b]]`. Every row of the queue has an item row."""
+    def count(self, rows: Rows, queue: Rows, due_B: Int64s, ranks: Ranks, leader: LeaderArrays) -> None:
+        """Before each row b learn the queue's rows below `due_B[b]` and `settle` them; then, where
+        `place_B[b]` is not -1, answer. Every row of the queue has an item row."""
 
 
 def _ranks(request: RankRequest, size: int) -> Ranks:
@@ -86,20 +97,30 @@ def positive(label: float) -> bool:
 
 
 @compiled
-def put_rank(
+def answer(
     ranks: Ranks,
+    leader: LeaderArrays,
     r: int,
+    place: int,
+    v: int,
     own_N: Doubles,
     touched: Int64s,
     many: int,
-    base_N: Doubles,
+    base: FadedArrays,
     scale: float,
-    top: float,
 ) -> None:
-    """Answer request r by the scores own + scale x base, and set `own_N` back to zero."""
+    """Rank request r by variant v's scores, own + scale x base, and set `own_N` back to zero.
+
+    The speaker's rank is the answer; any rank counts in the trial at `place`, if that is not -1.
+    """
     left_out = ranks.left_out[ranks.left_start_R1[r] : ranks.left_start_R1[r + 1]]
-    ranks.rank_R[r] = sparse_rank(
-        own_N, touched, many, base_N, scale, top, ranks.true_R[r], ranks.size_R[r], left_out
+    top = base.clock_V3[v, TOP]
+    rank = sparse_rank(
+        own_N, touched, many, base.weight_VN[v], scale, top, ranks.true_R[r], ranks.size_R[r], left_out
     )
+    if v == leader.at[SPEAKER]:
+        ranks.rank_R[r] = rank
+    if place >= 0:
+        leader.reward_WV[place, v] = 1.0 / rank if rank != MISSED else 0.0
     for i in range(many):
         own_N[touched[i]] = 0.0

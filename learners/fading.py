@@ -1,10 +1,11 @@
-"""Counts that all fade with one half-life, kept so that nothing is touched while time passes.
+"""Counts that fade with one half-life or several, kept so that nothing is touched while time passes.
 
 An event at time t weighs 2^((t - reference) / half-life) and keeps that weight; the reference moves up
 before the numbers grow large, so a half-life of minutes over years stays finite. Fading changes no order,
-and shares need no time at all. Shape suffix: N rows.
+and shares need no time at all. Shape suffixes: V half-lives, N rows.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -20,58 +21,74 @@ REFERENCE_MS, TOTAL, TOP = range(3)
 class FadedArrays(NamedTuple):
     """What kernels take of a `Faded`."""
 
-    weight_N: Doubles
-    clock: Doubles
+    weight_VN: Doubles
+    clock_V3: Doubles
     """The reference time, the sum of the weights, the largest weight."""
+    half_life_ms_V: Doubles
 
 
 class Faded:
-    """Faded counts of N rows."""
+    """Faded counts of N rows, at each of several half-lives."""
 
-    def __init__(self) -> None:
-        self.arrays = FadedArrays(np.zeros(0), np.zeros(3))
+    def __init__(self, half_lives_days: Sequence[float]) -> None:
+        many = len(half_lives_days)
+        half_life_ms_V = np.array(half_lives_days, np.float64) * DAY_MS
+        self.arrays = FadedArrays(np.zeros((many, 0)), np.zeros((many, 3)), half_life_ms_V)
 
     def reserve(self, size: int) -> FadedArrays:
         """The arrays, with room for rows 0 .. size - 1."""
-        old_N = self.arrays.weight_N
-        if size > len(old_N):
-            weight_N = np.zeros(max(size, 2 * len(old_N)))
-            weight_N[: len(old_N)] = old_N
-            self.arrays = FadedArrays(weight_N, self.arrays.clock)
+        old_VN = self.arrays.weight_VN
+        known = old_VN.shape[1]
+        if size > known:
+            weight_VN = np.zeros((len(old_VN), max(size, 2 * known)))
+            weight_VN[:, :known] = old_VN
+            self.arrays = self.arrays._replace(weight_VN=weight_VN)
         return self.arrays
 
-    def share(self, size: int) -> Doubles:
-        """The share of each of the first `size` rows in all counts."""
+    def share(self, v: int, size: int) -> Doubles:
+        """The share of each of the first `size` rows in all counts, by half-life v."""
         share_N = np.zeros(size)
-        weight_N, clock = self.arrays
+        weight_N, clock = self.arrays.weight_VN[v], self.arrays.clock_V3[v]
         if clock[TOTAL] > 0.0:
             known = min(size, len(weight_N))
             share_N[:known] = weight_N[:known] / clock[TOTAL]
         return share_N
 
     def tree(self) -> Tree:
-        used = np.flatnonzero(self.arrays.weight_N)
+        used = np.flatnonzero(self.arrays.weight_VN.any(0))
         size = int(used[-1]) + 1 if len(used) else 0
-        return {"weight_N": self.arrays.weight_N[:size].copy(), "clock": self.arrays.clock.copy()}
+        return {
+            "weight_VN": self.arrays.weight_VN[:, :size].copy(),
+            "clock_V3": self.arrays.clock_V3.copy(),
+        }
 
     def load(self, tree: Tree) -> None:
-        self.arrays = FadedArrays(np.array(tree["weight_N"]), np.array(tree["clock"]))
+        weight_VN, clock_V3 = np.array(tree["weight_VN"]), np.array(tree["clock_V3"])
+        self.arrays = self.arrays._replace(weight_VN=weight_VN, clock_V3=clock_V3)
 
 
 @compiled
-def fade_add(faded: FadedArrays, half_life_ms: float, n: int, time_ms: int, amount: float) -> None:
-    """Count `amount` for row n at a time; an infinite half-life counts without fading."""
-    weight_N, clock = faded.weight_N, faded.clock
-    ahead = (time_ms - clock[REFERENCE_MS]) / half_life_ms
-    if ahead > 400.0:  # so that sums of 2^ahead fit a float64
-        factor = 2.0 ** (-ahead)
-        for i in range(weight_N.shape[0]):
-            weight_N[i] *= factor
-        clock[TOTAL] *= factor
-        clock[TOP] *= factor
-        clock[REFERENCE_MS] = time_ms
-        ahead = 0.0
-    gain = amount * 2.0**ahead
-    weight_N[n] += gain
-    clock[TOTAL] += gain
-    clock[TOP] = max(clock[TOP], weight_N[n])
+def fade_add(faded: FadedArrays, n: int, time_ms: int) -> None:
+    """Count one event of row n at a time; an infinite half-life counts without fading."""
+    for v in range(faded.half_life_ms_V.shape[0]):
+        weight_N, clock = faded.weight_VN[v], faded.clock_V3[v]
+        ahead = (time_ms - clock[REFERENCE_MS]) / faded.half_life_ms_V[v]
+        if ahead > 400.0:  # so that sums of 2^ahead fit a float64
+            factor = 2.0 ** (-ahead)
+            for i in range(weight_N.shape[0]):
+                weight_N[i] *= factor
+            clock[TOTAL] *= factor
+            clock[TOP] *= factor
+            clock[REFERENCE_MS] = time_ms
+            ahead = 0.0
+        gain = 2.0**ahead
+        weight_N[n] += gain
+        clock[TOTAL] += gain
+        clock[TOP] = max(clock[TOP], weight_N[n])
+
+
+@compiled
+def worth(faded: FadedArrays, v: int, events: float) -> float:
+    """What a weight is multiplied by so that all of them together are worth `events`."""
+    total = faded.clock_V3[v, TOTAL]
+    return float(events / total) if total > 0.0 else 0.0

@@ -1,16 +1,19 @@
-"""Faded counts of ordered pairs of rows, bounded a row: each row's successors lie in a small hash table.
+"""Faded counts of ordered pairs of rows, bounded a row: each row's successors lie side by side, with a hash
+table that finds one.
 
-Shape suffixes: N rows, S slots of the pool that all tables lie in.
+Shape suffixes: V half-lives, N rows, S places of the pool, H = 2 S slots of its hash tables.
 
-A table starts with 8 slots and doubles when half full; one that may not grow gives up its lesser half.
-A table that has moved leaves its old place unused, which costs the pool less than half of its room.
+A row starts with 8 places and doubles them when they are full; one that may not grow gives up its lesser
+half. Places that a row has moved from stay unused, which costs the pool less than half of its room.
 """
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from learners.fading import DAY_MS
 from state.compiled import compiled
 from state.examples import Doubles
 from state.keys import Int64s, mix
@@ -21,141 +24,153 @@ _SMALLEST = 8
 
 
 class PairArrays(NamedTuple):
-    """What kernels take of `Pairs`."""
+    """What kernels take of `Pairs`. A row's hash table starts at slot 2 x its first place."""
 
     home_N: Int64s
-    """First slot, number of slots (a power of 2, or 0), slots in use."""
-    total_N: Doubles
+    """First place, number of places (a power of 2, or 0), places in use."""
+    total_VN: Doubles
     """Sum of the row's counts, those given up included."""
     item_S: NDArray[np.int32]
-    """Successor, -1 in a free slot."""
-    weight_S: Doubles
-    reference_ms: Doubles
+    weight_VS: Doubles
+    slot_H: Int64s
+    """2^16 x successor + its place among the row's; -1 where free."""
+    reference_ms_V: Doubles
     """The time as of which weights count one, as in `learners.fading`."""
+    half_life_ms_V: Doubles
     end: Int64s
-    """Slots of the pool given out."""
+    """Places of the pool given out."""
 
 
 class Pairs:
-    """Counts of at least the newest and the greatest of each row's successors, `cap` of them at most."""
+    """Counts of at least the newest and the greatest of each row's successors, `cap` or a bit more of them.
 
-    def __init__(self, cap: int) -> None:
-        self.largest = max(1 << (2 * cap - 1).bit_length(), _SMALLEST)
-        """Slots of the largest table."""
+    `cap` is rounded up to a power of 2, 2^16 at most.
+    """
+
+    def __init__(self, half_lives_days: Sequence[float], cap: int) -> None:
+        self.largest = min(max(1 << (cap - 1).bit_length(), _SMALLEST), 1 << 16)
+        """Places that one row may have."""
+        many = len(half_lives_days)
         self.arrays = PairArrays(
             np.zeros((0, 3), np.int64),
-            np.zeros(0),
+            np.zeros((many, 0)),
             np.zeros(0, np.int32),
-            np.zeros(0),
-            np.zeros(1),
+            np.zeros((many, 0)),
+            np.zeros(0, np.int64),
+            np.zeros(many),
+            np.array(half_lives_days, np.float64) * DAY_MS,
             np.zeros(1, np.int64),
         )
 
     def reserve(self, rows: int, additions: int) -> PairArrays:
         """The arrays, with room for rows 0 .. rows - 1, and in the pool for `additions` counts."""
-        home_N, total_N, item_S, weight_S, reference_ms, end = self.arrays
-        if rows > len(home_N):
-            size = max(rows, 2 * len(home_N))
-            home_N, total_N = _grown(home_N, size, 0), _grown(total_N, size, 0)
-        need = int(end[0]) + additions * self.largest
-        if need > len(item_S):
-            size = max(need, 2 * len(item_S))
-            item_S, weight_S = _grown(item_S, size, -1), _grown(weight_S, size, 0)
-        self.arrays = PairArrays(home_N, total_N, item_S, weight_S, reference_ms, end)
-        return self.arrays
+        arrays = self.arrays
+        if rows > len(arrays.home_N):
+            size = max(rows, 2 * len(arrays.home_N))
+            arrays = arrays._replace(
+                home_N=_grown(arrays.home_N.T, size, 0).T.copy(), total_VN=_grown(arrays.total_VN, size, 0)
+            )
+        need = int(arrays.end[0]) + additions * self.largest
+        if need > len(arrays.item_S):
+            size = max(need, 2 * len(arrays.item_S))
+            arrays = arrays._replace(
+                item_S=_grown(arrays.item_S, size, 0),
+                weight_VS=_grown(arrays.weight_VS, size, 0),
+                slot_H=_grown(arrays.slot_H, 2 * size, -1),
+            )
+        self.arrays = arrays
+        return arrays
 
     def tree(self) -> Tree:
-        home_N, total_N, item_S, weight_S, reference_ms, end = self.arrays
-        used = np.flatnonzero(home_N[:, SIZE])
-        rows = int(used[-1]) + 1 if len(used) else 0
+        arrays = self.arrays
+        used = np.flatnonzero(arrays.home_N[:, SIZE])
+        rows, end = int(used[-1]) + 1 if len(used) else 0, int(arrays.end[0])
         return {
-            "home_N": home_N[:rows].copy(),
-            "total_N": total_N[:rows].copy(),
-            "item_S": item_S[: end[0]].copy(),
-            "weight_S": weight_S[: end[0]].copy(),
-            "reference_ms": reference_ms.copy(),
+            "home_N": arrays.home_N[:rows].copy(),
+            "total_VN": arrays.total_VN[:, :rows].copy(),
+            "item_S": arrays.item_S[:end].copy(),
+            "weight_VS": arrays.weight_VS[:, :end].copy(),
+            "slot_H": arrays.slot_H[: 2 * end].copy(),
+            "reference_ms_V": arrays.reference_ms_V.copy(),
         }
 
     def load(self, tree: Tree) -> None:
-        self.arrays = PairArrays(
-            np.array(tree["home_N"]),
-            np.array(tree["total_N"]),
-            np.array(tree["item_S"]),
-            np.array(tree["weight_S"]),
-            np.array(tree["reference_ms"]),
-            np.array([len(tree["item_S"])]),
-        )
+        columns = {name: np.array(column) for name, column in tree.items()}
+        self.arrays = self.arrays._replace(**columns, end=np.array([len(columns["item_S"])]))
 
 
 def _grown(old: NDArray[Any], size: int, blank: int) -> NDArray[Any]:
-    new = np.full((size, *old.shape[1:]), blank, old.dtype)
-    new[: len(old)] = old
+    new = np.full((*old.shape[:-1], size), blank, old.dtype)
+    new[..., : old.shape[-1]] = old
     return new
 
 
 @compiled
-def gain(pairs: PairArrays, half_life_ms: float, time_ms: int) -> float:
+def gain(pairs: PairArrays, v: int, time_ms: int) -> float:
     """What an event at a time adds; the reference moves up before that grows beyond 2^400."""
-    ahead = (time_ms - pairs.reference_ms[0]) / half_life_ms
+    ahead = (time_ms - pairs.reference_ms_V[v]) / pairs.half_life_ms_V[v]
     if ahead > 400.0:
         factor = 2.0 ** (-ahead)
         for i in range(pairs.end[0]):
-            pairs.weight_S[i] *= factor
-        for n in range(pairs.total_N.shape[0]):
-            pairs.total_N[n] *= factor
-        pairs.reference_ms[0] = time_ms
+            pairs.weight_VS[v, i] *= factor
+        for n in range(pairs.total_VN.shape[1]):
+            pairs.total_VN[v, n] *= factor
+        pairs.reference_ms_V[v] = time_ms
         ahead = 0.0
     return float(2.0**ahead)
 
 
 @compiled
-def bump(pairs: PairArrays, largest: int, n: int, j: int, amount: float) -> None:
-    """Add to the count of j after n; the caller has reserved the room."""
+def bump(pairs: PairArrays, largest: int, n: int, j: int, amount_V: Doubles) -> None:
+    """Add to the counts of j after n; the caller has reserved the room."""
     home = pairs.home_N[n]
-    pairs.total_N[n] += amount
-    if home[SIZE] > 0:
-        slot = _slot(pairs.item_S, home[START], home[SIZE], j)
-        if pairs.item_S[slot] == j:
-            pairs.weight_S[slot] += amount
-            return
-    if 2 * (home[USED] + 1) > home[SIZE]:
-        _make_room(pairs, largest, home)
-    slot = _slot(pairs.item_S, home[START], home[SIZE], j)
-    pairs.item_S[slot] = j
-    pairs.weight_S[slot] = amount
-    home[USED] += 1
+    if home[USED] == home[SIZE]:
+        _make_room(pairs, largest, n)
+    slot = _slot(pairs.slot_H, home[START], home[SIZE], j)
+    if pairs.slot_H[slot] < 0:
+        pairs.slot_H[slot] = (j << 16) | home[USED]
+        pairs.item_S[home[START] + home[USED]] = j
+        for v in range(amount_V.shape[0]):
+            pairs.weight_VS[v, home[START] + home[USED]] = 0.0
+        home[USED] += 1
+    place = home[START] + (pairs.slot_H[slot] & 0xFFFF)
+    for v in range(amount_V.shape[0]):
+        pairs.total_VN[v, n] += amount_V[v]
+        pairs.weight_VS[v, place] += amount_V[v]
 
 
 @compiled
-def _slot(item_S: NDArray[np.int32], start: int, size: int, j: int) -> int:
+def _slot(slot_H: Int64s, start: int, size: int, j: int) -> int:
     """The slot of successor j, or the free one where it belongs."""
-    mask = size - 1
+    mask = 2 * size - 1
     i = mix(j) & mask
-    while item_S[start + i] >= 0 and item_S[start + i] != j:
+    while slot_H[2 * start + i] >= 0 and slot_H[2 * start + i] >> 16 != j:
         i = (i + 1) & mask
-    return int(start + i)
+    return int(2 * start + i)
 
 
 @compiled
-def _make_room(pairs: PairArrays, largest: int, home: Int64s) -> None:
-    """Give a row a table twice as large, or keep only the greater half of what it holds."""
+def _make_room(pairs: PairArrays, largest: int, n: int) -> None:
+    """Give a row twice the places, or keep only the greater half of its successors."""
+    home = pairs.home_N[n]
     start, size, used = home[START], home[SIZE], home[USED]
-    item, weight = np.empty(used, np.int32), np.empty(used)
-    many = 0
-    for i in range(start, start + size):
-        if pairs.item_S[i] >= 0:
-            item[many] = pairs.item_S[i]
-            weight[many] = pairs.weight_S[i]
-            many += 1
+    kept = np.arange(used)
     if size < largest:
         home[START], home[SIZE] = pairs.end[0], max(2 * size, _SMALLEST)
         pairs.end[0] += home[SIZE]
     else:
-        order = np.argsort(-weight, kind="mergesort")[: used // 2]
-        item, weight = item[order], weight[order]
-        pairs.item_S[start : start + size] = -1
-    home[USED] = item.shape[0]
-    for i in range(item.shape[0]):
-        slot = _slot(pairs.item_S, home[START], home[SIZE], item[i])
-        pairs.item_S[slot] = item[i]
-        pairs.weight_S[slot] = weight[i]
+        share = np.zeros(used)
+        for v in range(pairs.total_VN.shape[0]):
+            scale = 1.0 / pairs.total_VN[v, n] if pairs.total_VN[v, n] > 0.0 else 0.0
+            for i in range(used):
+                share[i] += pairs.weight_VS[v, start + i] * scale
+        kept = np.sort(np.argsort(-share, kind="mergesort")[: used // 2])
+        pairs.slot_H[2 * start : 2 * (start + size)] = -1
+    home[USED] = kept.shape[0]
+    for i in range(kept.shape[0]):
+        old, new = start + kept[i], home[START] + i
+        j = pairs.item_S[old]
+        pairs.item_S[new] = j
+        for v in range(pairs.total_VN.shape[0]):
+            pairs.weight_VS[v, new] = pairs.weight_VS[v, old]
+        pairs.slot_H[_slot(pairs.slot_H, home[START], home[SIZE], j)] = (np.int64(j) << 16) | i

@@ -1,12 +1,16 @@
-"""The floor below all others: what has been popular lately."""
+"""The floor below all others: what has been popular lately.
+
+How late is "lately" depends on the log, so popularity is kept at several half-lives (`learners.leading`).
+"""
 
 from typing import ClassVar, cast
 
 import numpy as np
 
 from learners.contract import Context, Settings
-from learners.counting import Counting, Ranks, Rows, positive, put_rank
-from learners.fading import DAY_MS, TOP, Faded, FadedArrays, fade_add
+from learners.counting import Counting, Ranks, Rows, answer, positive
+from learners.fading import Faded, FadedArrays, fade_add
+from learners.leading import SPEAKER, LeaderArrays, settle, trial
 from state.compiled import compiled
 from state.examples import ExampleBatch, Floats
 from state.keys import Int64s
@@ -14,8 +18,8 @@ from state.tree import Tree
 
 
 class PopularSettings(Settings, frozen=True, kw_only=True):
-    half_life_days: float = 7.0
-    """How long until a count is worth half."""
+    half_life_days: tuple[float, ...] = (7.0, 30.0, 1.0, 1 / 24, 1 / 720)
+    """How long until a count is worth half; the first speaks until another has ranked better."""
 
 
 class Popular(Counting):
@@ -25,33 +29,39 @@ class Popular(Counting):
     Config: ClassVar[type[Settings]] = PopularSettings
 
     def __init__(self, config: Settings, context: Context) -> None:
-        super().__init__(config, context)
-        self.half_life_ms = cast(PopularSettings, config).half_life_days * DAY_MS
-        self.counts = Faded()
+        half_lives = cast(PopularSettings, config).half_life_days
+        super().__init__(config, context, len(half_lives))
+        self.counts = Faded(half_lives)
 
-    def count(self, rows: Rows, queue: Rows, due_B: Int64s, ranks: Ranks) -> None:
-        counts = self.counts.reserve(len(self.context.catalogue))
-        _count(due_B, queue, ranks, counts, self.half_life_ms)
+    def count(self, rows: Rows, queue: Rows, due_B: Int64s, ranks: Ranks, leader: LeaderArrays) -> None:
+        _count(due_B, queue, ranks, leader, self.counts.reserve(len(self.context.catalogue)))
 
     def rank(self, batch: ExampleBatch) -> Floats:
-        share_N = self.counts.share(len(self.context.catalogue))
+        share_N = self.counts.share(self.leader.speaker, len(self.context.catalogue))
         return np.tile(share_N.astype(np.float32), (len(batch), 1))
 
     def tree(self) -> Tree:
-        return self.counts.tree()
+        return {"leader": self.leader.tree(), "counts": self.counts.tree()}
 
     def load(self, tree: Tree) -> None:
-        self.counts.load(tree)
+        self.leader.load(tree["leader"])
+        self.counts.load(tree["counts"])
 
 
 @compiled
-def _count(due_B: Int64s, queue: Rows, ranks: Ranks, counts: FadedArrays, half_life_ms: float) -> None:
+def _count(due_B: Int64s, queue: Rows, ranks: Ranks, leader: LeaderArrays, counts: FadedArrays) -> None:
     q = 0
-    own_N, touched = np.zeros(counts.weight_N.shape[0]), np.zeros(0, np.int64)
+    own_N, touched = np.zeros(counts.weight_VN.shape[1]), np.zeros(0, np.int64)
     for b in range(due_B.shape[0]):
         while q < due_B[b]:
-            if positive(queue.label_B[q]):
-                fade_add(counts, half_life_ms, queue.item_B[q], queue.time_ms_B[q], 1.0)
+            counted = positive(queue.label_B[q])
+            if counted:
+                fade_add(counts, queue.item_B[q], queue.time_ms_B[q])
+            settle(leader, counted)
             q += 1
-        if ranks.place_B[b] >= 0:
-            put_rank(ranks, ranks.place_B[b], own_N, touched, 0, counts.weight_N, 1.0, counts.clock[TOP])
+        r = ranks.place_B[b]
+        if r >= 0:
+            place = trial(leader, b, ranks.true_R[r])
+            for v in range(counts.weight_VN.shape[0]):
+                if place >= 0 or v == leader.at[SPEAKER]:
+                    answer(ranks, leader, r, place, v, own_N, touched, 0, counts, 1.0)

@@ -56,14 +56,14 @@ def sparse_rank(
 ) -> int:
     """The rank of row `true` by own + scale x base, by the rules of `true_ranks`, exactly.
 
-    `own_N` is zero but for `touched[:many]`; no base exceeds `top`. Where the true item beats every base,
-    only touched rows are looked at.
+    `own_N` is zero but for `touched[:many]`; no base exceeds `top`. Where the true item beats every base
+    and few rows are touched, only those are looked at.
     """
     if true < 0:
         return MISSED
     score = own_N[true] + scale * base_N[true]
     better = 0
-    if score > scale * top:
+    if 4 * many < size and score > scale * top:
         for i in range(many):
             n = touched[i]
             better += n < size and own_N[n] + scale * base_N[n] >= score

@@ -1,7 +1,6 @@
 """The embedding table: rows by id, the same start whenever an id comes, nothing lost, nothing shared."""
 
 import numpy as np
-import pytest
 
 from learners.table import CHECKPOINT, EmbeddingTable, Slot
 from state.keys import Int64s
@@ -94,7 +93,6 @@ def test_saved_and_loaded_it_goes_on_the_same() -> None:
 
 
 def test_torch_shares_the_tables_memory() -> None:
-    pytest.importorskip("torch")
     t = table()
     t.admit(keys(1, 2), keys(0, 0))
     weight, square = t.tensors("item", "cpu")

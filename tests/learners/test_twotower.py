@@ -45,7 +45,6 @@ def viewed(batch: ExampleBatch) -> ExampleBatch:
 @pytest.mark.parametrize("spare", [0.0, 1.1])
 @pytest.mark.parametrize("views", [False, True])
 def test_an_event_moves_the_weights_as_autograd_says(softmax: str, spare: float, views: bool) -> None:
-    pytest.importorskip("torch")
     batch = viewed(grouped(300))
     config = {"softmax": softmax, "spare": spare, "views": views, "draws": 12, "reg": 0.1, "width": 8}
     towers = [
@@ -88,7 +87,6 @@ def test_it_learns_what_goes_together(config: TwoTowerSettings) -> None:
 
 
 def test_torch_learns_a_micro_batch_at_a_time() -> None:
-    pytest.importorskip("torch")
     batch = grouped(3000)
     tower = learned(batch, TwoTowerSettings(lr=0.3, device="cpu:0"), size=25)
     last = batch.take(slice(2800, 3000))
@@ -98,7 +96,6 @@ def test_torch_learns_a_micro_batch_at_a_time() -> None:
 
 
 def test_a_device_that_is_not_there_is_refused() -> None:
-    pytest.importorskip("torch")
     batch = grouped(10)
     tower = TwoTower(TwoTowerSettings(device="cuda:99"), context())
     tower.context.catalogue.learn(batch)
