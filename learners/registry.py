@@ -1,4 +1,8 @@
-"""Learners by name, found by reflection: a new learner is one file in this package and no edit elsewhere."""
+"""Learners by name, found by reflection: a new learner is one file in this package and no edit elsewhere.
+
+A module called `*_torch` is the half of a learner that runs on torch, an optional package, slow to load:
+the learner imports it when it is asked to.
+"""
 
 import importlib
 import inspect
@@ -25,7 +29,8 @@ def learner(name: str) -> type[Learner]:
 
 
 def _modules() -> Iterator[str]:
-    return (module.name for module in pkgutil.iter_modules(learners.__path__, "learners."))
+    found = (module.name for module in pkgutil.iter_modules(learners.__path__, "learners."))
+    return (name for name in found if not name.endswith("_torch"))
 
 
 def _defined(module: str) -> Iterator[type[Learner]]:

@@ -141,7 +141,7 @@ def _follow(
         for i in range(start, start + pairs.home_N[z, USED]):
             n, weight = pairs.item_S[i], weight_S[i] * scale
             touched[many] = n
-            many += np.int64(own_N[n] == 0.0) & np.int64(weight > 0.0)
+            many += int(own_N[n] == 0.0) & int(weight > 0.0)
             own_N[n] += weight
     return many
 

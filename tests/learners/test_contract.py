@@ -3,6 +3,8 @@
 An exemption names the learner, the check and the reason.
 """
 
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -113,6 +115,11 @@ def test_discovery_finds_the_model_and_the_floors() -> None:
         "successors",
     }
     assert all(cls.predicts or cls.ranks for cls in LEARNERS.values())
+
+
+def test_discovery_does_not_load_torch() -> None:
+    code = "import sys; from learners.registry import discover; discover(); assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 @pytest.mark.parametrize("name", [name for name, cls in LEARNERS.items() if not cls.ranks])
