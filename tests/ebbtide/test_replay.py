@@ -128,6 +128,13 @@ def test_killed_and_resumed_it_ends_like_a_run_that_was_not(tmp_path: Path) -> N
     assert resumed.metrics.all == whole.metrics.all
     assert resumed.events == whole.events
     assert resumed.drift == whole.drift
+    assert _published(tmp_path / "out") == _published(tmp_path / "whole")
+
+
+def _published(out: Path) -> tuple[int, list[str], list[list[float]], list[list[float]]]:
+    with ebbtide.connect(out) as answers:
+        items = answers.store.items()
+        return answers.store.version(), items.ids, items.vectors_ND.tolist(), answers.user("u1").interests
 
 
 def _newest(folder: Path) -> str:
