@@ -262,7 +262,16 @@ def data_inspect(
     table = Table(box=None, show_header=False)
     for name, value in found.rows():
         table.add_row(name, value)
-    Console().print(table, highlight=False)
+    screen = Console()
+    screen.print(table, highlight=False)
+    for sentence in found.notes:
+        screen.print(f"note: {sentence}", style="dim", highlight=False, markup=False)
+    for warning in found.warnings:
+        screen.print(f"warning: {warning}", style="yellow", highlight=False, markup=False)
+    screen.print("\nproposed mapping (a TOML file for --map, or as flags):", style="bold")
+    screen.print(found.mapping_toml.rstrip(), highlight=False, markup=False)
+    flags = " ".join(f"--map {shlex.quote(flag)}" for flag in found.map_flags)
+    screen.print(flags, highlight=False, markup=False)
 
 
 def main() -> None:

@@ -1,5 +1,6 @@
 """Answers and alarms on the terminal."""
 
+import numpy as np
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -18,7 +19,6 @@ from ebbtide.svg import time_text
 from ebbtide.words import METRIC_WORDS, headline, measure
 from learners.metrics import METRICS
 
-_DAY_MS = 86_400_000
 _FIRST = 8
 """Numbers of a vector that are shown; all of them come with --json."""
 
@@ -55,7 +55,7 @@ def drift(console: Console, report: Report) -> None:
         table = Table(*columns, box=None, header_style="dim")
         for alarm in report.drift:
             table.add_row(
-                time_text(alarm.time_ms, _DAY_MS),
+                str(np.datetime64(alarm.time_ms, "ms").astype("datetime64[m]")).replace("T", " "),
                 f"{alarm.evidence.get('event', 0):,}",
                 alarm.detector,
                 alarm.metric,
