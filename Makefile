@@ -24,7 +24,8 @@ setup: $(STAMP) ## Install everything into .venv from the lock (quick when there
 
 demo: setup ## Replay a real log, learn from every event, look at the report, ask for recommendations
 	$(BIN)/ebbtide replay $(LOG) --out runs/demo
-	$(BIN)/ebbtide query recommend 1 --from runs/demo -k 5
+	$(BIN)/ebbtide query recommend 729 --from runs/demo -k 3
+	$(BIN)/ebbtide query similar 50 --from runs/demo -k 5
 
 test: setup ## Run all tests
 	$(BIN)/pytest

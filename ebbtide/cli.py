@@ -292,13 +292,14 @@ def _answer(source: str, as_json: bool, ask: Any) -> None:
     from ebbtide import screens
     from ebbtide.answers import Answer, UnknownUserError, connect, json_of
 
-    def show(answer: Answer) -> None:
-        if as_json:
-            _print_json(json_of(answer))
-        else:
-            screens.show(Console(), answer)
-
     with connect(source) as run:
+
+        def show(answer: Answer) -> None:
+            if as_json:
+                _print_json(json_of(answer))
+            else:
+                screens.show(Console(), answer, run.info.titles)
+
         try:
             show(ask(run))
         except UnknownUserError as error:

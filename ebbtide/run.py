@@ -37,7 +37,9 @@ Progress = Callable[[int, int, Measure], None]
 
 REPORT, PAGE, PREDICTIONS = "report.json", "report.html", "predictions"
 _FALLBACK = 100
-_REHEARSED = 64
+_MOST_TITLES, _LONGEST_TITLE = 200_000, 120
+_REHEARSED, _REHEARSED_BATCH = 320, 64
+"""Enough for the memory to grow."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,6 +130,7 @@ class Run:
             interests=embedder.interest_names,
             hour_width_h=memory.hour_width_h,
             week_width_h=memory.week_width_h,
+            titles=_titles(self.log),
             popular=tuple((names[int(catalogue.items.keys[n])], float(popularity_N[n])) for n in best),
         )
 
@@ -287,8 +290,8 @@ def _rehearse(log: Log, config: RunConfig) -> None:
     events = EventBatch.of(user=numbers % 5, item=numbers % 8, time_ms=time_ms, **label, **session)
     with tempfile.TemporaryDirectory() as folder:
         run = Run(log, config, DictStore(), Path(folder))
-        for start in range(0, _REHEARSED, 16):
-            run.step(events.take(slice(start, start + 16)))
+        for start in range(0, _REHEARSED, _REHEARSED_BATCH):
+            run.step(events.take(slice(start, start + _REHEARSED_BATCH)))
         run.finish()
         run.measure.evaluate(config.score_from if isinstance(config.score_from, float) else 0.5)
 
@@ -333,6 +336,15 @@ def _facts(run: Run, evaluation: Evaluation, *, seconds: float, cpu: float, setu
         drift=run.alarms(),
         notes=[*log.notes, f"memory: {counts.bytes_per_user:,.0f} bytes a user over {counts.users:,} users"],
     )
+
+
+def _titles(log: Log) -> dict[str, str]:
+    """The first text of each item that has one, for people to read."""
+    texts = next(iter(log.items.texts.values()), []) if log.items is not None else []
+    if log.items is None or len(texts) > _MOST_TITLES:
+        return {}
+    keys = log.items.id_N.tolist()
+    return {log.names[key]: text[:_LONGEST_TITLE] for key, text in zip(keys, texts, strict=False) if text}
 
 
 def _make(out: Path) -> None:

@@ -1,5 +1,7 @@
 """Answers and alarms on the terminal."""
 
+from collections.abc import Callable, Mapping
+
 import numpy as np
 from rich.console import Console
 from rich.table import Table
@@ -23,27 +25,31 @@ _FIRST = 8
 """Numbers of a vector that are shown; all of them come with --json."""
 
 
-def show(console: Console, answer: Answer) -> None:
-    """An answer for a person."""
+def show(console: Console, answer: Answer, titles: Mapping[str, str]) -> None:
+    """An answer for a person; `titles` are what people call the items."""
+
+    def called(item: str) -> str:
+        return f"{item} {titles[item]}" if item in titles else item
+
     match answer:
         case UserAnswer(user, version, event_time, interests):
             console.print(_title(f"user {user}", version, event_time))
             console.print(_vectors(interests))
         case ItemAnswer(item, version, event_time, vector):
-            console.print(_title(f"item {item}", version, event_time))
+            console.print(_title(f"item {called(item)}", version, event_time))
             console.print(_vectors([vector]))
         case RecommendAnswer(user, version, items):
             console.print(_title(f"for user {user}", version))
-            table = Table("", "item", "score", "why", box=None, header_style="dim")
+            table = Table("", "item", "score", "why", box=None, header_style="dim", leading=1)
             for place, one in enumerate(items, 1):
-                why = "\n".join(_reason(reason) for reason in one.why)
-                table.add_row(str(place), Text(one.item), f"{one.score:.3f}", Text(why))
+                why = "\n".join(_reason(reason, called) for reason in one.why)
+                table.add_row(str(place), Text(called(one.item)), f"{one.score:.3f}", Text(why))
             console.print(table)
         case SimilarAnswer(item, items):
-            console.print(Text(f"like item {item}", style="bold"))
+            console.print(Text(f"like item {called(item)}", style="bold"))
             table = Table("", "item", "cosine", box=None, header_style="dim")
             for place, like in enumerate(items, 1):
-                table.add_row(str(place), Text(like.item), f"{like.score:.3f}")
+                table.add_row(str(place), Text(called(like.item)), f"{like.score:.3f}")
             console.print(table)
 
 
@@ -89,7 +95,7 @@ def _vectors(rows: list[list[float]]) -> Table:
     return table
 
 
-def _reason(reason: PastEvent | Because) -> str:
+def _reason(reason: PastEvent | Because, called: Callable[[str], str]) -> str:
     if isinstance(reason, Because):
         return reason.reason
     matches = [
@@ -98,7 +104,7 @@ def _reason(reason: PastEvent | Because) -> str:
         if value >= 0.01
     ]
     times = f" x{reason.times}" if reason.times > 1 else ""
-    said = [f"{reason.contribution:.0%} from {reason.item}{times}, {reason.when[:10]}"]
+    said = [f"{reason.contribution:.0%} from {called(reason.item)}{times}, {reason.when[:10]}"]
     return ", ".join([*said, f"retention {reason.retention:.0%}", *matches])
 
 

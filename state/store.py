@@ -40,6 +40,8 @@ class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
     """Widths of the memory's hour-of-day and hour-of-week kernels (`state.forgetting.periodic`)."""
     popular: tuple[tuple[str, float], ...] = ()
     """What to recommend to somebody unknown: item ids with scores, best first."""
+    titles: dict[str, str] = {}
+    """Item id -> what people call it, where the log's item table has a text."""
     item_names: dict[str, str] = {}
     """Key -> id of items that have no vector of their own and a hashed key."""
 
