@@ -13,6 +13,7 @@ from learners.fading import TOP, FadedArrays
 from learners.leading import SPEAKER, Leader, LeaderArrays
 from learners.ranking import MISSED, sparse_rank
 from state.compiled import compiled
+from state.errors import InputError
 from state.examples import Doubles, ExampleBatch, Floats
 from state.keys import Int64s
 
@@ -51,13 +52,16 @@ class Counting(Learner):
 
     def __init__(self, config: Settings, context: Context, variants: int) -> None:
         super().__init__(config, context)
+        if not variants:
+            raise InputError(
+                f"learners.{self.name}: expected one variant or more, got none; leave the list out"
+            )
         self.leader = Leader(variants)
 
     def step(self, step: Step) -> Outcome:
-        queue, request = step.queue.take(slice(0, step.due)), step.rank
-        ranks = _ranks(request, len(step.batch))
+        ranks = _ranks(step.rank, len(step.batch))
         leader = self.leader.begin(len(step.batch))
-        self.count(self._rows(step.batch), self._rows(queue), step.due_B, ranks, leader)
+        self.count(self._rows(step.batch), self._rows(step.queue), step.due_B, ranks, leader)
         self.leader.end(len(step.batch))
         return Outcome(rank_R=ranks.rank_R)
 

@@ -79,7 +79,10 @@ class Habits(Counting):
         _count(
             *(due_B, rows, queue, ranks, leader),
             *(users.table, users.keys, users.count),
-            *(visits, self.visits.most, popular, self.habits),
+            visits,
+            self.visits.most,
+            popular,
+            self.habits,
         )
 
     def rank(self, batch: ExampleBatch) -> Floats:
@@ -177,7 +180,9 @@ def _count(
         while q < due_B[b]:
             counted = positive(queue.label_B[q])
             if counted:
-                u, n, time_ms = add(table, keys, users, queue.user_B[q]), queue.item_B[q], queue.time_ms_B[q]
+                u, n, time_ms = find(table, queue.user_B[q]), queue.item_B[q], queue.time_ms_B[q]
+                if u < 0:
+                    u = add(table, keys, users, queue.user_B[q])
                 append(visits, most, u, n, time_ms, minute_of_day(time_ms, queue.tz_min_B[q]))
                 fade_add(popular, n, time_ms)
             settle(leader, counted)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from learners.fading import DAY_MS
-from state.compiled import compiled
+from state.compiled import compiled, inlined
 from state.examples import Doubles
 from state.keys import Int64s, mix
 from state.tree import Tree
@@ -120,7 +120,7 @@ def gain(pairs: PairArrays, v: int, time_ms: int) -> float:
     return float(2.0**ahead)
 
 
-@compiled
+@inlined
 def bump(pairs: PairArrays, largest: int, n: int, j: int, amount_V: Doubles) -> None:
     """Add to the counts of j after n; the caller has reserved the room."""
     home = pairs.home_N[n]
@@ -139,7 +139,7 @@ def bump(pairs: PairArrays, largest: int, n: int, j: int, amount_V: Doubles) -> 
         pairs.weight_VS[v, place] += amount_V[v]
 
 
-@compiled
+@inlined
 def _slot(slot_H: Int64s, start: int, size: int, j: int) -> int:
     """The slot of successor j, or the free one where it belongs."""
     mask = 2 * size - 1

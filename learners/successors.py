@@ -26,11 +26,14 @@ from state.tree import Tree
 
 class Succession(Settings, frozen=True, kw_only=True):
     half_life_days: float = 90.0
-    """Of counts and of popularity."""
+    """Of counts."""
     fade: float = 0.9
     power: float = 0.3
     prior: float = 5.0
     popular: float = 0.1
+    """What all of popularity is worth."""
+    popular_days: float = 90.0
+    """Half-life of popularity."""
 
 
 class SuccessorsSettings(Settings, frozen=True, kw_only=True):
@@ -38,7 +41,7 @@ class SuccessorsSettings(Settings, frozen=True, kw_only=True):
 
     variants: tuple[Succession, ...] = (
         Succession(),
-        Succession(half_life_days=0.02, fade=0.3, popular=0.3),
+        Succession(half_life_days=0.02, fade=0.3, power=1.0, popular=0.6, popular_days=1 / 720),
     )
     """The first speaks until another has ranked better."""
     last: int = 7
@@ -68,9 +71,8 @@ class Successors(Counting):
         self.users = KeyMap()
         self.last_UL: NDArray[np.int32] = np.zeros((0, s.last + 1), np.int32)
         """How many items the user has had, then the newest of them as a ring."""
-        half_lives = [v.half_life_days for v in s.variants]
-        self.pairs = Pairs(half_lives, s.cap)
-        self.popular = Faded(half_lives)
+        self.pairs = Pairs([v.half_life_days for v in s.variants], s.cap)
+        self.popular = Faded([v.popular_days for v in s.variants])
         self.rule = Rule(
             np.array([v.fade for v in s.variants]),
             np.array([v.power for v in s.variants]),
@@ -194,7 +196,10 @@ def _count(
             if pairs.end[0] + ring * largest > pairs.item_S.shape[0]:
                 at[0], at[1] = b, q
                 return
-            last_L, n = last_UL[add(table, keys, users, queue.user_B[q])], queue.item_B[q]
+            u, n = find(table, queue.user_B[q]), queue.item_B[q]
+            if u < 0:
+                u = add(table, keys, users, queue.user_B[q])
+            last_L = last_UL[u]
             counted = positive(queue.label_B[q])
             if counted:
                 for v in range(variants):

@@ -81,6 +81,8 @@ class EmbeddingTable:
             *(ids.table, ids.keys, ids.count, self.last_ms_N),
             *(waiting.table, waiting.keys, waiting.count, self._seen_W, rows_B),
         )
+        if len(self) == before:
+            return rows_B
         for name, slot in self.slots.items():
             start_ND = self.weight[name][before : len(self)]
             _draw(ids.keys[before : len(self)], self.seed, slot.mean, slot.sd, start_ND)

@@ -44,7 +44,7 @@ class TwoTowerSettings(Settings, frozen=True, kw_only=True):
     """Entries of the memory that a user's vector is made of."""
     views: bool | None = None
     """Whether hour, week and place give interests of their own; by default where the log has a place."""
-    short: int = 20
+    short: int = 10
     """Newest entries in the short view, each `fade` times the weight of the one after it."""
     fade: float = 0.7
     softmax: Literal["sampled", "full"] = "sampled"
@@ -99,16 +99,19 @@ class TwoTower(Learner):
         return Needs(window=self.settings.window, views=self.views)
 
     def rank(self, batch: ExampleBatch) -> Floats:
-        return self._scores(batch, self._catalogue())
+        item_DN = self._catalogue()
+        return _scores(self._users(_window(batch), len(item_DN)), item_DN)
 
     def ranked(self, batch: ExampleBatch, request: RankRequest, chunk: int = 64) -> Int64s:
         ranks_R = np.empty(len(request.rows_R), np.int64)
-        if len(ranks_R):
-            item_DN = self._catalogue()
+        if not len(ranks_R):
+            return ranks_R
+        item_DN = self._catalogue()
+        vector_RD = self._users(_window(batch).take(request.rows_R), len(item_DN))
         for start in range(0, len(ranks_R), chunk):
             part = slice(start, min(start + chunk, len(ranks_R)))
             true_ranks(
-                self._scores(batch.take(request.rows_R[part]), item_DN),
+                _scores(vector_RD[part], item_DN),
                 *(request.true_R[part], request.size_R[part]),
                 *(request.left_start_R1[start : part.stop + 1], request.left_out, ranks_R[part]),
             )
@@ -126,7 +129,8 @@ class TwoTower(Learner):
             catalogue = self.context.catalogue
             rows_N = table.rows(catalogue.items.keys[: len(catalogue)])
             self.sampler.rebuild(catalogue.popularity(int(batch.time_ms_B[-1])), rows_N)
-        window, rows_BW = self._window(batch)
+        window = _window(batch)
+        rows_BW = self._rows(window)
         events = kernels.Events(
             target_B, rows_BW, window.length_B, self._weights(window), identities(batch, self.context.seed)
         )
@@ -174,22 +178,15 @@ class TwoTower(Learner):
         return vector_ND
 
     def interests(self, batch: ExampleBatch) -> Floats:
-        window, rows_BW = self._window(batch)
-        weight_VBW = self._weights(window)
-        vector_BVD = np.zeros((len(batch), len(weight_VBW), self.settings.width + 1), np.float32)
-        table = self.table
-        kernels.interests(
-            rows_BW, window.length_B, weight_VBW, table.weight["short"], table.weight["long"], vector_BVD
-        )
-        vector_BVD[:, 0, -1] = 1.0
-        return vector_BVD
+        return self._interests(_window(batch))
 
     def explain(self, batch: ExampleBatch, item_B: Int64s) -> Floats:
         """What each window entry adds to the score of `item_B[b]` for row b, by view: (B, V, W).
 
         Summed over V and W, plus the item's bias, it is the score.
         """
-        window, rows_BW = self._window(batch)
+        window = _window(batch)
+        rows_BW = self._rows(window)
         weight_VBW = self._weights(window)
         item_BK = self.item_vectors(item_B)[:, :-1]
         part_BVW = np.zeros((len(batch), *weight_VBW.shape[::2]), np.float32)
@@ -203,12 +200,11 @@ class TwoTower(Learner):
     def changed_items(self) -> Int64s:
         return self.table.changed(PUBLISH)
 
-    def _window(self, batch: ExampleBatch) -> tuple[Window, Int64s]:
-        """The batch's window and the table row of each entry (B, W), -1 where there is none."""
-        window = batch.window if batch.window is not None else empty_window(len(batch), 1)
+    def _rows(self, window: Window) -> Int64s:
+        """The table row of each entry (B, W), -1 where there is none."""
         rows_BW = np.full(window.item_BW.shape, -1, np.int64)
         kernels.window_rows(self.table.ids.table, window.item_BW, window.length_B, rows_BW)
-        return window, rows_BW
+        return rows_BW
 
     def _weights(self, window: Window) -> Floats:
         s = self.settings
@@ -219,20 +215,30 @@ class TwoTower(Learner):
         )
         return weight_VBW
 
+    def _interests(self, window: Window) -> Floats:
+        weight_VBW = self._weights(window)
+        vector_BVD = np.zeros((weight_VBW.shape[1], len(weight_VBW), self.settings.width + 1), np.float32)
+        kernels.interests(
+            *(self._rows(window), window.length_B, weight_VBW),
+            *(self.table.weight["short"], self.table.weight["long"], vector_BVD),
+        )
+        vector_BVD[:, 0, -1] = 1.0
+        return vector_BVD
+
+    def _users(self, window: Window, width: int) -> Floats:
+        """The sum of each row's interests (B, `width`), filled up with zeros."""
+        vector_BVD = self._interests(window)
+        vector_BD = np.zeros((len(vector_BVD), width), np.float32)
+        vector_BD[:, : vector_BVD.shape[2]] = vector_BVD.sum(1)
+        return vector_BD
+
     def _catalogue(self) -> Floats:
         """Every catalogue item's published vector, (D rounded up to a multiple of 4, N)."""
-        catalogue = self.context.catalogue
-        vector_ND = self.item_vectors(catalogue.items.keys[: len(catalogue)])
-        item_DN = np.zeros((-(-vector_ND.shape[1] // 4) * 4, len(vector_ND)), np.float32)
-        item_DN[: vector_ND.shape[1]] = vector_ND.T
+        items, table, width = self.context.catalogue.items, self.table, self.settings.width
+        item_DN = np.zeros((-(-(width + 1) // 4) * 4, len(items)), np.float32)
+        item_DN[width] = self.settings.cold_bias
+        kernels.catalogue(table.ids.table, items.keys, table.weight["item"], table.weight["bias"], item_DN)
         return item_DN
-
-    def _scores(self, batch: ExampleBatch, item_DN: Floats) -> Floats:
-        vector_BD = np.zeros((len(batch), len(item_DN)), np.float32)
-        vector_BD[:, : self.settings.width + 1] = self.interests(batch).sum(1)
-        score_BN = np.empty((len(batch), item_DN.shape[1]), np.float32)
-        kernels.scores(vector_BD, item_DN, score_BN)
-        return score_BN
 
     def _sweep(self, now_ms: int) -> None:
         """Let rows expire, checked a tenth of the lifetime apart."""
@@ -255,3 +261,13 @@ class TwoTower(Learner):
         self.sampler.load(tree["sampler"])
         self.repeats[:] = tree["repeats"]
         self.swept_ms = int(tree["swept_ms"])
+
+
+def _window(batch: ExampleBatch) -> Window:
+    return batch.window if batch.window is not None else empty_window(len(batch), 1)
+
+
+def _scores(vector_BD: Floats, item_DN: Floats) -> Floats:
+    score_BN = np.empty((len(vector_BD), item_DN.shape[1]), np.float32)
+    kernels.scores(vector_BD, item_DN, score_BN)
+    return score_BN

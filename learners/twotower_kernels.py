@@ -110,6 +110,22 @@ def interests(
 
 
 @compiled
+def catalogue(table: Int64s, keys_N: Int64s, item_NK: Floats, bias_N1: Floats, item_DN: Floats) -> None:
+    """Fill in the vector and bias of every key that has a row, a column of `item_DN` each."""
+    width, row_T = item_NK.shape[1], np.empty(16, np.int64)
+    for start in range(0, item_DN.shape[1], 16):  # so that the rows read stay near while columns are written
+        stop = min(start + 16, item_DN.shape[1])
+        for n in range(start, stop):
+            row_T[n - start] = find(table, keys_N[n])
+            if row_T[n - start] >= 0:
+                item_DN[width, n] = bias_N1[row_T[n - start], 0]
+        for k in range(width):
+            for n in range(start, stop):
+                if row_T[n - start] >= 0:
+                    item_DN[k, n] = item_NK[row_T[n - start], k]
+
+
+@compiled
 def scores(vector_BD: Floats, item_DN: Floats, score_BN: Floats) -> None:
     """Inner products, each summed in the same order whatever the batch; D is a multiple of 4."""
     size = item_DN.shape[1]

@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from learners.contract import Learner, Settings
-from learners.habits import Habits, HabitsSettings, hour_kernel
+from learners.habits import Habit, Habits, HabitsSettings, hour_kernel
 from learners.popular import Popular, PopularSettings
 from learners.ranking import MISSED
-from learners.successors import Successors, SuccessorsSettings
+from learners.successors import Succession, Successors, SuccessorsSettings
 from state.examples import ExampleBatch
 from state.tree import digest
 from tests.learners.streams import HOUR_MS, context, due, examples, steps
@@ -47,11 +47,13 @@ def share(batch: ExampleBatch, b: int, half_life_days: float) -> Scores:
     return {item: count / total for item, count in counts.items()}
 
 
-def popular(batch: ExampleBatch, b: int, s: PopularSettings) -> Scores:
-    return share(batch, b, s.half_life_days)
+def popular(batch: ExampleBatch, b: int, config: PopularSettings) -> Scores:
+    (half_life_days,) = config.half_life_days
+    return share(batch, b, half_life_days)
 
 
-def habits(batch: ExampleBatch, b: int, s: HabitsSettings) -> Scores:
+def habits(batch: ExampleBatch, b: int, config: HabitsSettings) -> Scores:
+    (s,) = config.variants
     scores: Scores = defaultdict(float)
     for item, part in share(batch, b, s.popular_days).items():
         scores[item] += s.popular * part
@@ -64,7 +66,8 @@ def habits(batch: ExampleBatch, b: int, s: HabitsSettings) -> Scores:
     return scores
 
 
-def successors(batch: ExampleBatch, b: int, s: SuccessorsSettings) -> Scores:
+def successors(batch: ExampleBatch, b: int, config: SuccessorsSettings) -> Scores:
+    ((s,), last) = config.variants, config.last
     half_life_ms = s.half_life_days * DAY_MS
     had: dict[int, list[int]] = defaultdict(list)
     follows: dict[int, Scores] = defaultdict(lambda: defaultdict(float))
@@ -72,25 +75,33 @@ def successors(batch: ExampleBatch, b: int, s: SuccessorsSettings) -> Scores:
         user, item = int(batch.user_B[j]), int(batch.item_B[j])
         if j in positives(batch, b):
             now = 2.0 ** (-int(batch.time_ms_B[b] - batch.time_ms_B[j]) / half_life_ms)
-            for back, z in enumerate(reversed(had[user][-s.last :])):
+            for back, z in enumerate(reversed(had[user][-last:])):
                 follows[z][item] += s.fade**back * now
         had[user].append(item)
     scores: Scores = defaultdict(float)
-    for item, part in share(batch, b, s.half_life_days).items():
+    for item, part in share(batch, b, s.popular_days).items():
         scores[item] += s.popular * part
-    for back, z in enumerate(reversed(had[int(batch.user_B[b])][-s.last :])):
+    for back, z in enumerate(reversed(had[int(batch.user_B[b])][-last:])):
         total = sum(follows[z].values())
         for item, count in follows[z].items():
             scores[item] += s.fade**back * count / (total + s.prior) ** s.power
     return scores
 
 
+def habit(**settings: float) -> HabitsSettings:
+    return HabitsSettings(variants=(Habit(**settings),))
+
+
+def succession(last: int, **settings: float) -> SuccessorsSettings:
+    return SuccessorsSettings(last=last, variants=(Succession(**settings),))
+
+
 FLOORS: list[tuple[type[Learner], Settings, Reference]] = [
-    (Popular, PopularSettings(half_life_days=2.0), popular),
-    (Habits, HabitsSettings(half_life_days=3.0, popular=0.5), habits),
-    (Habits, HabitsSettings(popular=20.0, popular_days=1.0, hour_sd=3.0, wide=0.0), habits),
-    (Successors, SuccessorsSettings(half_life_days=4.0), successors),
-    (Successors, SuccessorsSettings(last=2, fade=0.5, power=1.0, popular=3.0), successors),
+    (Popular, PopularSettings(half_life_days=(2.0,)), popular),
+    (Habits, habit(half_life_days=3.0, popular=0.5), habits),
+    (Habits, habit(popular=20.0, popular_days=1.0, hour_sd=3.0, wide=0.0), habits),
+    (Successors, succession(7, half_life_days=4.0), successors),
+    (Successors, succession(2, fade=0.5, power=1.0, popular=3.0, popular_days=2.0), successors),
 ]
 
 EVENTS = st.lists(
@@ -210,9 +221,9 @@ def test_no_item_is_known_at_first(floor: type[Learner], config: Settings, refer
 @pytest.mark.parametrize(
     "learner",
     [
-        Popular(PopularSettings(half_life_days=1 / 720), context()),
-        Habits(HabitsSettings(half_life_days=1 / 720, popular_days=1 / 720), context()),
-        Successors(SuccessorsSettings(half_life_days=1 / 720), context()),
+        Popular(PopularSettings(half_life_days=(1 / 720,)), context()),
+        Habits(habit(half_life_days=1 / 720, popular_days=1 / 720), context()),
+        Successors(succession(7, half_life_days=1 / 720, popular_days=1 / 720), context()),
     ],
     ids=lambda learner: learner.name,
 )
@@ -251,7 +262,8 @@ def test_habits_follow_the_local_hour() -> None:
 
 
 def test_a_users_visits_are_bounded() -> None:
-    learner = Habits(HabitsSettings(cap=64, wide=1.0, popular=0.0, half_life_days=1e9), context())
+    forever = Habit(wide=1.0, popular=0.0, half_life_days=1e9)
+    learner = Habits(HabitsSettings(cap=64, variants=(forever,)), context())
     for start in range(0, 1000, 100):
         part = examples([1] * 100, list(range(start, start + 100)), list(range(start, start + 100)))
         learner.context.catalogue.learn(part)
@@ -266,11 +278,12 @@ def test_an_items_successors_are_bounded_and_the_frequent_ones_stay() -> None:
     rng = np.random.default_rng(0)
     rare = rng.integers(100, 3000, 4000)
     item = np.where(np.arange(12000) % 3 == 0, 0, np.where(np.arange(12000) % 3 == 1, 1, np.repeat(rare, 3)))
-    learner = Successors(SuccessorsSettings(cap=32, last=2, popular=0.0, half_life_days=1e9), context())
+    forever = Succession(popular=0.0, half_life_days=1e9)
+    learner = Successors(SuccessorsSettings(cap=32, last=2, variants=(forever,)), context())
     batch = examples([5] * 12000, item.tolist(), list(range(12000)))
     learner.context.catalogue.learn(batch)
     learner.learn(batch)
     assert learner.pairs.arrays.home_N[:, 2].max() <= 32
-    assert learner.pairs.arrays.home_N[:, 1].max() <= 64
+    assert learner.pairs.arrays.home_N[:, 1].max() <= 32
     after_zero = learner.rank(examples([5], [0], [12001]))[0]
     assert learner.context.catalogue.items.keys[after_zero.argmax()] == 0
