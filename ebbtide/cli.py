@@ -78,7 +78,9 @@ def replay(
     seed: Annotated[
         int | None, typer.Option(metavar="N", min=0, help="Seed of everything random. [0]")
     ] = None,
-    batch: Annotated[int | None, typer.Option(metavar="N", min=1, help="Events a micro-batch. [256]")] = None,
+    batch: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Events a micro-batch. [1024]")
+    ] = None,
     limit: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Replay only the first N events.")
     ] = None,
@@ -98,6 +100,15 @@ def replay(
     leave_out: Annotated[
         str | None,
         typer.Option(metavar="RULE", help="What a ranking leaves out: auto, none, user, session. [auto]"),
+    ] = None,
+    rank_share: Annotated[
+        float | None,
+        typer.Option(
+            metavar="X",
+            min=0,
+            max=1,
+            help="Share of events whose whole catalogue is ranked. [about 25,000 events]",
+        ),
     ] = None,
     speed: Annotated[
         float | None, typer.Option(metavar="X", min=1e-6, help="Pace the replay at X times recorded time.")
@@ -147,6 +158,7 @@ def replay(
             score_from=score_from,
             label_delay=label_delay,
             leave_out=leave_out,
+            rank_share=rank_share,
             speed=speed,
             store=store,
             checkpoint=checkpoint,

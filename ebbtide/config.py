@@ -23,7 +23,7 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     floors: bool = True
     """Whether the counting floors run beside the model."""
     seed: int = 0
-    batch: int = 256
+    batch: int = 1024
     """Events a micro-batch."""
     label_delay_ms: int = 0
     """Nothing younger than this is known yet."""
@@ -33,7 +33,7 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """The share of events whose whole catalogue is ranked; None chooses it by the log's size."""
     score_from: float | int = 0.5
     """Where the scored part begins: a fraction of the events, or a time in epoch ms."""
-    publish_every: int = 10_000
+    publish_every: int = 50_000
     """Events between two deltas to the store."""
     drift: bool = True
     operator: OperatorConfig = OperatorConfig()

@@ -16,6 +16,8 @@ from streams.operator import Operator
 
 FEW_REPEATS = 0.02
 """Below this share of repeats a ranking leaves out what was had before."""
+RANKED_EVENTS = 25_000
+"""Events whose catalogue is ranked, about, unless --rank-share says otherwise: recall within a hundredth."""
 RANKING_BUDGET = 1.5e9
 """Scores that may be computed to rank the whole catalogue, over the run and for each ranker."""
 
@@ -86,7 +88,7 @@ def ranked_share(config: RunConfig, log: Log) -> float:
     """The share of events whose whole catalogue is ranked."""
     if config.rank_share is not None:
         return config.rank_share
-    return min(1.0, RANKING_BUDGET / (log.rows * max(log.survey.items, 1)))
+    return min(1.0, RANKED_EVENTS / log.rows, RANKING_BUDGET / (log.rows * max(log.survey.items, 1)))
 
 
 def build(plan: Plan, config: RunConfig, log: Log) -> tuple[Operator, Trainer]:

@@ -19,6 +19,7 @@ from learners.fading import Faded, FadedArrays, fade_add, worth
 from learners.leading import SPEAKER, LeaderArrays, settle, trial
 from learners.pairs import START, USED, PairArrays, Pairs, bump, gain
 from state.compiled import compiled
+from state.errors import InputError
 from state.examples import Doubles, ExampleBatch, Floats
 from state.keys import Int64s, KeyMap, add, find
 from state.tree import Tree
@@ -67,6 +68,10 @@ class Successors(Counting):
 
     def __init__(self, config: Settings, context: Context) -> None:
         self.settings = s = cast(SuccessorsSettings, config)
+        if s.last < 1 or s.cap < 1:
+            raise InputError(
+                f"learners.successors: expected last and cap of at least 1, got {s.last} and {s.cap}"
+            )
         super().__init__(config, context, len(s.variants))
         self.users = KeyMap()
         self.last_UL: NDArray[np.int32] = np.zeros((0, s.last + 1), np.int32)
