@@ -30,7 +30,12 @@ demo: setup ## Replay a real log, learn from every event, look at the report, as
 test: setup ## Run all tests
 	$(BIN)/pytest
 
-check: setup ## Format, lint and types, as CI does
+PEERS := .venv/.peers-synced
+$(PEERS): $(STAMP)
+	$(UV) sync --frozen --all-extras --group bench
+	@touch $@
+
+check: $(PEERS) ## Format, lint and types, as CI does
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -39,9 +44,8 @@ format: setup ## Format and fix what can be fixed
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: setup ## Run every benchmark beside its peers (Vowpal Wabbit, river, bytewax); takes a while
-	$(UV) sync --frozen --all-extras --group bench
-	$(BIN)/python -m benchmarks
+bench: $(PEERS) ## Run every benchmark beside its peers (Vowpal Wabbit, river, bytewax); takes a while
+	$(BIN)/python -m benchmarks $(if $(FOURSQUARE),window store movielens foursquare completejourney --foursquare $(FOURSQUARE))
 
 clean: ## Remove what was built and run here
 	rm -rf .venv .uv runs dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
