@@ -45,7 +45,7 @@ format: setup ## Format and fix what can be fixed
 	$(BIN)/ruff check --fix .
 
 bench: $(PEERS) ## Run every benchmark beside its peers (Vowpal Wabbit, river, bytewax); takes a while
-	$(BIN)/python -m benchmarks $(if $(FOURSQUARE),window store movielens foursquare completejourney --foursquare $(FOURSQUARE))
+	$(BIN)/python -m benchmarks $(if $(FOURSQUARE),window store movielens completejourney --foursquare $(FOURSQUARE))
 
 clean: ## Remove what was built and run here
 	rm -rf .venv .uv runs dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
