@@ -8,12 +8,14 @@ import importlib
 import inspect
 import pkgutil
 from collections.abc import Iterator
+from functools import cache
 
 import learners
 from learners.contract import Learner
 from state.errors import InputError
 
 
+@cache
 def discover() -> dict[str, type[Learner]]:
     """Every concrete learner of the package by its name, sorted."""
     found = {cls.name: cls for module in _modules() for cls in _defined(module)}
