@@ -125,14 +125,14 @@ class Learner(ABC):
 
     def score(self, batch: ExampleBatch) -> Doubles:
         """P(action) of each row, in (0, 1)."""
-        raise NotImplementedError(f"{self.name} does not predict")
+        raise TypeError(f"{self.name} does not predict")
 
     def rank(self, batch: ExampleBatch) -> Floats:
         """Scores of the whole catalogue for each row: shape (len(batch), len(catalogue)).
 
         -inf for an item that is no candidate. Only the order within a row matters.
         """
-        raise NotImplementedError(f"{self.name} does not rank")
+        raise TypeError(f"{self.name} does not rank")
 
     def learn(self, batch: ExampleBatch) -> None:
         """Learn from rows whose outcome is known, in order, once."""
