@@ -16,6 +16,11 @@ from state.tree import Tree
 
 Rule = Literal["none", "user", "session"]
 
+IDLE_MS = 86_400_000
+"""How long after its newest known event a session is over."""
+
+_FOREVER_MS = 2**62
+
 
 @dataclass(frozen=True, slots=True)
 class Seen:
@@ -32,20 +37,30 @@ class Seen:
 
 
 class Had:
-    """The items that each owner (user or session) has had: linked lists that only grow.
+    """The items that each owner (user or session) has had, as linked lists.
 
-    Nothing is kept under the rule "none"; an event without a session is left to itself.
+    Nothing is kept under the rule "none"; an event without a session is left to itself. A user's list only
+    grows. A session is over once its newest known event is more than IDLE_MS older than the row at hand, by
+    the stream's clock, that of `known_ms`: it then has had nothing, and starts anew with its next event.
+    What is over is dropped whenever the lists would outgrow their room, which no answer depends on. So
+    there is room for twice the links of the sessions of the last IDLE_MS, and for a micro-batch.
     """
 
     def __init__(self, rule: Rule) -> None:
         self.rule = rule
+        self.idle_ms = IDLE_MS if rule == "session" else _FOREVER_MS
+        self.clock_ms = 0
+        """`known_ms` of the newest event folded in."""
         self.pairs = KeyMap()
-        """(owner, item) -> link."""
+        """(owner, its start, item) -> link."""
         self.item_L: Int64s = np.zeros(0, np.int64)
         self.before_L: Int64s = np.zeros(0, np.int64)
         self.owners = KeyMap()
         self.link_O: Int64s = np.zeros(0, np.int64)
         self.size_O: Int64s = np.zeros(0, np.int64)
+        self.start_ms_O: Int64s = np.zeros(0, np.int64)
+        """`known_ms` of the first event in the list, and of the newest one."""
+        self.last_ms_O: Int64s = np.zeros(0, np.int64)
 
     def step(self, batch: ExampleBatch, queue: ExampleBatch, due_B: Int64s) -> Seen:
         """Fold the queue's rows in as they become due; what each row's owner had by then."""
@@ -58,9 +73,12 @@ class Had:
         _step(
             self._owner(batch),
             batch.item_B,
+            batch.known_ms_B,
             due_B,
             self._owner(queue),
             queue.item_B,
+            queue.known_ms_B,
+            self.idle_ms,
             self.pairs.table,
             self.pairs.keys,
             self.pairs.count,
@@ -71,10 +89,14 @@ class Had:
             self.owners.count,
             self.link_O,
             self.size_O,
+            self.start_ms_O,
+            self.last_ms_O,
             seen.link_B,
             seen.size_B,
             seen.own_B,
         )
+        if due:
+            self.clock_ms = int(queue.known_ms_B[due - 1])
         return seen
 
     def learn(self, queue: ExampleBatch) -> None:
@@ -90,9 +112,9 @@ class Had:
         return start_R1, keys
 
     def of(self, owner: int) -> Int64s:
-        """Item keys that one owner has had, newest first."""
+        """Item keys that one owner has had by the newest known event, newest first."""
         row = self.owners.row(owner)
-        if row < 0:
+        if row < 0 or self.clock_ms - self.last_ms_O[row] > self.idle_ms:
             return np.zeros(0, np.int64)
         one = Seen(self.link_O[row : row + 1], self.size_O[row : row + 1], np.zeros(1, np.bool_))
         return self.listed(one)[1]
@@ -101,30 +123,59 @@ class Had:
         return batch.user_B if self.rule == "user" else batch.session_B
 
     def _reserve(self, extra: int) -> None:
+        if len(self.pairs) + extra > len(self.pairs.keys):
+            self._drop_idle()
+            self.pairs.reserve(len(self.pairs))
         self.pairs.reserve(extra)
         self.owners.reserve(extra)
         self.item_L = _grown(self.item_L, len(self.pairs.keys))
         self.before_L = _grown(self.before_L, len(self.pairs.keys))
-        self.link_O = _grown(self.link_O, len(self.owners.keys))
-        self.size_O = _grown(self.size_O, len(self.owners.keys))
+        for name in _OF_OWNERS:
+            setattr(self, name, _grown(getattr(self, name), len(self.owners.keys)))
+
+    def _drop_idle(self) -> None:
+        """Close up what is left of sessions that are not over: links in order, owners by their newest."""
+        if self.rule != "session":
+            return
+        owners, links = len(self.owners), len(self.pairs)
+        kept_O = np.flatnonzero(self.clock_ms - self.last_ms_O[:owners] <= self.idle_ms)
+        kept_O = kept_O[np.argsort(self.link_O[kept_O])]
+        kept_L = np.zeros(links, np.bool_)
+        _mark(self.link_O[kept_O], self.size_O[kept_O], self.before_L, kept_L)
+        link_L = np.where(kept_L, np.cumsum(kept_L) - 1, -1)
+        self.pairs = KeyMap(self.pairs.keys[:links][kept_L])
+        self.item_L = self.item_L[:links][kept_L]
+        before_L = self.before_L[:links][kept_L]
+        self.before_L = np.where(before_L >= 0, link_L[before_L], -1)
+        self.owners = KeyMap(self.owners.keys[kept_O])
+        for name in _OF_OWNERS:
+            setattr(self, name, getattr(self, name)[kept_O])
+        self.link_O = link_L[self.link_O]
 
     def tree(self) -> Tree:
+        """Without what is over, so that it depends on the stream alone."""
+        self._drop_idle()
+        self._reserve(0)
         links, owners = len(self.pairs), len(self.owners)
         return {
             "pairs": self.pairs.tree(),
             "item_L": self.item_L[:links].copy(),
             "before_L": self.before_L[:links].copy(),
             "owners": self.owners.tree(),
-            "link_O": self.link_O[:owners].copy(),
-            "size_O": self.size_O[:owners].copy(),
+            "clock_ms": self.clock_ms,
+            **{name: getattr(self, name)[:owners].copy() for name in _OF_OWNERS},
         }
 
     def load(self, tree: Tree) -> None:
         self.pairs.load(tree["pairs"])
         self.owners.load(tree["owners"])
-        for name in ("item_L", "before_L", "link_O", "size_O"):
+        self.clock_ms = int(tree["clock_ms"])
+        for name in ("item_L", "before_L", *_OF_OWNERS):
             setattr(self, name, np.array(tree[name]))
         self._reserve(0)
+
+
+_OF_OWNERS = ("link_O", "size_O", "start_ms_O", "last_ms_O")
 
 
 def _grown(column: Int64s, size: int) -> Int64s:
@@ -135,9 +186,12 @@ def _grown(column: Int64s, size: int) -> Int64s:
 def _step(
     owner_B: Int64s,
     item_B: Int64s,
+    known_ms_B: Int64s,
     due_B: Int64s,
     owner_Q: Int64s,
     item_Q: Int64s,
+    known_ms_Q: Int64s,
+    idle_ms: int,
     pair_table: Int64s,
     pair_keys: Int64s,
     pair_count: Int64s,
@@ -148,6 +202,8 @@ def _step(
     owner_count: Int64s,
     link_O: Int64s,
     size_O: Int64s,
+    start_ms_O: Int64s,
+    last_ms_O: Int64s,
     link_B: Int64s,
     size_B: Int64s,
     own_B: NDArray[np.bool_],
@@ -156,14 +212,16 @@ def _step(
     for b in range(owner_B.shape[0]):
         while q < due_B[b]:
             if owner_Q[q] != NO_KEY:
-                links = pair_count[0]
-                link = add(pair_table, pair_keys, pair_count, pair(owner_Q[q], item_Q[q]))
+                owners, links = owner_count[0], pair_count[0]
+                o = add(owner_table, owner_keys, owner_count, owner_Q[q])
+                if o == owners or known_ms_Q[q] - last_ms_O[o] > idle_ms:
+                    link_O[o] = -1
+                    size_O[o] = 0
+                    start_ms_O[o] = known_ms_Q[q]
+                last_ms_O[o] = known_ms_Q[q]
+                own = pair(pair(owner_Q[q], start_ms_O[o]), item_Q[q])
+                link = add(pair_table, pair_keys, pair_count, own)
                 if link == links:
-                    owners = owner_count[0]
-                    o = add(owner_table, owner_keys, owner_count, owner_Q[q])
-                    if o == owners:
-                        link_O[o] = -1
-                        size_O[o] = 0
                     item_L[link] = item_Q[q]
                     before_L[link] = link_O[o]
                     link_O[o] = link
@@ -171,10 +229,19 @@ def _step(
             q += 1
         if owner_B[b] != NO_KEY:
             o = find(owner_table, owner_B[b])
-            if o >= 0:
+            if o >= 0 and known_ms_B[b] - last_ms_O[o] <= idle_ms:
                 link_B[b] = link_O[o]
                 size_B[b] = size_O[o]
-                own_B[b] = find(pair_table, pair(owner_B[b], item_B[b])) >= 0
+                own_B[b] = find(pair_table, pair(pair(owner_B[b], start_ms_O[o]), item_B[b])) >= 0
+
+
+@compiled
+def _mark(link_O: Int64s, size_O: Int64s, before_L: Int64s, kept_L: NDArray[np.bool_]) -> None:
+    for o in range(link_O.shape[0]):
+        link = link_O[o]
+        for _ in range(size_O[o]):
+            kept_L[link] = True
+            link = before_L[link]
 
 
 @compiled

@@ -23,8 +23,11 @@ if TYPE_CHECKING:
 
 T = TypeVar("T", bound=np.generic)
 
-PUBLISH, CHECKPOINT = 1, 2
-"""Readers of changes: bits of `stale_N`. A kernel that writes a row sets the bits of those it concerns."""
+PUBLISH, CHECKPOINT, RANK = 1, 2, 4
+"""Readers of changes: bits of `stale_N`. A kernel that writes a row sets the bits of those it concerns.
+RANK is a cache's, and no part of the tree."""
+
+EVERYONE = PUBLISH | CHECKPOINT | RANK
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +90,7 @@ class EmbeddingTable:
             start_ND = self.weight[name][before : len(self)]
             _draw(ids.keys[before : len(self)], self.seed, slot.mean, slot.sd, start_ND)
             self.square[name][before : len(self)] = self.accumulator
-        self.stale_N[before : len(self)] = PUBLISH | CHECKPOINT
+        self.stale_N[before : len(self)] = EVERYONE
         return rows_B
 
     def expire(self, before_ms: int) -> Int64s:
@@ -146,7 +149,7 @@ class EmbeddingTable:
         return {
             "ids": self.ids.tree(),
             "last_ms_N": self.last_ms_N[:size].copy(),
-            "stale_N": self.stale_N[:size].copy(),
+            "stale_N": self.stale_N[:size] & ~np.uint8(RANK),
             "waiting": self._waiting.tree(),
             "seen_W": self._seen_W[:waiting].copy(),
             "weight": {name: weight[:size].copy() for name, weight in self.weight.items()},

@@ -21,6 +21,7 @@ from typing import ClassVar, Literal, cast
 import numpy as np
 
 from learners import twotower_kernels as kernels
+from learners.columns import Columns
 from learners.contract import Context, Learner, Needs, RankRequest, Settings
 from learners.ranking import true_ranks
 from learners.sampling import Sampler, identities
@@ -91,6 +92,7 @@ class TwoTower(Learner):
         self.repeats: Doubles = np.zeros(2)
         """Positives whose item was in the window, and all positives."""
         self.swept_ms = 0
+        self.columns = Columns(s.width, s.cold_bias)
         self.draws = s.draws if s.softmax == "sampled" else 0
         self.views = bool(context.roles & PLACED) if s.views is None else s.views
 
@@ -99,19 +101,21 @@ class TwoTower(Learner):
         return Needs(window=self.settings.window, views=self.views)
 
     def rank(self, batch: ExampleBatch) -> Floats:
-        item_DN = self._catalogue()
-        return _scores(self._users(_window(batch), len(item_DN)), item_DN)
+        items = self.context.catalogue.items
+        item_DN = self.columns.refresh(items, self.table)
+        return _scores(self._users(_window(batch), len(item_DN)), item_DN, len(items))
 
     def ranked(self, batch: ExampleBatch, request: RankRequest, chunk: int = 64) -> Int64s:
         ranks_R = np.empty(len(request.rows_R), np.int64)
         if not len(ranks_R):
             return ranks_R
-        item_DN = self._catalogue()
+        items = self.context.catalogue.items
+        item_DN = self.columns.refresh(items, self.table)
         vector_RD = self._users(_window(batch).take(request.rows_R), len(item_DN))
         for start in range(0, len(ranks_R), chunk):
             part = slice(start, min(start + chunk, len(ranks_R)))
             true_ranks(
-                _scores(vector_RD[part], item_DN),
+                _scores(vector_RD[part], item_DN, len(items)),
                 *(request.true_R[part], request.size_R[part]),
                 *(request.left_start_R1[start : part.stop + 1], request.left_out, ranks_R[part]),
             )
@@ -232,14 +236,6 @@ class TwoTower(Learner):
         vector_BD[:, : vector_BVD.shape[2]] = vector_BVD.sum(1)
         return vector_BD
 
-    def _catalogue(self) -> Floats:
-        """Every catalogue item's published vector, (D rounded up to a multiple of 4, N)."""
-        items, table, width = self.context.catalogue.items, self.table, self.settings.width
-        item_DN = np.zeros((-(-(width + 1) // 4) * 4, len(items)), np.float32)
-        item_DN[width] = self.settings.cold_bias
-        kernels.catalogue(table.ids.table, items.keys, table.weight["item"], table.weight["bias"], item_DN)
-        return item_DN
-
     def _sweep(self, now_ms: int) -> None:
         """Let rows expire, checked a tenth of the lifetime apart."""
         life_ms = int(self.settings.expire_days * _DAY_MS)
@@ -247,6 +243,7 @@ class TwoTower(Learner):
             self.swept_ms = now_ms
             if len(self.table.expire(now_ms - life_ms)):
                 self.sampler = Sampler()
+                self.columns = Columns(self.settings.width, self.settings.cold_bias)
 
     def tree(self) -> Tree:
         return {
@@ -261,13 +258,14 @@ class TwoTower(Learner):
         self.sampler.load(tree["sampler"])
         self.repeats[:] = tree["repeats"]
         self.swept_ms = int(tree["swept_ms"])
+        self.columns = Columns(self.settings.width, self.settings.cold_bias)
 
 
 def _window(batch: ExampleBatch) -> Window:
     return batch.window if batch.window is not None else empty_window(len(batch), 1)
 
 
-def _scores(vector_BD: Floats, item_DN: Floats) -> Floats:
-    score_BN = np.empty((len(vector_BD), item_DN.shape[1]), np.float32)
+def _scores(vector_BD: Floats, item_DN: Floats, size: int) -> Floats:
+    score_BN = np.empty((len(vector_BD), size), np.float32)
     kernels.scores(vector_BD, item_DN, score_BN)
     return score_BN

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from learners.sampling import Slots, draw
-from learners.table import CHECKPOINT, PUBLISH
+from learners.table import CHECKPOINT, EVERYONE
 from state.compiled import compiled, inlined, reordered
 from state.examples import Bytes, Floats
 from state.keys import Int64s, find, mix
@@ -110,25 +110,12 @@ def interests(
 
 
 @compiled
-def catalogue(table: Int64s, keys_N: Int64s, item_NK: Floats, bias_N1: Floats, item_DN: Floats) -> None:
-    """Fill in the vector and bias of every key that has a row, a column of `item_DN` each."""
-    width, row_T = item_NK.shape[1], np.empty(16, np.int64)
-    for start in range(0, item_DN.shape[1], 16):  # so that the rows read stay near while columns are written
-        stop = min(start + 16, item_DN.shape[1])
-        for n in range(start, stop):
-            row_T[n - start] = find(table, keys_N[n])
-            if row_T[n - start] >= 0:
-                item_DN[width, n] = bias_N1[row_T[n - start], 0]
-        for k in range(width):
-            for n in range(start, stop):
-                if row_T[n - start] >= 0:
-                    item_DN[k, n] = item_NK[row_T[n - start], k]
-
-
-@compiled
 def scores(vector_BD: Floats, item_DN: Floats, score_BN: Floats) -> None:
-    """Inner products, each summed in the same order whatever the batch; D is a multiple of 4."""
-    size = item_DN.shape[1]
+    """Inner products, each summed in the same order whatever the batch; D is a multiple of 4.
+
+    `item_DN` may have more columns than there are scores to fill in.
+    """
+    size = score_BN.shape[1]
     for start in range(0, size, 1024):
         stop = min(start + 1024, size)
         for b in range(vector_BD.shape[0]):
@@ -370,7 +357,7 @@ def learn(
             _descend(item_NK, item_square_N, j, error, user_K, mean_square, lr, reg)
             bias_square_N[j] += error * error
             bias_N1[j, 0] -= bias_lr * error / np.sqrt(bias_square_N[j])
-            stale_N[j] = PUBLISH | CHECKPOINT
+            stale_N[j] = EVERYONE
         for k in range(width):
             gradient_K[k] = (sum_PK[0, k] + sum_PK[1, k]) + (sum_PK[2, k] + sum_PK[3, k])
         mean_square = _mean_square(gradient_K)

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from learners.sampling import Sampler
-from learners.table import CHECKPOINT, PUBLISH, EmbeddingTable
+from learners.table import CHECKPOINT, EVERYONE, EmbeddingTable
 from learners.twotower_kernels import SHORT, Events, sample
 from state.errors import InputError
 
@@ -90,7 +90,7 @@ def learn(
         recalled_N = (pull["short"] + pull["long"]).cpu().numpy() > 0.0
         learned_N = pull["item"].cpu().numpy() > 0.0
     table.stale_N[: len(table)] |= np.where(recalled_N, CHECKPOINT, 0).astype(np.uint8)
-    table.stale_N[: len(table)] |= np.where(learned_N, PUBLISH | CHECKPOINT, 0).astype(np.uint8)
+    table.stale_N[: len(table)] |= np.where(learned_N, EVERYONE, 0).astype(np.uint8)
 
 
 def _summed(size: int, rows_BC: Tensor, value_BC: Tensor) -> Tensor:

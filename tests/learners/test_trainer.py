@@ -3,12 +3,13 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from learners.catalogue import Catalogue, negatives
 from learners.contract import Learner, Outcome, Settings, Step
-from learners.leaveout import Had, Rule
+from learners.leaveout import IDLE_MS, Had, Rule
 from learners.trainer import Scored, Trainer
 from state.examples import ITEM_RATES, ExampleBatch, empty_examples
 from state.keys import Int64s
@@ -16,8 +17,10 @@ from state.tree import digest
 
 COUNT, POSITIVES = ITEM_RATES.index("count"), ITEM_RATES.index("positives")
 
+DAY_S = 86_400
+GAPS = st.sampled_from([0, 0, 0, 1, 1, 1, 2, 2, 2, DAY_S, 2 * DAY_S])
 EVENTS = st.lists(
-    st.tuples(st.integers(0, 3), st.integers(0, 5), st.integers(0, 2), st.booleans()), min_size=1, max_size=40
+    st.tuples(st.integers(0, 3), st.integers(0, 5), GAPS, st.booleans()), min_size=1, max_size=40
 )
 """user, item, seconds since the event before, label"""
 
@@ -82,6 +85,13 @@ def test_a_row_is_due_once_it_is_known_and_learned_once(
             assert spy.before[i] == known
 
 
+def unbroken(rows: ExampleBatch, own: list[int]) -> list[int]:
+    """What comes before the last of a session's events, back to the first gap of more than a day."""
+    gap_ms = np.diff(rows.time_ms_B[own])
+    breaks = np.flatnonzero(gap_ms > IDLE_MS)
+    return own[breaks[-1] + 1 if len(breaks) else 0 : -1]
+
+
 @given(EVENTS, st.integers(0, 3), st.integers(1, 9), st.sampled_from(["none", "user", "session"]))
 def test_item_rates_and_left_out_lists_are_as_of_each_row_whatever_the_batches(
     events: list[tuple[int, int, int, bool]], delay_s: int, size: int, rule: Rule
@@ -96,11 +106,8 @@ def test_item_rates_and_left_out_lists_are_as_of_each_row_whatever_the_batches(
             same = [j for j in known if rows.item_B[j] == rows.item_B[i]]
             assert part.batch.item_rates_BR[b, COUNT] == len(same)
             assert part.batch.item_rates_BR[b, POSITIVES] == sum(rows.label_B[j] for j in same)
-            had = (
-                {rows.item_B[j] for j in known if rows.user_B[j] == rows.user_B[i]}
-                if rule != "none"
-                else set()
-            )
+            own = [j for j in known if rows.user_B[j] == rows.user_B[i] and rule != "none"]
+            had = {rows.item_B[j] for j in (unbroken(rows, [*own, i]) if rule == "session" else own)}
             assert (b in ranked) == (rows.label_B[i] == 1 and rows.item_B[i] not in had)
             if b in ranked:
                 r = ranked[b]
@@ -113,13 +120,45 @@ def test_item_rates_and_left_out_lists_are_as_of_each_row_whatever_the_batches(
             i += 1
 
 
-@given(EVENTS, st.integers(0, 3), st.integers(1, 9))
+@given(EVENTS, st.integers(0, 3), st.integers(1, 9), st.sampled_from(["user", "session"]))
 def test_the_state_does_not_depend_on_the_batches(
-    events: list[tuple[int, int, int, bool]], delay_s: int, size: int
+    events: list[tuple[int, int, int, bool]], delay_s: int, size: int, rule: Rule
 ) -> None:
     rows = stream(events, delay_s)
-    ends = [digest(trained(rows, n, "user")[0].tree()) for n in (1, size, len(rows))]
+    ends = [digest(trained(rows, n, rule)[0].tree()) for n in (1, size, len(rows))]
     assert len(set(ends)) == 1
+
+
+@pytest.mark.parametrize("size", [1, 7, 64])
+def test_sessions_that_are_over_are_dropped_and_no_answer_tells(size: int) -> None:
+    rng = np.random.default_rng(0)
+    events = [
+        (i // 50 + int(rng.integers(0, 40)), int(rng.integers(0, 8)), int(rng.choice([600, 3600])), True)
+        for i in range(4000)
+    ]
+    rows = stream(events)
+    had, most = Had("session"), 0
+    for start in range(0, len(rows), size):
+        batch = rows.take(np.arange(start, min(start + size, len(rows))))
+        seen = had.step(batch, rows.take(slice(max(start - 1, 0), start + len(batch) - 1)), due(start, batch))
+        most = max(most, len(had.pairs.keys), len(had.owners.keys))
+        start_R1, keys = had.listed(seen)
+        for b in range(len(batch)):
+            own = np.flatnonzero(rows.user_B[: start + b + 1] == batch.user_B[b]).tolist()
+            listed = keys[start_R1[b] : start_R1[b + 1]].tolist()
+            items = rows.item_B[unbroken(rows, own)].tolist()
+            assert listed == list(dict.fromkeys(items))[::-1]
+            assert seen.own_B[b] == (batch.item_B[b] in items)
+    assert most <= 256
+    assert had.of(int(rows.session_B[0])).tolist() == []
+    whole = Had("session")
+    whole.step(rows, rows, np.arange(len(rows)))
+    assert digest(had.tree()) == digest(whole.tree())
+
+
+def due(start: int, batch: ExampleBatch) -> Int64s:
+    """Without delay, of a queue that begins with the row before the batch."""
+    return np.arange(len(batch)) + (start > 0)
 
 
 @given(EVENTS, st.integers(0, 2), st.integers(1, 9), st.data())
