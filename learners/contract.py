@@ -163,7 +163,7 @@ class Learner(ABC):
 
     @property
     def interest_names(self) -> tuple[str, ...]:
-        """What each interest row is: "recent", "long", "hour", "week", "place"."""
+        """What each of the K interests is, such as "recent", "long", "hour", "week", "place"."""
         return ()
 
     def changed_items(self) -> Int64s:

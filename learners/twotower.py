@@ -37,6 +37,10 @@ PLACED = frozenset({"tz", "place", "lat"})
 _DAY_MS = 86_400_000
 
 
+INTERESTS = ("recent", "long", "hour", "week", "place")
+"""What each interest vector is, in the kernels' order; the last three only where the views are on."""
+
+
 class TwoTowerSettings(Settings, frozen=True, kw_only=True):
     """Defaults were chosen on the first halves of the benchmark logs."""
 
@@ -180,6 +184,10 @@ class TwoTower(Learner):
         vector_ND[known, :width] = self.table.weight["item"][rows_N[known]]
         vector_ND[known, width] = self.table.weight["bias"][rows_N[known], 0]
         return vector_ND
+
+    @property
+    def interest_names(self) -> tuple[str, ...]:
+        return INTERESTS if self.views else INTERESTS[: kernels.LONG + 1]
 
     def interests(self, batch: ExampleBatch) -> Floats:
         return self._interests(_window(batch))

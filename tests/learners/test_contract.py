@@ -230,6 +230,7 @@ def test_vectors_come_in_one_width_and_name_what_changed(name: str, labelled: bo
     if vectors is not None and interests is not None:
         assert len(changed) > 0
         assert vectors.shape == (len(changed), interests.shape[2])
+        assert len(bench.learner.interest_names) == interests.shape[1]
         assert np.isfinite(vectors).all()
         assert np.isfinite(interests).all()
         assert len(bench.learner.changed_items()) == 0
