@@ -79,7 +79,8 @@ def replay(
         int | None, typer.Option(metavar="N", min=0, help="Seed of everything random. [0]")
     ] = None,
     batch: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Events a micro-batch. [1024]")
+        int | None,
+        typer.Option(metavar="N", min=1, help="Events a micro-batch. [1024, fewer on a short log]"),
     ] = None,
     limit: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Replay only the first N events.")

@@ -23,8 +23,8 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     floors: bool = True
     """Whether the counting floors run beside the model."""
     seed: int = 0
-    batch: int = 1024
-    """Events a micro-batch."""
+    batch: int | None = None
+    """Events a micro-batch; None takes 1024, or a 64th of a log that is shorter than 64 of those."""
     label_delay_ms: int = 0
     """Nothing younger than this is known yet."""
     leave_out: LeaveOut = "auto"
@@ -62,8 +62,9 @@ def read(path: Path | None, **overrides: object) -> RunConfig:
         ("publish_every", 1, 2**62),
         ("label_delay_ms", 0, 2**62),
     ):
-        if not least <= getattr(config, name) <= most:
-            raise InputError(f"{name}: expected {least} to {most}, got {getattr(config, name)}")
+        value = getattr(config, name)
+        if value is not None and not least <= value <= most:
+            raise InputError(f"{name}: expected {least} to {most}, got {value}")
     if config.score_from in (0, 1):
         config = msgspec.structs.replace(config, score_from=float(config.score_from))
     if config.rank_share is not None and not 0.0 <= config.rank_share <= 1.0:

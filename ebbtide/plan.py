@@ -84,6 +84,11 @@ def left_out(config: RunConfig, log: Log) -> tuple[Rule, str]:
     return "none", f"{user:.0%} of the events repeat an item that the user has had"
 
 
+def batch_size(config: RunConfig, log: Log) -> int:
+    """Events a micro-batch: a network learns between two, so a short log must have many."""
+    return config.batch or min(1024, max(16, log.rows // 64))
+
+
 def ranked_share(config: RunConfig, log: Log) -> float:
     """The share of events whose whole catalogue is ranked."""
     if config.rank_share is not None:

@@ -14,7 +14,7 @@ import numpy as np
 
 from ebbtide import html, report
 from ebbtide.config import RunConfig
-from ebbtide.plan import Plan, build, plan
+from ebbtide.plan import Plan, batch_size, build, plan
 from ebbtide.publish import Publisher
 from learners.evaluation import Evaluation
 from learners.measure import Measure
@@ -135,8 +135,12 @@ class Run:
         )
 
     def digest(self) -> str:
-        """BLAKE2b of the operator's and the trainer's state."""
-        return digest({"operator": self.operator.tree(), "trainer": self.trainer.tree()})
+        """BLAKE2b of the operator's and the trainer's state, without learners that have none to give."""
+        return digest({"operator": self.operator.tree(), "trainer": self.trainer.tree(unsaved=False)})
+
+    def unsaved(self) -> list[str]:
+        """Learners whose state cannot be saved."""
+        return [name for name, learner in self.trainer.learners.items() if not learner.saved]
 
     def _watch(self, drift: "DriftMonitor", scored: Scored) -> None:
         batch = scored.batch
@@ -220,11 +224,16 @@ def replay(
     replay at that multiple of recorded time. Raises InputError on what the caller can mend.
     """
     begun = time.perf_counter()
-    config = config or RunConfig()
+    batch = batch_size(config or RunConfig(), log)
+    config = msgspec.structs.replace(config or RunConfig(), batch=batch)
     _make(out)
     _rehearse(log, config)
     with open_store(store or f"embedded:{out / 'store'}", create=True) as target:
         run = Run(log, config, target, out)
+        if checkpointing is not None and run.unsaved():
+            raise InputError(
+                f"--checkpoint: learner {run.unsaved()[0]!r} cannot be saved; leave it out, or choose another"
+            )
         resumed = _resumed(run, checkpointing)
         if not resumed:
             target.clear()
@@ -253,7 +262,7 @@ def _stream(
 ) -> None:
     started, total = time.monotonic(), run.log.rows
     saved = run.events
-    batches = run.log.batches(run.config.batch, skip=run.events, dead_letters=out)
+    batches = run.log.batches(batch_size(run.config, run.log), skip=run.events, dead_letters=out)
     while True:
         with run.phases("read"):
             events = next(batches, None)
@@ -334,7 +343,11 @@ def _facts(run: Run, evaluation: Evaluation, *, seconds: float, cpu: float, setu
         state_digest=run.digest(),
         config=run.config,
         drift=run.alarms(),
-        notes=[*log.notes, f"memory: {counts.bytes_per_user:,.0f} bytes a user over {counts.users:,} users"],
+        notes=[
+            *log.notes,
+            *(f"state_digest is without {name}, whose state cannot be read" for name in run.unsaved()),
+            f"memory: {counts.bytes_per_user:,.0f} bytes a user over {counts.users:,} users",
+        ],
     )
 
 

@@ -104,6 +104,8 @@ class Learner(ABC):
     ranks: ClassVar[bool] = False
     floor: ClassVar[bool] = False
     """Whether it is a simple counter that every report shows beside the model."""
+    saved: ClassVar[bool] = True
+    """Whether `tree` can give its state. If not, a run with it has no checkpoints."""
 
     def __init__(self, config: Settings, context: Context) -> None:
         self.config = config

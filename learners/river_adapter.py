@@ -58,6 +58,7 @@ class RiverLearner(Learner):
     name: ClassVar[str] = "river-ftrl"
     Config: ClassVar[type[Settings]] = River
     predicts: ClassVar[bool] = True
+    saved: ClassVar[bool] = False
 
     def __init__(self, config: Settings, context: Context) -> None:
         super().__init__(config, context)

@@ -100,12 +100,15 @@ class Trainer:
         start_R1, left_out = self.had.listed(seen.take(rows_R))
         return RankRequest(rows_R, true_R, size_R, start_R1, self.catalogue.items.rows(left_out))
 
-    def tree(self) -> Tree:
+    def tree(self, *, unsaved: bool = True) -> Tree:
+        """Everything; `unsaved=False` leaves out learners that have no tree to give, instead of failing."""
         return {
             "catalogue": self.catalogue.tree(),
             "had": self.had.tree(),
             "pending": self.pending.tree(),
-            "learners": {name: learner.tree() for name, learner in self.learners.items()},
+            "learners": {
+                name: learner.tree() for name, learner in self.learners.items() if learner.saved or unsaved
+            },
         }
 
     def load(self, tree: Tree) -> None:

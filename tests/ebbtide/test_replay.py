@@ -141,6 +141,16 @@ def _newest(folder: Path) -> str:
     return max((path.name for path in folder.glob("checkpoint-*")), default="")
 
 
+def test_a_river_model_runs_but_has_no_checkpoint(tmp_path: Path) -> None:
+    small = "planted:users=20,items=30,events=600"
+    report = ebbtide.replay(small, tmp_path / "a", learner="river-ftrl")
+    assert report.predictor == "river-ftrl"
+    assert report.metrics.all.auc is not None
+    assert any("without river-ftrl" in note for note in report.notes)
+    with pytest.raises(ebbtide.InputError, match="'river-ftrl' cannot be saved"):
+        ebbtide.replay(small, tmp_path / "b", learner="river-ftrl", checkpoint=tmp_path / "saved")
+
+
 def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path) -> None:
     small = "planted:users=20,items=30,events=600"
     ebbtide.replay(small, tmp_path / "a", checkpoint=tmp_path / "saved", every=100)
