@@ -15,6 +15,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from ebbtide import live
 from state.errors import EbbtideError, UnknownIdError
 
 app = typer.Typer(
@@ -29,6 +30,7 @@ query = typer.Typer(
 data = typer.Typer(help="Known logs, and what a log of yours looks like.", no_args_is_help=True)
 app.add_typer(query, name="query")
 app.add_typer(data, name="data")
+app.add_typer(live.services, name="services")
 
 Maps = Annotated[
     list[str] | None,
@@ -59,12 +61,17 @@ Users = Annotated[
 
 @app.command()
 def replay(
+    context: typer.Context,
     log: Annotated[
         str, typer.Argument(metavar="LOG", help="A file, a folder, or a known log (`ebbtide data list`).")
     ],
     out: Annotated[
-        Path, typer.Option("--out", metavar="DIR", help="Where report, predictions and embeddings go.")
-    ],
+        Path | None, typer.Option("--out", metavar="DIR", help="Where report, predictions and embeddings go.")
+    ] = None,
+    to: live.To = None,
+    rate: live.Rate = None,
+    format: live.Form = "json",
+    partitions: live.Partitions = None,
     map: Maps = None,
     items: Items = None,
     users: Users = None,
@@ -128,8 +135,10 @@ def replay(
 ) -> None:
     """Replay a log: score every event, then learn from it; publish embeddings; end with a report.
 
+    With --to the events become live traffic instead: they are sent to Kafka.
     Try:  ebbtide replay movielens-100k --out runs/ml
     """
+    live.wants(context, to, out)
     from ebbtide import api, console
 
     if resume and checkpoint is None:
@@ -148,6 +157,11 @@ def replay(
         limit=limit,
         seed=seed or 0,
     )
+    if to is not None:
+        how = {"form": format, "partitions": partitions, "speed": speed, "rate": rate, "batch": batch}
+        live.send(opened, to, quiet=quiet, as_json=as_json, **how)
+        return
+    assert out is not None
     with console.progress(screen, quiet=quiet or as_json) as tell:
         report = api.replay(
             opened,

@@ -116,13 +116,17 @@ class EmbeddedServer:
         return address
 
 
-def _command(address: str) -> list[str]:
+def valkey_binary() -> str:
+    """The Valkey server's program. Raises InputError where there is none for this machine."""
     try:
-        binary = str(get_binary_path())
+        return str(get_binary_path())
     except ValkeyBinaryNotFoundError as error:
         raise InputError(
             f"no embedded server for this machine ({error}); give --store redis://..."
         ) from error
+
+
+def _command(address: str) -> list[str]:
     options = {
         "port": "0",
         "unixsocket": address,
@@ -134,7 +138,7 @@ def _command(address: str) -> list[str]:
         "daemonize": "no",
         "loglevel": "warning",
     }
-    return [binary, *(word for name, value in options.items() for word in (f"--{name}", value))]
+    return [valkey_binary(), *(word for name, value in options.items() for word in (f"--{name}", value))]
 
 
 def _shut_down(

@@ -1,6 +1,36 @@
-"""Every test is deterministic: Hypothesis draws the same examples each time, and no clock fails a test."""
+"""Every test is deterministic: Hypothesis draws the same examples each time, and no clock fails a test.
 
+Tests of the live path run on a real Apache Kafka and a real Valkey, which the suite starts and ends itself.
+"""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
 from hypothesis import settings
+
+from ebbtide.services.launch import started
 
 settings.register_profile("ebbtide", deadline=None, derandomize=True, print_blob=True)
 settings.load_profile("ebbtide")
+
+
+@pytest.fixture(scope="session")
+def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The folder of services that are up; ended when the tests are over, with nothing left behind."""
+    folder = tmp_path_factory.mktemp("services")
+    command = [sys.executable, "-m", "ebbtide", "services"]
+    subprocess.run([*command, "up", "--dir", str(folder)], check=True, capture_output=True, timeout=280)
+    pids = [json.loads((folder / f"{name}.json").read_bytes())["pid"] for name in ("kafka", "store")]
+    yield folder
+    subprocess.run([*command, "down", "--dir", str(folder)], check=True, capture_output=True, timeout=100)
+    assert [pid for pid in pids if started(pid)] == []
+
+
+@pytest.fixture(scope="session")
+def brokers(services: Path) -> str:
+    """The address of the real broker."""
+    return f"127.0.0.1:{json.loads((services / 'ports.json').read_bytes())['kafka']}"

