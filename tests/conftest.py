@@ -21,7 +21,7 @@ settings.load_profile("ebbtide")
 @pytest.fixture(scope="session")
 def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The folder of services that are up; ended when the tests are over, with nothing left behind."""
-    folder = tmp_path_factory.mktemp("services")
+    folder = tmp_path_factory.mktemp("the services, für uns")
     command = [sys.executable, "-m", "ebbtide", "services"]
     subprocess.run([*command, "up", "--dir", str(folder)], check=True, capture_output=True, timeout=280)
     pids = [json.loads((folder / f"{name}.json").read_bytes())["pid"] for name in ("kafka", "store")]

@@ -15,6 +15,7 @@ HEAP_MB = 512
 JAVA = 17
 """The oldest Java that runs this Kafka."""
 _FORMAT_S = 120
+_PROPERTIES, _LOG4J = "kafka/server.properties", "kafka/log4j2.xml"
 _QUICK = "-XX:TieredStopAtLevel=1"
 """One compiler of two: up in two thirds of the time, and none of the cores of a small machine for long."""
 
@@ -27,7 +28,7 @@ listener.security.protocol.map=CLIENT:PLAINTEXT,CONTROLLER:PLAINTEXT
 inter.broker.listener.name=CLIENT
 controller.listener.names=CONTROLLER
 controller.quorum.voters=1@127.0.0.1:{controller}
-log.dirs={data}
+log.dirs=kafka/data
 num.partitions=4
 auto.create.topics.enable=false
 default.replication.factor=1
@@ -46,8 +47,8 @@ broker.heartbeat.interval.ms=1000
 _LOGGING = """\
 <Configuration status="ERROR">
   <Appenders>
-    <RollingFile name="file" fileName="{log}" filePattern="{log}.%i">
-      <PatternLayout pattern="%d %p %m (%c{{1}})%n"/>
+    <RollingFile name="file" fileName="logs/kafka.log" filePattern="logs/kafka.log.%i">
+      <PatternLayout pattern="%d %p %m (%c{1})%n"/>
       <SizeBasedTriggeringPolicy size="10 MB"/>
       <DefaultRolloverStrategy max="3"/>
     </RollingFile>
@@ -78,54 +79,53 @@ def java() -> str:
     return found
 
 
-def command(
-    folder: Path, logs: Path, jars: Sequence[Path], port: int, controller: int, lock: int
-) -> list[str]:
-    """What runs the broker with its data in `folder`, which is formatted on first use."""
-    folder.mkdir(parents=True, exist_ok=True)
-    data, settings, logging = folder / "data", folder / "server.properties", folder / "log4j2.xml"
-    settings.write_text(_SETTINGS.format(port=port, controller=controller, data=_escaped(data)))
-    logging.write_text(_LOGGING.format(log=_xml(logs / "kafka.log")))
+def command(folder: Path, jars: Sequence[Path], port: int, controller: int, lock: int) -> list[str]:
+    """What runs the broker in `folder`, whose data are formatted on first use.
+
+    Paths are relative to `folder`, where it is to run: so nothing in its name has to be quoted anywhere.
+    """
+    (folder / "kafka").mkdir(parents=True, exist_ok=True)
+    (folder / _PROPERTIES).write_text(_SETTINGS.format(port=port, controller=controller))
+    (folder / _LOG4J).write_text(_LOGGING)
     start = [
         java(),
         *(f"-Xmx{HEAP_MB}m", "-Xms128m", "-XX:+UseSerialGC", _QUICK, "-XX:+ExitOnOutOfMemoryError"),
-        *("-Djava.awt.headless=true", f"-Dlog4j2.configurationFile={logging}"),
+        *("-Djava.awt.headless=true", f"-Dlog4j2.configurationFile={_LOG4J}"),
         *("-cp", os.pathsep.join(map(str, jars))),
     ]
-    if not (data / "meta.properties").exists():
+    if not (folder / "kafka/data/meta.properties").exists():
         identity = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=").replace("-", "a", 1)
         _format(
-            [*start, "kafka.tools.StorageTool", "format", "-g", "-t", identity, "-c", str(settings)], lock
+            [*start, "kafka.tools.StorageTool", "format", "-g", "-t", identity, "-c", _PROPERTIES],
+            folder,
+            lock,
         )
-    return [*start, "kafka.Kafka", str(settings)]
+    return [*start, "kafka.Kafka", _PROPERTIES]
 
 
 def cluster(folder: Path) -> str:
     """The id that the broker of `folder` answers with; empty before it was formatted."""
     try:
-        lines = (folder / "data" / "meta.properties").read_text().splitlines()
+        lines = (folder / "kafka/data/meta.properties").read_text().splitlines()
     except FileNotFoundError:
         return ""
     return next((line.partition("=")[2] for line in lines if line.startswith("cluster.id=")), "")
 
 
-def _format(command: list[str], lock: int) -> None:
+def _format(command: list[str], folder: Path, lock: int) -> None:
     """The child keeps our lock: nobody begins before it has ended, not even if we are killed."""
     try:
         done = subprocess.run(
-            command, capture_output=True, text=True, timeout=_FORMAT_S, pass_fds=[lock], check=False
+            command,
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            timeout=_FORMAT_S,
+            pass_fds=[lock],
+            check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise InputError(f"Apache Kafka {KAFKA}: could not run {command[0]} ({error})") from error
     if done.returncode != 0:
         said = (done.stderr or done.stdout).strip().splitlines() or [f"exit status {done.returncode}"]
         raise InputError(f"Apache Kafka {KAFKA}: could not format its data folder: {said[-1]}")
-
-
-def _escaped(path: Path) -> str:
-    """A path as the value of a Java property."""
-    return str(path).replace("\\", "\\\\")
-
-
-def _xml(path: Path) -> str:
-    return str(path).replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")

@@ -4,7 +4,7 @@ import contextlib
 import os
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,8 +60,9 @@ class _Known:
     log: Path
     output: Path
     command: Callable[[Ports, int], list[str]]
+    """Of its ports and our lock."""
     answers: Callable[[Ports, int], bool]
-    ports: Callable[[Ports], tuple[int, ...]]
+    """Of its ports and its process."""
 
     def running(self) -> processes.Record | None:
         record = processes.read(self.record)
@@ -101,16 +102,15 @@ def up(
     files = jars(tell) if tell else jars()
     broker.java()
     with processes.locked(folder) as lock:
-        known = _known(folder, files, lock)
+        known = _known(folder, files)
         for attempt in range(_TRIES):
-            ports = _choose(folder, known, kafka_port, store_port)
+            ports = _choose(folder, known, kafka_port, store_port, anew=attempt > 0)
             lost = _start(known, ports, lock)
             if lost is None:
                 return status(folder)
             taken = any("in use" in line for line in lost.says())
             if not taken or attempt == _TRIES - 1:
                 raise InputError(f"{lost.name} did not come up: {lost.trouble()} (see {folder / 'logs'})")
-            (folder / "ports.json").unlink()
     raise AssertionError("every try returns or raises")
 
 
@@ -119,8 +119,8 @@ def down(folder: Path) -> list[int]:
     folder = folder.resolve()
     if not folder.is_dir():
         return []
-    with processes.locked(folder) as lock:
-        return processes.end([one.record for one in _known(folder, [], lock)], _DOWN_S)
+    with processes.locked(folder):
+        return processes.end([one.record for one in _known(folder)], _DOWN_S)
 
 
 def status(folder: Path) -> Status:
@@ -128,7 +128,7 @@ def status(folder: Path) -> Status:
     folder = folder.resolve()
     ports = _read_ports(folder)
     services = []
-    for one in _known(folder, [], -1):
+    for one in _known(folder):
         record = one.running()
         answers = record is not None and ports is not None and one.answers(ports, record.pid)
         services.append(Service(one.name, answers, record.pid if record else None, str(one.log)))
@@ -141,14 +141,14 @@ def status(folder: Path) -> Status:
     )
 
 
-def _known(folder: Path, files: list[Path], lock: int) -> tuple[_Known, _Known]:
+def _known(folder: Path, files: Sequence[Path] = ()) -> tuple[_Known, _Known]:
     logs = folder / "logs"
 
     def kafka_command(ports: Ports, lock: int) -> list[str]:
-        return broker.command(folder / "kafka", logs, files, ports.kafka, ports.controller, lock)
+        return broker.command(folder, files, ports.kafka, ports.controller, lock)
 
     def kafka_answers(ports: Ports, pid: int) -> bool:
-        return cluster_id(f"127.0.0.1:{ports.kafka}") == broker.cluster(folder / "kafka")
+        return cluster_id(f"127.0.0.1:{ports.kafka}") == broker.cluster(folder)
 
     return (
         _Known(
@@ -158,16 +158,14 @@ def _known(folder: Path, files: list[Path], lock: int) -> tuple[_Known, _Known]:
             logs / "kafka.out",
             kafka_command,
             kafka_answers,
-            lambda ports: (ports.kafka, ports.controller),
         ),
         _Known(
             "Valkey",
             folder / "store.json",
             logs / "store.log",
             logs / "store.log",
-            lambda ports, lock: store.command(folder / "store", ports.store),
+            lambda ports, lock: store.command(folder, ports.store),
             lambda ports, pid: store.answers(ports.store, pid),
-            lambda ports: (ports.store,),
         ),
     )
 
@@ -179,8 +177,9 @@ def _start(known: tuple[_Known, ...], ports: Ports, lock: int) -> _Known | None:
         for one in reversed(known):
             if one.running() is None:
                 begun.append(one)
-                one.log.unlink(missing_ok=True)
-                one.output.unlink(missing_ok=True)
+                for path in {one.log, one.output}:
+                    if path.exists():
+                        path.replace(f"{path}.before")
                 processes.launch(
                     one.record, one.command(ports, lock), lock=lock, cwd=one.record.parent, output=one.output
                 )
@@ -210,8 +209,10 @@ def _wait(known: tuple[_Known, ...], ports: Ports) -> _Known | None:
     return None
 
 
-def _choose(folder: Path, known: tuple[_Known, ...], kafka_port: int | None, store_port: int | None) -> Ports:
-    """Ports for all services: where they run now, as told, as they were, or free."""
+def _choose(
+    folder: Path, known: tuple[_Known, ...], kafka_port: int | None, store_port: int | None, *, anew: bool
+) -> Ports:
+    """Ports for all services: where they run now, as told, as they were unless `anew`, or free."""
     before = _read_ports(folder)
     kafka_up, store_up = (one.running() is not None for one in known)
     for running, option, told, at in (
@@ -234,7 +235,7 @@ def _choose(folder: Path, known: tuple[_Known, ...], kafka_port: int | None, sto
                 return was
             if told is not None:
                 return told
-            if was is not None and _is_free(was):
+            if was is not None and not anew and _is_free(was):
                 return was
             free = held.enter_context(socket.create_server(("127.0.0.1", 0)))
             return int(free.getsockname()[1])

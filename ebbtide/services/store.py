@@ -7,11 +7,11 @@ from state.embedded_server import valkey_binary
 
 
 def command(folder: Path, port: int) -> list[str]:
-    """What runs the server."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """What runs the server in `folder`."""
+    (folder / "store").mkdir(parents=True, exist_ok=True)
     options = {
         **{"port": str(port), "bind": "127.0.0.1", "protected-mode": "yes", "daemonize": "no"},
-        **{"dir": str(folder), "dbfilename": "store.rdb", "appendonly": "yes", "appendfsync": "everysec"},
+        **{"dir": "store", "dbfilename": "store.rdb", "appendonly": "yes", "appendfsync": "everysec"},
     }
     return [valkey_binary(), *(word for name, value in options.items() for word in (f"--{name}", value))]
 

@@ -91,6 +91,7 @@ def test_up_again_starts_only_what_is_missing_where_it_was(services: Path, broke
     assert found.brokers is None
     assert control.up(services).brokers == brokers
     assert processes.read(services / "store.json") == before["store"]
+    assert "started" in (services / "logs/kafka.log.before").read_text()
     assert ensure_topic(brokers, "kept", None) == 2
 
 
@@ -300,4 +301,4 @@ def test_without_java_one_is_told_what_to_do(tmp_path: Path, monkeypatch: pytest
 
 
 def test_who_answers_is_the_broker_of_the_folder(services: Path, brokers: str) -> None:
-    assert cluster_id(brokers) == broker.cluster(services / "kafka") != ""
+    assert cluster_id(brokers) == broker.cluster(services) != ""
