@@ -11,7 +11,10 @@ import sys
 
 
 def started(pid: int) -> str:
-    """When process `pid` began, as no other process with this number did; empty if there is none."""
+    """When process `pid` began, as no other process with this number did; empty if there is none.
+
+    A zombie is none, unless other threads of it are not gone yet: they still hold its ports and its files.
+    """
     if os.path.exists("/proc/self/stat"):
         try:
             with open(f"/proc/{pid}/stat", "rb") as file:
@@ -19,7 +22,8 @@ def started(pid: int) -> str:
         except (FileNotFoundError, ProcessLookupError):
             return ""
         with open("/proc/sys/kernel/random/boot_id") as file:
-            return "" if fields[0] in b"ZX" else f"{file.read().strip()} {fields[19].decode()}"
+            gone = fields[0] in b"ZX" and int(fields[17]) <= 1
+            return "" if gone else f"{file.read().strip()} {fields[19].decode()}"
     said = subprocess.run(["ps", "-o", "state=,lstart=", "-p", str(pid)], capture_output=True, text=True)
     state, _, began = said.stdout.strip().partition(" ")
     return "" if state.startswith("Z") else began.strip()

@@ -1,5 +1,6 @@
 """Topics and the producer, on a real broker."""
 
+import gc
 import json
 import os
 import signal
@@ -75,6 +76,7 @@ def test_what_a_producer_has_to_repeat_is_there_once(brokers: str, services: Pat
             producer.flush()
         finally:
             woken.join()
+    gc.collect()
     assert producer.failure is None
     assert producer.events == producer.messages == 201
     sent = [b"first", *(str(number).encode() for number in range(200))]
