@@ -32,6 +32,8 @@ def rows(memory: UserMemory, user: np.ndarray, item: np.ndarray, time_ms: np.nda
         known_ms_B=clock_ms,
         label_B=np.ones(size, np.float32),
         minute_B=np.zeros(size, np.int64),
+        here_B=nothing,
+        tz_min_B=np.zeros(size, np.int64),
     )
 
 
