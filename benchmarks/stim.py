@@ -22,7 +22,8 @@ LOG = "movielens-100k"
 PROTOCOLS = {"sequential": ("0s", 0), "strict (1 s)": ("1s", 1000), "delay 1 h": ("1h", 3_600_000)}
 METRICS = ("recall@1", "recall@10", "ndcg@10")
 ALONE = {"floors": False, "rank_share": 0.0}
-"""P(action) and nothing else."""
+"""P(action), and vectors to publish, and nothing else."""
+NO_COPY_PATH: dict[str, Any] = {"learners": {MODEL: {"copy": {"on": False}}}}
 
 
 def movielens(rounds: int) -> Tables:
@@ -125,7 +126,8 @@ def _peers() -> list[Row]:
 def _rates(rounds: int) -> list[Row]:
     """Models by turns, each the second time in its process, when nothing is loaded or compiled any more."""
     jobs: dict[str, tuple[str, dict[str, Any]]] = {
-        f"{MODEL}, P(action) alone": (MODEL, ALONE),
+        f"{MODEL}, P(action) alone": (MODEL, ALONE | NO_COPY_PATH),
+        f"{MODEL}, learning to rank too": (MODEL, ALONE),
         f"{MODEL}, with rankings and floors": (MODEL, {}),
         f"{DIN} (torch), P(action) alone": (DIN, ALONE),
         f"{GAUSSIAN}, P(action) alone": (GAUSSIAN, ALONE),

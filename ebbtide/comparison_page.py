@@ -3,12 +3,12 @@
 import math
 from collections.abc import Sequence
 
-from ebbtide.comparisons import DECISIVE, Ablation, Copy, Retrained, Staleness, Variant, sign
+from ebbtide.comparisons import DECISIVE, Ablation, Copy, Retrained, Staleness, Variant, same, sign
 from ebbtide.markup import Markup, el, join
 from ebbtide.plots import legend
 from ebbtide.report import Report
 from ebbtide.svg import Plot, nice_ticks, padded
-from ebbtide.words import METRIC_WORDS, count, duration, measure
+from ebbtide.words import METRIC_WORDS, count, duration, measure, times
 from learners.evaluation import Difference
 
 _STYLE = {1: "good", -1: "bad", 0: "even", None: "even"}
@@ -34,7 +34,8 @@ def ablation_section(report: Report) -> Markup | None:
     text = (
         f"Variants of {found.learner} with one part switched off each, run over the same events. A figure is"
         " the variant minus the whole model, with its paired 95% interval over users: where a part is worth"
-        " something, the variant without it is worse. Intervals that hold 0 tell nothing."
+        " something, the variant without it is worse. Intervals that hold 0 tell nothing. Variants that say"
+        " the same as the whole model are not drawn."
     )
     return join(
         el("h2", "What each part is worth"),
@@ -54,7 +55,8 @@ def _of(differences: Sequence[Difference], metric: str) -> Difference | None:
 
 
 def _forest(found: Ablation, metric: str) -> Markup:
-    rows = [(v.name, one) for v in found.variants if (one := _of(v.differences, metric)) is not None]
+    every = [(v.name, one) for v in found.variants if (one := _of(v.differences, metric)) is not None]
+    rows = [(name, one) for name, one in every if not same(one)] or every
     size = len(rows)
     ends = [end for _, d in rows for end in (d.low, d.high, d.difference) if end is not None]
     domain = padded([*ends, 0.0])
@@ -96,6 +98,8 @@ def _worth_table(found: Ablation, metrics: Sequence[str]) -> Markup:
 def _cell(one: Difference | None, *, plain: bool = False) -> Markup:
     if one is None or plain:
         return el("td", measure(one.value if one else None, 4))
+    if same(one):
+        return el("td", measure(one.value, 4), el("small", "same", class_="even"))
     kind = _STYLE[sign(one)]
     interval = None if one.low is None else el("small", f"{one.low:+.4f} to {one.high:+.4f}", class_=kind)
     return el("td", measure(one.value, 4), el("small", f"{one.difference:+.4f}", class_=kind), interval)
@@ -149,7 +153,7 @@ def _explained(found: Staleness) -> str:
         text += (
             f" Offline is a model trained afresh at the end of a day, {one.passes} passes over all events so"
             f" far where that helps, and served for the next; {days}. It was trained"
-            f" {count(one.trainings)} times, in {duration(found.offline_cpu_seconds)} of CPU"
+            f" {times(one.trainings)}, in {duration(found.offline_cpu_seconds)} of CPU"
         )
         daily = f"; every day would take {duration(found.offline_daily_cpu_seconds)}"
         text += f"{daily if one.stride > 1 else ''}."

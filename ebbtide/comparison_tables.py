@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from rich.table import Table
 from rich.text import Text
 
-from ebbtide.comparisons import DECISIVE, sign
+from ebbtide.comparisons import DECISIVE, same, sign
 from ebbtide.report import Report
-from ebbtide.words import METRIC_WORDS, count, duration, measure
+from ebbtide.words import METRIC_WORDS, duration, measure, times
 from learners.evaluation import Difference
 
 _STYLE = {1: "green", -1: "red", 0: "dim", None: ""}
@@ -49,7 +49,7 @@ def _staleness(report: Report, learner: str) -> Table | None:
     for one in (one for one in found.offline if one.learner == learner):
         table.add_row(Text("offline"), *(_both(one.differences, metric) for metric in metrics))
         days = "every day" if one.stride == 1 else f"one day in {one.stride}, compared on these"
-        took = f"{count(one.trainings)} times, {duration(found.offline_cpu_seconds)} of CPU"
+        took = f"{times(one.trainings)}, {duration(found.offline_cpu_seconds)} of CPU"
         table.caption = f"offline: trained afresh for {days}; {took}"
     return table
 
@@ -81,6 +81,8 @@ def _difference(differences: Sequence[Difference], metric: str) -> Text:
     one = _of(differences, metric)
     if one is None:
         return Text("")
+    if same(one):
+        return Text("same", style="dim")
     half = "" if one.low is None or one.high is None else f" ±{(one.high - one.low) / 2:.4f}"
     return Text(f"{one.difference:+.4f}{half}", style=_STYLE[sign(one)])
 

@@ -107,6 +107,11 @@ def sign(difference: Difference) -> int | None:
     return up if difference.low > 0 else -up if difference.high < 0 else 0
 
 
+def same(difference: Difference) -> bool:
+    """Whether there is none at all: what differs has no say in this metric."""
+    return not (difference.difference or difference.low or difference.high)
+
+
 def immediate(evaluation: Evaluation, learner: str) -> Copy:
     """The learner itself as a copy that is never stale."""
     judged = next(one for one in evaluation.learners if one.name == learner)

@@ -161,6 +161,7 @@ class Learner(ABC):
     def relearn(self, batch: ExampleBatch) -> None:
         """Go over rows again that were learned before, in a further pass of retraining offline.
 
+        A pass goes over all that were learned, in order; then another may begin.
         A network moves its weights once more. What is counted, or solved in closed form, has nothing to
         gain: nothing, unless overridden.
         """

@@ -38,6 +38,8 @@ _BEHIND = 1e3
 class CopySettings(Settings, frozen=True, kw_only=True):
     """Defaults were chosen on the first halves of the benchmark logs."""
 
+    on: bool = True
+    """Off, ranking goes by the interests alone, at a fraction of the cost."""
     memory: bool = True
     """Whether the user's own memory speaks."""
     curve: bool = True
@@ -62,7 +64,7 @@ class CopySettings(Settings, frozen=True, kw_only=True):
     """Where fewer events than this share repeat an item of the memory, its items are no candidates."""
     most_waiting: int = 1 << 20
     """Candidates whose evidence may wait for its outcome; rows beyond that are not learned here."""
-    mixture: MixtureSettings = MixtureSettings(hidden=16)
+    mixture: MixtureSettings = MixtureSettings()
 
 
 class CopyPath:

@@ -53,7 +53,7 @@ class Stim(Learner):
     ablations: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "no curve": {"copy": {"curve": False}},
         "no periodic views": {"copy": {"periodic": False}},
-        "one expert": {"copy": {"views": False, "mixture": {"hidden": 48}}},
+        "one expert": {"copy": {"views": False, "mixture": {"hidden": 60}}},
         "no copy path": {"copy": {"memory": False}},
         "one interest": {"interests": {"shallow": False}},
         "no base": {"copy": {"base": False}, "action": {"base": False}},
@@ -69,8 +69,8 @@ class Stim(Learner):
         super().__init__(config, context)
         s = cast(StimSettings, config)
         self.unit = TwoTower(s.interests, context)
-        self.copy = CopyPath(s.copy, context, self.unit)
-        self.further = FurtherPass(self.copy)
+        self.copy = CopyPath(s.copy, context, self.unit) if s.copy.on else None
+        self.further = FurtherPass(self.copy) if self.copy is not None else None
         self.action = Stack(s.action, context) if context.labelled else None
 
     @classmethod
@@ -82,11 +82,16 @@ class Stim(Learner):
     @property
     def needs(self) -> Needs:
         s = cast(StimSettings, self.config)
-        return Needs(window=max(s.copy.window, s.interests.window), keep=s.interests.window)
+        window = s.copy.window if self.copy is not None else 0
+        return Needs(window=max(window, s.interests.window), keep=s.interests.window)
 
     def step(self, step: Step) -> Outcome:
         p_B = self.action.step(step).p_B if self.action is not None else None
-        return Outcome(p_B=p_B, rank_R=self.copy.step(step))
+        if self.copy is not None:
+            return Outcome(p_B=p_B, rank_R=self.copy.step(step))
+        rank_R = self.unit.ranked(step.batch, step.rank)
+        self.unit.learn(step.queue)
+        return Outcome(p_B=p_B, rank_R=rank_R)
 
     def score(self, batch: ExampleBatch) -> Doubles:
         if self.action is None:
@@ -94,19 +99,26 @@ class Stim(Learner):
         return self.action.score(batch)
 
     def rank(self, batch: ExampleBatch) -> Floats:
-        return self.copy.rank(batch)
+        return self._ranker.rank(batch)
 
     def ranked(self, batch: ExampleBatch, request: RankRequest, chunk: int = 64) -> Int64s:
-        return self.copy.ranked(batch, request)
+        return self._ranker.ranked(batch, request)
 
     def learn(self, batch: ExampleBatch) -> None:
         if self.action is not None:
             self.action.learn(batch)
-        self.copy.learn(batch)
+        self._ranker.learn(batch)
 
     def relearn(self, batch: ExampleBatch) -> None:
         """Move the mixture and the interests again; P(action) is solved in closed form, and stays."""
-        self.further.learn(batch)
+        if self.further is None:
+            self.unit.relearn(batch)
+        else:
+            self.further.learn(batch)
+
+    @property
+    def _ranker(self) -> CopyPath | TwoTower:
+        return self.copy if self.copy is not None else self.unit
 
     def item_vectors(self, keys_N: Int64s) -> Floats | None:
         return self.unit.item_vectors(keys_N)
@@ -122,9 +134,11 @@ class Stim(Learner):
         return self.unit.changed_items()
 
     def copy_score(self) -> CopyScore | None:
-        return copy_score(self.copy)
+        return copy_score(self.copy) if self.copy is not None else None
 
     def insight(self) -> Insight | None:
+        if self.copy is None:
+            return None
         found = probe(
             self.rank,
             self.context.catalogue,
@@ -136,10 +150,12 @@ class Stim(Learner):
 
     def tree(self) -> Tree:
         action = {} if self.action is None else {"action": self.action.tree()}
-        return {"copy": self.copy.tree(), "interests": self.unit.tree(), **action}
+        copy = {} if self.copy is None else {"copy": self.copy.tree()}
+        return {"interests": self.unit.tree(), **copy, **action}
 
     def load(self, tree: Tree) -> None:
-        self.copy.load(tree["copy"])
+        if self.copy is not None:
+            self.copy.load(tree["copy"])
         self.unit.load(tree["interests"])
         if self.action is not None:
             self.action.load(tree["action"])

@@ -277,6 +277,13 @@ def test_the_default_model_says_what_each_of_its_parts_is_worth(tmp_path: Path) 
         "no neighbours": action,
         "no SVD": action,
     }
+    said = said_on(120, report)
+    assert re.search(r"no curve +same +same +[+-]0", said)
+    assert re.search(r"no SVD +[+-]0\.\d{4} .*same +same", said)
+    forest = re.search(r"<title>AUC: variant minus stim</title>.*?</svg>", html.render(report), re.DOTALL)
+    assert forest is not None
+    assert "no SVD" in forest[0]
+    assert "no curve" not in forest[0]
 
 
 def test_a_part_that_the_log_cannot_feed_makes_no_variant(tmp_path: Path) -> None:

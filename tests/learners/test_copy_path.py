@@ -167,7 +167,15 @@ def test_without_the_copy_path_habits_are_hardly_learned(bench: Bench) -> None:
 def test_rows_that_would_wait_beyond_the_bound_are_not_learned() -> None:
     settings = StimSettings(copy=CopySettings(most_waiting=0))
     bench = Bench("stim", stim=settings).run(habits(days=6))
+    assert bench.stim.copy is not None
     assert not bench.stim.copy.mixture.linear_F.any()
+
+
+def test_without_it_ranking_goes_by_the_interests() -> None:
+    events = habits(days=20)
+    bench = Bench("stim", stim=StimSettings(copy=CopySettings(on=False))).run(events)
+    alone = Bench("twotower").run(events)
+    assert bench.recall("stim", 10) == alone.recall("twotower", 10)
 
 
 def test_gates_and_curves_are_told(bench: Bench) -> None:
