@@ -49,7 +49,9 @@ class CopySettings(Settings, frozen=True, kw_only=True):
     views: bool = True
     """Whether each view has an expert; else there is one for all."""
     base: bool = True
-    """Whether the logarithm of plain counts enters with weight one."""
+    """Whether the logarithm of plain counts enters."""
+    base_events: float = 5000.0
+    """Events after which it counts half, in place of weight one: by then the mixture knows better."""
     window: int = 1024
     """Entries of the memory that speak."""
     own: int = 160
@@ -252,8 +254,7 @@ class CopyPath:
         )
         found.evidence_CF[:, COLUMN["interest"]] = self.interests.logits(part, found.start_B1, found.item_C)
         found.evidence_CF[:, self.silent] = 0.0
-        if not s.base:
-            found.base_C[:] = 0.0
+        found.base_C[:] *= np.float32(s.base_events / (s.base_events + self.counted) if s.base else 0.0)
         context_BX = context(part, window, found.held_BV, periodic=self.periodic)
         true_R = np.empty(len(part), np.int64)
         ranks.true_places(found.start_B1, found.item_C, items.rows(part.item_B), true_R)

@@ -49,6 +49,12 @@ class Neighbours(Settings, frozen=True):
     """Bound on the pairs, 16 bytes each."""
 
 
+class UserNeighbours(Neighbours, frozen=True):
+    """Those of users, who have more in common."""
+
+    shrink: float = 20.0
+
+
 class NeighbourPart(Part):
     """Neighbours of the row's item among the user's items (`of` "items"), or the other way round."""
 

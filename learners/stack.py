@@ -20,7 +20,7 @@ from learners.fifo import Fifo
 from learners.gaussian import Gaussian, GaussianRows
 from learners.kalman import Kalman
 from learners.labels import require_labels
-from learners.neighbours import NeighbourPart, Neighbours
+from learners.neighbours import NeighbourPart, Neighbours, UserNeighbours
 from learners.part import Known, Part, Rows, moved, renumbered
 from learners.session import Session, SessionPart
 from state.examples import Doubles, ExampleBatch, Floats
@@ -35,8 +35,8 @@ class StackSettings(Settings, frozen=True):
     """Whether Gaussian rows are what is corrected; else even odds are."""
     gaussian: Gaussian = Gaussian()
     session: Session = Session()
-    neighbour_items: Neighbours = Neighbours(shrink=40.0)
-    neighbour_users: Neighbours = Neighbours(shrink=20.0)
+    neighbour_items: Neighbours = Neighbours()
+    neighbour_users: UserNeighbours = UserNeighbours()
     asymmetric: Asymmetric = Asymmetric()
     exposure: Exposure = Exposure()
     variance: float = 0.2

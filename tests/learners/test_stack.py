@@ -9,7 +9,7 @@ from learners.asymmetric import Asymmetric
 from learners.contract import Context
 from learners.exposure import Exposure
 from learners.gaussian import Gaussian, GaussianRows
-from learners.neighbours import Neighbours
+from learners.neighbours import Neighbours, UserNeighbours
 from learners.session import Session
 from learners.stack import Stack, StackSettings
 from state.errors import InputError
@@ -19,7 +19,7 @@ from tests.learners.labelled import HOUR_MS, Drive, auc, context, full_context, 
 OFF = StackSettings(
     session=Session(on=False),
     neighbour_items=Neighbours(on=False),
-    neighbour_users=Neighbours(on=False),
+    neighbour_users=UserNeighbours(on=False),
     asymmetric=Asymmetric(on=False),
     exposure=Exposure(on=False),
 )
@@ -113,7 +113,7 @@ def test_what_was_shown_counts_before_its_outcome_is_known() -> None:
     for exposure, expected in ((True, True), (False, False)):
         config = StackSettings(
             neighbour_items=Neighbours(exposure=exposure),
-            neighbour_users=Neighbours(exposure=exposure),
+            neighbour_users=UserNeighbours(exposure=exposure),
             asymmetric=Asymmetric(exposure=exposure),
             exposure=Exposure(on=exposure),
         )
