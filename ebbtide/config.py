@@ -42,7 +42,7 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """Copies of the models serve from weights published so often; 0 is the model itself."""
     offline_passes: int = 3
     """Passes over the log so far in retraining offline once a day, beside such copies; 0 for none."""
-    offline_budget: float = 6.0
+    offline_budget: float = 20.0
     """Retraining offline may go over the whole log so often in all; a long log is served every few days."""
     operator: OperatorConfig = OperatorConfig()
     learners: dict[str, dict[str, Any]] = {}
