@@ -44,8 +44,8 @@ format: setup ## Format and fix what can be fixed
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(PEERS) ## Run every benchmark beside its peers (Vowpal Wabbit, river, bytewax); takes a while
-	$(BIN)/python -m benchmarks $(if $(FOURSQUARE),window store movielens completejourney --foursquare $(FOURSQUARE))
+bench: $(PEERS) ## Run every benchmark beside its peers (Vowpal Wabbit, river, bytewax, DIN in torch); takes a while
+	$(BIN)/python -m benchmarks $(if $(FOURSQUARE),window store movielens completejourney stim --foursquare $(FOURSQUARE)) $(if $(GLOBO),--globo $(GLOBO))
 
 clean: ## Remove what was built and run here
 	rm -rf .venv .uv runs dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

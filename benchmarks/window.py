@@ -143,7 +143,10 @@ class Ours:
     def step(self, user: Int64s, item: Int64s, time_ms: Int64s) -> tuple[Int64s, Int64s, Floats]:
         size = len(user)
         row_B = self.memory.rows(user)
-        rows = Rows(row_B, item, item, item, time_ms, time_ms, time_ms, np.empty(0, np.float32), item)
+        rows = Rows(
+            *(row_B, item, item, item, time_ms, time_ms, time_ms),
+            *(np.empty(0, np.float32), item, item, item),
+        )
         out = np.empty(size, np.int64), np.empty((size, WIDTH), np.int64), np.empty((size, WIDTH), np.float32)
         done = 0
         while done < size:

@@ -6,20 +6,23 @@
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 
-from ebbtide.context import Explain, Recalled, cell_at, evidence, last_place, recalled, shift
+from ebbtide import reasons
+from ebbtide.context import Explain, cell_at, evidence, last_place, recalled, shift
+from ebbtide.copy_score import Copy
+from ebbtide.reasons import Because as Because
+from ebbtide.reasons import PastEvent as PastEvent
+from ebbtide.reasons import Reasons, iso
+from state.copy_score import CopyScore
 from state.embedded_store import open_store
 from state.errors import InputError, UnknownIdError
 from state.examples import Doubles, Floats
 from state.keys import key_of
 from state.records import Record
 from state.store import EmbeddingStore, Items
-
-REASONS = 3
-"""Past events named for each recommendation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,35 +43,10 @@ class ItemAnswer:
 
 
 @dataclass(frozen=True, slots=True)
-class Because:
-    """A reason that is no event."""
-
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class PastEvent:
-    """Past events with one item that speak for a recommendation; values are the strongest one's."""
-
-    item: str
-    when: str
-    times: int
-    """How many remembered events have this item."""
-    retention: float
-    """What is left of the memory, as of the user's last event."""
-    hour: float
-    week: float
-    place: float
-    """How well hour of day, hour of week and place match those asked for, in [0, 1]."""
-    contribution: float
-    """Share of all that speaks for the recommendation."""
-
-
-@dataclass(frozen=True, slots=True)
 class Recommended:
     item: str
     score: float
-    why: list[PastEvent | Because]
+    why: Reasons
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +54,8 @@ class RecommendAnswer:
     user: str
     version: int
     items: list[Recommended]
+    by: Literal["copy score", "interests", "popularity"]
+    """What the score is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +118,7 @@ class Run:
         if record is None:
             raise UnknownIdError(self._unknown("user", str(identifier)))
         return UserAnswer(
-            str(identifier), record.version, _iso(record.event_time_ms), record.vectors_KD.tolist()
+            str(identifier), record.version, iso(record.event_time_ms), record.vectors_KD.tolist()
         )
 
     def item(self, identifier: str | int) -> ItemAnswer:
@@ -147,7 +127,7 @@ class Run:
         if record is None:
             raise UnknownIdError(self._unknown("item", str(identifier)))
         return ItemAnswer(
-            str(identifier), record.version, _iso(record.event_time_ms), record.vectors_KD[0].tolist()
+            str(identifier), record.version, iso(record.event_time_ms), record.vectors_KD[0].tolist()
         )
 
     def recommend(
@@ -159,10 +139,11 @@ class Run:
         lat: float | None = None,
         lon: float | None = None,
     ) -> RecommendAnswer:
-        """The k items whose vectors have the largest dot product with the sum of the interests.
+        """The k best items by the run's copy score, where it has one that agrees with the learner's ranking.
 
-        `at_ms` (UTC) and `lat`, `lon` ask for another time or place than the last event's. What the run's
-        leave-out rule keeps from the user is left out. Raises UnknownUserError for an unknown user.
+        Else by the dot product of the item's vector with the sum of the interests. `at_ms` (UTC) and `lat`,
+        `lon` ask for another time or place than the last event's. What the run's leave-out rule keeps from
+        the user is left out. Raises UnknownUserError for an unknown user.
         """
         user = str(identifier)
         if (lat is None) != (lon is None):
@@ -171,29 +152,35 @@ class Run:
         if record is None:
             raise UnknownUserError(self._unknown("user", user), self._popular(user, k))
         catalogue = self._catalogue()
+        point = None if lat is None or lon is None else (lat, lon)
+        cell = last_place(record.memory) if point is None else cell_at(*point)
+        time_ms = record.event_time_ms if at_ms is None else at_ms
+        now = recalled(record, self.info, time_ms, cell)
         vectors_WD = catalogue.of_keys(record.memory["item"].tolist(), record.vectors_KD.shape[1])
-        then = recalled(record, self.info, record.event_time_ms, last_place(record.memory))
         query_D = record.vectors_KD.sum(axis=0, dtype=np.float64)
-        now = then
-        if at_ms is not None or lat is not None:
-            time_ms = record.event_time_ms if at_ms is None else at_ms
-            cell = last_place(record.memory) if lat is None or lon is None else cell_at(lat, lon)
-            now = recalled(record, self.info, time_ms, cell)
-            query_D = query_D + shift(record, self.info, vectors_WD, then, now)
-        score_N = catalogue.scores(query_D)
+        scored = None
+        if catalogue.copy is not None:
+            scored = catalogue.copy.score(record, catalogue.scores(query_D), at_ms, cell, point)
+            score_N = scored.score_N.copy()
+        else:
+            if at_ms is not None or point is not None:
+                then = recalled(record, self.info, record.event_time_ms, last_place(record.memory))
+                query_D = query_D + shift(record, self.info, vectors_WD, then, now)
+            score_N = catalogue.scores(query_D)
+
+        def why(row: int) -> Reasons:
+            adds_W = self._explain(now, vectors_WD, catalogue.items.vectors_ND[row])
+            if scored is None:
+                return reasons.of_interests(record.memory, now, adds_W, self._named)
+            return reasons.of_copy(row, scored, record.memory, now, adds_W, self._named)
+
         score_N[catalogue.rows(self._left_out(record))] = -np.inf
         best = [row for row in np.argsort(-score_N, kind="stable")[:k].tolist() if score_N[row] > -np.inf]
         return RecommendAnswer(
             user,
             record.version,
-            [
-                Recommended(
-                    catalogue.items.ids[row],
-                    float(score_N[row]),
-                    self._why(record, catalogue, now, vectors_WD, catalogue.items.vectors_ND[row]),
-                )
-                for row in best
-            ],
+            [Recommended(catalogue.items.ids[row], float(score_N[row]), why(row)) for row in best],
+            "interests" if scored is None else "copy score",
         )
 
     def similar(self, identifier: str | int, k: int = 10) -> SimilarAnswer:
@@ -225,7 +212,7 @@ class Run:
     def _catalogue(self) -> "_Catalogue":
         version = self.store.version()
         if self._loaded is None or self._loaded[0] != version:
-            self._loaded = version, _Catalogue(self.store.items())
+            self._loaded = version, _Catalogue(self.store.items(), self.info.copy)
         return self._loaded[1]
 
     def _left_out(self, record: Record) -> list[int]:
@@ -234,46 +221,15 @@ class Run:
         had = record.memory["item"].tolist() if self.info.leave_out == "user" else []
         return [*record.left_out.tolist(), *had]
 
-    def _why(
-        self, record: Record, catalogue: "_Catalogue", now: Recalled, vectors_WD: Floats, vector_D: Floats
-    ) -> list[PastEvent | Because]:
-        adds_W = np.maximum(self._explain(now, vectors_WD, vector_D), 0.0)
-        total = float(adds_W.sum())
-        if total == 0.0:
-            return [Because("no remembered event speaks for it more than for others")]
-        keys = record.memory["item"].tolist()
-        by_item: dict[int, list[int]] = {}
-        for w, key in enumerate(keys):
-            by_item.setdefault(key, []).append(w)
-        shares = {key: float(adds_W[entries].sum()) / total for key, entries in by_item.items()}
-        reasons: list[PastEvent | Because] = []
-        for key in sorted(shares, key=lambda key: (-shares[key], key))[:REASONS]:
-            if shares[key] > 0.0:
-                entries = by_item[key]
-                w = max(entries, key=lambda entry: (adds_W[entry], entry))
-                when = _iso(int(record.memory["time_ms"][w]))
-                reasons.append(
-                    PastEvent(
-                        self._name(catalogue, key),
-                        when,
-                        len(entries),
-                        float(now.retention_W[w]),
-                        float(now.hour_W[w]),
-                        float(now.week_W[w]),
-                        float(now.place_W[w]),
-                        shares[key],
-                    )
-                )
-        return reasons
-
-    def _name(self, catalogue: "_Catalogue", key: int) -> str:
+    def _named(self, key: int) -> str:
+        catalogue = self._catalogue()
         row = catalogue.row_of_key.get(key)
         return self.info.item_names.get(str(key), str(key)) if row is None else catalogue.items.ids[row]
 
     def _popular(self, user: str, k: int) -> RecommendAnswer:
-        why: list[PastEvent | Because] = [Because(f"unknown user {user!r}: popular with everybody")]
+        why: Reasons = [Because(f"unknown user {user!r}: popular with everybody")]
         items = [Recommended(item, score, why) for item, score in self.info.popular[:k]]
-        return RecommendAnswer(user, self.store.version(), items)
+        return RecommendAnswer(user, self.store.version(), items, "popularity")
 
     def _unknown(self, kind: str, identifier: str) -> str:
         count = self.store.counts()["users" if kind == "user" else "items"]
@@ -284,12 +240,13 @@ class Run:
 
 
 class _Catalogue:
-    """Every item vector, and where each is."""
+    """Every item vector, where each is, and what else speaks for it."""
 
-    def __init__(self, items: Items) -> None:
+    def __init__(self, items: Items, copy: CopyScore | None) -> None:
         self.items = items
         self.row_of_id = {identifier: row for row, identifier in enumerate(items.ids)}
         self.row_of_key = {key_of(identifier): row for row, identifier in enumerate(items.ids)}
+        self.copy = Copy(copy, self.row_of_key.get, len(items.ids)) if copy and copy.agrees else None
 
     def rows(self, keys: list[int]) -> list[int]:
         """Rows of those keys that have one."""
@@ -316,7 +273,3 @@ class _Catalogue:
                 "name; give each its own (?run=NAME in the URL) and replay again"
             )
         return vectors_ND.reshape(-1, width)
-
-
-def _iso(time_ms: int) -> str:
-    return str(np.datetime_as_string(np.datetime64(time_ms, "ms"), timezone="UTC"))

@@ -8,7 +8,7 @@ from ebbtide import config as settings
 from ebbtide.report import Report
 from ebbtide.run import Checkpointing, Progress
 from ebbtide.run import replay as replay_log
-from ebbtide.units import duration_ms, fraction_or_time
+from ebbtide.units import duration_ms, durations_ms, fraction_or_time
 from replay.mapping import Mapping
 from replay.source import Log
 
@@ -70,6 +70,8 @@ def replay(
     checkpoint: str | Path | None = None,
     every: int = 100_000,
     resume: bool = False,
+    ablate: bool | None = None,
+    sync_every: str | None = None,
     progress: Progress | None = None,
     **more: Any,
 ) -> Report:
@@ -86,6 +88,8 @@ def replay(
         leave_out=leave_out,
         score_from=None if score_from is None else fraction_or_time(str(score_from), "--score-from"),
         label_delay_ms=None if label_delay is None else duration_ms(label_delay, "--label-delay"),
+        ablate=ablate,
+        sync_every_ms=None if sync_every is None else durations_ms(sync_every, "--sync-every"),
         **more,
     )
     opened = (

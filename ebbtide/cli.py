@@ -130,6 +130,21 @@ def replay(
     ] = None,
     every: Annotated[int, typer.Option(metavar="N", min=1, help="Events between two checkpoints.")] = 100_000,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest whole checkpoint.")] = False,
+    ablate: Annotated[
+        bool,
+        typer.Option(
+            "--ablate",
+            help="Run the model beside variants with one part switched off each: what is a part worth here?",
+        ),
+    ] = False,
+    sync_every: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DURATIONS",
+            help="What is freshness worth? Serve copies from weights published only so often, such as"
+            " immediate,1m,10m,1h,6h,1d, and retrain offline once a day.",
+        ),
+    ] = None,
     as_json: Json = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")] = False,
 ) -> None:
@@ -179,6 +194,8 @@ def replay(
             checkpoint=checkpoint,
             every=every,
             resume=resume,
+            ablate=ablate or None,
+            sync_every=sync_every,
             progress=tell,
         )
     if as_json:

@@ -19,7 +19,7 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """Everything that shapes what a run computes."""
 
     learner: str = "auto"
-    """The model; `auto` takes gaussian on a log with labels, else twotower."""
+    """The model; `auto` takes stim."""
     floors: bool = True
     """Whether the counting floors run beside the model."""
     seed: int = 0
@@ -36,6 +36,14 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     publish_every: int = 50_000
     """Events between two deltas to the store."""
     drift: bool = True
+    ablate: bool = False
+    """Whether variants of the model, with one part switched off each, run beside it."""
+    sync_every_ms: list[int] = []
+    """Copies of the models serve from weights published so often; 0 is the model itself."""
+    offline_passes: int = 3
+    """Passes over the log so far in retraining offline once a day, beside such copies; 0 for none."""
+    offline_budget: float = 20.0
+    """Retraining offline may go over the whole log so often in all; a long log is served every few days."""
     operator: OperatorConfig = OperatorConfig()
     learners: dict[str, dict[str, Any]] = {}
     """Settings of each learner by name."""
@@ -61,6 +69,7 @@ def read(path: Path | None, **overrides: object) -> RunConfig:
         ("batch", 1, 1_000_000),
         ("publish_every", 1, 2**62),
         ("label_delay_ms", 0, 2**62),
+        ("offline_passes", 0, 1000),
     ):
         value = getattr(config, name)
         if value is not None and not least <= value <= most:
@@ -69,4 +78,8 @@ def read(path: Path | None, **overrides: object) -> RunConfig:
         config = msgspec.structs.replace(config, score_from=float(config.score_from))
     if config.rank_share is not None and not 0.0 <= config.rank_share <= 1.0:
         raise InputError(f"rank_share: expected 0 to 1, got {config.rank_share}")
+    if any(every_ms < 0 for every_ms in config.sync_every_ms):
+        raise InputError(f"sync_every_ms: expected numbers of at least 0, got {config.sync_every_ms}")
+    if not config.offline_budget > 0:
+        raise InputError(f"offline_budget: expected more than 0, got {config.offline_budget}")
     return config

@@ -15,6 +15,7 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn,
 from rich.table import Column, Table
 from rich.text import Text
 
+from ebbtide.comparison_tables import comparison_tables
 from ebbtide.report import Report
 from ebbtide.words import METRIC_WORDS, count, duration, headline, measure, protocol, verdict
 from learners.metrics import METRICS
@@ -95,6 +96,8 @@ def summary(
     parts: list[RenderableType] = [Text(protocol(report), style="dim"), Text()]
     table = _table(report, narrow=console.width < _WIDE)
     parts += [table, Text()] if table.row_count else []
+    for compared in comparison_tables(report):
+        parts += [compared, Text()]
     parts.append(_facts(report, out))
     if commands:
         parts += [Text(), Text("Try next", style="bold")]

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from state.examples import Doubles, Floats
-from state.forgetting import WEEK_MIN, minute_of_week, periodic
+from state.forgetting import WEEK_MIN, minute_of_week, periodic, tz_min_of
 from state.keys import NO_KEY
 from state.places import Cells, closeness
 from state.records import Entries, Record
@@ -48,8 +48,7 @@ def utc_offset_min(memory: Entries) -> int:
     """Minutes that the user's local time is ahead of UTC, by the newest entry; 0 without one."""
     if not len(memory):
         return 0
-    apart = int(memory["minute"][-1]) - int(memory["time_ms"][-1]) // 60_000
-    return (apart + WEEK_MIN // 2) % WEEK_MIN - WEEK_MIN // 2
+    return tz_min_of(int(memory["minute"][-1]), int(memory["time_ms"][-1]))
 
 
 def cell_at(lat: float, lon: float) -> int:
@@ -58,8 +57,9 @@ def cell_at(lat: float, lon: float) -> int:
 
 
 def last_place(memory: Entries) -> int:
-    """Where the newest entry was, or NO_KEY."""
-    return int(memory["cell"][-1]) if len(memory) else NO_KEY
+    """Where the newest entry that has a place was, or NO_KEY."""
+    placed_W = np.flatnonzero(memory["cell"] != NO_KEY)
+    return int(memory["cell"][placed_W[-1]]) if len(placed_W) else NO_KEY
 
 
 def recalled(record: Record, info: RunInfo, time_ms: int, cell: int) -> Recalled:

@@ -9,6 +9,8 @@ from importlib.resources import files
 from pathlib import Path
 from string import Template
 
+from ebbtide.comparison_page import ablation_section, staleness_section
+from ebbtide.insights import figures
 from ebbtide.markup import Markup, el, join
 from ebbtide.plots import calibration_plot, curve_plots, legend, time_plots
 from ebbtide.report import Report, replace_file
@@ -32,8 +34,11 @@ def render(report: Report) -> str:
         _tiles(report),
         _over_time(report),
         _learners(report),
+        ablation_section(report),
+        staleness_section(report),
         _trust(report),
         _memory(report),
+        _learned(report),
         _speed(report),
         _drift(report),
         _rows(report),
@@ -227,6 +232,33 @@ def _memory(report: Report) -> Markup | None:
         el("h2", "How memory fades and returns"),
         el("p", text, class_="hint"),
         el("div", *cards, class_="grid"),
+    )
+
+
+def _learned(report: Report) -> Markup | None:
+    cards = [
+        el(
+            "div",
+            el("h3", shown.title),
+            shown.legend,
+            shown.picture,
+            el("p", shown.says, class_="hint"),
+            class_="card",
+        )
+        for shown in figures(report)
+    ]
+    if not cards:
+        return None
+    text = "Read from the model at the end of the run, and from all that it scored on the way."
+    if report.insight is not None and report.insight.experts:
+        text += (
+            " A gate is how much an expert, or a view, counted on average; bars are strong where it is"
+            " clearly above its mean, the dotted line."
+        )
+    return join(
+        el("h2", "What the model has learned"),
+        el("p", text, class_="hint"),
+        el("div", *cards, class_="grid two" if len(cards) > 1 else "grid two only"),
     )
 
 

@@ -1,12 +1,14 @@
 """What a run is made of, decided once from the settings and from what the log is like."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 
 from ebbtide.config import RunConfig
 from learners.catalogue import Catalogue
-from learners.contract import Context, Learner
+from learners.contract import Context, Learner, Settings
 from learners.leaveout import Had, Rule
 from learners.registry import discover, learner
 from learners.trainer import Trainer
@@ -38,7 +40,7 @@ class Plan:
 
 def plan(config: RunConfig, log: Log) -> Plan:
     """The plan for a log. Raises InputError where the learner cannot work on it."""
-    model = config.learner if config.learner != "auto" else ("gaussian" if log.labelled else "twotower")
+    model = config.learner if config.learner != "auto" else "stim"
     known = discover()
     for name in (model, *config.learners):
         learner(name)
@@ -96,18 +98,24 @@ def ranked_share(config: RunConfig, log: Log) -> float:
     return min(1.0, RANKED_EVENTS / log.rows, RANKING_BUDGET / (log.rows * max(log.survey.items, 1)))
 
 
+def own_place(config: RunConfig, log: Log) -> bool:
+    """Whether a place in the log is the request's own, rather than its item's."""
+    return config.operator.own_place and not log.place_of_item
+
+
+def known_roles(config: RunConfig, log: Log) -> frozenset[str]:
+    """The log's roles; `here` where its places are the requests' own, `clock` where times have an hour."""
+    here = own_place(config, log) and {"lat", "place"} & log.roles
+    clock = config.operator.memory.periodic and log.survey.unit != "tick"
+    return log.roles | ({"here"} if here else set()) | ({"clock"} if clock else set())
+
+
 def build(plan: Plan, config: RunConfig, log: Log) -> tuple[Operator, Trainer]:
     """The operator and the trainer of a run, at its beginning."""
     catalogue = Catalogue()
-    context = Context(
-        labelled=log.labelled,
-        roles=log.roles,
-        catalogue=catalogue,
-        items=log.items,
-        users=log.users,
-        seed=config.seed,
-    )
-    learners = {name: _configured(name, config, context) for name in plan.learners}
+    learners = learners_of(plan.learners, config, log, catalogue)
+    if config.ablate:
+        learners |= _variants(learners[plan.model], config)
     needs = [made.needs for made in learners.values()]
     memory = config.operator.memory
     operator = Operator(
@@ -115,6 +123,7 @@ def build(plan: Plan, config: RunConfig, log: Log) -> tuple[Operator, Trainer]:
             config.operator,
             label_delay_ms=config.label_delay_ms,
             solar_time=config.operator.solar_time or ("lon" in log.roles and "tz" not in log.roles),
+            own_place=own_place(config, log),
             memory=msgspec.structs.replace(memory, periodic=memory.periodic and log.survey.unit != "tick"),
         ),
         window=max(need.window for need in needs),
@@ -124,10 +133,54 @@ def build(plan: Plan, config: RunConfig, log: Log) -> tuple[Operator, Trainer]:
     return operator, Trainer(learners, catalogue, had, rank_share=plan.rank_share, seed=config.seed)
 
 
-def _configured(name: str, config: RunConfig, context: Context) -> Learner:
-    cls = learner(name)
+def learners_of(
+    names: tuple[str, ...], config: RunConfig, log: Log, catalogue: Catalogue
+) -> dict[str, Learner]:
+    """Learners at their beginning, on a catalogue."""
+    context = Context(
+        labelled=log.labelled,
+        roles=known_roles(config, log),
+        catalogue=catalogue,
+        items=log.items,
+        users=log.users,
+        seed=config.seed,
+    )
+    return {name: learner(name)(_settings(name, config), context) for name in names}
+
+
+def _settings(name: str, config: RunConfig, differ: Mapping[str, Any] | None = None) -> Settings:
+    given = _merged(config.learners.get(name, {}), differ or {})
     try:
-        settings = msgspec.convert(config.learners.get(name, {}), cls.Config)
+        return msgspec.convert(given, learner(name).Config)
     except msgspec.ValidationError as error:
         raise InputError(f"--config [learners.{name}]: {error}") from error
-    return cls(settings, context)
+
+
+def _merged(settings: Mapping[str, Any], differ: Mapping[str, Any]) -> dict[str, Any]:
+    """`settings` with what differs on top; tables within tables are merged too."""
+    merged = dict(settings)
+    for name, value in differ.items():
+        inner = merged.get(name)
+        if isinstance(value, Mapping) and isinstance(inner, Mapping):
+            value = _merged(inner, value)
+        merged[name] = value
+    return merged
+
+
+def _variants(model: Learner, config: RunConfig) -> dict[str, Learner]:
+    """The model with each of its parts switched off in turn, by "MODEL: VARIANT".
+
+    A part that is off already makes no variant. Raises InputError where none is left.
+    """
+    found: dict[str, Learner] = {}
+    for variant, differ in model.ablations_for(model.context).items():
+        settings = _settings(model.name, config, differ)
+        if settings != model.config:
+            found[f"{model.name}: {variant}"] = type(model)(settings, model.context)
+    if not found:
+        able = [name for name, cls in discover().items() if cls.ablations]
+        raise InputError(
+            f"--ablate: {model.name} has no part that could be switched off on this log; give --learner with"
+            f" one of: {', '.join(able) or 'none yet'}"
+        )
+    return found

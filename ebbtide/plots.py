@@ -23,14 +23,15 @@ _CURVES = {
 }
 
 
-def legend(names: Sequence[str]) -> Markup | None:
-    """What each line stands for; none where there is one line only."""
+def legend(names: Sequence[str], kinds: Sequence[str] | None = None) -> Markup | None:
+    """What each line stands for; none where there is one line only. Kinds are s0, s1, ... if left out."""
     if len(names) < 2:
         return None
     entries = []
     for i, name in enumerate(names):
+        kind = kinds[i] if kinds else f"s{i}"
         sample = el(
-            "svg", el("path", d="M0 5H30", class_=f"line s{i}"), viewBox="0 0 30 10", aria_hidden="true"
+            "svg", el("path", d="M0 5H30", class_=f"line {kind}"), viewBox="0 0 30 10", aria_hidden="true"
         )
         entries.append(el("li", sample, name))
     return el("ul", *entries, class_="legend")

@@ -2,7 +2,8 @@
 
 A delta goes out every `every` events and at the end. A user's row is made from the window of its last
 event with that event itself added, so that a reader sees what the user has just done. Under a label delay
-nothing is added: what is not known yet must not be served either.
+nothing is added: what is not known yet must not be served either. Where the next request will come from is
+not known: the row is for the place where the user was last.
 """
 
 from dataclasses import fields, replace
@@ -12,12 +13,16 @@ import numpy as np
 from learners.contract import Learner
 from learners.leaveout import Had
 from learners.trainer import Scored
-from state.examples import RECENT, ExampleBatch, Window, concat
+from replay.source import Log
+from state.examples import RECENT, ExampleBatch, Window, concat, narrowed
 from state.forgetting import WEEK_MIN
 from state.keys import Int64s, Names
-from state.records import MEMORY_ENTRY, Entries
+from state.places import closeness_to_last
+from state.records import MEMORY_ENTRY, MEMORY_LIMIT, Entries
 from state.store import EmbeddingStore, ItemRows, UserRows
 from state.tree import Tree
+
+_MOST_TITLES, _LONGEST_TITLE = 200_000, 120
 
 
 class Publisher:
@@ -32,14 +37,24 @@ class Publisher:
         self.had = had
         self.every = every
         self.own_event = own_event
+        needs = learner.needs
+        self.kept = max(needs.window if needs.keep is None else needs.keep, 1)
+        """Entries of a user's memory that interests are made of."""
+        self.wider = needs.window > self.kept
+        """Whether more of the memory is published than that, up to MEMORY_LIMIT entries."""
         self.version = 0
         self.width = 0
         """D of the vectors published; 0 before the first."""
         self._rows: list[ExampleBatch] = []
+        self._memory: dict[int, Entries] = {}
+        """By user, where it is wider."""
         self._events = 0
 
     def __call__(self, scored: Scored) -> None:
-        self._rows.append(_last_of_each_user(scored.batch))
+        rows = _last_of_each_user(scored.batch)
+        if self.wider:
+            self._memory.update(zip(rows.user_B.tolist(), self._wide(rows), strict=True))
+        self._rows.append(narrowed(rows, self.kept))
         self._events += len(scored.batch)
         if self._events >= self.every:
             self.flush()
@@ -49,8 +64,9 @@ class Publisher:
         if not self._rows:
             return
         rows = _last_of_each_user(concat(self._rows))
-        self._rows, self._events = [], 0
-        seen = with_own_event(rows) if self.own_event else rows
+        memory = self._memory
+        self._rows, self._memory, self._events = [], {}, 0
+        seen = at_last_place(with_own_event(rows) if self.own_event else rows)
         interests_BKD = self.learner.interests(seen)
         changed = self.learner.changed_items()
         vectors_ND = self.learner.item_vectors(changed)
@@ -64,7 +80,7 @@ class Publisher:
                 ids=[self.names[key] for key in rows.user_B.tolist()],
                 event_time_ms_B=rows.time_ms_B,
                 interests_BKD=interests_BKD,
-                memory_B=None if seen.window is None else memory_entries(seen),
+                memory_B=[memory[key] for key in rows.user_B.tolist()] if memory else _entries(seen),
                 left_out_B=self._left_out(rows),
             ),
             ItemRows(
@@ -73,6 +89,14 @@ class Publisher:
                 vectors_BD=vectors_ND,
             ),
         )
+
+    def _wide(self, rows: ExampleBatch) -> list[Entries]:
+        """Each user's newest entries, as many as a store holds, in arrays of their own."""
+        past_B = memory_entries(rows)
+        if not self.own_event:
+            return [np.copy(past) for past in past_B]
+        both = zip(past_B, own_entries(rows), strict=True)
+        return [np.concatenate([past, own])[-MEMORY_LIMIT:] for past, own in both]
 
     def _left_out(self, rows: ExampleBatch) -> list[Int64s] | None:
         if self.had.rule == "none":
@@ -86,11 +110,22 @@ class Publisher:
             "width": self.width,
             "events": self._events,
             "rows": concat(self._rows).tree() if self._rows else {},
+            "memory": _to_tree(self._memory),
         }
 
     def load(self, tree: Tree) -> None:
         self.version, self.width, self._events = (int(tree[name]) for name in ("version", "width", "events"))
         self._rows = [ExampleBatch.from_tree(tree["rows"])] if tree.get("rows") else []
+        self._memory = _from_tree(tree.get("memory", {}))
+
+
+def titles(log: Log) -> dict[str, str]:
+    """The first text of each item that has one, for people to read."""
+    texts = next(iter(log.items.texts.values()), []) if log.items is not None else []
+    if log.items is None or len(texts) > _MOST_TITLES:
+        return {}
+    keys = log.items.id_N.tolist()
+    return {log.names[key]: text[:_LONGEST_TITLE] for key, text in zip(keys, texts, strict=False) if text}
 
 
 def _last_of_each_user(rows: ExampleBatch) -> ExampleBatch:
@@ -119,7 +154,7 @@ def with_own_event(rows: ExampleBatch) -> ExampleBatch:
         "retention_BW": 1.0,
         "hour_BW": 1.0 if window.hour_BW.any() else 0.0,
         "week_BW": 1.0 if window.week_BW.any() else 0.0,
-        "place_BW": (rows.cell_B >= 0).astype(np.float32),
+        "place_BW": 0.0,
         "label_BW": rows.label_B,
         "views_BW": np.uint8(RECENT),
     }
@@ -129,28 +164,67 @@ def with_own_event(rows: ExampleBatch) -> ExampleBatch:
     return replace(rows, window=Window(**columns))
 
 
+def at_last_place(rows: ExampleBatch) -> ExampleBatch:
+    """Each row's window for a request from where its newest entry that has a place was."""
+    window = rows.window
+    if window is None:
+        return rows
+    place_BW = np.zeros_like(window.place_BW)
+    closeness_to_last(window.length_B, window.cell_BW, place_BW)
+    return replace(rows, window=replace(window, place_BW=place_BW))
+
+
 def memory_entries(rows: ExampleBatch) -> list[Entries]:
-    """What a query needs of each row's window: one array of MEMORY_ENTRY a row, oldest first.
+    """What a query needs of each row's window: the newest entries, MEMORY_LIMIT at most, oldest first.
 
     `last_ms` and `strength_s` are those of a single event that is retained as well at the row's time.
     """
     window = rows.window
     assert window is not None
-    entries_BW = np.zeros(window.item_BW.shape, MEMORY_ENTRY)
-    age_s_BW = window.age_s_BW.astype(np.float64)
+    kept_B = np.minimum(window.length_B, MEMORY_LIMIT)
+    at_BW = np.arange(window.item_BW.shape[1]) - (window.length_B - kept_B)[:, np.newaxis]
+    kept_BW = (at_BW >= 0) & (at_BW < kept_B[:, np.newaxis])
+    row_E = np.repeat(np.arange(len(rows)), kept_B)
+    age_s_E = window.age_s_BW[kept_BW].astype(np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):
-        strength_s_BW = -age_s_BW / np.log(window.retention_BW)
-    time_ms_BW = rows.time_ms_B[:, np.newaxis] - np.rint(age_s_BW * 1000).astype(np.int64)
-    entries_BW["item"] = window.item_BW
-    entries_BW["time_ms"] = entries_BW["last_ms"] = time_ms_BW
-    entries_BW["cell"] = window.cell_BW
-    entries_BW["strength_s"] = np.where(
-        np.isfinite(strength_s_BW) & (strength_s_BW > 0), strength_s_BW, FRESH_S
-    )
-    entries_BW["label"] = window.label_BW
-    entries_BW["minute"] = (time_ms_BW // 60_000 + rows.tz_min_B[:, np.newaxis]) % WEEK_MIN
-    entries_BW["views"] = window.views_BW
-    return [entries_BW[b, :length] for b, length in enumerate(window.length_B.tolist())]
+        strength_s_E = -age_s_E / np.log(window.retention_BW[kept_BW])
+    time_ms_E = rows.time_ms_B[row_E] - np.rint(age_s_E * 1000).astype(np.int64)
+    entries_E = np.zeros(len(row_E), MEMORY_ENTRY)
+    entries_E["item"] = window.item_BW[kept_BW]
+    entries_E["time_ms"] = entries_E["last_ms"] = time_ms_E
+    entries_E["cell"] = window.cell_BW[kept_BW]
+    faded_E = np.isfinite(strength_s_E) & (strength_s_E > 0)
+    entries_E["strength_s"] = np.where(faded_E, strength_s_E, FRESH_S)
+    entries_E["label"] = window.label_BW[kept_BW]
+    entries_E["minute"] = (time_ms_E // 60_000 + rows.tz_min_B[row_E]) % WEEK_MIN
+    entries_E["views"] = window.views_BW[kept_BW]
+    return np.split(entries_E, np.cumsum(kept_B)[:-1])
+
+
+def own_entries(rows: ExampleBatch) -> list[Entries]:
+    """The entry, alone, that each row's own event would be."""
+    return [entries[-1:] for entries in memory_entries(with_own_event(narrowed(rows, 1)))]
+
+
+def _entries(rows: ExampleBatch) -> list[Entries] | None:
+    return None if rows.window is None else memory_entries(rows)
+
+
+def _to_tree(memory: dict[int, Entries]) -> Tree:
+    """Users, how many entries each has, and all entries as words."""
+    if not memory:
+        return {}
+    lengths = np.array([len(entries) for entries in memory.values()])
+    words = np.concatenate(list(memory.values())).view(np.int64)
+    return {"user": np.array(list(memory)), "length": lengths, "words": words}
+
+
+def _from_tree(tree: Tree) -> dict[int, Entries]:
+    if not tree:
+        return {}
+    entries = np.asarray(tree["words"]).view(MEMORY_ENTRY)
+    ends = np.cumsum(tree["length"])[:-1]
+    return dict(zip(tree["user"].tolist(), np.split(entries, ends), strict=True))
 
 
 FRESH_S = 3 * 86400.0

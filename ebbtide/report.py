@@ -14,8 +14,10 @@ from typing import Any, Literal
 
 import msgspec
 
+from ebbtide.comparisons import Ablation, Staleness
 from ebbtide.curves import Curve, memory_curves
 from learners.evaluation import CalibrationPoint, Evaluation, Judged, Part
+from learners.insight import Insight
 from learners.judge import COLD_SLICES
 from state.errors import InputError
 from state.memory import MemoryConfig
@@ -104,6 +106,9 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     ranker: str | None
     learners: list[Judged]
     retention: list[Curve]
+    insight: Insight | None
+    ablation: Ablation | None
+    staleness: Staleness | None
     drift: list[Alarm]
     state_digest: str
     config: dict[str, Any]
@@ -145,6 +150,9 @@ class RunFacts:
     """Any tree of builtins, structs and dataclasses."""
     drift: list[Alarm] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    insight: Insight | None = None
+    ablation: Ablation | None = None
+    staleness: Staleness | None = None
 
 
 def build(facts: RunFacts) -> Report:
@@ -188,6 +196,9 @@ def build(facts: RunFacts) -> Report:
         ranker=evaluation.ranker,
         learners=evaluation.learners,
         retention=memory_curves(facts.memory),
+        insight=facts.insight,
+        ablation=facts.ablation,
+        staleness=facts.staleness,
         drift=facts.drift,
         state_digest=facts.state_digest,
         config=msgspec.to_builtins(facts.config, enc_hook=str, str_keys=True),

@@ -4,7 +4,7 @@ import resource
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,10 +13,13 @@ import msgspec
 import numpy as np
 
 from ebbtide import html, report
+from ebbtide.beside import Beside
 from ebbtide.config import RunConfig
+from ebbtide.copy_score import followed
 from ebbtide.plan import Plan, batch_size, build, plan
-from ebbtide.publish import Publisher
+from ebbtide.publish import Publisher, titles
 from learners.evaluation import Evaluation
+from learners.insight import Insight
 from learners.measure import Measure
 from learners.trainer import Scored, Trainer
 from replay.source import Log
@@ -37,7 +40,6 @@ Progress = Callable[[int, int, Measure], None]
 
 REPORT, PAGE, PREDICTIONS = "report.json", "report.html", "predictions"
 _FALLBACK = 100
-_MOST_TITLES, _LONGEST_TITLE = 200_000, 120
 _REHEARSED, _REHEARSED_BATCH = 320, 64
 """Enough for the memory to grow."""
 
@@ -77,7 +79,8 @@ class Run:
         self.trainer: Trainer
         self.operator, self.trainer = build(self.plan, config, log)
         self.phases = Phases()
-        self.measure = Measure(out / PREDICTIONS, self.trainer.learners)
+        self.beside = Beside(self.plan, config, log, self.trainer, out, self.phases)
+        self.measure = Measure(out / PREDICTIONS, self.beside.speakers, of=self.beside.of)
         self.drift = _monitor() if config.drift else None
         self.publisher = Publisher(
             store,
@@ -97,10 +100,12 @@ class Run:
             batch = self.operator.process(events, int(events.time_ms_B.max()))
         if not len(batch):
             return
+        self.beside.before(batch)
         with self.phases("score and learn"):
             scored = self.trainer.step(batch)
+        said = self.beside.after(scored)
         with self.phases("measure"):
-            self.measure.add(scored.batch, scored.outcomes, scored.request)
+            self.measure.add(scored.batch, said, scored.request)
         if self.drift is not None:
             with self.phases("watch for drift"):
                 self._watch(self.drift, scored)
@@ -115,6 +120,9 @@ class Run:
             self.publisher.flush()
             self.store.put_info(self.info())
 
+    def close(self) -> None:
+        self.beside.close()
+
     def info(self) -> RunInfo:
         """What a query must know of this run."""
         catalogue, names, memory = self.trainer.catalogue, self.log.names, self.config.operator.memory
@@ -128,9 +136,10 @@ class Run:
             leave_out=self.plan.leave_out,
             label=self.log.label_rule,
             interests=embedder.interest_names,
+            copy=embedder.copy_score(),
             hour_width_h=memory.hour_width_h,
             week_width_h=memory.week_width_h,
-            titles=_titles(self.log),
+            titles=titles(self.log),
             popular=tuple((names[int(catalogue.items.keys[n])], float(popularity_N[n])) for n in best),
         )
 
@@ -174,6 +183,13 @@ class Run:
             )
             for alarm in (self.drift.alarms if self.drift else [])
         ]
+
+    def insight(self) -> Insight | None:
+        """What the model has learned, or else the learner whose vectors are published."""
+        named = (self.plan.model, self.plan.embedder)
+        told = (self.trainer.learners[name].insight() for name in named)
+        found = next((insight for insight in told if insight is not None), None)
+        return found.timeless() if found is not None and self.log.survey.unit == "tick" else found
 
     def tree(self) -> Tree:
         return {
@@ -228,8 +244,12 @@ def replay(
     config = msgspec.structs.replace(config or RunConfig(), batch=batch)
     _make(out)
     _rehearse(log, config)
-    with open_store(store or f"embedded:{out / 'store'}", create=True) as target:
-        run = Run(log, config, target, out)
+    with (
+        open_store(store or f"embedded:{out / 'store'}", create=True) as target,
+        closing(Run(log, config, target, out)) as run,
+    ):
+        if checkpointing is not None:
+            run.beside.refuse_checkpoint()
         if checkpointing is not None and run.unsaved():
             raise InputError(
                 f"--checkpoint: learner {run.unsaved()[0]!r} cannot be saved; leave it out, or choose another"
@@ -271,7 +291,8 @@ def _stream(
         if speed is not None:
             due_s = (int(events.time_ms_B.max()) - run.log.survey.first_ms) / 1000 / speed
             time.sleep(max(0.0, started + due_s - time.monotonic()))
-        run.step(events)
+        for part in run.beside.parts(events):
+            run.step(part)
         if checkpointing is not None and run.events - saved >= checkpointing.every:
             with run.phases("checkpoint"):
                 checkpoint.save(checkpointing.directory, run.events, run.tree())
@@ -293,12 +314,14 @@ def _resumed(run: Run, checkpointing: Checkpointing | None) -> bool:
 def _rehearse(log: Log, config: RunConfig) -> None:
     """A few made-up events through a run of their own: every kernel is compiled before the clock starts."""
     numbers = np.arange(_REHEARSED)
-    time_ms = log.survey.first_ms + numbers * 1000
+    time_ms = log.survey.first_ms + numbers * 600_000
     label = {"label": (numbers % 2).astype(np.float32)} if log.labelled else {}
     session = {"session": numbers % 4} if "session" in log.roles else {}
     events = EventBatch.of(user=numbers % 5, item=numbers % 8, time_ms=time_ms, **label, **session)
-    with tempfile.TemporaryDirectory() as folder:
-        run = Run(log, config, DictStore(), Path(folder))
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        closing(Run(log, config, DictStore(), Path(folder))) as run,
+    ):
         for start in range(0, _REHEARSED, _REHEARSED_BATCH):
             run.step(events.take(slice(start, start + _REHEARSED_BATCH)))
         run.finish()
@@ -308,6 +331,7 @@ def _rehearse(log: Log, config: RunConfig) -> None:
 def _facts(run: Run, evaluation: Evaluation, *, seconds: float, cpu: float, setup: float) -> report.RunFacts:
     log, survey, counts = run.log, run.log.survey, run.operator.counts
     dead = dict(log.dead.counts.most_common())
+    ablation, staleness = run.beside.results(evaluation, run.phases.seconds)
     return report.RunFacts(
         log=report.LogInfo(
             name=log.name,
@@ -343,21 +367,16 @@ def _facts(run: Run, evaluation: Evaluation, *, seconds: float, cpu: float, setu
         state_digest=run.digest(),
         config=run.config,
         drift=run.alarms(),
+        insight=run.insight(),
+        ablation=ablation,
+        staleness=staleness,
         notes=[
             *log.notes,
             *(f"state_digest is without {name}, whose state cannot be read" for name in run.unsaved()),
+            *followed(run.store.info()),
             f"memory: {counts.bytes_per_user:,.0f} bytes a user over {counts.users:,} users",
         ],
     )
-
-
-def _titles(log: Log) -> dict[str, str]:
-    """The first text of each item that has one, for people to read."""
-    texts = next(iter(log.items.texts.values()), []) if log.items is not None else []
-    if log.items is None or len(texts) > _MOST_TITLES:
-        return {}
-    keys = log.items.id_N.tolist()
-    return {log.names[key]: text[:_LONGEST_TITLE] for key, text in zip(keys, texts, strict=False) if text}
 
 
 def _make(out: Path) -> None:

@@ -38,8 +38,8 @@ def show(console: Console, answer: Answer, titles: Mapping[str, str]) -> None:
         case ItemAnswer(item, version, event_time, vector):
             console.print(_title(f"item {called(item)}", version, event_time))
             console.print(_vectors([vector]))
-        case RecommendAnswer(user, version, items):
-            console.print(_title(f"for user {user}", version))
+        case RecommendAnswer(user, version, items, by):
+            console.print(_title(f"for user {user}", version) + Text(f", by {by}", "dim"))
             table = Table("", "item", "score", "why", box=None, header_style="dim", leading=1)
             for place, one in enumerate(items, 1):
                 why = "\n".join(_reason(reason, called) for reason in one.why)

@@ -23,6 +23,31 @@ def duration_ms(text: str, option: str) -> int:
     return round(float(match[1]) * _UNIT_MS[match[2]])
 
 
+def durations_ms(text: str, option: str) -> list[int]:
+    """Durations with commas between them, each once, shortest first; `immediate` is 0.
+
+    >>> durations_ms("1h,immediate,10m", "--sync-every")
+    [0, 600000, 3600000]
+    """
+    parts = [part.strip() for part in text.split(",")]
+    try:
+        return sorted({0 if part == "immediate" else duration_ms(part, option) for part in parts})
+    except InputError as error:
+        raise InputError(f"{error}; give a list such as immediate,1m,10m,1h,6h,1d") from None
+
+
+def short(milliseconds: int) -> str:
+    """A duration as `duration_ms` reads it; 0 is `immediate`.
+
+    >>> short(600_000), short(5_400_000), short(7 * 86_400_000), short(0)
+    ('10m', '90m', '7d', 'immediate')
+    """
+    if not milliseconds:
+        return "immediate"
+    unit = next(unit for unit in ("d", "h", "m", "s", "ms") if milliseconds % _UNIT_MS[unit] == 0)
+    return f"{milliseconds // _UNIT_MS[unit]}{unit}"
+
+
 def time_ms(text: str, option: str) -> int:
     """A time in epoch milliseconds, from ISO 8601 (UTC unless it says otherwise) or epoch seconds or ms.
 

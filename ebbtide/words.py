@@ -44,6 +44,11 @@ def count(value: float | None) -> str:
     return f"{value:,.0f}" if value < 1e6 else f"{value / 1e6:.3g}M"
 
 
+def times(number: int) -> str:
+    """'once', or '1,234 times'."""
+    return "once" if number == 1 else f"{count(number)} times"
+
+
 def duration(seconds: float) -> str:
     """A duration in the unit that fits.
 

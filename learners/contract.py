@@ -9,14 +9,17 @@ Shape suffixes: B rows to score, Q rows of the queue, R rows to rank, N catalogu
 """
 
 from abc import ABC
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import msgspec
 import numpy as np
 
 from learners.catalogue import Catalogue
+from learners.insight import Insight
 from learners.ranking import true_ranks
+from state.copy_score import CopyScore
 from state.examples import Doubles, ExampleBatch, Floats
 from state.keys import Int64s
 from state.side import SideTable
@@ -31,6 +34,8 @@ class Needs:
     """Entries of the user's memory, newest first chosen; 0 for none."""
     views: bool = False
     """Whether the window is the union of the recent, hour, week and place views, not just the recent."""
+    keep: int | None = None
+    """The newest entries that must still be there when a row is learned; None for the whole window."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +44,8 @@ class Context:
 
     labelled: bool
     roles: frozenset[str]
-    """The roles that the log has; a learner builds no feature from the others."""
+    """The roles that the log has, and "here" where a row's place is the request's own: without it, no ranking
+    may read `cell_B`, `lat_B` or `lon_B`. A learner builds no feature from other roles."""
     catalogue: Catalogue
     items: SideTable | None = None
     users: SideTable | None = None
@@ -106,19 +112,32 @@ class Learner(ABC):
     """Whether it is a simple counter that every report shows beside the model."""
     saved: ClassVar[bool] = True
     """Whether `tree` can give its state. If not, a run with it has no checkpoints."""
+    ablations: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    """Variants with a part switched off, such as "no copy path": name -> settings that differ, nested as in
+    TOML. A name has no '/'; a variant `needs` no more than the learner itself."""
 
     def __init__(self, config: Settings, context: Context) -> None:
         self.config = config
         self.context = context
 
+    @classmethod
+    def ablations_for(cls, context: Context) -> Mapping[str, Mapping[str, Any]]:
+        """The variants that say something on this log; a part that the log cannot feed is left out."""
+        return cls.ablations
+
     @property
     def needs(self) -> Needs:
         return Needs()
 
+    @property
+    def predicting(self) -> bool:
+        """Whether it says P(action) on this log, which needs labels."""
+        return self.predicts and self.context.labelled
+
     def step(self, step: Step) -> Outcome:
         """Score and rank with what is known at the batch's start, then learn all that is due."""
         outcome = Outcome(
-            p_B=self.score(step.batch) if self.predicts else None,
+            p_B=self.score(step.batch) if self.predicting else None,
             rank_R=self.ranked(step.batch, step.rank) if self.ranks else None,
         )
         if step.due:
@@ -138,6 +157,14 @@ class Learner(ABC):
 
     def learn(self, batch: ExampleBatch) -> None:
         """Learn from rows whose outcome is known, in order, once."""
+
+    def relearn(self, batch: ExampleBatch) -> None:
+        """Go over rows again that were learned before, in a further pass of retraining offline.
+
+        A pass goes over all that were learned, in order; then another may begin.
+        A network moves its weights once more. What is counted, or solved in closed form, has nothing to
+        gain: nothing, unless overridden.
+        """
 
     def ranked(self, batch: ExampleBatch, request: RankRequest, chunk: int = 64) -> Int64s:
         """The true items' ranks by `rank`, in chunks of bounded size."""
@@ -171,6 +198,17 @@ class Learner(ABC):
     def changed_items(self) -> Int64s:
         """Keys of items whose vector changed since the last call."""
         return np.zeros(0, np.int64)
+
+    def copy_score(self) -> CopyScore | None:
+        """A sum of few terms that follows its ranking, for readers of the store, or None.
+
+        Without one they go by the inner product of item and interests.
+        """
+        return None
+
+    def insight(self) -> Insight | None:
+        """What it has learned that people can look at, or None."""
+        return None
 
     def tree(self) -> Tree:
         """All that a restart needs."""

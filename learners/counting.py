@@ -7,6 +7,7 @@ from abc import abstractmethod
 from typing import ClassVar, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from learners.contract import Context, Learner, Outcome, RankRequest, Settings, Step
 from learners.fading import TOP, FadedArrays
@@ -92,6 +93,11 @@ def _ranks(request: RankRequest, size: int) -> Ranks:
         request.left_out,
         np.empty(len(request.rows_R), np.int64),
     )
+
+
+def positives(label_B: Floats) -> NDArray[np.bool_]:
+    """Which rows count, as `positive` has it."""
+    return ~(label_B <= 0.5)
 
 
 @compiled

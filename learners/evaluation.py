@@ -63,6 +63,33 @@ class Interval(msgspec.Struct, frozen=True, kw_only=True):
     high: float
 
 
+class Difference(msgspec.Struct, frozen=True, kw_only=True):
+    """One metric of a variant, and its difference to the learner itself on the same events.
+
+    `low` to `high` is the paired 95% interval over users; null with fewer than 20 of them.
+    """
+
+    metric: str
+    value: float
+    difference: float
+    low: float | None = None
+    high: float | None = None
+
+
+class Compared(msgspec.Struct, frozen=True, kw_only=True):
+    """A variant of a learner, or a copy of it, beside the learner itself, on the scored part."""
+
+    name: str
+    of: str
+    events: int
+    """At which the variant spoke."""
+    differences: list[Difference]
+
+    def difference(self, metric: str) -> Difference | None:
+        """The difference in one metric, if there is one."""
+        return next((d for d in self.differences if d.metric == metric), None)
+
+
 class Judged(msgspec.Struct, frozen=True, kw_only=True):
     """One learner, judged."""
 
@@ -89,6 +116,8 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
     ranker: str | None
     users: int
     learners: list[Judged]
+    compared: list[Compared] = []
+    """Variants and copies, which are no learners of the run's own."""
 
     def speaks(self, metric: str) -> Judged | None:
         """The learner whose figure is the run's own: the predictor or the ranker."""

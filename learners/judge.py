@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from learners.evaluation import CalibrationPoint, Evaluation, Interval, Judged, Part
+from learners.evaluation import CalibrationPoint, Compared, Difference, Evaluation, Interval, Judged, Part
 from learners.metrics import METRICS, Influence, Predictions, Ranks, Values, standard_error
 from state.examples import Floats
 from state.keys import Int64s
@@ -34,6 +34,9 @@ class Speaker:
     predicts: bool
     ranks: bool
     floor: bool
+    of: str | None = None
+    """The learner that this is a variant or a copy of: it is compared with that one, and nothing else. Where
+    it said nothing (P is NaN, the rank 0), the two are not compared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,16 +90,23 @@ def judge(
     present = len(np.unique(events.user_E[first:]))
     floors: dict[str, tuple[Part, Influence]] = {}
     judged: dict[str, Judged] = {}
-    for speaker in sorted(speakers, key=lambda s: not s.floor):
+    own = [speaker for speaker in speakers if speaker.of is None]
+    for speaker in sorted(own, key=lambda s: not s.floor):
         one, influence = _judge_one(events, cuts, speaker, said(speaker), floors, present)
         judged[speaker.name] = one
         if speaker.floor:
             floors[speaker.name] = one.scored, influence
     return Evaluation(
-        predictor=_headline([s for s in speakers if s.predicts]),
-        ranker=_headline([s for s in speakers if s.ranks]),
+        predictor=_headline([s for s in own if s.predicts]),
+        ranker=_headline([s for s in own if s.ranks]),
         users=events.users,
-        learners=[judged[speaker.name] for speaker in speakers],
+        learners=[judged[speaker.name] for speaker in own],
+        compared=[
+            _compared(events, first, variant, said(variant), said(speaker))
+            for speaker in own
+            for variant in speakers
+            if variant.of == speaker.name
+        ],
     )
 
 
@@ -141,6 +151,55 @@ def _judge_one(
         intervals=[] if speaker.floor else list(_intervals(part, influence, floors, present)),
     )
     return judged, influence
+
+
+def _compared(
+    events: Events,
+    first: int,
+    variant: Speaker,
+    ours: tuple[Floats | None, NDArray[np.int32] | None],
+    theirs: tuple[Floats | None, NDArray[np.int32] | None],
+) -> Compared:
+    """`ours` beside `theirs` from event `first` on, where the variant spoke."""
+    user_E, label_E = events.user_E[first:], events.label_E[first:]
+    (p_E, rank_E), (their_p_E, their_rank_E) = ours, theirs
+    spoke_E = np.zeros(len(label_E), np.bool_)
+    differences: list[Difference] = []
+    if p_E is not None and their_p_E is not None:
+        said_E = ~np.isnan(p_E[first:])
+        both_E = np.where(said_E, label_E, np.float32(np.nan))
+        said = (Predictions.of(p[first:], both_E, user_E) for p in (p_E, their_p_E))
+        differences += _differences(next(said), next(said), events.users)
+        spoke_E |= said_E
+    if rank_E is not None and their_rank_E is not None:
+        said_E = (rank_E[first:] > 0) & ~(label_E <= 0.5)
+        ranks = (Ranks.of(rank[first:], said_E, user_E) for rank in (rank_E, their_rank_E))
+        differences += _differences(next(ranks), next(ranks), events.users)
+        spoke_E |= said_E
+    return Compared(
+        name=variant.name, of=variant.of or "", events=int(spoke_E.sum()), differences=differences
+    )
+
+
+def _differences(ours: Predictions | Ranks, theirs: Predictions | Ranks, users: int) -> Iterator[Difference]:
+    values, their_values = ours.values(users), theirs.values(users)
+    present = len(np.unique(ours.user_E))
+    enough = present >= MIN_USERS
+    influence, their_influence = (s.influence(users) if enough else {} for s in (ours, theirs))
+    for metric, value in values.items():
+        their_value = their_values[metric]
+        if value is None or their_value is None:
+            continue
+        difference, half = value - their_value, None
+        if metric in influence and metric in their_influence:
+            half = _Z95 * standard_error(influence[metric] - their_influence[metric], present)
+        yield Difference(
+            metric=metric,
+            value=value,
+            difference=difference,
+            low=None if half is None else difference - half,
+            high=None if half is None else difference + half,
+        )
 
 
 def _fill(samples: Sequence[Predictions | Ranks], cut: _Cut, users: int) -> list[Part]:

@@ -45,15 +45,21 @@ _COLD: dict[str, type[np.generic]] = {"cold_user": np.uint8, "cold_item": np.uin
 class Measure:
     """Keeps what learners say under `directory`, and judges them at the end.
 
+    `of` says which of the learners are variants or copies, and of which learner; only these may be silent.
     A run from the start replaces what an earlier run left there, when it has its first part to write.
     """
 
     def __init__(
-        self, directory: Path, learners: Mapping[str, Learner], *, part_events: int = PART_EVENTS
+        self,
+        directory: Path,
+        learners: Mapping[str, Learner],
+        *,
+        of: Mapping[str, str] | None = None,
+        part_events: int = PART_EVENTS,
     ) -> None:
         self.directory = directory
         self.speakers = tuple(
-            Speaker(name, learner.predicts, learner.ranks, learner.floor)
+            Speaker(name, learner.predicting, learner.ranks, learner.floor, (of or {}).get(name))
             for name, learner in learners.items()
         )
         self.parts = 0
@@ -82,8 +88,10 @@ class Measure:
         """
         said: dict[str, NDArray[Any]] = {}
         for speaker in self.speakers:
-            outcome = outcomes[speaker.name]
-            if speaker.predicts:
+            outcome = outcomes[speaker.name] if speaker.of is None else outcomes.get(speaker.name, _SILENT)
+            if speaker.predicts and outcome is _SILENT:
+                said[f"p.{speaker.name}"] = np.full(len(batch), np.nan, np.float32)
+            elif speaker.predicts:
                 said[f"p.{speaker.name}"] = _checked(speaker.name, outcome)
             if speaker.ranks:
                 rank_B = np.zeros(len(batch), np.int32)
@@ -114,7 +122,8 @@ class Measure:
         back = np.arange(self._used - min(events, self._held), self._used)
         label = self._tail["label"][back]
         shown: dict[str, dict[str, float]] = {}
-        for speaker in [s for s in self.speakers if not s.floor] or self.speakers:
+        own = [speaker for speaker in self.speakers if speaker.of is None]
+        for speaker in [s for s in own if not s.floor] or own:
             found: dict[str, float] = {}
             if speaker.predicts and not np.isnan(label).all():
                 p = self._tail[f"p.{speaker.name}"][back].astype(np.float64)
@@ -245,6 +254,9 @@ class Measure:
         for path in self.directory.glob("part-*.arrow"):
             if path.name not in keep:
                 path.unlink()
+
+
+_SILENT = Outcome()
 
 
 def _checked(name: str, outcome: Outcome) -> NDArray[Any]:

@@ -174,3 +174,13 @@ def _make_room(pairs: PairArrays, largest: int, n: int) -> None:
         for v in range(pairs.total_VN.shape[0]):
             pairs.weight_VS[v, new] = pairs.weight_VS[v, old]
         pairs.slot_H[_slot(pairs.slot_H, home[START], home[SIZE], j)] = (np.int64(j) << 16) | i
+
+
+@compiled
+def count_of(pairs: PairArrays, v: int, n: int, j: int) -> float:
+    """The count of j after n, as of the reference time; 0 if there is none."""
+    home = pairs.home_N[n]
+    if home[SIZE] == 0:
+        return 0.0
+    slot = pairs.slot_H[_slot(pairs.slot_H, home[START], home[SIZE], j)]
+    return float(pairs.weight_VS[v, home[START] + (slot & 0xFFFF)]) if slot >= 0 else 0.0

@@ -88,7 +88,7 @@ class EmbeddingTable:
             return rows_B
         for name, slot in self.slots.items():
             start_ND = self.weight[name][before : len(self)]
-            _draw(ids.keys[before : len(self)], self.seed, slot.mean, slot.sd, start_ND)
+            draw_normal(ids.keys[before : len(self)], self.seed, slot.mean, slot.sd, start_ND)
             self.square[name][before : len(self)] = self.accumulator
         self.stale_N[before : len(self)] = EVERYONE
         return rows_B
@@ -209,7 +209,7 @@ def _admit(
 
 
 @compiled
-def _draw(keys_B: Int64s, seed: int, mean: float, sd: float, weight_BD: Floats) -> None:
+def draw_normal(keys_B: Int64s, seed: int, mean: float, sd: float, weight_BD: Floats) -> None:
     """Two uniforms from the key's hash make each normal number (Box and Muller)."""
     for b in range(keys_B.shape[0]):
         state = mix(keys_B[b] ^ mix(seed))

@@ -15,7 +15,7 @@ from learners.contract import Learner, Outcome, RankRequest, Step
 from learners.leaveout import Had
 from learners.queue import Pending
 from state.compiled import compiled
-from state.examples import ExampleBatch
+from state.examples import ExampleBatch, narrowed
 from state.keys import Int64s, mix
 from state.tree import Tree
 
@@ -53,6 +53,9 @@ class Trainer:
         self.catalogue = catalogue
         self.had = had
         self.pending = Pending()
+        needs = [learner.needs for learner in self.learners.values()]
+        self.keep = max((n.window if n.keep is None else n.keep for n in needs), default=None)
+        """Window entries of a row that waits."""
         self.rank_share = rank_share
         self.seed = seed
         self.listeners = listeners
@@ -62,7 +65,7 @@ class Trainer:
         waiting = len(self.pending)
         due_B = self.pending.due(batch)
         due = int(due_B[-1])
-        self.pending.push(batch)
+        self.pending.push(batch if self.keep is None else narrowed(batch, self.keep))
         queue = self.pending.pop(due)
         rates_BR, size_B = self.catalogue.step(batch, queue, due_B)
         batch.item_rates_BR[:] = rates_BR

@@ -1,10 +1,15 @@
 """A factorised two-tower: the user is the sum of the vectors that a faded memory recalls.
 
-Shape suffixes: B rows, W window entries, V views (one interest each), N items, K width, D = K + 1.
+Shape suffixes: B rows, W window entries, V interests, N items, K width, D = K + 1, C candidates.
 
     weight_vw  = r_vw / sqrt(sum over w of r_vw + prior)
     interest_v = sum over entries w of weight_vw x the vector of w's item
     score(j)   = (sum over v of interest_v) . q_j + b_j
+
+These are the shallow interests; `learners.interest_deep` adds what learned queries find among the newest
+entries. An item's vectors are its own plus those of its kinds (`learners.interest_kinds`). Together they
+stand for STIM's hierarchical multi-interest unit over shallow and deep semantics (arXiv:2508.02451; the
+equations are our reconstruction).
 
 `r` is .7^b for the b-th newest (short view, own vectors) and the retention, times the hour, week or place
 kernel, in the other views, which share a second set of vectors. Published vectors carry the bias as a last
@@ -20,12 +25,16 @@ from typing import ClassVar, Literal, cast
 
 import numpy as np
 
+from learners import interest_deep as deep
+from learners import interest_search as search
+from learners import interest_views as views
 from learners import twotower_kernels as kernels
 from learners.columns import Columns
 from learners.contract import Context, Learner, Needs, RankRequest, Settings
+from learners.interest_kinds import Kinds, whole
 from learners.ranking import true_ranks
 from learners.sampling import Sampler, identities
-from learners.table import PUBLISH, EmbeddingTable, Slot
+from learners.table import PUBLISH, RANK, EmbeddingTable, Slot
 from state.errors import InputError
 from state.examples import Doubles, ExampleBatch, Floats, Window, empty_window
 from state.keys import Int64s
@@ -38,22 +47,37 @@ _DAY_MS = 86_400_000
 
 
 INTERESTS = ("recent", "long", "hour", "week", "place")
-"""What each interest vector is, in the kernels' order; the last three only where the views are on."""
+"""What each shallow interest is, in the kernels' order; the last three only where the views are on."""
 
 
 class TwoTowerSettings(Settings, frozen=True, kw_only=True):
     """Defaults were chosen on the first halves of the benchmark logs."""
 
     width: int = 32
-    window: int = 50
+    window: int = 100
     """Entries of the memory that a user's vector is made of."""
     views: bool | None = None
     """Whether hour, week and place give interests of their own; by default where the log has a place."""
     short: int = 10
     """Newest entries in the short view, each `fade` times the weight of the one after it."""
     fade: float = 0.7
-    softmax: Literal["sampled", "full"] = "sampled"
-    draws: int = 32
+    shallow: bool = True
+    """Whether there are other interests than the short view's."""
+    deep: int = 0
+    """Interests that learned queries find, on top of the shallow ones; 2 to 4 where they are of use."""
+    attended: int = 50
+    """Newest entries that these look at."""
+    query_lr: float = 0.02
+    semantics: bool = True
+    """Whether an item's vectors include those of its kinds: categories, groups of numbers."""
+    kind_scale: float = 1.0
+    """A kind's first weights, next to an item's."""
+    kind_rate: float = 0.05
+    """A kind's learning rate, next to an item's."""
+    softmax: Literal["auto", "sampled", "full"] = "auto"
+    """`auto` takes every item as a candidate while there are at most `few`."""
+    few: int = 2048
+    draws: int = 256
     lr: float = 0.12
     bias_lr: float = 0.5
     reg: float = 0.02
@@ -91,31 +115,40 @@ class TwoTower(Learner):
             "short": Slot(s.width, s.sd),
             "long": Slot(s.width, s.sd),
         }
+        self.deep = s.deep if s.shallow else 0
+        if self.deep:
+            slots["deep"] = Slot(s.width, s.sd)
         self.table = EmbeddingTable(slots, seed=context.seed, admit=s.admit, accumulator=s.accumulator)
+        self.kinds = Kinds(
+            context.items if s.semantics else None,
+            category=s.semantics and "category" in context.roles,
+            scale=s.kind_scale,
+        )
+        self.queries = deep.first_queries(self.deep, s.width, s.sd, context.seed)
         self.sampler = Sampler()
         self.repeats: Doubles = np.zeros(2)
         """Positives whose item was in the window, and all positives."""
         self.swept_ms = 0
         self.columns = Columns(s.width, s.cold_bias)
-        self.draws = s.draws if s.softmax == "sampled" else 0
-        self.views = bool(context.roles & PLACED) if s.views is None else s.views
+        periodic = bool(context.roles & PLACED) if s.views is None else s.views
+        self.views = views.VIEWS if s.shallow and periodic else views.LONG + s.shallow
 
     @property
     def needs(self) -> Needs:
-        return Needs(window=self.settings.window, views=self.views)
+        return Needs(window=self.settings.window, views=self.views > views.HOUR)
 
     def rank(self, batch: ExampleBatch) -> Floats:
         items = self.context.catalogue.items
-        item_DN = self.columns.refresh(items, self.table)
-        return _scores(self._users(_window(batch), len(item_DN)), item_DN, len(items))
+        item_DN = self._columns()
+        return _scores(self._users(batch, len(item_DN)), item_DN, len(items))
 
     def ranked(self, batch: ExampleBatch, request: RankRequest, chunk: int = 64) -> Int64s:
         ranks_R = np.empty(len(request.rows_R), np.int64)
         if not len(ranks_R):
             return ranks_R
         items = self.context.catalogue.items
-        item_DN = self.columns.refresh(items, self.table)
-        vector_RD = self._users(_window(batch).take(request.rows_R), len(item_DN))
+        item_DN = self._columns()
+        vector_RD = self._users(batch.take(request.rows_R), len(item_DN))
         for start in range(0, len(ranks_R), chunk):
             part = slice(start, min(start + chunk, len(ranks_R)))
             true_ranks(
@@ -125,121 +158,159 @@ class TwoTower(Learner):
             )
         return ranks_R
 
+    def logits(self, batch: ExampleBatch, start_B1: Int64s, item_C: Int64s) -> Floats:
+        """Scores (C,) of given candidates alone: those of row b are `start_B1[b]` to `start_B1[b + 1]`.
+
+        `item_C` holds catalogue rows. Changes nothing.
+        """
+        return search.logits(
+            self._users(batch, len(self.columns.item_DN)),
+            *(start_B1, item_C, self.context.catalogue.items.keys, self.table.ids.table),
+            *(self.table.weight["item"], self.table.weight["bias"], self.kinds.kind_NP),
+            np.float32(self.settings.cold_bias),
+        )
+
+    def nearest(self, batch: ExampleBatch, count: int, among: int) -> Int64s:
+        """Catalogue rows (B, `count`) of the best items, best first, of the `among` most popular.
+
+        Popularity is as of the sampler's last rebuild. -1 where there are fewer. Changes nothing.
+        """
+        rows_S = search.most_drawn(self.sampler.arrays, among)
+        catalogue_S1 = np.append(self.context.catalogue.items.rows(self.table.ids.keys[rows_S]), -1)
+        vector_BD = self._users(batch, len(self.columns.item_DN))
+        return catalogue_S1[search.nearest(vector_BD, self._vectors(rows_S), count)]
+
+    def relearn(self, batch: ExampleBatch) -> None:
+        self.learn(batch)
+
     def learn(self, batch: ExampleBatch) -> None:
         if not len(batch):
             return
         s, table = self.settings, self.table
         self._sweep(int(batch.time_ms_B.max()))
+        before = len(table)
         target_B = table.admit(batch.item_B, batch.time_ms_B)
+        self.kinds.admit(batch, table, before)
         if self.context.labelled:
             target_B[~(batch.label_B > 0.5)] = -1
-        if self.draws and self.sampler.due(len(batch)):
+        if self.sampler.due(len(batch)):
             catalogue = self.context.catalogue
             rows_N = table.rows(catalogue.items.keys[: len(catalogue)])
             self.sampler.rebuild(catalogue.popularity(int(batch.time_ms_B[-1])), rows_N)
-        window = _window(batch)
-        rows_BW = self._rows(window)
+        recalled = self._recalled(_window(batch))
+        full = s.softmax == "full" or (s.softmax == "auto" and len(table) <= s.few)
         events = kernels.Events(
-            target_B, rows_BW, window.length_B, self._weights(window), identities(batch, self.context.seed)
+            *(target_B, identities(batch, self.context.seed), recalled),
+            *(0 if full else s.draws, bool(self.repeats[0] < s.spare * self.repeats[1])),
         )
-        spare = bool(self.repeats[0] < s.spare * self.repeats[1])
+        rates = kernels.Rates(
+            *(np.float32(rate) for rate in (s.lr, s.bias_lr, s.query_lr, s.reg, s.kind_rate))
+        )
+        self.repeats += views.repeats(target_B, recalled)
         if s.device == "cpu":
-            self._learn_compiled(events, spare)
-        else:
-            try:
-                from learners.twotower_torch import learn  # torch is optional, and slow to load
-            except ModuleNotFoundError as error:
-                raise InputError(
-                    f"twotower.device: {s.device!r} needs torch; `pip install ebbtide[torch]`"
-                ) from error
-            learn(
-                *(events, table, self.sampler),
-                draws=self.draws,
-                spare=spare,
-                lr=s.lr,
-                bias_lr=s.bias_lr,
-                reg=s.reg,
-                device=s.device,
+            kernels.learn(
+                *(events, self.sampler.arrays, len(table), rates),
+                *(self._weights(), self.queries, s.attended),
             )
-        self.repeats += kernels.repeats(target_B, rows_BW, window.length_B)
-
-    def _learn_compiled(self, events: kernels.Events, spare: bool) -> None:
-        s, table = self.settings, self.table
-        kernels.learn(
-            events,
-            self.sampler.arrays,
-            *(self.draws, spare, len(table)),
-            *(np.float32(s.lr), np.float32(s.bias_lr), np.float32(s.reg)),
-            *(table.weight["item"], table.square["item"], table.weight["bias"], table.square["bias"]),
-            *(table.weight["short"], table.square["short"], table.weight["long"], table.square["long"]),
-            table.stale_N,
+            return
+        try:
+            from learners.twotower_torch import learn  # torch is optional, and slow to load
+        except ModuleNotFoundError as error:
+            raise InputError(
+                f"twotower.device: {s.device!r} needs torch; `pip install ebbtide[torch]`"
+            ) from error
+        learn(
+            *(events, self.sampler.arrays, table, self.kinds, rates),
+            *(self.queries, s.attended, s.device),
         )
 
     def item_vectors(self, keys_N: Int64s) -> Floats:
-        width = self.settings.width
-        vector_ND = np.zeros((len(keys_N), width + 1), np.float32)
-        vector_ND[:, width] = self.settings.cold_bias
+        vector_ND = np.zeros((len(keys_N), self.settings.width + 1), np.float32)
+        vector_ND[:, -1] = self.settings.cold_bias
         rows_N = self.table.rows(keys_N)
         known = np.flatnonzero(rows_N >= 0)
-        vector_ND[known, :width] = self.table.weight["item"][rows_N[known]]
-        vector_ND[known, width] = self.table.weight["bias"][rows_N[known], 0]
+        vector_ND[known] = self._vectors(rows_N[known])
         return vector_ND
 
     @property
     def interest_names(self) -> tuple[str, ...]:
-        return INTERESTS if self.views else INTERESTS[: kernels.LONG + 1]
+        return *INTERESTS[: self.views], *(f"deep {i + 1}" for i in range(self.deep))
 
     def interests(self, batch: ExampleBatch) -> Floats:
-        return self._interests(_window(batch))
-
-    def explain(self, batch: ExampleBatch, item_B: Int64s) -> Floats:
-        """What each window entry adds to the score of `item_B[b]` for row b, by view: (B, V, W).
-
-        Summed over V and W, plus the item's bias, it is the score.
-        """
-        window = _window(batch)
-        rows_BW = self._rows(window)
-        weight_VBW = self._weights(window)
-        item_BK = self.item_vectors(item_B)[:, :-1]
-        part_BVW = np.zeros((len(batch), *weight_VBW.shape[::2]), np.float32)
-        for v, weight_BW in enumerate(weight_VBW):
-            source_NK = self.table.weight["short" if v == kernels.SHORT else "long"]
-            real = (rows_BW >= 0) & (weight_BW != 0.0)
-            b, w = np.nonzero(real)
-            part_BVW[b, v, w] = weight_BW[b, w] * (source_NK[rows_BW[b, w]] * item_BK[b]).sum(1)
-        return part_BVW
-
-    def changed_items(self) -> Int64s:
-        return self.table.changed(PUBLISH)
-
-    def _rows(self, window: Window) -> Int64s:
-        """The table row of each entry (B, W), -1 where there is none."""
-        rows_BW = np.full(window.item_BW.shape, -1, np.int64)
-        kernels.window_rows(self.table.ids.table, window.item_BW, window.length_B, rows_BW)
-        return rows_BW
-
-    def _weights(self, window: Window) -> Floats:
-        s = self.settings
-        weight_VBW = np.zeros((kernels.VIEWS if self.views else 2, *window.item_BW.shape), np.float32)
-        kernels.view_weights(
-            *(window.length_B, window.retention_BW, window.hour_BW, window.week_BW, window.place_BW),
-            *(s.short, s.fade, weight_VBW),
-        )
-        return weight_VBW
-
-    def _interests(self, window: Window) -> Floats:
-        weight_VBW = self._weights(window)
-        vector_BVD = np.zeros((weight_VBW.shape[1], len(weight_VBW), self.settings.width + 1), np.float32)
-        kernels.interests(
-            *(self._rows(window), window.length_B, weight_VBW),
-            *(self.table.weight["short"], self.table.weight["long"], vector_BVD),
+        vector_BVD = np.zeros((len(batch), self.views + self.deep, self.settings.width + 1), np.float32)
+        weights = self._weights()
+        views.interests(
+            *(self._recalled(_window(batch)), weights.short_NK, weights.long_NK, weights.deep_NK),
+            *(weights.kind_NP, self.queries.query_IQ, self.settings.attended, vector_BVD),
         )
         vector_BVD[:, 0, -1] = 1.0
         return vector_BVD
 
-    def _users(self, window: Window, width: int) -> Floats:
+    def explain(self, batch: ExampleBatch, item_B: Int64s) -> Floats:
+        """What each window entry adds to the score of `item_B[b]` for row b, by interest: (B, V, W).
+
+        Summed over V and W, plus the item's bias, it is the score.
+        """
+        window, weights = _window(batch), self._weights()
+        recalled = self._recalled(window)
+        part_BVW = np.zeros((len(batch), self.views + self.deep, window.item_BW.shape[1]), np.float32)
+        views.explain(
+            recalled,
+            np.maximum(window.length_B - recalled.rows_BW.shape[1], 0),
+            weights.short_NK,
+            weights.long_NK,
+            weights.deep_NK,
+            weights.kind_NP,
+            self.queries.query_IQ,
+            self.settings.attended,
+            self.item_vectors(item_B),
+            part_BVW,
+        )
+        return part_BVW
+
+    def changed_items(self) -> Int64s:
+        self.kinds.spread(self.table, PUBLISH)
+        return self.kinds.items(self.table, self.table.changed(PUBLISH))
+
+    def _recalled(self, window: Window) -> views.Recalled:
+        """The newest entries, as many as count, however wide the operator's window is."""
+        s = self.settings
+        kept = min(s.window, int(window.item_BW.shape[1]))
+        recalled = views.Recalled(
+            np.full((len(window.length_B), kept), -1, np.int64),
+            np.minimum(window.length_B, kept),
+            np.zeros((self.views, len(window.length_B), kept), np.float32),
+        )
+        views.window_rows(self.table.ids.table, window.item_BW, window.length_B, recalled.rows_BW)
+        views.view_weights(
+            *(window.length_B, window.retention_BW, window.hour_BW, window.week_BW, window.place_BW),
+            *(s.short, s.fade, recalled.weight_VBW),
+        )
+        return recalled
+
+    def _weights(self) -> kernels.Weights:
+        table = self.table
+        weight, square, deep = table.weight, table.square, "deep" if self.deep else "short"
+        return kernels.Weights(
+            *(weight["item"], square["item"], weight["bias"], square["bias"]),
+            *(weight["short"], square["short"], weight["long"], square["long"]),
+            *(weight[deep], square[deep], table.stale_N),
+            kind_NP=self.kinds.kind_NP,
+            is_kind_N=self.kinds.is_kind_N,
+        )
+
+    def _vectors(self, rows_S: Int64s) -> Floats:
+        """Vector and bias of rows that there are, with their kinds' (S, D)."""
+        parts = (whole(rows_S, self.table.weight[name], self.kinds.kind_NP) for name in ("item", "bias"))
+        return np.concatenate(list(parts), axis=1)
+
+    def _columns(self) -> Floats:
+        self.kinds.spread(self.table, RANK)
+        return self.columns.refresh(self.context.catalogue.items, self.table, self.kinds.kind_NP)
+
+    def _users(self, batch: ExampleBatch, width: int) -> Floats:
         """The sum of each row's interests (B, `width`), filled up with zeros."""
-        vector_BVD = self._interests(window)
+        vector_BVD = self.interests(batch)
         vector_BD = np.zeros((len(vector_BVD), width), np.float32)
         vector_BD[:, : vector_BVD.shape[2]] = vector_BVD.sum(1)
         return vector_BD
@@ -249,13 +320,15 @@ class TwoTower(Learner):
         life_ms = int(self.settings.expire_days * _DAY_MS)
         if now_ms - self.swept_ms >= life_ms // 10:
             self.swept_ms = now_ms
-            if len(self.table.expire(now_ms - life_ms)):
+            if self.kinds.expire(self.table, now_ms - life_ms):
                 self.sampler = Sampler()
                 self.columns = Columns(self.settings.width, self.settings.cold_bias)
 
     def tree(self) -> Tree:
         return {
             "table": self.table.tree(),
+            "kinds": self.kinds.tree(self.table),
+            "queries": {name: part.copy() for name, part in self.queries._asdict().items()},
             "sampler": self.sampler.tree(),
             "repeats": self.repeats.copy(),
             "swept_ms": self.swept_ms,
@@ -263,6 +336,8 @@ class TwoTower(Learner):
 
     def load(self, tree: Tree) -> None:
         self.table.load(tree["table"])
+        self.kinds.load(tree["kinds"], self.table)
+        self.queries = deep.Queries(**{name: np.array(part) for name, part in tree["queries"].items()})
         self.sampler.load(tree["sampler"])
         self.repeats[:] = tree["repeats"]
         self.swept_ms = int(tree["swept_ms"])
@@ -275,5 +350,5 @@ def _window(batch: ExampleBatch) -> Window:
 
 def _scores(vector_BD: Floats, item_DN: Floats, size: int) -> Floats:
     score_BN = np.empty((len(vector_BD), size), np.float32)
-    kernels.scores(vector_BD, item_DN, score_BN)
+    search.scores(vector_BD, item_DN, score_BN)
     return score_BN

@@ -65,6 +65,8 @@ class Inspection:
         ]
         if survey.session_item_repeat == survey.session_item_repeat:
             lines.append(("", f"{survey.session_item_repeat:.1%} repeat their session's item"))
+        if {"lat", "place"} & survey.roles:
+            lines.append(("places", "the items'" if survey.place_of_item else "the events' own"))
         if survey.labelled:
             lines.append(("label", f"{self.label_rule}: {survey.positive_share:.1%} positive"))
         else:

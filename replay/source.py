@@ -72,8 +72,8 @@ class Log:
         self._seed = seed
         self._memory_mb = memory_mb
         self._category = single_category(items) if items and "category" not in self.mapping.columns else None
-        self.roles = self._all_roles()
         self.survey = self._look()
+        self.roles = self.survey.roles
 
     @classmethod
     def open(
@@ -141,6 +141,11 @@ class Log:
         """How many events `batches` hands on."""
         return self.survey.rows if self._limit is None else min(self._limit, self.survey.rows)
 
+    @property
+    def place_of_item(self) -> bool:
+        """Whether an event's place is its item's, read from the events or borrowed from the item table."""
+        return self.survey.place_of_item
+
     def batches(self, size: int, skip: int = 0, dead_letters: Path | None = None) -> Iterator[EventBatch]:
         """The events in batches of `size`, the last shorter, without the first `skip`.
 
@@ -153,7 +158,9 @@ class Log:
             for columns in cut(self._from(skip), size):
                 events = _events(columns, skip + offset)
                 offset += len(events)
-                yield events if self.items is None else fill_places(events, self.items, self._category)
+                if self.items is not None:
+                    events = fill_places(events, self.items, self._category, places=self.place_of_item)
+                yield events
 
     def _from(self, skip: int) -> Iterator[Columns]:
         """Columns in the order in which events are handed on, within the limit, after `skip` of them."""
@@ -203,10 +210,14 @@ class Log:
         if surveyor.rows == 0:
             self._refuse(dead)
         clock = self._converter.clock
+        placed = bool({"lat", "place"} & set(self.mapping.columns))
+        borrowed = self.items is not None and self.items.lat_N is not None
+        of_item = surveyor.item_places.of_item if placed else borrowed
         survey = surveyor.survey(
             unit="tick" if self.mapping.columns["time"] == ROW_ORDER else clock.unit,
-            roles=self.roles,
+            roles=self._all_roles(borrowed and of_item),
             dead=dict(dead.counts.most_common()),
+            place_of_item=of_item,
         )
         if not survey.in_order:
             self.notes.append("sorted by time: the log was not in time order")
@@ -217,6 +228,8 @@ class Log:
             )
         if survey.unit == "tick":
             self.notes.append("times only give an order: one tick counts as one second")
+        if of_item:
+            self.notes.append("places are the items': a place view goes by where the user was last")
         return survey
 
     def _refuse(self, dead: DeadLetters) -> None:
@@ -232,11 +245,11 @@ class Log:
             else f"{self.name}: the log holds no events; give one that does"
         )
 
-    def _all_roles(self) -> frozenset[str]:
+    def _all_roles(self, borrowed: bool) -> frozenset[str]:
         roles = set(self.mapping.columns) - {"text", "label"}
         if self.labelled:
             roles.add("label")
-        if self.items is not None and self.items.lat_N is not None:
+        if borrowed:
             roles |= {"lat", "lon"}
         if self._category is not None:
             roles.add("category")

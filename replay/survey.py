@@ -12,6 +12,7 @@ import numpy as np
 from replay.cells import Bools
 from replay.convert import Columns
 from replay.distinct import Distinct, pairs
+from replay.places import ItemPlaces
 from state.keys import Int64s, Names
 
 HOUR_MS = 3_600_000
@@ -50,6 +51,10 @@ class Survey:
     """Share of rows whose (user, item) occurred before."""
     session_item_repeat: float
     """Share of rows whose (session, item) occurred before; NaN without sessions."""
+    item_place_share: float
+    """Share of rows whose item was in the same place when another user had it before; NaN if few have one."""
+    place_of_item: bool
+    """Whether places are the items', so that nothing is to be ranked by a row's own; False without places."""
     roles: frozenset[str]
     labelled: bool
     positive_share: float
@@ -75,6 +80,7 @@ class Surveyor:
         self._users, self._items = Distinct(), Distinct()
         self._user_items, self._session_items = Distinct(1 << 16), Distinct(1 << 16)
         self._sessions = False
+        self.item_places = ItemPlaces()
         self._label_sum = 0.0
         self._labelled = False
 
@@ -93,6 +99,8 @@ class Surveyor:
         self._users.add(user_B)
         self._items.add(item_B)
         self._user_items.add(pairs(user_B, item_B))
+        if "lat" in columns or "place" in columns:
+            self.item_places.add(columns)
         if "session" in columns:
             self._sessions = True
             self._session_items.add(pairs(columns["session"], item_B))
@@ -135,7 +143,9 @@ class Surveyor:
             self._run = int(lengths[-1])
         self._longest_run = max(self._longest_run, self._run)
 
-    def survey(self, *, unit: str, roles: frozenset[str], dead: dict[str, int]) -> Survey:
+    def survey(
+        self, *, unit: str, roles: frozenset[str], dead: dict[str, int], place_of_item: bool = False
+    ) -> Survey:
         """What was seen."""
         share = self._ascending / self._compared if self._compared >= _FEWEST_PAIRS else np.nan
         rows = max(self.rows, 1)
@@ -156,6 +166,8 @@ class Surveyor:
             exact=self._users.exact and self._items.exact,
             user_item_repeat=max(0.0, 1 - self._user_items.count / rows),
             session_item_repeat=max(0.0, 1 - self._session_items.count / rows) if self._sessions else np.nan,
+            item_place_share=self.item_places.share,
+            place_of_item=place_of_item,
             roles=roles,
             labelled=self._labelled,
             positive_share=self._label_sum / rows if self._labelled else np.nan,

@@ -5,6 +5,13 @@ Shape suffixes: B examples, W window entries, R rates.
 An example is one event with what was known before it: nothing of its own outcome but `label`, which is
 for measuring and learning only. `known_ms` says when it may be learned from: before that, no learner may
 use it.
+
+The *request* is known before it is answered: `user_B`, `time_ms_B`, `tz_min_B`, `session_B`, `scene_B`.
+`item_B`, `category_B`, `item_rates_BR` and those of `user_rates_BR` that count an item or a category belong
+to the item that the event turned out to be about: right for P(action), and no input of a ranking, which
+must not know the answer. So do `lat_B`, `lon_B` and `cell_B`, unless the log's places are the requests' own
+(then the learners' context has the role "here"). The window, `place_BW` included, is the user's past as the
+request sees it.
 """
 
 from collections.abc import Sequence
@@ -73,7 +80,9 @@ class Window:
     week_BW: Floats
     """Hour-of-week kernel."""
     place_BW: Floats
-    """1 in the same H3 cell, less for each parent level needed, 0 elsewhere or without a place."""
+    """1 in the same H3 cell, less for each parent level needed, 0 elsewhere or without a place.
+
+    Of entry and request; where places are the items', a request is where the user's newest entry was."""
     label_BW: Floats
     """The entry's outcome; NaN while it is not known or where the log has none."""
     views_BW: Bytes
@@ -103,9 +112,9 @@ class ExampleBatch:
     lat_B: Doubles
     lon_B: Doubles
     cell_B: Int64s
-    """H3 cell of the place."""
+    """H3 cell of the place: the request's, or the item's (see above)."""
     tz_min_B: Int64s
-    """Minutes that local time is ahead of UTC."""
+    """Minutes that the request's local time is ahead of UTC."""
     action_B: Int64s
     category_B: Int64s
     session_B: Int64s
@@ -155,7 +164,10 @@ class ExampleBatch:
 
     @classmethod
     def from_arrow(cls, batch: pa.RecordBatch) -> Self:
-        """The inverse of `to_arrow`. Raises InputError on a missing, unknown or mistyped column."""
+        """The inverse of `to_arrow`, in arrays that can be written.
+
+        Raises InputError on a missing, unknown or mistyped column.
+        """
         columns = {name: _from_arrow(batch.column(name)) for name in batch.schema.names}
         window = {k.removeprefix("window."): v for k, v in columns.items() if k.startswith("window.")}
         plain = {k: v for k, v in columns.items() if not k.startswith("window.")}
@@ -167,6 +179,22 @@ class ExampleBatch:
                 wrong = sorted(set(expected.items()) ^ set(found.items()), key=str)
                 raise InputError(f"examples: columns differ from the schema at {wrong}")
         return cls(**plain, window=Window(**window) if window else None)
+
+
+def narrowed(batch: ExampleBatch, width: int) -> ExampleBatch:
+    """The batch with the newest `width` entries of each window; itself where windows are no wider."""
+    window = batch.window
+    if window is None or window.item_BW.shape[1] <= width:
+        return batch
+    length_B = np.minimum(window.length_B, width)
+    from_B = window.length_B - length_B
+    at_BW = from_B[:, np.newaxis] + np.arange(width)
+    columns = {
+        f.name: np.take_along_axis(getattr(window, f.name), at_BW, axis=1)
+        for f in fields(Window)
+        if f.name != "length_B"
+    }
+    return replace(batch, window=Window(length_B=length_B, **columns))
 
 
 def concat(batches: Sequence[ExampleBatch]) -> ExampleBatch:
@@ -246,6 +274,5 @@ def _to_arrow(column: NDArray[Any]) -> Any:
 def _from_arrow(column: Any) -> NDArray[Any]:
     if pa.types.is_fixed_size_list(column.type):
         flat: NDArray[Any] = column.flatten().to_numpy(zero_copy_only=False)
-        return flat.reshape(-1, column.type.list_size)
-    plain: NDArray[Any] = column.to_numpy(zero_copy_only=False)
-    return plain
+        return np.require(flat, requirements=["C", "W"]).reshape(-1, column.type.list_size)
+    return np.require(column.to_numpy(zero_copy_only=False), requirements=["C", "W"])

@@ -75,3 +75,10 @@ def periodic(width_h: float, period_h: int) -> Doubles:
 def minute_of_week(time_ms: int, tz_min: int) -> int:
     """Local minute, 0 .. 10,079; week and day begin wherever the epoch's did."""
     return (time_ms // 60_000 + tz_min) % WEEK_MIN
+
+
+@compiled
+def tz_min_of(minute: int, time_ms: int) -> int:
+    """The `tz_min` by which `time_ms` is at local minute `minute`, below half a week either way."""
+    apart = minute - time_ms // 60_000
+    return (apart + WEEK_MIN // 2) % WEEK_MIN - WEEK_MIN // 2

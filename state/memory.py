@@ -37,7 +37,7 @@ from state.slabs import (
     touch,
 )
 from state.tree import Tree
-from state.views import Columns, Scratch, Wanted, copied, newest, scratch, united
+from state.views import Columns, Scratch, Wanted, copied, followed, newest, scratch, united
 
 _BANK_MS = np.array(BANK_S) * 1000.0
 _NO_HORIZON_MS = 1 << 60
@@ -48,7 +48,7 @@ _WAITING = ("user", "item", "category", "place", "time_ms", "known_ms", "minute"
 class MemoryConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How a user's memory fades, and how much it holds."""
 
-    capacity: int = 256
+    capacity: int = 1024
     """Entries a user; when full the one with the least retention goes."""
     strength_s: float = 3 * 86400.0
     """Time in which a single event fades to 1/e."""
@@ -78,9 +78,21 @@ class MemoryConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 class UserMemory:
-    """Every user's memory, running rates and events that wait to be known."""
+    """Every user's memory, running rates and events that wait to be known.
 
-    def __init__(self, config: MemoryConfig, window: int = 0, views: bool = False) -> None:
+    With `follow_place`, `step` puts each request where the user was last, and with `follow_time` in that
+    place's local time; without, `rows` say where it is.
+    """
+
+    def __init__(
+        self,
+        config: MemoryConfig,
+        window: int = 0,
+        views: bool = False,
+        *,
+        follow_place: bool = False,
+        follow_time: bool = False,
+    ) -> None:
         self.config = config
         self.users = KeyMap()
         self.curve = Curve(
@@ -91,7 +103,8 @@ class UserMemory:
         log_2M = np.tile([periodic(config.hour_width_h, 24), periodic(config.week_width_h, 168)], 2)
         horizon_ms = _NO_HORIZON_MS if config.horizon_s is None else int(config.horizon_s * 1000)
         self._wanted = Wanted(
-            *(window, views, config.periodic, horizon_ms, log_2M, np.exp(log_2M.T).astype(np.float32, "C"))
+            *(window, views, config.periodic, follow_place, follow_time, horizon_ms),
+            *(log_2M, np.exp(log_2M.T).astype(np.float32, "C")),
         )
         self._scratch = scratch(window, config.capacity)
 
@@ -236,6 +249,8 @@ def _step(
         if full(slabs):
             return b
         rates(slabs, rows, b, bank_ms_T, rates_BR[b])
+        if wanted.follow_place:
+            followed(slabs, rows, b, wanted.follow_time)
         if wanted.width > 0:
             if wanted.views:
                 length = united(slabs, rows, b, wanted, room)

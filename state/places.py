@@ -8,7 +8,7 @@ import h3.api.basic_int as h3  # type: ignore[import-untyped]
 import numpy as np
 
 from state.compiled import compiled
-from state.examples import Doubles
+from state.examples import Doubles, Floats
 from state.keys import NO_KEY, Int64s
 
 RESOLUTION = 9
@@ -66,6 +66,17 @@ def closeness(a: int, b: int) -> float:
     if (a ^ b) >> _SHIFT_5 == 0:
         return PARENTS[1][1]
     return 0.0
+
+
+@compiled
+def closeness_to_last(length_B: Int64s, cell_BW: Int64s, close_BW: Floats) -> None:
+    """Write how close each row's entries are to the last of them that has a place; nothing where none has."""
+    for b in range(cell_BW.shape[0]):
+        last = length_B[b] - 1
+        while last > 0 and cell_BW[b, last] == NO_KEY:
+            last -= 1
+        for w in range(length_B[b]):
+            close_BW[b, w] = closeness(cell_BW[b, last], cell_BW[b, w])
 
 
 def solar_tz_min(tz_min_B: Int64s, lon_B: Doubles) -> Int64s:

@@ -62,6 +62,10 @@ class Rows(NamedTuple):
     known_ms_B: Int64s
     label_B: Floats
     minute_B: Int64s
+    here_B: Int64s
+    """Where the request is: `place_B` itself, or for `step` to write, where the user was last."""
+    tz_min_B: Int64s
+    """Minutes that the request's local time is ahead of UTC; `step` may write over them, too."""
 
 
 class Pending(NamedTuple):

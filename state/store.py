@@ -16,6 +16,7 @@ from typing import Literal, Self
 import msgspec
 import numpy as np
 
+from state.copy_score import CopyScore
 from state.errors import InputError
 from state.examples import Floats
 from state.keys import Int64s
@@ -44,6 +45,8 @@ class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
     """Item id -> what people call it, where the log's item table has a text."""
     item_names: dict[str, str] = {}
     """Key -> id of items that have no vector of their own and a hashed key."""
+    copy: CopyScore | None = None
+    """The score to recommend by, where the learner has one; else that of the interests."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

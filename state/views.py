@@ -12,7 +12,7 @@ import numpy as np
 
 from state.compiled import compiled
 from state.examples import HOUR, PLACE, RECENT, Bytes, Doubles, Floats
-from state.forgetting import WEEK_MIN
+from state.forgetting import WEEK_MIN, minute_of_week, tz_min_of
 from state.keys import NO_KEY, Int64s
 from state.places import closeness
 from state.recall import Rows
@@ -27,6 +27,10 @@ class Wanted(NamedTuple):
     views: bool
     periodic: bool
     """Whether times have an hour and a weekday."""
+    follow_place: bool
+    """Whether a request is where the user was last, instead of at its event's own place."""
+    follow_time: bool
+    """Whether its local time is the one there, too."""
     horizon_ms: int
     """Entries older than this stay out."""
     log_2M: Doubles
@@ -75,6 +79,19 @@ def scratch(width: int, capacity: int) -> Scratch:
 
 
 @compiled
+def followed(slabs: Slabs, rows: Rows, b: int, time_too: bool) -> None:
+    """Put request b where the user's newest entry that has a place was; without any it stays where it is."""
+    user = rows.user_B[b]
+    places = entries(slabs, user, PLACES)
+    for i in range(len(places) - 1, -1, -1):
+        if places[i] != NO_KEY:
+            rows.here_B[b] = places[i]
+            if time_too:
+                rows.tz_min_B[b] = tz_min_of(minutes(slabs, user)[i], entries(slabs, user, TIME)[i])
+            return
+
+
+@compiled
 def newest(slabs: Slabs, user: int, width: int, since_ms: int, scratch: Scratch) -> int:
     """Choose the newest entries not older than `since_ms`, oldest first; returns how many."""
     times = entries(slabs, user, TIME)
@@ -94,7 +111,7 @@ def united(slabs: Slabs, rows: Rows, b: int, wanted: Wanted, scratch: Scratch) -
     Each of the V views that row b can feed keeps its best width // V, the newer of equals; the recent view
     (by retention alone) then takes the newest that are left until the window is full.
     """
-    user, time_ms, place = rows.user_B[b], rows.time_ms_B[b], rows.place_B[b]
+    user, time_ms, place = rows.user_B[b], rows.time_ms_B[b], rows.here_B[b]
     times, lasts, pace_of = entries(slabs, user, TIME), entries(slabs, user, LAST), paces(slabs, user)
     length = len(times)
     faded, score, bits = scratch.faded[:length], scratch.score[:length], scratch.bits[:length]
@@ -107,7 +124,7 @@ def united(slabs: Slabs, rows: Rows, b: int, wanted: Wanted, scratch: Scratch) -
         bits[i] = 0
     taken = _best(faded, first, keep, RECENT, scratch)
     if wanted.periodic:
-        minute_of, minute = minutes(slabs, user), rows.minute_B[b]
+        minute_of, minute = minutes(slabs, user), minute_of_week(time_ms, rows.tz_min_B[b])
         for kernel in range(2):
             log_M = wanted.log_2M[kernel]
             for i in range(length):
@@ -220,12 +237,12 @@ def copied(
         bits_W[w] = scratch.bits[i]
     hour_W, week_W = out.hour_BW[b], out.week_BW[b]
     periodic = length if wanted.periodic else 0
-    minute_of, minute = minutes(slabs, user), rows.minute_B[b] + WEEK_MIN
+    minute_of, minute = minutes(slabs, user), minute_of_week(time_ms, rows.tz_min_B[b]) + WEEK_MIN
     for w in range(periodic):
         apart = minute - minute_of[chosen[w]]
         hour_W[w] = wanted.kernel_M2[apart, 0]
         week_W[w] = wanted.kernel_M2[apart, 1]
-    place, place_W, cell_W = rows.place_B[b], out.place_BW[b], out.cell_BW[b]
+    place, place_W, cell_W = rows.here_B[b], out.place_BW[b], out.cell_BW[b]
     places = entries(slabs, user, PLACES)
     gathered(places, chosen, cell_W)
     placed = length if place != NO_KEY else 0

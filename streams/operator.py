@@ -16,6 +16,7 @@ import numpy as np
 from state.errors import InputError
 from state.examples import ITEM_RATES, ExampleBatch
 from state.forgetting import WEEK_MIN
+from state.keys import NO_KEY
 from state.memory import MemoryConfig, UserMemory
 from state.places import Cells, solar_tz_min
 from state.recall import Rows
@@ -35,6 +36,12 @@ class OperatorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """Ids remembered against duplicates, at least, unless they are older than `lateness_ms`."""
     solar_time: bool = False
     """Take local time from the longitude, where the log has coordinates and no time zone."""
+    own_place: bool = True
+    """Whether an event's place is the request's own, like a shop or a phone's position.
+
+    Off where it is the item's, like a venue's: what a window says of place, and local time by the longitude,
+    then go by the user's newest entry that has a place, which is where the user was last.
+    """
     memory: MemoryConfig = msgspec.field(default_factory=MemoryConfig)
 
     def __post_init__(self) -> None:
@@ -68,7 +75,11 @@ class Operator:
             raise InputError(f"window: expected at least 0 entries, got {window}")
         self.config = config
         self._admission = Admission(config.lateness_ms, config.event_ids)
-        self._memory = UserMemory(config.memory, window, views)
+        self._memory = UserMemory(
+            *(config.memory, window, views),
+            follow_place=not config.own_place,
+            follow_time=config.solar_time and not config.own_place,
+        )
         self._cells = Cells()
         self._used = 0
         self._lag_ms = 0
@@ -81,9 +92,12 @@ class Operator:
         self._used += len(events)
         self._lag_ms = now_ms - self._admission.clock_ms
         cell_B = self._cells.of(events.lat_B, events.lon_B, events.place_B)
-        tz_min_B = events.tz_min_B
+        event_tz_min_B = events.tz_min_B
         if self.config.solar_time:
-            tz_min_B = solar_tz_min(tz_min_B, events.lon_B)
+            event_tz_min_B = solar_tz_min(events.tz_min_B, events.lon_B)
+        here_B, tz_min_B = cell_B, event_tz_min_B
+        if not self.config.own_place:
+            here_B, tz_min_B = np.full(len(events), NO_KEY), events.tz_min_B.copy()
         known_ms_B = clock_ms_B + self.config.label_delay_ms
         rates_BR, window = self._memory.step(
             Rows(
@@ -95,7 +109,9 @@ class Operator:
                 clock_ms_B=clock_ms_B,
                 known_ms_B=known_ms_B,
                 label_B=events.label_B,
-                minute_B=(events.time_ms_B // 60_000 + tz_min_B) % WEEK_MIN,
+                minute_B=(events.time_ms_B // 60_000 + event_tz_min_B) % WEEK_MIN,
+                here_B=here_B,
+                tz_min_B=tz_min_B,
             )
         )
         return ExampleBatch(

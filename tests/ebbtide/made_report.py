@@ -5,10 +5,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from ebbtide.report import Alarm, EventCounts, LogInfo, Report, RunFacts, build
+from learners.insight import AGES_S, GateLedger, Insight, age_curves, kernel
 from learners.judge import Events, Speaker, judge
 from state.examples import Floats
 from state.memory import MemoryConfig
 
+DAY_MS = 86_400_000
 SPEAKERS = (
     Speaker("gaussian", predicts=True, ranks=False, floor=False),
     Speaker("twotower", predicts=False, ranks=True, floor=False),
@@ -31,6 +33,7 @@ def facts(
     drift: Sequence[Alarm] = (),
     notes: Sequence[str] = (),
     seconds: float = 0.5,
+    insight: Insight | None = None,
 ) -> RunFacts:
     """What a run over `events` planted events knows at its end; models beat floors by construction."""
     random = np.random.default_rng(11)
@@ -88,7 +91,47 @@ def facts(
         config={"learner": "auto", "memory": MemoryConfig(), "broken": float("nan")},
         drift=list(drift),
         notes=list(notes),
+        insight=insight,
     )
+
+
+EXPERTS = ("recent", "hour", "week", "place", "crowd")
+
+
+def learned(rows: int = 6000) -> Insight:
+    """Evenings and weekends on the hour view, nights without the place view, and a habit that pauses."""
+    random = np.random.default_rng(5)
+    time_ms = 1_500_000_000_000 + np.sort(random.integers(0, 60 * DAY_MS, rows))
+    tz_min = np.full(rows, -240)
+    hour = (time_ms // 60_000 + tz_min) // 60 % 24
+    logit = random.normal(0, 0.3, (rows, len(EXPERTS))) + np.array([1.0, 0.4, 0.1, 0.3, -0.4])
+    logit[hour >= 18, 1] += 0.8
+    logit[hour < 6, 3] -= 1.5
+    gate = np.exp(logit) / np.exp(logit).sum(1, keepdims=True)
+    held = random.poisson([18.0, 6.0, 2.5, 1.2], (rows, 4))
+    ledger = GateLedger(EXPERTS, EXPERTS[:4])
+    ledger.add(time_ms, tz_min, gate, held)
+    day_s = 86_400.0
+    pause = np.exp(-AGES_S / 7200)
+    weights = {
+        "own events": np.exp(-AGES_S / (4 * day_s)) - 1.3 * pause,
+        "same hour": 0.8 * np.exp(-AGES_S / (25 * day_s)) - 0.5 * pause,
+        "same weekday and hour": 0.6 / (1 + AGES_S / (60 * day_s)),
+        "after the same place": 0.4 * np.exp(-AGES_S / (50 * day_s)),
+    }
+    curves = age_curves({name: (AGES_S, weight_A) for name, weight_A in weights.items()})
+    near, far = np.arange(-12, 12.1, 0.25), np.arange(-84, 84.5, 1.0)
+    kernels = [
+        kernel("own events", near, np.exp(-(near**2) / 5), period_h=24),
+        kernel("everybody", near, 0.3 + np.exp(-(near**2) / 18), period_h=24),
+        kernel(
+            "own events",
+            far,
+            np.exp(-((far / 3) ** 2)) + 0.3 * np.exp(np.cos(far * np.pi / 12) * 3 - 3),
+            period_h=168,
+        ),
+    ]
+    return ledger.insight(curves, kernels)
 
 
 def report(events: int = 4000, **options: object) -> Report:

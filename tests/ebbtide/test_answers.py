@@ -203,6 +203,7 @@ def test_an_unknown_user_gets_what_is_popular(run: Run) -> None:
     assert json_of(refused.value.answer) == {
         "user": "bob",
         "version": 4,
+        "by": "popularity",
         "items": [
             {"item": "42", "score": 9.0, "why": [{"reason": "unknown user 'bob': popular with everybody"}]},
             {

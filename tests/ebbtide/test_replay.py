@@ -201,7 +201,7 @@ def test_what_the_caller_can_mend_is_said_in_words_with_exit_code_2(
 
 def test_query_answers_in_the_shapes_that_scripts_rely_on(out: Path) -> None:
     item = json.loads(run("query", "recommend", "u1", "--from", out, "-k", "3", "--json").stdout)
-    assert set(item) == {"user", "version", "items"}
+    assert set(item) == {"user", "version", "items", "by"}
     assert len(item["items"]) == 3
     assert set(item["items"][0]) == {"item", "score", "why"}
     user = json.loads(run("query", "user", "u1", "--from", out, "--json").stdout)

@@ -137,7 +137,7 @@ def test_scoring_changes_nothing(name: str, labelled: bool) -> None:
     rows = bench.rows.take(slice(300, 360))
     again = Bench(LEARNERS[name], labelled).run(stop=400)
     for _ in range(2):
-        if bench.learner.predicts:
+        if bench.learner.predicting:
             first, second = bench.learner.score(rows), bench.learner.score(rows)
             assert first.tolist() == second.tolist()
         if bench.learner.ranks:
@@ -152,7 +152,7 @@ def test_a_batch_is_scored_like_its_rows_one_by_one(name: str, labelled: bool) -
     bench = Bench(LEARNERS[name], labelled).run(stop=400)
     rows = bench.rows.take(slice(330, 360))
     singles = [rows.take(slice(i, i + 1)) for i in range(len(rows))]
-    if bench.learner.predicts:
+    if bench.learner.predicting:
         one_by_one = np.concatenate([bench.learner.score(row) for row in singles])
         assert bench.learner.score(rows).tolist() == one_by_one.tolist()
     if bench.learner.ranks:
@@ -165,7 +165,7 @@ def test_what_it_says_is_in_range_from_the_first_event(name: str, labelled: bool
     bench = Bench(LEARNERS[name], labelled).run(size=1, stop=60)
     for part in bench.scored:
         outcome = part.outcomes[name]
-        if bench.learner.predicts:
+        if bench.learner.predicting:
             assert outcome.p_B is not None
             assert ((outcome.p_B > 0) & (outcome.p_B < 1)).all()
         if bench.learner.ranks:
@@ -204,7 +204,7 @@ def test_ids_it_has_never_seen_are_no_trouble(name: str, labelled: bool) -> None
     bench = Bench(LEARNERS[name], labelled).run(stop=300)
     rows = bench.rows.take(slice(0, 20))
     strange = replace(rows, user_B=rows.user_B + 10**15, item_B=rows.item_B + 10**15)
-    if bench.learner.predicts:
+    if bench.learner.predicting:
         assert np.isfinite(bench.learner.score(strange)).all()
     if bench.learner.ranks:
         assert not np.isnan(bench.learner.rank(strange)).any()

@@ -9,7 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from learners.contract import Learner, Outcome, RankRequest
+from learners.catalogue import Catalogue
+from learners.contract import Context, Learner, Outcome, RankRequest, Settings
 from learners.judge import WINDOWS
 from learners.measure import Measure
 from learners.metrics import METRICS, Predictions, Ranks
@@ -37,7 +38,8 @@ class Popular(Learner):
 
 
 KINDS = (Rates, Popular, Model)
-LEARNERS: Mapping[str, Learner] = {kind.name: kind.__new__(kind) for kind in KINDS}
+CONTEXT = Context(labelled=True, roles=frozenset(), catalogue=Catalogue())
+LEARNERS: Mapping[str, Learner] = {kind.name: kind(Settings(), CONTEXT) for kind in KINDS}
 Step = tuple[ExampleBatch, Mapping[str, Outcome], RankRequest]
 
 

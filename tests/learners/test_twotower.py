@@ -46,7 +46,15 @@ def viewed(batch: ExampleBatch) -> ExampleBatch:
 @pytest.mark.parametrize("views", [False, True])
 def test_an_event_moves_the_weights_as_autograd_says(softmax: str, spare: float, views: bool) -> None:
     batch = viewed(grouped(300))
-    config = {"softmax": softmax, "spare": spare, "views": views, "draws": 12, "reg": 0.1, "width": 8}
+    config = {
+        "softmax": softmax,
+        "spare": spare,
+        "views": views,
+        "draws": 12,
+        "reg": 0.1,
+        "width": 8,
+        "deep": 2,
+    }
     towers = [
         TwoTower(TwoTowerSettings(**config, device=device), context())  # type: ignore[arg-type]
         for device in ("cpu", "cpu:0")
@@ -208,7 +216,7 @@ def test_only_positives_are_learned_on_a_log_with_labels() -> None:
 
 def test_changed_items_are_named_once() -> None:
     batch = grouped(200)
-    tower = learned(batch.take(slice(0, 150)), TwoTowerSettings(draws=2))
+    tower = learned(batch.take(slice(0, 150)), TwoTowerSettings(softmax="sampled", draws=2))
     assert sorted(tower.changed_items()) == sorted(set(batch.item_B[:149].tolist()))
     assert tower.changed_items().tolist() == []
     event = batch.take(slice(150, 151))
@@ -232,9 +240,9 @@ def test_views_are_asked_for_where_the_log_has_places() -> None:
     def needs(roles: frozenset[str], **given: bool) -> Needs:
         return TwoTower(TwoTowerSettings(**given), context(roles=roles)).needs  # type: ignore[arg-type]
 
-    assert needs(frozenset({"user"})) == Needs(window=50, views=False)
-    assert needs(frozenset({"lat"})) == Needs(window=50, views=True)
-    assert needs(frozenset({"lat"}), views=False) == Needs(window=50, views=False)
+    assert needs(frozenset({"user"})) == Needs(window=100, views=False)
+    assert needs(frozenset({"lat"})) == Needs(window=100, views=True)
+    assert needs(frozenset({"lat"}), views=False) == Needs(window=100, views=False)
 
 
 def test_weights_stay_finite_whatever_comes() -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from state.examples import BANK_S
-from state.forgetting import WEEK_MIN, fold, minute_of_week, periodic, retention, strengthened
+from state.forgetting import WEEK_MIN, fold, minute_of_week, periodic, retention, strengthened, tz_min_of
 
 BANK_MS = np.array(BANK_S) * 1000.0
 DAY_MS = 86_400_000
@@ -69,3 +69,8 @@ def test_minutes_of_the_week_are_local() -> None:
     assert minute_of_week(0, 0) == 0
     assert minute_of_week(0, -60) == WEEK_MIN - 60
     assert minute_of_week(59_999, 90) == 90
+
+
+@given(st.integers(-(10**13), 10**13), st.integers(-1440, 1440))
+def test_local_time_gives_back_its_zone(time_ms: int, tz_min: int) -> None:
+    assert tz_min_of(minute_of_week(time_ms, tz_min), time_ms) == tz_min

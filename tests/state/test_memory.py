@@ -32,6 +32,8 @@ def rows(memory: UserMemory, user: np.ndarray, item: np.ndarray, time_ms: np.nda
         known_ms_B=clock_ms,
         label_B=np.ones(size, np.float32),
         minute_B=np.zeros(size, np.int64),
+        here_B=nothing,
+        tz_min_B=np.zeros(size, np.int64),
     )
 
 
@@ -110,8 +112,8 @@ def test_a_user_with_little_costs_little_and_one_with_much_is_bounded() -> None:
     for start in range(0, 5000, 1000):
         steps = np.arange(start, start + 1000)
         many.step(rows(many, steps % 2, steps, steps))
-    assert many.tree()["length"].tolist() == [256, 256]
-    assert many.nbytes / len(many) < 64_000
+    assert many.tree()["length"].tolist() == [1024, 1024]
+    assert many.nbytes / len(many) < 150_000
 
 
 def test_a_state_that_does_not_fit_is_refused() -> None:

@@ -10,6 +10,14 @@ from streams.operator import OperatorConfig
 
 
 @dataclass
+class Request:
+    """Where an event was asked for, as far as that is known."""
+
+    place: int
+    tz_min: int
+
+
+@dataclass
 class Entry:
     time_ms: int
     item: int
@@ -18,6 +26,7 @@ class Entry:
     known_ms: int
     label: float
     minute: int
+    tz_min: int
     last_ms: int
     pace: float
 
@@ -39,12 +48,15 @@ class Event:
     place: int
     tz_min: int
     event_id: int
+    log_tz_min: int
+    """What the log says of local time; `tz_min` may be by the longitude."""
 
 
 @dataclass
 class Row:
     event: Event
     known_ms: int
+    request: Request
     rates: dict[str, float]
     window: list[dict[str, float]]
 
@@ -76,7 +88,9 @@ class Reference:
             self.know(*self.waiting.pop(0))
         user = self.users.setdefault(event.user, User())
         known_ms = self.clock_ms + self.config.label_delay_ms
-        row = Row(event, known_ms, self.rates(user, event), self.chosen(user, event))
+        request = self.request(user, event)
+        rates, window = self.rates(user, event), self.chosen(user, event, request)
+        row = Row(event, known_ms, request, rates, window)
         if not math.isnan(event.label):
             self.remember(user, event, known_ms)
         self.waiting.append((event, known_ms))
@@ -111,7 +125,7 @@ class Reference:
         user.entries.append(
             Entry(
                 *(event.time_ms, event.item, event.category, event.place, known_ms, event.label),
-                *(minute(event), last_ms, pace),
+                *(minute(event.time_ms, event.tz_min), event.tz_min, last_ms, pace),
             )
         )
         user.entries.sort(key=lambda e: e.time_ms)
@@ -144,44 +158,53 @@ class Reference:
         assert self.clock_ms is not None
         return self.clock_ms
 
-    def chosen(self, user: User, event: Event) -> list[dict[str, float]]:
+    def request(self, user: User, event: Event) -> Request:
+        if self.config.own_place:
+            return Request(event.place, event.tz_min)
+        last = next((e for e in reversed(user.entries) if e.place != NO_KEY), None)
+        if last is None:
+            return Request(NO_KEY, event.log_tz_min)
+        return Request(last.place, last.tz_min if self.config.solar_time else event.log_tz_min)
+
+    def chosen(self, user: User, event: Event, request: Request) -> list[dict[str, float]]:
         horizon_s = self.memory.horizon_s
         alive = [
             e for e in user.entries if horizon_s is None or event.time_ms - e.time_ms <= horizon_s * 1000
         ]
         views = [RECENT, *([HOUR, WEEK] if self.memory.periodic else [])]
-        views += [PLACE] if event.place != NO_KEY else []
+        views += [PLACE] if request.place != NO_KEY else []
         bits = dict.fromkeys(map(id, alive), 0)
         if self.views:
             keep = self.window // len(views)
             for view in views:
-                scored = [(self.weight(view, e, event), e) for e in reversed(alive)]
+                scored = [(self.weight(view, e, event, request), e) for e in reversed(alive)]
                 ranked = sorted((s for s in scored if s[0] > -math.inf), key=lambda s: -s[0])
                 for _, entry in ranked[:keep]:
                     bits[id(entry)] |= view
         for entry in reversed(alive):
             if sum(b != 0 for b in bits.values()) < self.window and not bits[id(entry)]:
                 bits[id(entry)] = RECENT
-        return [self.shown(e, event, bits[id(e)]) for e in alive if bits[id(e)]]
+        return [self.shown(e, event, request, bits[id(e)]) for e in alive if bits[id(e)]]
 
-    def weight(self, view: int, entry: Entry, event: Event) -> float:
+    def weight(self, view: int, entry: Entry, event: Event, request: Request) -> float:
         faded = -max(event.time_ms - entry.last_ms, 0) * entry.pace
         if view == PLACE:
-            close = closeness(entry.place, event.place)
+            close = closeness(entry.place, request.place)
             return faded + math.log(close) if close else -math.inf
-        return faded + self.log_kernel(view, entry, event)
+        return faded + self.log_kernel(view, entry, minute(event.time_ms, request.tz_min))
 
-    def log_kernel(self, view: int, entry: Entry, event: Event) -> float:
+    def log_kernel(self, view: int, entry: Entry, now: int) -> float:
         if view == RECENT:
             return 0.0
         period_h = 24 if view == HOUR else 168
         width_h = self.memory.hour_width_h if view == HOUR else self.memory.week_width_h
-        apart = abs(minute(event) - entry.minute) % (period_h * 60)
+        apart = abs(now - entry.minute) % (period_h * 60)
         apart = min(apart, period_h * 60 - apart)
         s = 2 * math.pi * width_h / period_h
         return (math.cos(2 * math.pi * apart / (period_h * 60)) - 1) / s**2
 
-    def shown(self, entry: Entry, event: Event, bits: int) -> dict[str, float]:
+    def shown(self, entry: Entry, event: Event, request: Request, bits: int) -> dict[str, float]:
+        now = minute(event.time_ms, request.tz_min)
         periodic = self.memory.periodic
         return {
             "item": entry.item,
@@ -189,13 +212,13 @@ class Reference:
             "cell": entry.place,
             "age_s": max(event.time_ms - entry.time_ms, 0) / 1000,
             "retention": math.exp(-max(event.time_ms - entry.last_ms, 0) * entry.pace),
-            "hour": math.exp(self.log_kernel(HOUR, entry, event)) if periodic else 0.0,
-            "week": math.exp(self.log_kernel(WEEK, entry, event)) if periodic else 0.0,
-            "place": closeness(entry.place, event.place),
+            "hour": math.exp(self.log_kernel(HOUR, entry, now)) if periodic else 0.0,
+            "week": math.exp(self.log_kernel(WEEK, entry, now)) if periodic else 0.0,
+            "place": closeness(entry.place, request.place),
             "label": entry.label if entry.known_ms <= self.clock() else math.nan,
             "views": bits,
         }
 
 
-def minute(event: Event) -> int:
-    return (event.time_ms // 60_000 + event.tz_min) % (7 * 24 * 60)
+def minute(time_ms: int, tz_min: int) -> int:
+    return (time_ms // 60_000 + tz_min) % (7 * 24 * 60)

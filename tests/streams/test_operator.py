@@ -37,7 +37,7 @@ def streams(draw: st.DrawFn) -> EventBatch:
     label = random.choice([0.0, 1.0, 0.5], size)
     if labelled != "all":
         label[random.random(size) < (1.0 if labelled == "none" else 0.3)] = np.nan
-    point = random.choice([0.0, 0.004, 0.1, np.nan], size)
+    point = random.choice([0.0, 0.004, 0.1, 20.0, np.nan], size)
     columns: dict[str, np.ndarray] = {}
     if placed in ("named", "both"):
         columns["place"] = random.choice([3, 4, NO_KEY], size)
@@ -60,6 +60,8 @@ configs = st.builds(
     label_delay_ms=st.sampled_from([0, 1, HOUR_MS, 2 * DAY_MS]),
     lateness_ms=st.sampled_from([0, HOUR_MS, DAY_MS]),
     event_ids=st.sampled_from([2, 1000]),
+    solar_time=st.booleans(),
+    own_place=st.booleans(),
     memory=st.builds(
         MemoryConfig,
         capacity=st.sampled_from([1, 3, 5, 40]),
@@ -109,8 +111,10 @@ def test_it_is_the_blackboard_version(
 ) -> None:
     operator, reference = Operator(config, *window), Reference(config, *window)
     examples = operator.process(events, now_ms=0)
-    cells = Operator(OperatorConfig(lateness_ms=1 << 60)).process(plain(events), now_ms=0).cell_B
-    rows = [row for row in (reference.process(one) for one in singles(events, cells)) if row is not None]
+    placing = Operator(OperatorConfig(lateness_ms=1 << 60, solar_time=config.solar_time))
+    placed = placing.process(plain(events), now_ms=0)
+    ones = singles(events, placed.cell_B, placed.tz_min_B)
+    rows = [row for row in map(reference.process, ones) if row is not None]
     assert len(examples) == len(rows)
     assert (operator.counts.duplicates, operator.counts.late) == (reference.duplicates, reference.late)
     for b, row in enumerate(rows):
@@ -125,12 +129,13 @@ def plain(events: EventBatch) -> EventBatch:
         lat=events.lat_B,
         lon=events.lon_B,
         place=events.place_B,
+        tz_min=events.tz_min_B,
     )
 
 
-def singles(events: EventBatch, cell_B: np.ndarray) -> list[Event]:
+def singles(events: EventBatch, cell_B: np.ndarray, tz_min_B: np.ndarray) -> list[Event]:
     columns: list[np.ndarray] = [events.user_B, events.item_B, events.time_ms_B, events.label_B]
-    columns += [events.category_B, cell_B, events.tz_min_B, events.event_id_B]
+    columns += [events.category_B, cell_B, tz_min_B, events.event_id_B, events.tz_min_B]
     return [Event(*values) for values in zip(*(column.tolist() for column in columns), strict=True)]
 
 
@@ -138,6 +143,7 @@ def assert_same(examples: ExampleBatch, b: int, row: Row) -> None:
     assert examples.user_B[b] == row.event.user
     assert examples.item_B[b] == row.event.item
     assert examples.known_ms_B[b] == row.known_ms
+    assert examples.tz_min_B[b] == row.request.tz_min
     rates = dict(zip(USER_RATES, examples.user_rates_BR[b].tolist(), strict=True))
     assert rates == pytest.approx(row.rates, rel=2e-6, abs=1e-30)
     if examples.window is None:
@@ -265,6 +271,29 @@ def test_solar_time_moves_the_clock_by_the_longitude() -> None:
     events = two(lat=[40.7, np.nan], lon=[-74.0, np.nan], tz_min=[0, 60])
     assert Operator(OperatorConfig(solar_time=True)).process(events, 0).tz_min_B.tolist() == [-300, 60]
     assert Operator(OperatorConfig()).process(events, 0).tz_min_B.tolist() == [0, 60]
+
+
+def test_a_place_that_is_the_items_says_nothing_of_the_request() -> None:
+    """The user was in New York, then in Paris; whatever comes next is compared with Paris, by its clock."""
+    new_york, paris = (40.7, -74.0), (48.86, 2.35)
+    lat, lon = zip(new_york, paris, new_york, strict=True)
+    events = two(item=[1, 2, 1], lat=lat, lon=lon, label=[1, 1, 1], time_ms=[0, 1, 2])
+    elsewhere = two(
+        item=[1, 2, 3], lat=[*lat[:2], -33.9], lon=[*lon[:2], 18.4], label=[1, 1, 1], time_ms=[0, 1, 2]
+    )
+    config = OperatorConfig(solar_time=True, own_place=False)
+    for one in (events, elsewhere):
+        examples = Operator(config, window=4, views=True).process(one, 0)
+        window = examples.window
+        assert window is not None
+        assert examples.tz_min_B.tolist() == [0, -300, 0]
+        assert window.place_BW[2].tolist() == [0, 1, 0, 0]
+        assert (window.views_BW[2] & PLACE != 0).tolist() == [False, True, False, False]
+        assert examples.cell_B[2] != examples.cell_B[1]
+    own = Operator(OperatorConfig(solar_time=True), window=4, views=True).process(events, 0)
+    assert own.window is not None
+    assert own.tz_min_B.tolist() == [-300, 0, -300]
+    assert own.window.place_BW[2].tolist() == [1, 0, 0, 0]
 
 
 def test_counts_say_what_was_kept() -> None:

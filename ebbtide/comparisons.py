@@ -1,0 +1,143 @@
+"""Variants and copies of a run's models in its report: the parts `ablation` and `staleness`."""
+
+from collections.abc import Iterable
+
+import msgspec
+
+from learners.evaluation import Compared, Difference, Evaluation, Part
+from learners.metrics import LOWER_IS_BETTER, METRICS
+
+DECISIVE = ("auc", "log_loss", "recall@10", "ndcg@10")
+"""The metrics that a verdict goes by."""
+
+
+class Variant(msgspec.Struct, frozen=True, kw_only=True):
+    """The model with one part switched off; differences are variant minus model."""
+
+    name: str
+    events: int
+    differences: list[Difference]
+    verdict: str
+
+
+class Ablation(msgspec.Struct, frozen=True, kw_only=True):
+    """What each part of the model is worth, in the same pass over the log."""
+
+    learner: str
+    scored: Part
+    """The whole model."""
+    variants: list[Variant]
+
+
+class Copy(msgspec.Struct, frozen=True, kw_only=True):
+    """A learner served from weights published every `sync_s` seconds of stream time; 0 is itself."""
+
+    learner: str
+    sync: str
+    sync_s: float
+    published: int
+    events: int
+    differences: list[Difference]
+
+
+class Retrained(msgspec.Struct, frozen=True, kw_only=True):
+    """A learner retrained offline on everything so far, and served for `every_s`."""
+
+    learner: str
+    every_s: float
+    stride: int
+    """Every so-manieth day was served; on the others nothing is compared."""
+    passes: int
+    trainings: int
+    events: int
+    differences: list[Difference]
+
+
+class Staleness(msgspec.Struct, frozen=True, kw_only=True):
+    """What freshness is worth: quality against how old the served weights are."""
+
+    batch_s: float
+    """Mean stream time of a micro-batch: what a learner that learns batch by batch lags by itself."""
+    copies: list[Copy]
+    offline: list[Retrained]
+    offline_cpu_seconds: float
+    """What the retrainings took, for all learners together."""
+    offline_daily_cpu_seconds: float
+    """What they would take if every day were served."""
+
+    def find(self, learner: str) -> list[Copy]:
+        """A learner's copies, the freshest first."""
+        return [copy for copy in self.copies if copy.learner == learner]
+
+
+def ablation(evaluation: Evaluation, model: str, prefix: str) -> Ablation:
+    """Of a finished run; variants are those compared whose name begins with `prefix`."""
+    full = next(one for one in evaluation.learners if one.name == model)
+    found = [one for one in evaluation.compared if one.of == model and one.name.startswith(prefix)]
+    return Ablation(
+        learner=model,
+        scored=full.scored,
+        variants=[
+            Variant(
+                name=one.name.removeprefix(prefix),
+                events=one.events,
+                differences=one.differences,
+                verdict=worth(one.differences),
+            )
+            for one in found
+        ],
+    )
+
+
+def worth(differences: Iterable[Difference]) -> str:
+    """In words, what the part that the variant lacks is worth."""
+    signs = {sign(one) for one in differences if one.metric in DECISIVE}
+    if signs <= {None}:
+        return "too few users to tell"
+    if {1, -1} <= signs:
+        return "helps in one way, harms in another"
+    return "earns its place" if -1 in signs else "harms here" if 1 in signs else "worth nothing here"
+
+
+def sign(difference: Difference) -> int | None:
+    """+1 where the variant is clearly better, -1 where it is clearly worse, 0 where its interval holds 0."""
+    if difference.low is None or difference.high is None:
+        return None
+    up = -1 if difference.metric in LOWER_IS_BETTER else 1
+    return up if difference.low > 0 else -up if difference.high < 0 else 0
+
+
+def same(difference: Difference) -> bool:
+    """Whether there is none at all: what differs has no say in this metric."""
+    return not (difference.difference or difference.low or difference.high)
+
+
+def immediate(evaluation: Evaluation, learner: str) -> Copy:
+    """The learner itself as a copy that is never stale."""
+    judged = next(one for one in evaluation.learners if one.name == learner)
+    part = judged.scored
+    values = [(metric, part.value(metric)) for metric in METRICS]
+    return Copy(
+        learner=learner,
+        sync="immediate",
+        sync_s=0.0,
+        published=0,
+        events=part.events if judged.predicts else part.ranked,
+        differences=[
+            Difference(metric=metric, value=value, difference=0.0, low=0.0, high=0.0)
+            for metric, value in values
+            if value is not None
+        ],
+    )
+
+
+def copy(compared: Compared, sync: str, sync_s: float, published: int) -> Copy:
+    """A copy as it was judged."""
+    return Copy(
+        learner=compared.of,
+        sync=sync,
+        sync_s=sync_s,
+        published=published,
+        events=compared.events,
+        differences=compared.differences,
+    )

@@ -1,0 +1,154 @@
+"""Why an item is recommended: which past events speak for it, or what else does.
+
+Shape suffixes: N items, W memory entries, V parts.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ebbtide.context import Recalled
+from ebbtide.copy_score import PARTS, Scored
+from state.examples import Doubles
+from state.forgetting import WEEK_MIN
+from state.records import Entries
+
+REASONS = 3
+"""Reasons given for each recommendation."""
+ALIKE_MIN = 90
+"""How far apart in the hour events with one item may be, to be told as one."""
+DAY_MIN = 24 * 60
+LIKED = 2
+"""Items that a taste is told by."""
+
+
+@dataclass(frozen=True, slots=True)
+class Because:
+    """A reason that is no event."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class PastEvent:
+    """Past events with one item that speak for a recommendation; values are the strongest one's."""
+
+    item: str
+    when: str
+    times: int
+    """How many remembered events with this item are meant."""
+    retention: float
+    """What is left of the memory, as of the user's last event."""
+    hour: float
+    week: float
+    place: float
+    """How well hour of day, hour of week and place match those asked for, in [0, 1]."""
+    contribution: float
+    """Share of all that past events say for the recommendation."""
+    parts: dict[str, float] = field(default_factory=dict)
+    """How much of the contribution is due to retention, to the hour, the week, the place, and to what came
+    before; empty where interests alone speak."""
+
+
+Reasons = list[PastEvent | Because]
+Name = Callable[[int], str]
+"""The id of an item by its key."""
+
+
+def of_interests(memory: Entries, now: Recalled, adds_W: Doubles, name: Name) -> Reasons:
+    """The past events that speak for an item by their likeness, those with one item together."""
+    adds_W = np.maximum(adds_W, 0.0)
+    total = float(adds_W.sum())
+    if total == 0.0:
+        return [Because("no remembered event speaks for it more than for others")]
+    by_item: dict[int, list[int]] = {}
+    for w, key in enumerate(memory["item"].tolist()):
+        by_item.setdefault(key, []).append(w)
+    shares = {key: float(adds_W[entries].sum()) / total for key, entries in by_item.items()}
+    best = sorted(shares, key=lambda key: (-shares[key], key))[:REASONS]
+    return [_event(memory, now, adds_W, by_item[key], name, shares[key]) for key in best if shares[key] > 0.0]
+
+
+def of_copy(
+    row: int, scored: Scored, memory: Entries, now: Recalled, liked_W: Doubles, name: Name
+) -> Reasons:
+    """What brought catalogue row `row` its copy score: first what is no event, where that is most.
+
+    `liked_W` is what each entry adds to the interests' score of the item. Past events are told by their hour
+    of the week, or of the day where that counts more, the strongest first; the last stands for all that are
+    left, so the contributions add up to 1.
+    """
+    mine_W = np.flatnonzero((scored.row_W == row) & (scored.add_WV.sum(1) > 0.0))
+    more = {
+        "like": _above(scored.interest_N, row),
+        "popular": _above(scored.crowd_N, row),
+        "near": _above(scored.near_N, row),
+    }
+    most = max(more, key=lambda one: more[one])
+    own = float(scored.add_WV[mine_W].sum())
+    hour, week = (scored.add_WV[mine_W, PARTS.index(part)].sum() for part in ("hour", "week"))
+    round_min = WEEK_MIN if week >= hour else DAY_MIN
+    reasons: Reasons = []
+    if more[most] > own:
+        others_W = np.where(scored.row_W == row, 0.0, liked_W)
+        reasons.append(Because(_taste(memory, others_W, name) if most == "like" else _SAID[most]))
+    add_W = scored.add_WV.sum(1)
+    left_W = mine_W[np.argsort(-add_W[mine_W], kind="stable")]
+    while len(left_W):
+        apart_W = (memory["minute"][left_W] - memory["minute"][left_W[0]]) % round_min
+        alike_W = np.minimum(apart_W, round_min - apart_W) <= ALIKE_MIN
+        if len(reasons) == REASONS - 1:
+            alike_W[:] = True
+        told_W = left_W[alike_W]
+        parts_V = scored.add_WV[told_W].sum(0) / own
+        parts = {part: float(share) for part, share in zip(PARTS, parts_V, strict=True) if share > 0.0}
+        reasons.append(_event(memory, now, add_W, told_W.tolist(), name, float(parts_V.sum()), parts))
+        left_W = left_W[~alike_W]
+    return reasons or [Because("no remembered event speaks for it more than for others")]
+
+
+_SAID = {"popular": "popular now", "near": "near"}
+
+
+def _taste(memory: Entries, liked_W: Doubles, name: Name) -> str:
+    best: list[int] = []
+    for w in np.argsort(-liked_W, kind="stable").tolist():
+        key = int(memory["item"][w])
+        if liked_W[w] > 0.0 and key not in best:
+            best.append(key)
+    named = ", ".join(map(name, best[:LIKED]))
+    return f"like what you had lately: {named}" if named else "to your taste"
+
+
+def _above(term_N: Doubles, row: int) -> float:
+    """How much more a term says for an item than for the mean one."""
+    return float(term_N[row] - term_N.mean())
+
+
+def _event(
+    memory: Entries,
+    now: Recalled,
+    adds_W: Doubles,
+    entries: list[int],
+    name: Name,
+    share: float,
+    parts: dict[str, float] | None = None,
+) -> PastEvent:
+    w = max(entries, key=lambda entry: (adds_W[entry], entry))
+    return PastEvent(
+        name(int(memory["item"][w])),
+        iso(int(memory["time_ms"][w])),
+        len(entries),
+        float(now.retention_W[w]),
+        float(now.hour_W[w]),
+        float(now.week_W[w]),
+        float(now.place_W[w]),
+        share,
+        parts or {},
+    )
+
+
+def iso(time_ms: int) -> str:
+    """ISO 8601 in UTC."""
+    return str(np.datetime_as_string(np.datetime64(time_ms, "ms"), timezone="UTC"))

@@ -1,0 +1,256 @@
+"""Evidence for a candidate: what the user's own memory, and everybody's behaviour, say for it right now.
+
+The copy path of STIM (arXiv:2508.02451) in our reconstruction: its masks made explicit. Every past event
+speaks for its item with a product of kernels: retention at several half-lives, hour of day, hour of week,
+what the user did just before, where that was, the same place. Summed over the memory, as logarithms, these
+are the columns that the mixture of experts weighs; the crowd's counts and the interests join them.
+
+Shape suffixes: B rows, W window entries, C candidates, F columns, K kernels, N catalogue rows.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from state.compiled import compiled
+from state.examples import Floats
+from state.forgetting import WEEK_MIN, periodic
+from state.keys import NO_KEY, Int64s, find
+
+OWN = (
+    *("own_1d", "own_4d", "own_16d", "own_64d", "own_2h"),
+    "curve",
+    *("hour_15m", "hour_30m", "hour_1h", "hour_2h"),
+    *("week_30m", "week_90m", "weekend"),
+    *("after", "after_gap"),
+    *("from_here", "from_here_hour"),
+    "same_place",
+    "share",
+)
+"""Sums of kernel products over the user's own events with the candidate:
+retention at half-lives; the forgetting curve with spacing; hour-of-day kernels of a width each (64 d, 32 d);
+hour-of-week kernels (64 d) and the same kind of day (32 d); events after the same item as now, and after a
+like gap; events begun near where the user was last, and at a like hour; events at the request's place; the
+share of the user's memory (64 d)."""
+CROWD = (
+    *("popular_3m", "popular_1h", "popular_1d", "popular_14d", "popular_365d", "slot", "slot_all", "age"),
+    *("follow", "follow_soon", "after_last", "after_last_soon", "after_second"),
+)
+"""Shares of all events, by half-lives; events at this hour and kind of day, and a 24th of those at any; hours
+since the first; chances to follow the last items, by long and by short counts, then after the last and the
+second last item alone."""
+PLACES = ("near", "density", "place_share")
+"""Squared kilometres from where the user was last; the user's events around the candidate; its share of the
+events at the request's place."""
+KIND = ("category", "category_hour")
+"""Share of the user's events with the candidate's category, and at a like hour."""
+
+LOGGED = (*OWN, "count", *CROWD, *PLACES, *KIND)
+"""Columns that are logarithms, of what the row says plus the floor."""
+FLOOR = np.array(
+    [*[0.02] * len(OWN), 1.0, *[1e-6] * 5, 0.1, 0.1, 1.0, *[0.002] * 5, 0.0025, 0.02, 1e-5, 0.02, 0.02],
+    np.float32,
+)
+
+PAST = (
+    *("newest", "today", "interval"),
+    *("since_5m", "since_30m", "since_2h", "since_8h", "since_20h", "since_30h", "since_7d"),
+)
+"""Of the user's own events with the candidate: whether it was the last, whether there was one within 16
+hours, log of the time since the last one against the usual interval, and refractory bins of that time."""
+OTHER = ("stranger_place", "category_last", "interest")
+"""Whether its place is unknown; whether the last event had its category; the multi-interest unit's score."""
+
+COLUMNS = LOGGED + PAST + OTHER
+COLUMN = {name: f for f, name in enumerate(COLUMNS)}
+
+
+class Tables(NamedTuple):
+    """Kernels of the difference of local time, by minutes."""
+
+    hour_M4: Floats
+    week_M2: Floats
+
+
+def tables() -> Tables:
+    hour = [np.exp(periodic(width, 24))[:1440] for width in (0.25, 0.5, 1.0, 2.0)]
+    week = [np.exp(periodic(width, 168)) for width in (0.5, 1.5)]
+    return Tables(np.array(hour, np.float32).T.copy(), np.array(week, np.float32).T.copy())
+
+
+class Past(NamedTuple):
+    """The user's window of one row, as kernels take it."""
+
+    length_B: Int64s
+    item_BW: Int64s
+    category_BW: Int64s
+    cell_BW: Int64s
+    age_s_BW: Floats
+    retention_BW: Floats
+    label_BW: Floats
+
+
+class Own(NamedTuple):
+    """Sums over one row's memory; room is kept from row to row."""
+
+    sum_CK: Floats
+    """By own candidate, columns OWN."""
+    item_C: Int64s
+    """Catalogue row."""
+    age_s_C: Floats
+    """Of the newest event, and of the oldest."""
+    oldest_s_C: Floats
+    count_C: Floats
+    row_W: Int64s
+    """Catalogue row of each entry; -1 where it has none or speaks for nothing."""
+    category_C: Int64s
+    category_C3: Floats
+    """By the user's categories: events (16 d), at a like hour, and whether the last."""
+    slot_N: NDArray[np.int32]
+    """Candidate of a catalogue row, plus one; 0 for none. All zero between rows."""
+
+
+def own(width: int, size: int) -> Own:
+    """Room for windows of `width` and a catalogue of `size`."""
+
+    def floats() -> Floats:
+        return np.zeros(width, np.float32)
+
+    def rows() -> Int64s:
+        return np.zeros(width, np.int64)
+
+    return Own(
+        sum_CK=np.zeros((width, len(OWN)), np.float32),
+        item_C=rows(),
+        age_s_C=floats(),
+        oldest_s_C=floats(),
+        count_C=floats(),
+        row_W=rows(),
+        category_C=rows(),
+        category_C3=np.zeros((width, 3), np.float32),
+        slot_N=np.zeros(size, np.int32),
+    )
+
+
+@compiled
+def kilometres2(km_N3: NDArray[np.float64], a: int, b: int) -> float:
+    """Squared distance, as on a map; NaN where a place is not known."""
+    east = (km_N3[a, 0] - km_N3[b, 0]) * 0.5 * (km_N3[a, 2] + km_N3[b, 2])
+    north = km_N3[a, 1] - km_N3[b, 1]
+    return float(east * east + north * north)
+
+
+@compiled
+def remember_own(
+    past: Past,
+    b: int,
+    minute: int,
+    cell: int,
+    item_table: Int64s,
+    km_N3: NDArray[np.float64],
+    tables: Tables,
+    fade: float,
+    speaks: bool,
+    own: Own,
+) -> tuple[int, int, int]:
+    """Fill `own` from row b's window; returns the candidates, the categories, and the last item's row.
+
+    `fade` is 1 for the forgetting curve and 0 for a memory that does not fade; a memory that does not speak
+    has no candidates. `slot_N` is left set for the own candidates: the caller clears it.
+    """
+    length = past.length_B[b]
+    sum_CK, slot_N = own.sum_CK, own.slot_N
+    last, last_age_s = -1, 0.0
+    for w in range(length):
+        own.row_W[w] = find(item_table, past.item_BW[b, w])
+    if length > 0:
+        last, last_age_s = own.row_W[length - 1], past.age_s_BW[b, length - 1]
+    if not speaks:
+        length = 0
+    log_gap = np.log(last_age_s + 60.0)
+    rate = np.float32(-0.6931472 / (64.0 * 86400.0) * fade)
+    many = kinds = 0
+    weekend = _day_off(minute)
+    for w in range(length):
+        n = own.row_W[w]
+        if n < 0 or past.label_BW[b, w] <= 0.5:
+            continue
+        age_s = past.age_s_BW[b, w]
+        c = slot_N[n] - 1
+        if c < 0:
+            c = many
+            many += 1
+            slot_N[n] = c + 1
+            own.item_C[c] = n
+            own.count_C[c] = 0.0
+            own.oldest_s_C[c] = age_s
+            for k in range(sum_CK.shape[1]):
+                sum_CK[c, k] = 0.0
+        own.age_s_C[c] = age_s
+        own.count_C[c] += 1.0
+        r64 = np.exp(rate * age_s)
+        r32 = r64 * r64
+        r16 = r32 * r32
+        r4 = r16 * r16 * r16 * r16
+        r1 = r4 * r4 * r4 * r4
+        apart = np.int64(age_s / 60.0) % WEEK_MIN
+        day = apart % 1440
+        s = sum_CK[c]
+        s[0] += r1
+        s[1] += r4
+        s[2] += r16
+        s[3] += r64
+        if age_s < 86400.0:
+            s[4] += np.exp(np.float32(-0.6931472 / 7200.0) * age_s)
+        s[5] += past.retention_BW[b, w] if fade > 0.0 else 1.0
+        hour = tables.hour_M4[day]
+        s[6] += hour[0] * r64
+        s[7] += hour[1] * r32
+        s[8] += hour[2] * r32
+        s[9] += hour[3] * r32
+        week = tables.week_M2[apart]
+        s[10] += week[0] * r64
+        s[11] += week[1] * r64
+        if _day_off(int((minute - apart) % WEEK_MIN)) == weekend:
+            s[12] += r32
+        if w > 0 and last >= 0:
+            before = own.row_W[w - 1]
+            if before >= 0:
+                gap_s = past.age_s_BW[b, w - 1] - age_s
+                z = np.log(gap_s + np.float32(60.0)) - log_gap
+                near = np.exp(-2.0 * z * z)
+                if before == last:
+                    s[13] += r64
+                    s[14] += r64 * near
+                km2 = kilometres2(km_N3, before, last)
+                if km2 < 9.0:
+                    close = np.exp(-np.sqrt(km2) / 0.4)
+                    s[15] += close * near * r64
+                    s[16] += close * near * hour[2] * r64
+        if cell != NO_KEY and past.cell_BW[b, w] == cell:
+            s[17] += r64
+        s[18] += r64
+        key = past.category_BW[b, w]
+        if key != NO_KEY:
+            k = 0
+            while k < kinds and own.category_C[k] != key:
+                k += 1
+            if k == kinds:
+                kinds += 1
+                own.category_C[k] = key
+                own.category_C3[k, 0] = 0.0
+                own.category_C3[k, 1] = 0.0
+                own.category_C3[k, 2] = 0.0
+            own.category_C3[k, 0] += r16
+            own.category_C3[k, 1] += r32 * hour[2]
+            if w == length - 1:
+                own.category_C3[k, 2] = 1.0
+    return many, kinds, last
+
+
+@compiled
+def _day_off(minute: int) -> bool:
+    """Whether a minute of the week is on a Saturday or Sunday; the epoch's week begins on a Thursday."""
+    day = minute // 1440
+    return bool(day == 2 or day == 3)

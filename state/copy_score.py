@@ -1,0 +1,92 @@
+"""STIM's score as a sum of few terms, published with a run: a reader of the store can score and explain.
+
+    score_i = prior_i + near log(.0025 + km_i^2) + interest (sum over k of u_k) . x_i
+              + base log(1e-6 + crowd_i + own_i) + past . p_i
+              + sum over kernels j of memory_j log(1 + S_ij / floor_j)
+
+S_ij is a sum over the user's remembered events with item i of the kernel that `learners.evidence` calls j;
+own_i is (S_i,hour_2h / 2 + S_i,own_64d / 10) / (1 + S,own_64d of all items). p_i says how long ago the newest
+of them was. The items of the memory are candidates, and so are those that lead in
+popularity, those most like the interests among the more popular, and those near; all others rank behind, by
+prior and crowd. `learners.distil` fits the weights, `ebbtide.copy_score` evaluates them.
+"""
+
+from typing import NamedTuple, Self
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from state.examples import Doubles
+from state.keys import Int64s
+
+KM = np.array([111.32, 110.57])
+"""Kilometres a degree of longitude, on the equator, and of latitude."""
+LEADING, AMONG = 1, 2
+"""Bits of an item: popular enough to be a candidate of everybody; of those that it is to whom it is like."""
+LEAST_OVERLAP = 0.5
+"""Share of the top 10 that the sum must have in common with what it stands for."""
+
+
+class ItemTerms(NamedTuple):
+    """What the sum knows of each of N items, as of the last publish."""
+
+    key_N: Int64s
+    prior_N: Doubles
+    """Popularity over several half-lives and the item's age, weighed."""
+    crowd_N: Doubles
+    """The share of all events, by which own events are judged."""
+    place_N2: Doubles
+    """Longitude and latitude, WGS 84 degrees; NaN where nowhere."""
+    found_N: NDArray[np.uint8]
+    """How an item comes to be a candidate: LEADING, AMONG."""
+
+
+class CopyScore(msgspec.Struct, frozen=True, kw_only=True):
+    """Weights, what they are worth, and the items' terms packed as little-endian numbers."""
+
+    memory: dict[str, float]
+    """At least 0, by kernel."""
+    past: dict[str, float]
+    """By column of `learners.evidence.PAST`; `own` of every item that the user has had."""
+    base: float
+    near: float
+    interest: float
+    """base and interest are at least 0."""
+    brought: int = 40
+    """How many of AMONG are candidates for the interests' sake."""
+    repeats: bool = True
+    """Whether items that the user has had are recommended at all."""
+    fades: bool = True
+    """Whether the memory does."""
+    overlap: float
+    """Mean share of the ten best candidates in common with STIM's, over requests that were not fitted to."""
+    r2: float
+    """Of STIM's logits within such a request, weighed towards its best candidates."""
+    requests: int
+    """How many they were."""
+    items: bytes = b""
+
+    @property
+    def agrees(self) -> bool:
+        """Whether to recommend by it."""
+        return self.overlap >= LEAST_OVERLAP
+
+    def terms(self) -> ItemTerms:
+        """The items' terms."""
+        rows_N = np.frombuffer(self.items, _ITEM)
+        prior_N, crowd_N = (rows_N[name].astype(np.float64) for name in ("prior", "crowd"))
+        place_N2, found_N = rows_N["place"].astype(np.float64), rows_N["found"].copy()
+        return ItemTerms(rows_N["key"].astype(np.int64), prior_N, crowd_N, place_N2, found_N)
+
+    def with_terms(self, terms: ItemTerms) -> Self:
+        """The same weights with these items."""
+        rows_N: NDArray[np.void] = np.zeros(len(terms.key_N), _ITEM)
+        for name, column in zip(_ITEM.names or (), terms, strict=True):
+            rows_N[name] = column
+        return msgspec.structs.replace(self, items=rows_N.tobytes())
+
+
+_ITEM = np.dtype(
+    [("key", "<i8"), ("prior", "<f4"), ("crowd", "<f4"), ("place", "<f4", (2,)), ("found", "u1")]
+)

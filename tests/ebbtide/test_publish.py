@@ -1,0 +1,155 @@
+"""What is published of a user: the last window, with the last event in it, from where the user was last."""
+
+import numpy as np
+import pytest
+
+from ebbtide.context import last_place, recalled
+from ebbtide.publish import Publisher, at_last_place, memory_entries, own_entries, with_own_event
+from learners.contract import Learner, Needs, RankRequest, Settings
+from learners.leaveout import Had
+from learners.trainer import Scored
+from state.dict_store import DictStore
+from state.examples import ExampleBatch, Floats
+from state.keys import NO_KEY, Int64s, Names
+from state.records import MEMORY_LIMIT, Record
+from state.store import RunInfo
+from streams.operator import Operator, OperatorConfig
+from streams.schema import EventBatch
+from tests.learners.streams import context
+
+HOUR_MS = 3_600_000
+HOME, NEAR, AWAY = (40.75, -73.99), (40.752, -73.99), (48.86, 2.35)
+NOWHERE = (np.nan, np.nan)
+INFO = RunInfo(log="-", learner="-", width=1, interests=(), popular=())
+
+
+def last_row(*points: tuple[float, float], own_place: bool, window: int = 6) -> ExampleBatch:
+    """The example of a user's last event, each at the next point."""
+    lat, lon = (np.array(column) for column in zip(*points, strict=True))
+    size = len(points)
+    events = EventBatch.of(
+        user=np.ones(size, np.int64),
+        item=np.arange(size),
+        time_ms=np.arange(size, dtype=np.int64) * HOUR_MS,
+        lat=lat,
+        lon=lon,
+    )
+    operator = Operator(OperatorConfig(own_place=own_place), window, views=True)
+    return operator.process(events, 0).take(slice(size - 1, size))
+
+
+def places(rows: ExampleBatch) -> list[float]:
+    assert rows.window is not None
+    return list(rows.window.place_BW[0, : rows.window.length_B[0]])
+
+
+def test_the_own_event_is_where_the_user_was_last() -> None:
+    for own_place in (True, False):
+        row = last_row(HOME, AWAY, NEAR, own_place=own_place)
+        assert places(at_last_place(with_own_event(row))) == [0.5, 0.0, 1.0]
+
+
+def test_under_a_delay_the_place_is_the_last_that_is_known() -> None:
+    for own_place in (True, False):
+        assert places(at_last_place(last_row(HOME, AWAY, NEAR, own_place=own_place))) == [0.0, 1.0]
+
+
+def test_an_event_without_a_place_leaves_the_user_where_it_was() -> None:
+    for own_place in (True, False):
+        row = last_row(HOME, AWAY, NOWHERE, own_place=own_place)
+        assert places(at_last_place(with_own_event(row))) == [0.0, 1.0, 0.0]
+
+
+def test_a_query_sees_the_place_that_was_published() -> None:
+    for points in ((HOME, AWAY, NEAR), (HOME, AWAY, NOWHERE), (NOWHERE,), (HOME, NEAR, AWAY, HOME)):
+        row = at_last_place(with_own_event(last_row(*points, own_place=False, window=3)))
+        (memory,) = memory_entries(row)
+        record = Record(
+            version=1,
+            event_time_ms=int(row.time_ms_B[0]),
+            vectors_KD=np.zeros((1, 1), np.float32),
+            memory=memory,
+            left_out=np.zeros(0, np.int64),
+        )
+        then = recalled(record, INFO, record.event_time_ms, last_place(memory))
+        assert then.place_W.tolist() == places(row)
+
+
+def test_without_a_window_there_is_nothing_to_place() -> None:
+    row = last_row(HOME, own_place=True, window=0)
+    assert at_last_place(with_own_event(row)) is row
+    assert last_place(np.zeros(0, [("cell", np.int64)])) == NO_KEY
+
+
+class Wide(Learner):
+    """Looks at more of the memory than its interests are made of."""
+
+    @property
+    def needs(self) -> Needs:
+        return Needs(window=400, keep=2)
+
+    def item_vectors(self, keys_N: Int64s) -> Floats:
+        return np.ones((len(keys_N), 1), np.float32)
+
+    def interests(self, batch: ExampleBatch) -> Floats:
+        assert batch.window is not None
+        return batch.window.length_B[:, np.newaxis, np.newaxis].astype(np.float32)
+
+
+def batches(size: int = 700, chunk: int = 64) -> list[Scored]:
+    """Two users in turn, each with one item after another."""
+    operator = Operator(OperatorConfig(), 400)
+    number = np.arange(size)
+    events = EventBatch.of(user=number % 2, item=number, time_ms=number * HOUR_MS)
+    nothing = np.zeros(0, np.int64)
+    request = RankRequest(nothing, nothing, nothing, np.zeros(1, np.int64), nothing)
+    return [
+        Scored(operator.process(events.take(slice(at, at + chunk)), 0), request, {})
+        for at in range(0, size, chunk)
+    ]
+
+
+def publisher(own_event: bool) -> Publisher:
+    learner = Wide(Settings(), context())
+    return Publisher(DictStore(), learner, Names(), Had("none"), every=10**9, own_event=own_event)
+
+
+@pytest.mark.parametrize("own_event", [True, False])
+def test_a_wider_memory_is_published_as_far_as_a_store_holds(own_event: bool) -> None:
+    made = publisher(own_event)
+    for scored in batches():
+        made(scored)
+    made.flush()
+    for user in (0, 1):
+        record = made.store.user(str(user))
+        assert record is not None
+        newest = 698 + user if own_event else 696 + user
+        expected = np.arange(newest, 0, -2)[:MEMORY_LIMIT][::-1]
+        assert record.memory["item"].tolist() == expected.tolist()
+        assert record.memory["time_ms"].tolist() == (expected * HOUR_MS).tolist()
+        assert record.vectors_KD.tolist() == [[2.0]]
+
+
+def test_a_publisher_goes_on_after_a_checkpoint() -> None:
+    whole, first, second = publisher(True), publisher(True), publisher(True)
+    parts = batches()
+    for scored in parts:
+        whole(scored)
+    for scored in parts[:5]:
+        first(scored)
+    second.load(first.tree())
+    for scored in parts[5:]:
+        second(scored)
+    whole.flush()
+    second.flush()
+    for user in ("0", "1"):
+        one, other = whole.store.user(user), second.store.user(user)
+        assert one is not None
+        assert other is not None
+        assert one.memory.tobytes() == other.memory.tobytes()
+
+
+def test_the_own_event_is_the_entry_that_a_window_would_hold() -> None:
+    row = last_row(HOME, AWAY, NEAR, own_place=True)
+    (alone,) = own_entries(row)
+    assert alone.tobytes() == memory_entries(with_own_event(row))[0][-1:].tobytes()

@@ -1,0 +1,151 @@
+"""What a memory says for its items: the kernel sums beside sums written for reading."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from learners.evidence import LOGGED, OWN, Past, kilometres2, own, remember_own, tables
+from learners.evidence_rows import log_of
+from state.keys import NO_KEY, KeyMap
+
+DAY_S = 86_400.0
+ITEMS = 5
+
+
+@dataclass
+class Visit:
+    item: int
+    age_s: float
+    cell: int
+    category: int
+    label: float
+
+
+@st.composite
+def memories(draw: st.DrawFn) -> list[Visit]:
+    ages = draw(st.lists(st.integers(0, 100 * 86_400), min_size=0, max_size=12))
+    return [
+        Visit(
+            draw(st.integers(0, ITEMS)),  # item 5 is in no catalogue
+            float(age),
+            draw(st.sampled_from([NO_KEY, 3, 4])),
+            draw(st.sampled_from([NO_KEY, 7, 8])),
+            draw(st.sampled_from([1.0, 0.0, math.nan])),
+        )
+        for age in sorted(ages, reverse=True)
+    ]
+
+
+def window(memory: list[Visit], width: int = 16) -> Past:
+    def column(values: list[float], blank: float, dtype: type) -> np.ndarray:
+        return np.array([values + [blank] * (width - len(values))], dtype)
+
+    return Past(
+        np.array([len(memory)]),
+        column([v.item for v in memory], NO_KEY, np.int64),
+        column([v.category for v in memory], NO_KEY, np.int64),
+        column([v.cell for v in memory], NO_KEY, np.int64),
+        column([v.age_s for v in memory], 0.0, np.float32),
+        column([math.exp(-v.age_s / DAY_S) for v in memory], 0.0, np.float32),
+        column([v.label for v in memory], 0.0, np.float32),
+    )
+
+
+def von_mises(apart_min: float, width_h: float, period_h: float) -> float:
+    angle = 2 * math.pi * apart_min / (60 * period_h)
+    return math.exp((math.cos(angle) - 1) / (2 * math.pi * width_h / period_h) ** 2)
+
+
+def day_off(minute: float) -> bool:
+    return int(minute % 10_080) // 1440 in (2, 3)
+
+
+def plain(
+    memory: list[Visit], minute: int, cell: int, km_N3: np.ndarray, fade: float
+) -> dict[int, list[float]]:
+    """Item -> the columns OWN but the last, one visit at a time."""
+    sums: dict[int, list[float]] = {}
+    last = memory[-1].item if memory and memory[-1].item < ITEMS else -1
+    log_gap = math.log((memory[-1].age_s if memory else 0.0) + 60)
+    for w, visit in enumerate(memory):
+        if visit.item >= ITEMS or visit.label == 0.0:
+            continue
+
+        def faded(days: float, age_s: float = visit.age_s) -> float:
+            return float(0.5 ** (fade * age_s / (days * DAY_S)))
+
+        apart = int(visit.age_s / 60)
+        hour = [von_mises(apart % 1440, h, 24) for h in (0.25, 0.5, 1.0, 2.0)]
+        after = gap = here = here_hour = 0.0
+        before = memory[w - 1].item if w and memory[w - 1].item < ITEMS else -1
+        if before >= 0 and last >= 0:
+            like = math.exp(-2 * (math.log(memory[w - 1].age_s - visit.age_s + 60) - log_gap) ** 2)
+            after, gap = float(before == last), float(before == last) * like
+            km = math.dist(km_N3[before, :2], km_N3[last, :2])
+            if km < 3:
+                here = math.exp(-km / 0.4) * like
+                here_hour = here * hour[2]
+        r = [
+            faded(64) * x
+            for x in (hour[0], after, gap, here, here_hour, float(cell == visit.cell != NO_KEY), 1)
+        ]
+        terms = [
+            *(faded(days) for days in (1, 4, 16, 64)),
+            0.5 ** (visit.age_s / 7200) if visit.age_s < DAY_S else 0.0,
+            math.exp(-visit.age_s / DAY_S) if fade else 1.0,
+            *(r[0], hour[1] * faded(32), hour[2] * faded(32), hour[3] * faded(32)),
+            *(von_mises(apart, 0.5, 168) * faded(64), von_mises(apart, 1.5, 168) * faded(64)),
+            faded(32) if day_off(minute - apart) == day_off(minute) else 0.0,
+            *r[1:],
+        ]
+        own_sums = sums.setdefault(visit.item, [0.0] * len(OWN))
+        sums[visit.item] = [a + b for a, b in zip(own_sums, terms, strict=True)]
+    return sums
+
+
+@settings(max_examples=150, deadline=None)
+@given(memories(), st.integers(0, 10_079), st.sampled_from([NO_KEY, 3]), st.sampled_from([1.0, 0.0]))
+def test_the_kernel_sums_what_the_definition_says(
+    memory: list[Visit], minute: int, cell: int, fade: float
+) -> None:
+    km_N3 = np.array([[0, 0, 1], [0.3, 0.1, 1], [1, 2, 1], [50, 0, 1], [np.nan, np.nan, np.nan]])
+    room = own(16, ITEMS)
+    catalogue = KeyMap(np.arange(ITEMS))
+    many, _, last = remember_own(
+        window(memory), 0, minute, cell, catalogue.table, km_N3, tables(), fade, True, room
+    )
+    expected = plain(memory, minute, cell, km_N3, fade)
+    assert room.item_C[:many].tolist() == list(expected)
+    for c in range(many):
+        got, want = room.sum_CK[c], expected[int(room.item_C[c])]
+        np.testing.assert_allclose(got, want, rtol=2e-3, atol=2e-4)
+        visits = [v for v in memory if v.item == room.item_C[c] and v.label != 0.0]
+        assert room.count_C[c] == len(visits)
+        assert room.age_s_C[c] == visits[-1].age_s
+        assert room.oldest_s_C[c] == visits[0].age_s
+    assert last == (memory[-1].item if memory and memory[-1].item < ITEMS else -1)
+
+
+def test_a_memory_that_does_not_speak_has_no_candidates() -> None:
+    visits = [Visit(1, 3600.0, NO_KEY, NO_KEY, 1.0)]
+    room = own(16, ITEMS)
+    km_N3 = np.full((ITEMS, 3), np.nan)
+    many, kinds, last = remember_own(
+        *(window(visits), 0, 0, NO_KEY, KeyMap(np.arange(ITEMS)).table, km_N3, tables(), 1.0, False, room)
+    )
+    assert (many, kinds, last) == (0, 0, 1)
+
+
+def test_distance_is_in_squared_kilometres() -> None:
+    km_N3 = np.array([[0.0, 0.0, 0.5], [6.0, 4.0, 0.5], [np.nan, np.nan, np.nan]])
+    assert kilometres2(km_N3, 0, 1) == 25.0
+    assert math.isnan(kilometres2(km_N3, 0, 2))
+
+
+@given(st.lists(st.floats(2.0**-20, 2.0**20, width=32), min_size=len(LOGGED), max_size=len(LOGGED)))
+def test_the_quick_logarithm_is_one(values: list[float]) -> None:
+    raw = np.array([values], np.float32)
+    np.testing.assert_allclose(log_of(raw), np.log(raw), atol=2e-5)

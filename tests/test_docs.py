@@ -1,0 +1,92 @@
+"""The pages keep their word: what they show runs, and what they point at is there."""
+
+import inspect
+import re
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+import ebbtide
+import learners
+from learners.contract import Learner
+from learners.registry import discover
+from tests.learners import test_contract as contract
+
+DOCS = Path(__file__).parent.parent / "docs"
+CHECKS = {
+    name: check
+    for name, check in vars(contract).items()
+    if name.startswith("test_") and set(inspect.signature(check).parameters) == {"name", "labelled"}
+}
+
+
+def block(language: str) -> str:
+    """The one block of that language in the page on learners."""
+    (found,) = re.findall(rf"```{language}\n(.*?)```", (DOCS / "learners.md").read_text(), re.DOTALL)
+    return str(found)
+
+
+@pytest.fixture(scope="module")
+def echo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[type[Learner]]:
+    """The learner of the page: one more file in the package, and no edit elsewhere."""
+    folder = tmp_path_factory.mktemp("learners")
+    (folder / "echo.py").write_text(block("python"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(learners, "__path__", [*learners.__path__, str(folder)])
+        discover.cache_clear()
+        found = discover()["echo"]
+        patch.setitem(contract.LEARNERS, "echo", found)
+        yield found
+    discover.cache_clear()
+    del sys.modules["learners.echo"]
+
+
+def test_the_checks_of_the_contract_are_found() -> None:
+    assert len(CHECKS) >= 8
+
+
+@pytest.mark.parametrize("labelled", [True, False])
+@pytest.mark.parametrize("check", CHECKS.values(), ids=CHECKS)
+def test_the_learner_of_the_page_keeps_the_contract(
+    check: Callable[[str, bool], None], labelled: bool, echo: type[Learner]
+) -> None:
+    check(echo.name, labelled)
+
+
+def test_it_runs_with_the_settings_of_the_page(echo: type[Learner], tmp_path: Path) -> None:
+    (tmp_path / "run.toml").write_text(block("toml"))
+    log = "planted:users=30,items=60,events=1500"
+    report = ebbtide.replay(log, tmp_path / "out", config=tmp_path / "run.toml", ablate=True)
+    assert report.ranker == "echo"
+    assert report.config["learners"] == {"echo": {"window": 128}}
+    assert report.ablation is not None
+    assert [variant.name for variant in report.ablation.variants] == ["no crowd"]
+
+
+def test_it_learns_how_often_users_repeat_themselves(echo: type[Learner]) -> None:
+    bench = contract.Bench(echo, labelled=False).run()
+    again, all_rows = bench.learner.tree()["repeats"]
+    assert 0.4 < again / all_rows < 0.95
+
+
+@pytest.mark.parametrize("page", sorted(DOCS.glob("*.md")), ids=lambda page: str(page.name))
+def test_what_a_page_points_at_is_there(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+        if not target.startswith("http"):
+            name, _, heading = target.partition("#")
+            found = page.parent / name if name else page
+            assert found.exists(), target
+            titles = re.findall(r"^#+ (.+)$", found.read_text(), re.MULTILINE) if heading else []
+            anchors = {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+            assert not heading or heading in anchors, target
+
+
+@pytest.mark.parametrize("drawing", sorted(DOCS.glob("*.svg")), ids=lambda drawing: str(drawing.name))
+def test_a_drawing_is_whole_and_fetches_nothing(drawing: Path) -> None:
+    root = ElementTree.fromstring(drawing.read_text())
+    assert root.tag.endswith("svg")
+    assert root.find("{*}title") is not None
+    assert not re.search(r"(?i)<script|<image|\bhref=|url\(\s*['\"]?http", drawing.read_text())
