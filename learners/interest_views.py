@@ -40,15 +40,16 @@ def window_rows(table: Int64s, item_BW: Int64s, length_B: Int64s, rows_BW: Int64
 
 
 @compiled
-def repeats(target_B: Int64s, recalled: Recalled) -> tuple[int, int]:
-    """How many targets are in their own window, and how many targets have a window at all."""
-    rows_BW, length_B, _ = recalled
+def repeats(
+    counts_B: NDArray[np.bool_], target_B: Int64s, entry_BW: Int64s, length_B: Int64s
+) -> tuple[int, int]:
+    """Of the rows that count: how many targets are in their own window, and how many have a window at all."""
     again = targets = 0
     for b in range(target_B.shape[0]):
-        if target_B[b] >= 0 and length_B[b] > 0:
+        if counts_B[b] and length_B[b] > 0:
             targets += 1
             for w in range(length_B[b]):
-                if rows_BW[b, w] == target_B[b]:
+                if entry_BW[b, w] == target_B[b]:
                     again += 1
                     break
     return again, targets

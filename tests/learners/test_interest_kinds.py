@@ -110,8 +110,12 @@ def test_columns_vectors_candidates_and_explanations_agree() -> None:
     assert np.array_equal(tower.columns.item_DN[:, :size], fresh(tower))
     assert np.allclose(tower.interests(last).sum(1) @ item_ND.T, score_BN, atol=1e-5)
     all_C, start_B1 = np.tile(np.arange(size), 20), np.arange(21) * size
-    assert np.allclose(tower.logits(last, start_B1, all_C).reshape(20, size), score_BN, atol=1e-5)
-    assert np.array_equal(tower.nearest(last, 9, among=99), np.argsort(-score_BN, kind="stable")[:, :9])
+    assert np.allclose(
+        tower.logits(tower.users(last), start_B1, all_C).reshape(20, size), score_BN, atol=1e-5
+    )
+    assert np.array_equal(
+        tower.nearest(tower.users(last), 9, among=99), np.argsort(-score_BN, kind="stable")[:, :9]
+    )
     part_BVW = tower.explain(last, last.item_B)
     true_B = tower.context.catalogue.items.rows(last.item_B)
     bias_B = tower.item_vectors(last.item_B)[:, -1]
