@@ -3,12 +3,9 @@
 import sys
 from dataclasses import replace
 
+import msgspec
 import numpy as np
 import pytest
-
-pytest.importorskip("torch")
-
-import msgspec
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st

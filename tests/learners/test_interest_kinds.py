@@ -53,7 +53,6 @@ def learned(batch: ExampleBatch, config: TwoTowerSettings, size: int = 50) -> Tw
 @pytest.mark.parametrize("softmax", ["sampled", "full"])
 @pytest.mark.parametrize("spare", [0.0, 1.1])
 def test_kinds_move_as_autograd_says(softmax: str, spare: float) -> None:
-    pytest.importorskip("torch")
     batch = categorised(200)
     config = {
         "softmax": softmax,
