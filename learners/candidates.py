@@ -17,7 +17,6 @@ from learners.pairs import START, USED, PairArrays
 from state.compiled import compiled
 from state.forgetting import minute_of_week
 from state.keys import NO_KEY, Int64s, find
-from state.views import Columns
 
 Int32s = NDArray[np.int32]
 
@@ -34,10 +33,7 @@ def gather(
     learned: int,
     queue: CrowdRows,
     asked: Asked,
-    past: Columns,
     crowd: CrowdArrays,
-    leaders: Int64s,
-    item_table: Int64s,
     events: int,
     tables: Tables,
     own: Own,
@@ -46,17 +42,13 @@ def gather(
 ) -> int:
     """For each row learn what is due before it, then find its candidates; returns the rows learned."""
     end = 0
-    size = own.slot_N.shape[0]
     for b in range(asked.time_ms_B.shape[0]):
         if due_B[b] > learned:
             learn_rows(queue, learned, due_B[b], crowd)
             learned = due_B[b]
         found.start_B1[b] = end
         if asked.wanted_B[b]:
-            end = _row(
-                *(b, end, size, asked, past, crowd, leaders, item_table),
-                *(events + learned, tables, own, room, found),
-            )
+            end = _row(b, end, asked, crowd, events + learned, tables, own, room, found)
         found.start_B1[b + 1] = end
     return learned
 
@@ -65,22 +57,19 @@ def gather(
 def _row(
     b: int,
     start: int,
-    size: int,
     asked: Asked,
-    past: Columns,
     crowd: CrowdArrays,
-    leaders: Int64s,
-    item_table: Int64s,
     events: int,
     tables: Tables,
     own: Own,
     room: Room,
     found: Found,
 ) -> int:
-    time_ms, cell = asked.time_ms_B[b], asked.cell_B[b]
+    time_ms, cell, size = asked.time_ms_B[b], asked.cell_B[b], own.slot_N.shape[0]
+    past = asked.past
     minute = minute_of_week(time_ms, asked.tz_min_B[b])
     many, kinds, last = remember_own(
-        *(past, b, minute, cell, item_table, crowd.km_N3, tables, asked.fade, asked.speaks, own)
+        *(past, b, minute, cell, asked.item_table, crowd.km_N3, tables, asked.fade, asked.speaks, own)
     )
     item_C, slot_N = found.item_C, own.slot_N
     touched = _followed(own, past.length_B[b], crowd.follow, time_ms, room)
@@ -103,7 +92,7 @@ def _row(
             item_C[end] = own.item_C[c]
             end += 1
     mine = end
-    end = _take(leaders, end, size, slot_N, item_C)
+    end = _take(asked.leaders, end, size, slot_N, item_C)
     end = _take(asked.brought_BM[b], end, size, slot_N, item_C)
     end = _take_best(touched, FOLLOWERS, end, slot_N, item_C, room)
     if last >= 0 and not np.isnan(crowd.km_N3[last, 0]):

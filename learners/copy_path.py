@@ -235,6 +235,7 @@ class CopyPath:
         most = min(own_most + len(leaders) + brought_BM.shape[1] + kernels.OTHERS, max(size, 1))
         found = new_found(len(part), int(wanted_B.sum()) * most, HELD)
         asked = Asked(
+            *(columns_of(window), items.table, leaders),
             *(wanted_B, part.time_ms_B, part.tz_min_B),
             part.cell_B if self.here else np.full(len(part), NO_KEY, np.int64),
             brought_BM,
@@ -242,17 +243,7 @@ class CopyPath:
             *(own_most, float(s.curve), s.memory),
         )
         stop = kernels.gather(
-            *(
-                due_B,
-                learned,
-                queue,
-                asked,
-                columns_of(window),
-                crowd,
-                leaders,
-                items.table,
-                self.counted - learned,
-            ),
+            *(due_B, learned, queue, asked, crowd, self.counted - learned),
             *(self._tables, self._own, self._room, found),
         )
         self.counted += stop - learned

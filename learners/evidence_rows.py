@@ -15,6 +15,7 @@ from state.compiled import compiled, reordered
 from state.examples import Doubles, Floats
 from state.keys import NO_KEY, Int64s
 from state.tree import Tree
+from state.views import Columns
 
 Int32s = NDArray[np.int32]
 
@@ -40,8 +41,13 @@ _LOG2 = (
 
 
 class Asked(NamedTuple):
-    """Rows for which evidence is wanted."""
+    """Rows for which evidence is wanted, what their users remember, and who may be a candidate."""
 
+    past: Columns
+    item_table: Int64s
+    """Of the catalogue: key -> row."""
+    leaders: Int64s
+    """Catalogue rows of popular items."""
     wanted_B: NDArray[np.bool_]
     time_ms_B: Int64s
     tz_min_B: Int64s

@@ -244,11 +244,7 @@ class TwoTower(Learner):
 
     def interests(self, batch: ExampleBatch) -> Floats:
         vector_BVD = np.zeros((len(batch), self.views + self.deep, self.settings.width + 1), np.float32)
-        weights = self._weights()
-        views.interests(
-            *(self._recalled(window_of(batch)), weights.short_NK, weights.long_NK, weights.deep_NK),
-            *(weights.kind_NP, self.queries.query_IQ, self.settings.attended, vector_BVD),
-        )
+        views.interests(self._recalled(window_of(batch)), self._entry_vectors(), vector_BVD)
         vector_BVD[:, 0, -1] = 1.0
         return vector_BVD
 
@@ -257,18 +253,13 @@ class TwoTower(Learner):
 
         Summed over V and W, plus the item's bias, it is the score.
         """
-        window, weights = window_of(batch), self._weights()
+        window = window_of(batch)
         recalled = self._recalled(window)
         part_BVW = np.zeros((len(batch), self.views + self.deep, window.item_BW.shape[1]), np.float32)
         views.explain(
             recalled,
             np.maximum(window.length_B - recalled.rows_BW.shape[1], 0),
-            weights.short_NK,
-            weights.long_NK,
-            weights.deep_NK,
-            weights.kind_NP,
-            self.queries.query_IQ,
-            self.settings.attended,
+            self._entry_vectors(),
             self.item_vectors(item_B),
             part_BVW,
         )
@@ -293,6 +284,13 @@ class TwoTower(Learner):
             *(s.short, s.fade, recalled.weight_VBW),
         )
         return recalled
+
+    def _entry_vectors(self) -> views.Vectors:
+        weights, newest = self._weights(), self.settings.attended
+        return views.Vectors(
+            *(weights.short_NK, weights.long_NK, weights.deep_NK, weights.kind_NP),
+            *(self.queries.query_IQ, newest),
+        )
 
     def _weights(self) -> kernels.Weights:
         table = self.table

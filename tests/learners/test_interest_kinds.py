@@ -9,10 +9,10 @@ from learners.contract import Context
 from learners.twotower import TwoTower, TwoTowerSettings
 from state.examples import ExampleBatch
 from state.side import ALWAYS, Categories, SideTable
-from state.tree import digest, flatten
+from state.tree import digest
 from tests.learners.streams import HOUR_MS, context, examples, steps
 from tests.learners.test_columns import fresh
-from tests.learners.test_twotower import EACH, GROUPS, grouped, viewed
+from tests.learners.test_twotower import EACH, GROUPS, grouped, move_alike, viewed
 
 ITEMS = GROUPS * EACH + 5
 
@@ -67,20 +67,7 @@ def test_kinds_move_as_autograd_says(softmax: str, spare: float) -> None:
         TwoTower(TwoTowerSettings(**config, attended=4, device=device), known())  # type: ignore[arg-type]
         for device in ("cpu", "cpu:0")
     ]
-    for b in range(len(batch)):
-        event = batch.take(slice(b, b + 1))
-        for tower in towers:
-            tower.context.catalogue.learn(event)
-        if b % 10 == 0:
-            towers[1].load(towers[0].tree())
-            for tower in towers:
-                tower.learn(event)
-            kernel, reference = (dict(flatten(tower.tree())) for tower in towers)
-            assert kernel.keys() == reference.keys()
-            for name, leaf in kernel.items():
-                assert np.allclose(leaf, reference[name], atol=3e-6, rtol=1e-5), name  # type: ignore[arg-type]
-        else:
-            towers[0].learn(event)
+    move_alike(towers, batch, TwoTower.tree, atol=3e-6)
     assert towers[0].kinds.is_kind_N.sum() == GROUPS + 4 + 3 + 2
 
 
