@@ -15,7 +15,7 @@ import numpy as np
 from ebbtide.context import last_place
 from ebbtide.kernels import FAR_KM2, Asked, Bools, kernels, kilometres2, speaking
 from learners.distil import MEMORY
-from learners.evidence import COLUMN, FLOOR, PAST
+from learners.evidence import COLUMN, FLOOR, HOURS, PAST, SINCE_S, WEEKS
 from learners.evidence_rows import NEAR
 from state.copy_score import AMONG, LEADING, CopyScore
 from state.examples import Doubles
@@ -28,16 +28,14 @@ WEEK_MS = WEEK_MIN * 60_000
 PARTS = ("retention", "hour", "week", "place", "before")
 """What a kernel asks of an event: how old it is; which hour, which day; where; after what."""
 _PART_OF = {
-    **dict.fromkeys(("hour_15m", "hour_30m", "hour_1h", "hour_2h"), "hour"),
-    **dict.fromkeys(("week_30m", "week_90m", "weekend"), "week"),
+    **dict.fromkeys(HOURS, "hour"),
+    **dict.fromkeys((*WEEKS, "weekend"), "week"),
     **dict.fromkeys(("from_here", "from_here_hour", "same_place"), "place"),
     **dict.fromkeys(("after", "after_gap"), "before"),
 }
 _PART_K = np.array([PARTS.index(_PART_OF.get(name, "retention")) for name in MEMORY])
 _FLOOR_K = np.array([float(FLOOR[COLUMN[name]]) for name in MEMORY])
 _NEAR_FLOOR, _CROWD_FLOOR = float(FLOOR[COLUMN["near"]]), 1e-6
-_SINCE_S = {"since_5m": 300, "since_30m": 1800, "since_2h": 7200, "since_8h": 28_800, "since_20h": 72_000}
-_SINCE_S |= {"since_30h": 108_000, "since_7d": 604_800}
 
 
 class Scored(NamedTuple):
@@ -168,7 +166,7 @@ class Copy:
             "newest": item_I == row_W[-1],
             "today": newest_s_I < 57_600.0,
             "interval": np.where(count_I > 1, overdue_I, 0.0),
-            **{name: newest_s_I < bound_s for name, bound_s in _SINCE_S.items()},
+            **{name: newest_s_I < bound_s for name, bound_s in SINCE_S.items()},
             "own": np.ones(len(item_I)),
         }
         assert set(columns) == {*PAST, "own"}

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from ebbtide.context import utc_offset_min
 from learners.distil import MEMORY
+from learners.evidence import HOURS, WEEKS
 from state.copy_score import KM
 from state.examples import Doubles
-from state.forgetting import WEEK_MIN, minute_of_week, periodic
+from state.forgetting import DAYS_OFF, WEEK_MIN, day_off, minute_of_week, periodic
 from state.keys import NO_KEY, Int64s
 from state.records import Entries
 
@@ -21,10 +22,8 @@ Bools = NDArray[np.bool_]
 FAR_KM2 = 9.0
 """Squared kilometres beyond which a place is not near, and where one counts whose place is not known."""
 _DAY_S = 86_400.0
-_HOURS = {"hour_15m": 0.25, "hour_30m": 0.5, "hour_1h": 1.0, "hour_2h": 2.0}
-_WEEKS = {"week_30m": 0.5, "week_90m": 1.5}
-_LOG_M = {name: periodic(width_h, 24) for name, width_h in _HOURS.items()}
-_LOG_M |= {name: periodic(width_h, 168) for name, width_h in _WEEKS.items()}
+_LOG_M = {name: periodic(width_h, 24) for name, width_h in HOURS.items()}
+_LOG_M |= {name: periodic(width_h, 168) for name, width_h in WEEKS.items()}
 
 
 class Asked(NamedTuple):
@@ -54,20 +53,19 @@ def kernels(
     since_s_W = np.maximum(asked.now_ms - memory["last_ms"], 0) / 1000.0
     minute = minute_of_week(asked.now_ms, utc_offset_min(memory))
     apart_W = (age_s_W // 60).astype(np.int64) % WEEK_MIN
+    then_W = (minute - apart_W) % WEEK_MIN
     after_W, gap_W, close_W = _before(row_W, age_s_W, place_N2, asked.here)
     r1_W, r4_W, r16_W, r32_W, r64_W = (
         np.exp2(-age_s_W / (days * _DAY_S) * fades) for days in (1.0, 4.0, 16.0, 32.0, 64.0)
     )
-    hour = {
-        name: np.exp(_LOG_M[name][apart_W]) * (r32_W if h > 0.25 else r64_W) for name, h in _HOURS.items()
-    }
+    hour = {name: np.exp(_LOG_M[name][apart_W]) * (r32_W if h > 0.25 else r64_W) for name, h in HOURS.items()}
     columns = {
         **{"own_1d": r1_W, "own_4d": r4_W, "own_16d": r16_W, "own_64d": r64_W},
         "own_2h": np.where(age_s_W < _DAY_S, np.exp2(-age_s_W / 7200.0), 0.0),
         "curve": np.exp(-since_s_W / memory["strength_s"] * fades),
         **hour,
-        **{name: np.exp(_LOG_M[name][apart_W]) * r64_W for name in _WEEKS},
-        "weekend": np.where(_day_off((minute - apart_W) % WEEK_MIN) == _day_off(minute), r32_W, 0.0),
+        **{name: np.exp(_LOG_M[name][apart_W]) * r64_W for name in WEEKS},
+        "weekend": np.where(np.isin(then_W // 1440, DAYS_OFF) == day_off(minute), r32_W, 0.0),
         "after": after_W * r64_W,
         "after_gap": after_W * gap_W * r64_W,
         "from_here": close_W * gap_W * r64_W,
@@ -101,8 +99,3 @@ def _before(
     near_W = km2_W < FAR_KM2
     close_W[1:][near_W] = np.exp(-np.sqrt(km2_W[near_W]) / 0.4)
     return same_W, gap_W, close_W
-
-
-def _day_off(minute_W: Int64s | int) -> Bools:
-    """Whether a minute of the week is on a Saturday or Sunday; the epoch's week begins on a Thursday."""
-    return np.isin(np.asarray(minute_W) // 1440, (2, 3))

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from learners.crowd import FOLLOW_FADE, LAST, CrowdArrays, CrowdRows, learn_rows
-from learners.evidence import Own, Past, Tables, kilometres2, remember_own
+from learners.evidence import COLUMN, Own, Tables, kilometres2, remember_own
 from learners.evidence_rows import NEAR, Asked, Found, Room, Row, write
 from learners.pairs import START, USED, PairArrays
 from state.compiled import compiled
@@ -20,6 +20,7 @@ from state.keys import NO_KEY, Int64s, find
 
 Int32s = NDArray[np.int32]
 
+_LONG, _HOUR_2H, _SAME_PLACE = COLUMN["own_64d"], COLUMN["hour_2h"], COLUMN["same_place"]
 FOLLOWERS, HERE = 40, 32
 """Candidates from what follows, and from what the place sells, at most."""
 OTHERS = FOLLOWERS + NEAR + HERE
@@ -32,10 +33,7 @@ def gather(
     learned: int,
     queue: CrowdRows,
     asked: Asked,
-    past: Past,
     crowd: CrowdArrays,
-    leaders: Int64s,
-    item_table: Int64s,
     events: int,
     tables: Tables,
     own: Own,
@@ -44,17 +42,13 @@ def gather(
 ) -> int:
     """For each row learn what is due before it, then find its candidates; returns the rows learned."""
     end = 0
-    size = own.slot_N.shape[0]
     for b in range(asked.time_ms_B.shape[0]):
         if due_B[b] > learned:
             learn_rows(queue, learned, due_B[b], crowd)
             learned = due_B[b]
         found.start_B1[b] = end
         if asked.wanted_B[b]:
-            end = _row(
-                *(b, end, size, asked, past, crowd, leaders, item_table),
-                *(events + learned, tables, own, room, found),
-            )
+            end = _row(b, end, asked, crowd, events + learned, tables, own, room, found)
         found.start_B1[b + 1] = end
     return learned
 
@@ -63,22 +57,19 @@ def gather(
 def _row(
     b: int,
     start: int,
-    size: int,
     asked: Asked,
-    past: Past,
     crowd: CrowdArrays,
-    leaders: Int64s,
-    item_table: Int64s,
     events: int,
     tables: Tables,
     own: Own,
     room: Room,
     found: Found,
 ) -> int:
-    time_ms, cell = asked.time_ms_B[b], asked.cell_B[b]
+    time_ms, cell, size = asked.time_ms_B[b], asked.cell_B[b], own.slot_N.shape[0]
+    past = asked.past
     minute = minute_of_week(time_ms, asked.tz_min_B[b])
     many, kinds, last = remember_own(
-        *(past, b, minute, cell, item_table, crowd.km_N3, tables, asked.fade, asked.speaks, own)
+        *(past, b, minute, cell, asked.item_table, crowd.km_N3, tables, asked.fade, asked.speaks, own)
     )
     item_C, slot_N = found.item_C, own.slot_N
     touched = _followed(own, past.length_B[b], crowd.follow, time_ms, room)
@@ -88,7 +79,9 @@ def _row(
     if kept > asked.own_most:
         kept = asked.own_most
         for c in range(many):
-            room.score_T[c] = own.sum_CK[c, 9] + 0.2 * own.sum_CK[c, 3] + 0.2 * own.sum_CK[c, 17]
+            room.score_T[c] = (
+                own.sum_CK[c, _HOUR_2H] + 0.2 * own.sum_CK[c, _LONG] + 0.2 * own.sum_CK[c, _SAME_PLACE]
+            )
         least = np.partition(room.score_T[:many], many - kept)[many - kept]
         for c in range(many):
             if room.score_T[c] >= least and end < start + kept:
@@ -99,19 +92,12 @@ def _row(
             item_C[end] = own.item_C[c]
             end += 1
     mine = end
-    for c in range(many):  # what is mine is taken, or out of the question
-        slot_N[own.item_C[c]] = c + 1
-    end = _take(leaders, leaders.shape[0], end, size, slot_N, item_C)
-    end = _take(asked.brought_BM[b], asked.brought_BM.shape[1], end, size, slot_N, item_C)
+    end = _take(asked.leaders, end, size, slot_N, item_C)
+    end = _take(asked.brought_BM[b], end, size, slot_N, item_C)
     end = _take_best(touched, FOLLOWERS, end, slot_N, item_C, room)
     if last >= 0 and not np.isnan(crowd.km_N3[last, 0]):
         _find_near(last, size, events, crowd, room)
-        for i in range(room.near_NM.shape[1]):
-            n = room.near_NM[last, i]
-            if n >= 0 and slot_N[n] == 0:
-                slot_N[n] = -1
-                item_C[end] = n
-                end += 1
+        end = _take(room.near_NM[last], end, size, slot_N, item_C)
     place = find(crowd.place_table, cell) if cell != NO_KEY else -1
     if place >= 0:
         end = _take_here(crowd.places, place, end, slot_N, item_C)
@@ -130,10 +116,9 @@ def _row(
 
 
 @compiled
-def _take(rows: Int64s, count: int, end: int, size: int, slot_N: Int32s, item_C: Int64s) -> int:
+def _take(rows: Int64s | Int32s, end: int, size: int, slot_N: Int32s, item_C: Int64s) -> int:
     """Add rows that are no candidates yet; a slot of -1 marks one that is not the user's own."""
-    for i in range(count):
-        n = rows[i]
+    for n in rows:
         if 0 <= n < size and slot_N[n] == 0:
             slot_N[n] = -1
             item_C[end] = n

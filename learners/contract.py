@@ -68,6 +68,11 @@ class RankRequest:
     left_out: Int64s
 
 
+_NONE = np.zeros(0, np.int64)
+NO_RANKS = RankRequest(_NONE, _NONE, _NONE, np.zeros(1, np.int64), _NONE)
+"""Nothing is to be ranked."""
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
     """One micro-batch of work."""

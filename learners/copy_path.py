@@ -14,20 +14,21 @@ from learners import candidate_ranks as ranks
 from learners import candidates as kernels
 from learners.contract import Context, RankRequest, Settings, Step
 from learners.counting import positives
-from learners.crowd import SLOTS, Crowd, CrowdRows, crowd_rows, cut, leaders, time_slot
+from learners.crowd import LED_BY, SLOTS, Crowd, CrowdRows, crowd_rows, cut, leaders, time_slot
 from learners.distil_rows import Requests
-from learners.evidence import COLUMN, COLUMNS, Past, own, tables
+from learners.evidence import COLUMN, COLUMNS, own, tables
 from learners.evidence_queue import EvidenceQueue, chosen
 from learners.evidence_rows import Asked, Found, Room, near_tree, new_found, new_room
 from learners.experts import HELD, VIEWS, context, experts, opened, silenced
 from learners.insight import GateLedger
+from learners.interest_views import repeats
 from learners.mixture import Evidence, Mixture, MixtureSettings
 from learners.ranking import MISSED
 from learners.twotower import TwoTower
-from state.compiled import compiled
-from state.examples import ExampleBatch, Floats, empty_window
+from state.examples import ExampleBatch, Floats, window_of
 from state.keys import NO_KEY, Int64s
 from state.tree import Tree
+from state.views import columns_of
 
 CHUNK = 64
 """Rows that are scored with the same weights."""
@@ -123,7 +124,8 @@ class CopyPath:
             wanted_B = positives(part.label_B) | (ranked_B >= 0)
             found, evidence = self._observe(part, wanted_B, due_B, queue, first)
             self._rank(part, found, evidence, request, ranked_B, rank_R)
-            self.repeats += _repeats(part, wanted_B)
+            window = window_of(part)
+            self.repeats += repeats(wanted_B, part.item_B, window.item_BW, window.length_B)
             self.kept.offer(part, evidence)
             self.queue.push(evidence, self.settings.most_waiting)
             self._teach(step.queue.take(slice(learned, last)))
@@ -182,7 +184,7 @@ class CopyPath:
             *(place_B[chosen_B], asked.start_R1, item_C, self.mixture.score(asked)),
             self._behind(len(self.context.catalogue)),
             *(request.true_R, request.size_R, request.left_start_R1, request.left_out),
-            *(np.zeros(self._room.near_at_N.shape, np.int32), MISSED, rank_R),
+            *(self._own.slot_N, MISSED, rank_R),
         )
         if note:
             time_ms_B, tz_min_B = part.time_ms_B[chosen_B], part.tz_min_B[chosen_B]
@@ -226,25 +228,22 @@ class CopyPath:
         size = len(items)
         crowd = self.crowd.reserve(size, max(int(due_B[-1]) - learned, 0))
         self._reserve(size)
-        window = part.window if part.window is not None else empty_window(len(part), 1)
-        brought_BM = self.interests.nearest(part, s.brought, s.among)
+        window, user_BD = window_of(part), self.interests.users(part)
+        brought_BM = self.interests.nearest(user_BD, s.brought, s.among)
         leaders = self._leaders(part, size)
         own_most = min(s.own, window.item_BW.shape[1])
         most = min(own_most + len(leaders) + brought_BM.shape[1] + kernels.OTHERS, max(size, 1))
         found = new_found(len(part), int(wanted_B.sum()) * most, HELD)
         asked = Asked(
+            *(columns_of(window), items.table, leaders),
             *(wanted_B, part.time_ms_B, part.tz_min_B),
             part.cell_B if self.here else np.full(len(part), NO_KEY, np.int64),
             brought_BM,
             self.repeating,
             *(own_most, float(s.curve), s.memory),
         )
-        past = Past(
-            *(window.length_B, window.item_BW, window.category_BW, window.cell_BW),
-            *(window.age_s_BW, window.retention_BW, window.label_BW),
-        )
         stop = kernels.gather(
-            *(due_B, learned, queue, asked, past, crowd, leaders, items.table, self.counted - learned),
+            *(due_B, learned, queue, asked, crowd, self.counted - learned),
             *(self._tables, self._own, self._room, found),
         )
         self.counted += stop - learned
@@ -252,7 +251,9 @@ class CopyPath:
         found = found._replace(
             item_C=found.item_C[:end], evidence_CF=found.evidence_CF[:end], base_C=found.base_C[:end]
         )
-        found.evidence_CF[:, COLUMN["interest"]] = self.interests.logits(part, found.start_B1, found.item_C)
+        found.evidence_CF[:, COLUMN["interest"]] = self.interests.logits(
+            user_BD, found.start_B1, found.item_C
+        )
         found.evidence_CF[:, self.silent] = 0.0
         found.base_C[:] *= np.float32(s.base_events / (s.base_events + self.counted) if s.base else 0.0)
         context_BX = context(part, window, found.held_BV, periodic=self.periodic)
@@ -274,7 +275,7 @@ class CopyPath:
         s, weight_VN = self.settings, self.crowd.popular.arrays.weight_VN
         slot = time_slot(int(part.time_ms_B[0]), int(part.tz_min_B[0])) if self.periodic else -1
         if slot != self.leaders_at[1] or self.counted - self.leaders_at[0] >= max(CHUNK, size // 16):
-            lists = [leaders(weight_VN[v], size, s.popular) for v in (0, 1, 3)]
+            lists = [leaders(weight_VN[v], size, s.popular) for v in LED_BY]
             if self.periodic:
                 slotted_N = self.crowd.slotted.arrays.weight_VN[0, slot :: SLOTS + 1]
                 lists.append(leaders(slotted_N, size, s.popular))
@@ -321,26 +322,3 @@ class CopyPath:
         self._room = self._new_room(size)
         self._room.near_NM[:] = tree["near_NM"]
         self._room.near_at_N[:] = tree["near_at_N"]
-
-
-def _repeats(part: ExampleBatch, wanted_B: NDArray[np.bool_]) -> tuple[float, float]:
-    """Wanted rows whose item is in their window, and those that have a window."""
-    window = part.window
-    if window is None:
-        return 0.0, 0.0
-    return _again(window.length_B, window.item_BW, part.item_B, wanted_B)
-
-
-@compiled
-def _again(
-    length_B: Int64s, item_BW: Int64s, item_B: Int64s, wanted_B: NDArray[np.bool_]
-) -> tuple[float, float]:
-    again = rows = 0.0
-    for b in range(item_B.shape[0]):
-        if wanted_B[b] and length_B[b] > 0:
-            rows += 1.0
-            for w in range(length_B[b]):
-                if item_BW[b, w] == item_B[b]:
-                    again += 1.0
-                    break
-    return again, rows

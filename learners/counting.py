@@ -9,7 +9,7 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from learners.contract import Context, Learner, Outcome, RankRequest, Settings, Step
+from learners.contract import NO_RANKS, Context, Learner, Outcome, RankRequest, Settings, Step
 from learners.fading import TOP, FadedArrays
 from learners.leading import SPEAKER, Leader, LeaderArrays
 from learners.ranking import MISSED, sparse_rank
@@ -68,9 +68,8 @@ class Counting(Learner):
 
     def learn(self, batch: ExampleBatch) -> None:
         if len(batch):
-            rows, none = self._rows(batch), np.zeros(0, np.int64)
-            nothing = RankRequest(none, none, none, np.zeros(1, np.int64), none)
-            self.count(rows, rows, np.array([len(batch)]), _ranks(nothing, 1), self.leader.begin(0))
+            rows = self._rows(batch)
+            self.count(rows, rows, np.array([len(batch)]), _ranks(NO_RANKS, 1), self.leader.begin(0))
 
     def _rows(self, batch: ExampleBatch) -> Rows:
         item_B = self.context.catalogue.items.rows(batch.item_B)

@@ -6,21 +6,25 @@ does not depend on the micro-batch. Only positives count; with labels, every eve
 Shape suffixes: N catalogue rows, V half-lives, U users, L last items, Q queue.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from learners.fading import Faded, FadedArrays, fade_add
+from learners.growing import grown
 from learners.pairs import PairArrays, Pairs, bump, gain
 from state.compiled import compiled
 from state.examples import Doubles, ExampleBatch, Floats
-from state.forgetting import minute_of_week
+from state.forgetting import day_off, minute_of_week
 from state.keys import NO_KEY, Int64s, KeyMap, add, find
+from state.places import KM_EAST, KM_NORTH
 from state.tree import Tree
 
 POPULAR_DAYS = (3.0 / 1440.0, 1.0 / 24.0, 1.0, 14.0, 365.0)
 """Half-lives of popularity: from what is read this minute to what is known for years."""
+LED_BY = (0, 1, 3)
+"""Those of the half-lives whose most popular items are candidates."""
 FOLLOW_DAYS = (0.02, 90.0)
 FOLLOW_FADE = (0.3, 0.9)
 """Half-lives of what follows what, and what an item one step further back is worth."""
@@ -94,13 +98,12 @@ class Crowd:
         """The arrays, with room for catalogue rows 0 .. size - 1 and for learning `extra` more events."""
         self.users.reserve(extra)
         self.place_map.reserve(extra)
-        if len(self.users.keys) > len(self.last_UL):
-            self.last_UL = _grown(self.last_UL, len(self.users.keys), 0)
+        self.last_UL = grown(self.last_UL, len(self.users.keys))
         if size > len(self.first_ms_N):
             room = max(size, 2 * len(self.first_ms_N))
-            self.first_ms_N = _grown(self.first_ms_N, room, -1)
-            self.category_N = _grown(self.category_N, room, NO_KEY)
-            self.km_N3 = _grown(self.km_N3, room, _NOWHERE)
+            self.first_ms_N = grown(self.first_ms_N, room, -1)
+            self.category_N = grown(self.category_N, room, NO_KEY)
+            self.km_N3 = grown(self.km_N3, room, _NOWHERE)
         room = len(self.first_ms_N)
         return CrowdArrays(
             self.popular.reserve(room),
@@ -166,18 +169,11 @@ def leaders(weight_N: Doubles, size: int, count: int) -> Int64s:
     return np.asarray(rows[np.argsort(-weight_N[rows], kind="stable")][:count])
 
 
-def _grown(old: NDArray[Any], size: int, blank: float) -> NDArray[Any]:
-    new = np.full((size, *old.shape[1:]), blank, old.dtype)
-    new[: len(old)] = old
-    return new
-
-
 @compiled
 def time_slot(time_ms: int, tz_min: int) -> int:
     """0 .. 23 by the local hour on a working day, 24 .. 47 on a Saturday or Sunday."""
     minute = minute_of_week(time_ms, tz_min)
-    day = minute // 1440  # 0 is a Thursday, like the epoch
-    return int(minute // 60 % 24 + (24 if day == 2 or day == 3 else 0))
+    return int(minute // 60 % 24 + (24 if day_off(minute) else 0))
 
 
 @compiled
@@ -212,8 +208,8 @@ def learn_rows(rows: CrowdRows, first: int, stop: int, crowd: CrowdArrays) -> No
         if rows.category_Q[q] != NO_KEY:
             crowd.category_N[n] = rows.category_Q[q]
         if not np.isnan(rows.lat_Q[q]) and np.isnan(crowd.km_N3[n, 0]):
-            crowd.km_N3[n, 0] = rows.lon_Q[q] * 111.32
-            crowd.km_N3[n, 1] = rows.lat_Q[q] * 110.57
+            crowd.km_N3[n, 0] = rows.lon_Q[q] * KM_EAST
+            crowd.km_N3[n, 1] = rows.lat_Q[q] * KM_NORTH
             crowd.km_N3[n, 2] = np.cos(np.radians(rows.lat_Q[q]))
         last_L[1 + last_L[0] % LAST] = n
         last_L[0] += 1

@@ -24,10 +24,10 @@ import numpy as np
 
 from learners.catalogue import negatives
 from learners.contract import Context, Learner, Needs, Settings
-from learners.din_inputs import Reader, own_rates, window_of
+from learners.din_inputs import Reader, own_rates
 from learners.table import EmbeddingTable, Slot
 from state.errors import InputError
-from state.examples import USER_RATES, Doubles, ExampleBatch, Floats
+from state.examples import USER_RATES, Doubles, ExampleBatch, Floats, window_of
 from state.keys import NO_KEY, Int64s, KeyMap
 from state.tree import Tree
 

@@ -13,7 +13,7 @@ from learners.base_rates import base_rate, deviation
 from learners.contract import Context
 from learners.features import Features, Named
 from state.compiled import compiled
-from state.examples import ITEM_RATES, USER_RATES, Doubles, ExampleBatch, Floats, Window, empty_window
+from state.examples import ITEM_RATES, USER_RATES, Doubles, ExampleBatch, Floats, Window
 from state.keys import NO_KEY, Int64s, KeyMap, key_of, mix, pair
 from state.tree import Tree
 
@@ -178,11 +178,6 @@ class Reader:
     def load(self, tree: Tree) -> None:
         for name in ("seen_X", "mean_X", "square_X"):
             setattr(self, name, np.array(tree[name]))
-
-
-def window_of(batch: ExampleBatch) -> Window:
-    """The batch's window, or one entry that is not there."""
-    return empty_window(len(batch), 1) if batch.window is None else batch.window
 
 
 def own_rates(window: Window, owner_C: Int64s, item_C: Int64s, category_C: Int64s) -> Floats:

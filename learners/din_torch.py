@@ -144,6 +144,7 @@ class Model:
             raise InputError(
                 f"din.device: expected a device that this machine has, got {device!r}; use 'cpu'"
             ) from error
+        torch.set_num_threads(1)  # on several, sums are taken in another order from run to run
         net.reset(seed)
         self.net = net.to(self.device)
         self.table = table

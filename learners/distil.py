@@ -13,8 +13,8 @@ from typing import NamedTuple
 import numpy as np
 
 from learners.copy_path import CopyPath
-from learners.crowd import POPULAR_DAYS, SLOTS, leaders
-from learners.evidence import COLUMN, FLOOR, OWN, PAST
+from learners.crowd import LED_BY, POPULAR_DAYS, SLOTS, leaders
+from learners.evidence import BASE_SHARES, COLUMN, FLOOR, OWN, PAST
 from learners.mixture import Evidence, Mixture
 from state.copy_score import AMONG, KM, LEADING, CopyScore, ItemTerms
 from state.examples import Doubles
@@ -24,10 +24,6 @@ MEMORY = (*OWN, "count")
 SHARES = ("popular_3m", "popular_1h", "popular_1d", "popular_14d", "popular_365d")
 PRIOR = (*SHARES, "slot_all", "age", "stranger_place")
 """Evidence that is the item's alone: it is published as one number an item."""
-LEADERS = (0, 1, 3)
-"""Half-lives of popularity whose leaders are candidates of the copy path."""
-BASE_SHARES = (0, 3)
-"""Half-lives of popularity that the mixture's base counts, a tenth each."""
 TERMS = (*MEMORY, *PAST, *PRIOR, "near", "interest", "own", "base")
 LEAST = 24
 """Requests without which nothing is fitted; a quarter of them is kept to measure by."""
@@ -164,6 +160,6 @@ def _item_terms(weight: dict[str, float], path: CopyPath) -> ItemTerms:
     crowd_N = sum((0.1 * shares[v] for v in BASE_SHARES), np.zeros(size))
     found_N = np.zeros(size, np.uint8)
     found_N[leaders(catalogue.popularity(now_ms), size, path.settings.among)] |= AMONG
-    for v in LEADERS:
+    for v in LED_BY:
         found_N[leaders(crowd.popular.arrays.weight_VN[v], size, path.settings.popular)] |= LEADING
     return ItemTerms(catalogue.items.keys[:size].copy(), prior_N, crowd_N, km_N3[:, :2] / KM, found_N)

@@ -15,14 +15,25 @@ from numpy.typing import NDArray
 
 from state.compiled import compiled
 from state.examples import Floats
-from state.forgetting import WEEK_MIN, periodic
+from state.forgetting import WEEK_MIN, day_off, periodic
 from state.keys import NO_KEY, Int64s, find
+from state.views import Columns
+
+HOURS = {"hour_15m": 0.25, "hour_30m": 0.5, "hour_1h": 1.0, "hour_2h": 2.0}
+WEEKS = {"week_30m": 0.5, "week_90m": 1.5}
+"""Widths in hours of the hour-of-day and the hour-of-week kernels."""
+SINCE_S = {
+    **{"since_5m": 300.0, "since_30m": 1800.0, "since_2h": 7200.0, "since_8h": 28_800.0},
+    **{"since_20h": 72_000.0, "since_30h": 108_000.0, "since_7d": 604_800.0},
+}
+"""Bounds of the refractory bins."""
 
 OWN = (
     *("own_1d", "own_4d", "own_16d", "own_64d", "own_2h"),
     "curve",
-    *("hour_15m", "hour_30m", "hour_1h", "hour_2h"),
-    *("week_30m", "week_90m", "weekend"),
+    *HOURS,
+    *WEEKS,
+    "weekend",
     *("after", "after_gap"),
     *("from_here", "from_here_hour"),
     "same_place",
@@ -43,6 +54,8 @@ second last item alone."""
 PLACES = ("near", "density", "place_share")
 """Squared kilometres from where the user was last; the user's events around the candidate; its share of the
 events at the request's place."""
+BASE_SHARES = (0, 3)
+"""Half-lives of popularity that the base counts, a tenth each."""
 KIND = ("category", "category_hour")
 """Share of the user's events with the candidate's category, and at a like hour."""
 
@@ -53,10 +66,7 @@ FLOOR = np.array(
     np.float32,
 )
 
-PAST = (
-    *("newest", "today", "interval"),
-    *("since_5m", "since_30m", "since_2h", "since_8h", "since_20h", "since_30h", "since_7d"),
-)
+PAST = ("newest", "today", "interval", *SINCE_S)
 """Of the user's own events with the candidate: whether it was the last, whether there was one within 16
 hours, log of the time since the last one against the usual interval, and refractory bins of that time."""
 OTHER = ("stranger_place", "category_last", "interest")
@@ -74,21 +84,9 @@ class Tables(NamedTuple):
 
 
 def tables() -> Tables:
-    hour = [np.exp(periodic(width, 24))[:1440] for width in (0.25, 0.5, 1.0, 2.0)]
-    week = [np.exp(periodic(width, 168)) for width in (0.5, 1.5)]
+    hour = [np.exp(periodic(width_h, 24))[:1440] for width_h in HOURS.values()]
+    week = [np.exp(periodic(width_h, 168)) for width_h in WEEKS.values()]
     return Tables(np.array(hour, np.float32).T.copy(), np.array(week, np.float32).T.copy())
-
-
-class Past(NamedTuple):
-    """The user's window of one row, as kernels take it."""
-
-    length_B: Int64s
-    item_BW: Int64s
-    category_BW: Int64s
-    cell_BW: Int64s
-    age_s_BW: Floats
-    retention_BW: Floats
-    label_BW: Floats
 
 
 class Own(NamedTuple):
@@ -143,7 +141,7 @@ def kilometres2(km_N3: NDArray[np.float64], a: int, b: int) -> float:
 
 @compiled
 def remember_own(
-    past: Past,
+    past: Columns,
     b: int,
     minute: int,
     cell: int,
@@ -171,7 +169,7 @@ def remember_own(
     log_gap = np.log(last_age_s + 60.0)
     rate = np.float32(-0.6931472 / (64.0 * 86400.0) * fade)
     many = kinds = 0
-    weekend = _day_off(minute)
+    weekend = day_off(minute)
     for w in range(length):
         n = own.row_W[w]
         if n < 0 or past.label_BW[b, w] <= 0.5:
@@ -212,7 +210,7 @@ def remember_own(
         week = tables.week_M2[apart]
         s[10] += week[0] * r64
         s[11] += week[1] * r64
-        if _day_off(int((minute - apart) % WEEK_MIN)) == weekend:
+        if day_off(int((minute - apart) % WEEK_MIN)) == weekend:
             s[12] += r32
         if w > 0 and last >= 0:
             before = own.row_W[w - 1]
@@ -247,10 +245,3 @@ def remember_own(
             if w == length - 1:
                 own.category_C3[k, 2] = 1.0
     return many, kinds, last
-
-
-@compiled
-def _day_off(minute: int) -> bool:
-    """Whether a minute of the week is on a Saturday or Sunday; the epoch's week begins on a Thursday."""
-    day = minute // 1440
-    return bool(day == 2 or day == 3)

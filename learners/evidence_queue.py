@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from learners.mixture import Evidence
+from learners.queue import front
 from state.keys import Int64s
 from state.tree import Tree
 
@@ -42,16 +43,8 @@ class EvidenceQueue:
         """The oldest `count` rows, in parts."""
         assert count <= self._rows, "rows are due that were never scored"
         self._rows -= count
-        taken = []
-        while count:
-            part = self._parts.popleft()
-            rows = len(part.true_R)
-            if rows > count:
-                self._parts.appendleft(cut(part, count, rows))
-                part = cut(part, 0, count)
-            self.candidates -= len(part.base_C)
-            count -= len(part.true_R)
-            taken.append(part)
+        taken = front(self._parts, count, lambda part: len(part.true_R), cut)
+        self.candidates -= sum(len(part.base_C) for part in taken)
         return taken
 
     def tree(self) -> Tree:

@@ -9,12 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from learners.crowd import FOLLOW_CAP, LAST, SLOTS, CrowdArrays, time_slot
-from learners.evidence import COLUMN, COLUMNS, FLOOR, LOGGED, OWN, Own, kilometres2
+from learners.evidence import BASE_SHARES, COLUMN, COLUMNS, FLOOR, LOGGED, OWN, SINCE_S, Own, kilometres2
 from learners.pairs import count_of
 from state.compiled import compiled, reordered
 from state.examples import Doubles, Floats
 from state.keys import NO_KEY, Int64s
 from state.tree import Tree
+from state.views import Columns
 
 Int32s = NDArray[np.int32]
 
@@ -24,7 +25,11 @@ _K, _L = len(OWN), len(LOGGED)
 _COUNT, _PAST, _POPULAR = COLUMN["count"], COLUMN["newest"], COLUMN["popular_3m"]
 _SLOT, _AGE, _FOLLOW, _PLACES = COLUMN["slot"], COLUMN["age"], COLUMN["follow"], COLUMN["near"]
 _KIND, _OTHER = COLUMN["category"], COLUMN["stranger_place"]
-_SINCE_S = (300.0, 1800.0, 7200.0, 28800.0, 72000.0, 108000.0, 604800.0)
+_SINCE_S = tuple(SINCE_S.values())
+_LONG, _HOUR_2H, _SAME_PLACE = COLUMN["own_64d"], COLUMN["hour_2h"], COLUMN["same_place"]
+_FROM_HERE = COLUMN["from_here"]
+_HOLDS = (_LONG, COLUMN["hour_1h"], COLUMN["week_90m"], _SAME_PLACE, COLUMN["after"])
+"""What tells how much each view of `experts.VIEWS` holds; of a place, what was begun near here counts too."""
 _LOG2 = (
     0.44265943876463587,
     -0.27672833397499463,
@@ -36,8 +41,13 @@ _LOG2 = (
 
 
 class Asked(NamedTuple):
-    """Rows for which evidence is wanted."""
+    """Rows for which evidence is wanted, what their users remember, and who may be a candidate."""
 
+    past: Columns
+    item_table: Int64s
+    """Of the catalogue: key -> row."""
+    leaders: Int64s
+    """Catalogue rows of popular items."""
     wanted_B: NDArray[np.bool_]
     time_ms_B: Int64s
     tz_min_B: Int64s
@@ -154,9 +164,9 @@ def write(row: Row, asked: Asked, crowd: CrowdArrays, own: Own, room: Room, foun
     total, kind_total, kind_hour_total = 1e-6, 1e-6, 1e-6
     active = 0
     for i in range(row.many):
-        total += own.sum_CK[i, 3]
+        total += own.sum_CK[i, _LONG]
         n = own.item_C[i]
-        if own.sum_CK[i, 3] > 0.02 and not np.isnan(km_N3[n, 0]):
+        if own.sum_CK[i, _LONG] > 0.02 and not np.isnan(km_N3[n, 0]):
             room.active_C[active] = i
             room.km_C2[active, 0] = km_N3[n, 0]
             room.km_C2[active, 1] = km_N3[n, 1]
@@ -176,14 +186,14 @@ def write(row: Row, asked: Asked, crowd: CrowdArrays, own: Own, room: Room, foun
             s = own.sum_CK[i]
             for k in range(_K - 1):
                 raw[k] += s[k]
-            raw[_K - 1] += s[3] / total
+            raw[_K - 1] += s[_LONG] / total
             raw[_COUNT] += own.count_C[i]
             _past(n == row.last, own.age_s_C[i], own.oldest_s_C[i], own.count_C[i], x)
-            base += (0.5 * s[9] + 0.1 * s[3]) / (1.0 + total)
+            base += (0.5 * s[_HOUR_2H] + 0.1 * s[_LONG]) / (1.0 + total)
         for v in range(popular.half_life_ms_V.shape[0]):
             share = popular.weight_VN[v, n] / max(popular.clock_V3[v, 1], 1e-300)
             raw[_POPULAR + v] += share
-            if v == 0 or v == 3:
+            if v in BASE_SHARES:
                 base += 0.1 * share
         at = (SLOTS + 1) * n
         here = 0.5 * slotted.weight_VN[0, at + slot] + 0.25 * (
@@ -206,7 +216,7 @@ def write(row: Row, asked: Asked, crowd: CrowdArrays, own: Own, room: Room, foun
                 east = (equator - room.km_C2[j, 0]) * cosine
                 km2 = east * east + (north - room.km_C2[j, 1]) ** 2
                 if room.active_C[j] != i:
-                    dense += own.sum_CK[room.active_C[j], 3] / (1.0 + km2 * 6.25)
+                    dense += own.sum_CK[room.active_C[j], _LONG] / (1.0 + km2 * 6.25)
             raw[_PLACES + 1] += dense
         if row.place >= 0:
             all_here = max(crowd.places.total_VN[0, row.place], 1e-300)
@@ -225,17 +235,7 @@ def write(row: Row, asked: Asked, crowd: CrowdArrays, own: Own, room: Room, foun
     for i in range(row.many):
         s = own.sum_CK[i]
         for v in range(held.shape[0]):
-            one = (
-                s[3]
-                if v == 0
-                else s[8]
-                if v == 1
-                else s[11]
-                if v == 2
-                else s[17] + s[15]
-                if v == 3
-                else s[13]
-            )
+            one = s[_HOLDS[v]] + (s[_FROM_HERE] if _HOLDS[v] == _SAME_PLACE else 0.0)
             held[v] += one
             entries[v] += one > 0.05
 

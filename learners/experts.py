@@ -10,10 +10,10 @@ from collections.abc import Collection
 import numpy as np
 from numpy.typing import NDArray
 
-from learners.evidence import COLUMN, CROWD, PAST, PLACES
+from learners.evidence import COLUMN, CROWD, HOURS, PAST, PLACES, WEEKS
 from learners.mixture import Expert
 from state.examples import ExampleBatch, Floats, Window
-from state.forgetting import WEEK_MIN
+from state.forgetting import DAYS_OFF, WEEK_MIN
 from state.keys import Int64s
 
 VIEWS = ("recent", "hour", "week", "place", "after")
@@ -24,18 +24,15 @@ _SLOT = ("slot", "slot_all")
 _WHERE = (*PLACES, "stranger_place")
 _SEES = {
     "recent": ("own_1d", "own_4d", "own_16d", "own_2h", "curve"),
-    "hour": ("hour_15m", "hour_30m", "hour_1h", "hour_2h", *_SLOT, "category_hour"),
-    "week": ("week_30m", "week_90m", "weekend", *_SLOT),
+    "hour": (*HOURS, *_SLOT, "category_hour"),
+    "week": (*WEEKS, "weekend", *_SLOT),
     "place": ("from_here", "from_here_hour", "same_place", *_WHERE),
     "after": ("after", "after_gap", "from_here"),
     "crowd": (*_WHERE, "category", "category_hour", "category_last"),
 }
 _EVERY = ("own_64d", "share", "count", *PAST, *(name for name in CROWD if name not in _SLOT), "interest")
 """What every expert sees."""
-_PERIODIC = (
-    *("hour_15m", "hour_30m", "hour_1h", "hour_2h", "week_30m", "week_90m", "weekend"),
-    *(*_SLOT, "category_hour", "from_here_hour"),
-)
+_PERIODIC = (*HOURS, *WEEKS, "weekend", *_SLOT, "category_hour", "from_here_hour")
 
 
 def silenced(roles: Collection[str], *, periodic: bool) -> Int64s:
@@ -83,7 +80,7 @@ def context(part: ExampleBatch, window: Window, held_BV: Floats, *, periodic: bo
         np.cos(angle_B),
         np.sin(2 * angle_B),
         np.cos(2 * angle_B),
-        (day_B == 2) | (day_B == 3),
+        np.isin(day_B, DAYS_OFF),
     ]
     return np.stack(
         [

@@ -9,10 +9,8 @@ at its end.
 
 from dataclasses import replace
 
-import numpy as np
-
 from learners.catalogue import Catalogue
-from learners.contract import RankRequest, Step
+from learners.contract import NO_RANKS, Step
 from learners.copy_path import CopyPath
 from learners.queue import Pending
 from learners.twotower import TwoTower
@@ -41,7 +39,7 @@ class FurtherPass:
         self._pending.push(batch)
         queue = self._pending.pop(int(due_B[-1]))
         self._beside.context.catalogue.step(batch, queue, due_B)
-        self._beside.step(Step(batch, queue, due_B, _NO_RANKS))
+        self._beside.step(Step(batch, queue, due_B, NO_RANKS))
         copy.interests.relearn(batch)
         self._rows += len(batch)
         if self._rows >= copy.counted:
@@ -55,7 +53,3 @@ def _beginning(copy: CopyPath) -> CopyPath:
     beside = CopyPath(copy.settings, context, TwoTower(copy.interests.config, context))
     beside.mixture = copy.mixture
     return beside
-
-
-_NONE = np.zeros(0, np.int64)
-_NO_RANKS = RankRequest(_NONE, _NONE, _NONE, np.zeros(1, np.int64), _NONE)

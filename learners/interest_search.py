@@ -1,13 +1,12 @@
 """Scores of given candidates, and the nearest items of a user's vector.
 
-Shape suffixes: B rows, C candidates of all rows, N table rows, P kinds of an item, M items that may be
-drawn, S items searched, K width, D = K + 1 (a user's vector has zeros up to a multiple of 4), T the nearest.
+Shape suffixes: B rows, C candidates of all rows, N table rows, P kinds of an item, S items searched,
+K width, D = K + 1 (a user's vector has zeros up to a multiple of 4), T the nearest.
 """
 
 import numpy as np
 
 from learners.interest_views import Int32s
-from learners.sampling import Slots
 from state.compiled import compiled, reordered
 from state.examples import Floats
 from state.keys import Int64s, find
@@ -77,12 +76,6 @@ def logits(
                 logit += kind_N[kind]
             logit_C[c] = logit
     return logit_C
-
-
-def most_drawn(slots: Slots, among: int) -> Int64s:
-    """Table rows (at most `among`,) of the items that are drawn most often, ties by the lower row."""
-    order = np.lexsort((slots.row_M, -slots.log_q_M))
-    return slots.row_M[order[:among]]
 
 
 def nearest(vector_BD: Floats, item_SD: Floats, count: int) -> Int64s:

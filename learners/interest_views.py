@@ -30,6 +30,19 @@ class Recalled(NamedTuple):
     weight_VBW: Floats
 
 
+class Vectors(NamedTuple):
+    """What entries and their kinds bring to each interest, and the deep ones' queries."""
+
+    short_NK: Floats
+    long_NK: Floats
+    deep_NK: Floats
+    kind_NP: Int32s
+    """Rows of each item's kinds, then -1."""
+    query_IQ: Floats
+    newest: int
+    """Entries that the deep interests attend over."""
+
+
 @compiled
 def window_rows(table: Int64s, item_BW: Int64s, length_B: Int64s, rows_BW: Int64s) -> None:
     """Fill in the table row of every entry; `rows_BW` holds -1 on entry."""
@@ -40,15 +53,16 @@ def window_rows(table: Int64s, item_BW: Int64s, length_B: Int64s, rows_BW: Int64
 
 
 @compiled
-def repeats(target_B: Int64s, recalled: Recalled) -> tuple[int, int]:
-    """How many targets are in their own window, and how many targets have a window at all."""
-    rows_BW, length_B, _ = recalled
+def repeats(
+    counts_B: NDArray[np.bool_], target_B: Int64s, entry_BW: Int64s, length_B: Int64s
+) -> tuple[int, int]:
+    """Of the rows that count: how many targets are in their own window, and how many have a window at all."""
     again = targets = 0
     for b in range(target_B.shape[0]):
-        if target_B[b] >= 0 and length_B[b] > 0:
+        if counts_B[b] and length_B[b] > 0:
             targets += 1
             for w in range(length_B[b]):
-                if rows_BW[b, w] == target_B[b]:
+                if entry_BW[b, w] == target_B[b]:
                     again += 1
                     break
     return again, targets
@@ -120,16 +134,12 @@ def recall_hidden(
 @reordered
 def interests(
     recalled: Recalled,
-    short_NK: Floats,
-    long_NK: Floats,
-    deep_NK: Floats,
-    kind_NP: Int32s,
-    query_IQ: Floats,
-    newest: int,
+    vectors: Vectors,
     vector_BVD: Floats,
 ) -> None:
     """Add up each view's interest, then the deep ones; `vector_BVD` holds zeros on entry."""
     rows_BW, length_B, weight_VBW = recalled
+    short_NK, long_NK, deep_NK, kind_NP, query_IQ, newest = vectors
     views, width = weight_VBW.shape[0], short_NK.shape[1]
     entry_S, at = np.empty(newest, np.int64), room(query_IQ.shape[0], newest, width)
     for b in range(length_B.shape[0]):
@@ -156,21 +166,17 @@ def interests(
 def explain(
     recalled: Recalled,
     first_B: Int64s,
-    short_NK: Floats,
-    long_NK: Floats,
-    deep_NK: Floats,
-    kind_NP: Int32s,
-    query_IQ: Floats,
-    newest: int,
+    vectors: Vectors,
     item_BD: Floats,
     part_BVW: Floats,
 ) -> None:
     """What entry `first_B[b]` + w of a window adds to an item's score, by interest; zeros on entry."""
     rows_BW, length_B, weight_VBW = recalled
+    short_NK, long_NK, deep_NK, kind_NP, query_IQ, newest = vectors
     views, width = weight_VBW.shape[0], short_NK.shape[1]
     entry_S, at = np.empty(newest, np.int64), room(query_IQ.shape[0], newest, width)
     vector_BVD = np.zeros((length_B.shape[0], views + query_IQ.shape[0], item_BD.shape[1]), np.float32)
-    interests(recalled, short_NK, long_NK, deep_NK, kind_NP, query_IQ, newest, vector_BVD)
+    interests(recalled, vectors, vector_BVD)
     for b in range(length_B.shape[0]):
         first = first_B[b]
         for w in range(length_B[b]):

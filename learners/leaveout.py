@@ -9,6 +9,7 @@ from typing import Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from learners.growing import grown
 from state.compiled import compiled
 from state.examples import ExampleBatch
 from state.keys import NO_KEY, Int64s, KeyMap, add, find, pair
@@ -128,10 +129,10 @@ class Had:
             self.pairs.reserve(len(self.pairs))
         self.pairs.reserve(extra)
         self.owners.reserve(extra)
-        self.item_L = _grown(self.item_L, len(self.pairs.keys))
-        self.before_L = _grown(self.before_L, len(self.pairs.keys))
+        self.item_L = grown(self.item_L, len(self.pairs.keys))
+        self.before_L = grown(self.before_L, len(self.pairs.keys))
         for name in _OF_OWNERS:
-            setattr(self, name, _grown(getattr(self, name), len(self.owners.keys)))
+            setattr(self, name, grown(getattr(self, name), len(self.owners.keys)))
 
     def _drop_idle(self) -> None:
         """Close up what is left of sessions that are not over: links in order, owners by their newest."""
@@ -176,10 +177,6 @@ class Had:
 
 
 _OF_OWNERS = ("link_O", "size_O", "start_ms_O", "last_ms_O")
-
-
-def _grown(column: Int64s, size: int) -> Int64s:
-    return np.concatenate([column, np.zeros(size - len(column), np.int64)]) if size > len(column) else column
 
 
 @compiled

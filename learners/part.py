@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from learners.fifo import Columns, Fifo
+from learners.growing import grown
 from state.examples import Doubles
 from state.keys import Int64s
 from state.tree import Tree
@@ -78,8 +79,8 @@ class Part(ABC):
 
     def admit(self, user_keys_U: Int64s, item_keys_I: Int64s) -> None:
         """Make columns for all these ids; those that it has are the first of them."""
-        self.users = {name: _grown(column, len(user_keys_U)) for name, column in self.users.items()}
-        self.items = {name: _grown(column, len(item_keys_I)) for name, column in self.items.items()}
+        self.users = _roomy(self.users, len(user_keys_U))
+        self.items = _roomy(self.items, len(item_keys_I))
         self.size = (len(user_keys_U), len(item_keys_I))
 
     def keep(self, users: Int64s, items: Int64s) -> None:
@@ -122,9 +123,6 @@ def _empty(columns: Columns) -> dict[str, NDArray[Any]]:
     return {name: np.zeros((0, width) if width else 0, dtype) for name, (dtype, width) in columns.items()}
 
 
-def _grown(old: NDArray[Any], rows: int) -> NDArray[Any]:
-    if rows <= len(old):
-        return old
-    new = np.zeros((2 * rows, *old.shape[1:]), old.dtype)
-    new[: len(old)] = old
-    return new
+def _roomy(columns: dict[str, NDArray[Any]], rows: int) -> dict[str, NDArray[Any]]:
+    """Columns with room for `rows`; twice that where they had too little."""
+    return {name: grown(old, 2 * rows if rows > len(old) else 0) for name, old in columns.items()}

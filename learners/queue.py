@@ -1,12 +1,31 @@
 """Rows whose outcome is not known yet, first in, first out."""
 
 from collections import deque
+from collections.abc import Callable
+from typing import TypeVar
 
 import numpy as np
 
 from state.examples import ExampleBatch, concat
 from state.keys import Int64s
 from state.tree import Tree
+
+Part = TypeVar("Part")
+
+
+def front(
+    parts: deque[Part], count: int, size: Callable[[Part], int], cut: Callable[[Part, int, int], Part]
+) -> list[Part]:
+    """Take the first `count` rows off `parts`, whose rows are no fewer; the last part taken may be cut."""
+    taken: list[Part] = []
+    while count:
+        part = parts.popleft()
+        if size(part) > count:
+            parts.appendleft(cut(part, count, size(part)))
+            part = cut(part, 0, count)
+        count -= size(part)
+        taken.append(part)
+    return taken
 
 
 class Pending:
@@ -39,16 +58,9 @@ class Pending:
 
     def pop(self, count: int) -> ExampleBatch:
         """The oldest `count` rows, or all there are."""
-        taken: list[ExampleBatch] = []
-        missing = min(count, len(self))
-        self._known_ms = self._known_ms[missing:]
-        while missing:
-            part = self._parts.popleft()
-            if len(part) > missing:
-                self._parts.appendleft(part.take(slice(missing, None)))
-                part = part.take(slice(0, missing))
-            missing -= len(part)
-            taken.append(part)
+        count = min(count, len(self))
+        self._known_ms = self._known_ms[count:]
+        taken = front(self._parts, count, len, lambda part, first, stop: part.take(slice(first, stop)))
         return concat(taken) if taken else self._parts[0].take(slice(0, 0))
 
     def tree(self) -> Tree:

@@ -37,6 +37,8 @@ class Sampler:
         self.arrays = Slots(ints, ints, floats, floats)
         self.age = 0
         """Rows learned since the last rebuild."""
+        self._most: Int64s | None = None
+        """Rows, those that are drawn most often first; sorted when first asked for after a rebuild."""
 
     def due(self, learned: int) -> bool:
         """Count `learned` rows; whether it is time to rebuild."""
@@ -49,13 +51,22 @@ class Sampler:
         other_M, keep_M, share_M = alias(count_N[items] ** POWER)
         log_q_M = np.log(share_M).astype(np.float32)
         self.arrays = Slots(rows_N[items], other_M, keep_M.astype(np.float32), log_q_M)
+        self._most = None
         self.age = 0
+
+    def most_drawn(self, count: int) -> Int64s:
+        """The rows (at most `count`,) that are drawn most often, ties by the lower row."""
+        if self._most is None:
+            row_M = self.arrays.row_M
+            self._most = row_M[np.lexsort((row_M, -self.arrays.log_q_M))]
+        return self._most[:count]
 
     def tree(self) -> Tree:
         return {"age": self.age, **{name: column.copy() for name, column in self.arrays._asdict().items()}}
 
     def load(self, tree: Tree) -> None:
         self.arrays = Slots(*(np.array(tree[name]) for name in Slots._fields))
+        self._most = None
         self.age = int(tree["age"])
 
 

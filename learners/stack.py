@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 
 from learners.asymmetric import Asymmetric, AsymmetricPart
-from learners.contract import Context, Learner, Outcome, RankRequest, Settings, Step
+from learners.contract import NO_RANKS, Context, Learner, Outcome, Settings, Step
 from learners.directory import Directory
 from learners.exposure import Exposure, ExposurePart
 from learners.fifo import Fifo
@@ -101,7 +101,7 @@ class Stack(Learner):
         scored = min(len(self.waiting), len(batch))
         rest = batch.take(slice(scored, len(batch)))
         if len(rest):
-            self.step(Step(rest, batch, scored + np.arange(len(rest)), _NO_RANKS))
+            self.step(Step(rest, batch, scored + np.arange(len(rest)), NO_RANKS))
             batch = batch.take(slice(len(batch) - 1, len(batch)))
         if self.base is not None:
             self.base.learn(batch)
@@ -191,4 +191,3 @@ def _logit(p_B: Doubles) -> Doubles:
 
 _NONE = np.zeros(0, np.int64)
 _NO_ROWS = Rows(_NONE, _NONE, _NONE, np.zeros(0))
-_NO_RANKS = RankRequest(_NONE, _NONE, _NONE, np.zeros(1, np.int64), _NONE)

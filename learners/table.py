@@ -8,11 +8,11 @@ same draws, so that at first an item recalls itself.
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
+from learners.growing import grown
 from state.compiled import compiled
 from state.examples import Bytes, Floats
 from state.keys import Int64s, KeyMap, add, find, mix
@@ -21,7 +21,6 @@ from state.tree import Tree
 if TYPE_CHECKING:
     import torch
 
-T = TypeVar("T", bound=np.generic)
 
 PUBLISH, CHECKPOINT, RANK = 1, 2, 4
 """Readers of changes: bits of `stale_N`. A kernel that writes a row sets the bits of those it concerns.
@@ -137,12 +136,12 @@ class EmbeddingTable:
             self.square[name][: len(self)] = square.cpu().numpy()
 
     def _reserve(self) -> None:
-        self.last_ms_N = _grown(self.last_ms_N, len(self.ids.keys))
-        self.stale_N = _grown(self.stale_N, len(self.ids.keys))
-        self._seen_W = _grown(self._seen_W, len(self._waiting.keys))
+        self.last_ms_N = grown(self.last_ms_N, len(self.ids.keys))
+        self.stale_N = grown(self.stale_N, len(self.ids.keys))
+        self._seen_W = grown(self._seen_W, len(self._waiting.keys))
         for name in self.slots:
-            self.weight[name] = _grown(self.weight[name], len(self.ids.keys))
-            self.square[name] = _grown(self.square[name], len(self.ids.keys))
+            self.weight[name] = grown(self.weight[name], len(self.ids.keys))
+            self.square[name] = grown(self.square[name], len(self.ids.keys))
 
     def tree(self) -> Tree:
         size, waiting = len(self), len(self._waiting)
@@ -164,14 +163,6 @@ class EmbeddingTable:
         self.weight = {name: np.array(tree["weight"][name]) for name in self.slots}
         self.square = {name: np.array(tree["square"][name]) for name in self.slots}
         self._reserve()
-
-
-def _grown(old: NDArray[T], rows: int) -> NDArray[T]:
-    if rows <= len(old):
-        return old
-    new = np.zeros((rows, *old.shape[1:]), old.dtype)
-    new[: len(old)] = old
-    return new
 
 
 @compiled

@@ -36,7 +36,7 @@ from learners.ranking import true_ranks
 from learners.sampling import Sampler, identities
 from learners.table import PUBLISH, RANK, EmbeddingTable, Slot
 from state.errors import InputError
-from state.examples import Doubles, ExampleBatch, Floats, Window, empty_window
+from state.examples import Doubles, ExampleBatch, Floats, Window, window_of
 from state.keys import Int64s
 from state.tree import Tree
 
@@ -140,7 +140,7 @@ class TwoTower(Learner):
     def rank(self, batch: ExampleBatch) -> Floats:
         items = self.context.catalogue.items
         item_DN = self._columns()
-        return _scores(self._users(batch, len(item_DN)), item_DN, len(items))
+        return _scores(self.users(batch), item_DN, len(items))
 
     def ranked(self, batch: ExampleBatch, request: RankRequest, chunk: int = 64) -> Int64s:
         ranks_R = np.empty(len(request.rows_R), np.int64)
@@ -148,7 +148,7 @@ class TwoTower(Learner):
             return ranks_R
         items = self.context.catalogue.items
         item_DN = self._columns()
-        vector_RD = self._users(batch.take(request.rows_R), len(item_DN))
+        vector_RD = self.users(batch.take(request.rows_R))
         for start in range(0, len(ranks_R), chunk):
             part = slice(start, min(start + chunk, len(ranks_R)))
             true_ranks(
@@ -158,27 +158,33 @@ class TwoTower(Learner):
             )
         return ranks_R
 
-    def logits(self, batch: ExampleBatch, start_B1: Int64s, item_C: Int64s) -> Floats:
+    def users(self, batch: ExampleBatch) -> Floats:
+        """The sum of each row's interests (B, D), with D filled up as in `columns`."""
+        vector_BVD = self.interests(batch)
+        user_BD = np.zeros((len(vector_BVD), len(self.columns.item_DN)), np.float32)
+        user_BD[:, : vector_BVD.shape[2]] = vector_BVD.sum(1)
+        return user_BD
+
+    def logits(self, user_BD: Floats, start_B1: Int64s, item_C: Int64s) -> Floats:
         """Scores (C,) of given candidates alone: those of row b are `start_B1[b]` to `start_B1[b + 1]`.
 
-        `item_C` holds catalogue rows. Changes nothing.
+        `user_BD` is what `users` gives, `item_C` holds catalogue rows. Changes nothing.
         """
         return search.logits(
-            self._users(batch, len(self.columns.item_DN)),
+            user_BD,
             *(start_B1, item_C, self.context.catalogue.items.keys, self.table.ids.table),
             *(self.table.weight["item"], self.table.weight["bias"], self.kinds.kind_NP),
             np.float32(self.settings.cold_bias),
         )
 
-    def nearest(self, batch: ExampleBatch, count: int, among: int) -> Int64s:
+    def nearest(self, user_BD: Floats, count: int, among: int) -> Int64s:
         """Catalogue rows (B, `count`) of the best items, best first, of the `among` most popular.
 
         Popularity is as of the sampler's last rebuild. -1 where there are fewer. Changes nothing.
         """
-        rows_S = search.most_drawn(self.sampler.arrays, among)
+        rows_S = self.sampler.most_drawn(among)
         catalogue_S1 = np.append(self.context.catalogue.items.rows(self.table.ids.keys[rows_S]), -1)
-        vector_BD = self._users(batch, len(self.columns.item_DN))
-        return catalogue_S1[search.nearest(vector_BD, self._vectors(rows_S), count)]
+        return catalogue_S1[search.nearest(user_BD, self._vectors(rows_S), count)]
 
     def relearn(self, batch: ExampleBatch) -> None:
         self.learn(batch)
@@ -197,7 +203,7 @@ class TwoTower(Learner):
             catalogue = self.context.catalogue
             rows_N = table.rows(catalogue.items.keys[: len(catalogue)])
             self.sampler.rebuild(catalogue.popularity(int(batch.time_ms_B[-1])), rows_N)
-        recalled = self._recalled(_window(batch))
+        recalled = self._recalled(window_of(batch))
         full = s.softmax == "full" or (s.softmax == "auto" and len(table) <= s.few)
         events = kernels.Events(
             *(target_B, identities(batch, self.context.seed), recalled),
@@ -206,7 +212,7 @@ class TwoTower(Learner):
         rates = kernels.Rates(
             *(np.float32(rate) for rate in (s.lr, s.bias_lr, s.query_lr, s.reg, s.kind_rate))
         )
-        self.repeats += views.repeats(target_B, recalled)
+        self.repeats += views.repeats(target_B >= 0, target_B, recalled.rows_BW, recalled.length_B)
         if s.device == "cpu":
             kernels.learn(
                 *(events, self.sampler.arrays, len(table), rates),
@@ -238,11 +244,7 @@ class TwoTower(Learner):
 
     def interests(self, batch: ExampleBatch) -> Floats:
         vector_BVD = np.zeros((len(batch), self.views + self.deep, self.settings.width + 1), np.float32)
-        weights = self._weights()
-        views.interests(
-            *(self._recalled(_window(batch)), weights.short_NK, weights.long_NK, weights.deep_NK),
-            *(weights.kind_NP, self.queries.query_IQ, self.settings.attended, vector_BVD),
-        )
+        views.interests(self._recalled(window_of(batch)), self._entry_vectors(), vector_BVD)
         vector_BVD[:, 0, -1] = 1.0
         return vector_BVD
 
@@ -251,18 +253,13 @@ class TwoTower(Learner):
 
         Summed over V and W, plus the item's bias, it is the score.
         """
-        window, weights = _window(batch), self._weights()
+        window = window_of(batch)
         recalled = self._recalled(window)
         part_BVW = np.zeros((len(batch), self.views + self.deep, window.item_BW.shape[1]), np.float32)
         views.explain(
             recalled,
             np.maximum(window.length_B - recalled.rows_BW.shape[1], 0),
-            weights.short_NK,
-            weights.long_NK,
-            weights.deep_NK,
-            weights.kind_NP,
-            self.queries.query_IQ,
-            self.settings.attended,
+            self._entry_vectors(),
             self.item_vectors(item_B),
             part_BVW,
         )
@@ -288,6 +285,13 @@ class TwoTower(Learner):
         )
         return recalled
 
+    def _entry_vectors(self) -> views.Vectors:
+        weights, newest = self._weights(), self.settings.attended
+        return views.Vectors(
+            *(weights.short_NK, weights.long_NK, weights.deep_NK, weights.kind_NP),
+            *(self.queries.query_IQ, newest),
+        )
+
     def _weights(self) -> kernels.Weights:
         table = self.table
         weight, square, deep = table.weight, table.square, "deep" if self.deep else "short"
@@ -307,13 +311,6 @@ class TwoTower(Learner):
     def _columns(self) -> Floats:
         self.kinds.spread(self.table, RANK)
         return self.columns.refresh(self.context.catalogue.items, self.table, self.kinds.kind_NP)
-
-    def _users(self, batch: ExampleBatch, width: int) -> Floats:
-        """The sum of each row's interests (B, `width`), filled up with zeros."""
-        vector_BVD = self.interests(batch)
-        vector_BD = np.zeros((len(vector_BVD), width), np.float32)
-        vector_BD[:, : vector_BVD.shape[2]] = vector_BVD.sum(1)
-        return vector_BD
 
     def _sweep(self, now_ms: int) -> None:
         """Let rows expire, checked a tenth of the lifetime apart."""
@@ -342,10 +339,6 @@ class TwoTower(Learner):
         self.repeats[:] = tree["repeats"]
         self.swept_ms = int(tree["swept_ms"])
         self.columns = Columns(self.settings.width, self.settings.cold_bias)
-
-
-def _window(batch: ExampleBatch) -> Window:
-    return batch.window if batch.window is not None else empty_window(len(batch), 1)
 
 
 def _scores(vector_BD: Floats, item_DN: Floats, size: int) -> Floats:

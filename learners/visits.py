@@ -6,11 +6,12 @@ A user's blocks are linked from the oldest to the newest. A user who has all the
 gives the oldest up for the next one, so between cap - 15 and cap visits are kept.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from learners.growing import grown
 from state.compiled import compiled
 from state.keys import Int64s, KeyMap
 from state.tree import Tree
@@ -54,12 +55,12 @@ class Visits:
         self.users.reserve(extra)
         user_U, next_V, time_ms_VE, item_VE, minute_VE, blocks = self.arrays
         if len(self.users.keys) > len(user_U):
-            user_U = _grown(user_U, len(self.users.keys))
+            user_U = grown(user_U, len(self.users.keys))
         need = int(blocks[0]) + extra
         if need > len(next_V):
             size = max(need, 2 * len(next_V))
-            next_V, time_ms_VE = _grown(next_V, size), _grown(time_ms_VE, size)
-            item_VE, minute_VE = _grown(item_VE, size), _grown(minute_VE, size)
+            next_V, time_ms_VE = grown(next_V, size), grown(time_ms_VE, size)
+            item_VE, minute_VE = grown(item_VE, size), grown(minute_VE, size)
         self.arrays = VisitArrays(user_U, next_V, time_ms_VE, item_VE, minute_VE, blocks)
         return self.arrays
 
@@ -81,12 +82,6 @@ class Visits:
             np.array(tree["minute_VE"]),
             np.array([len(tree["next_V"])]),
         )
-
-
-def _grown(old: NDArray[Any], size: int) -> NDArray[Any]:
-    new = np.zeros((size, *old.shape[1:]), old.dtype)
-    new[: len(old)] = old
-    return new
 
 
 @compiled

@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 
 from state.examples import Doubles
 from state.keys import Int64s
+from state.places import KM_EAST, KM_NORTH
 
-KM = np.array([111.32, 110.57])
+KM = np.array([KM_EAST, KM_NORTH])
 """Kilometres a degree of longitude, on the equator, and of latitude."""
 LEADING, AMONG = 1, 2
 """Bits of an item: popular enough to be a candidate of everybody; of those that it is to whom it is like."""

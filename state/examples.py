@@ -181,6 +181,11 @@ class ExampleBatch:
         return cls(**plain, window=Window(**window) if window else None)
 
 
+def window_of(batch: ExampleBatch) -> Window:
+    """The batch's windows, or windows of one entry that is not there."""
+    return empty_window(len(batch), 1) if batch.window is None else batch.window
+
+
 def narrowed(batch: ExampleBatch, width: int) -> ExampleBatch:
     """The batch with the newest `width` entries of each window; itself where windows are no wider."""
     window = batch.window

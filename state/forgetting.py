@@ -71,6 +71,17 @@ def periodic(width_h: float, period_h: int) -> Doubles:
     return np.asarray((np.cos(angle_M) - 1.0) / (2.0 * np.pi * width_h / period_h) ** 2)
 
 
+DAYS_OFF = (2, 3)
+"""Saturday and Sunday, by days of the epoch's week, which begins on a Thursday."""
+
+
+@compiled
+def day_off(minute: int) -> bool:
+    """Whether a minute of the week is on a Saturday or Sunday."""
+    day = minute // 1440
+    return bool(day == DAYS_OFF[0] or day == DAYS_OFF[1])
+
+
 @compiled
 def minute_of_week(time_ms: int, tz_min: int) -> int:
     """Local minute, 0 .. 10,079; week and day begin wherever the epoch's did."""

@@ -37,7 +37,7 @@ from state.slabs import (
     touch,
 )
 from state.tree import Tree
-from state.views import Columns, Scratch, Wanted, copied, followed, newest, scratch, united
+from state.views import Columns, Scratch, Wanted, columns_of, copied, followed, newest, scratch, united
 
 _BANK_MS = np.array(BANK_S) * 1000.0
 _NO_HORIZON_MS = 1 << 60
@@ -132,7 +132,7 @@ class UserMemory:
         rates_BR = np.empty((size, len(USER_RATES)), np.float32)
         width = self._wanted.width
         window = _unwritten(size, width) if width else None
-        columns = Columns(*(getattr(window or _NO_WINDOW, name) for name in Columns._fields))
+        columns = columns_of(window or _NO_WINDOW)
         done = 0
         while done < size:
             done = _step(

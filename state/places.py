@@ -17,6 +17,9 @@ RESOLUTION = 9
 PARENTS = ((7, 0.5), (5, 0.25))
 """Coarser resolutions (some 1.2 km and 8.5 km across) and what sharing one is worth."""
 
+KM_EAST, KM_NORTH = 111.32, 110.57
+"""Kilometres a degree of longitude, on the equator, and a degree of latitude."""
+
 _SHIFT_7 = 3 * (15 - PARENTS[0][0])
 _SHIFT_5 = 3 * (15 - PARENTS[1][0])
 _REMEMBERED = 1 << 16

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from state.compiled import compiled
-from state.examples import HOUR, PLACE, RECENT, Bytes, Doubles, Floats
+from state.examples import HOUR, PLACE, RECENT, Bytes, Doubles, Floats, Window
 from state.forgetting import WEEK_MIN, minute_of_week, tz_min_of
 from state.keys import NO_KEY, Int64s
 from state.places import closeness
@@ -53,6 +53,11 @@ class Columns(NamedTuple):
     place_BW: Floats
     label_BW: Floats
     views_BW: Bytes
+
+
+def columns_of(window: Window) -> Columns:
+    """A window's arrays as kernels take them."""
+    return Columns(*(getattr(window, name) for name in Columns._fields))
 
 
 class Scratch(NamedTuple):

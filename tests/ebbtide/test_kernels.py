@@ -6,10 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ebbtide.kernels import Asked, kernels, kilometres2
-from learners.evidence import OWN, Past, own, remember_own, tables
+from learners.evidence import OWN, own, remember_own, tables
+from state.examples import empty_window
 from state.forgetting import minute_of_week
 from state.keys import NO_KEY, KeyMap
 from state.records import MEMORY_ENTRY, Entries
+from state.views import Columns, columns_of
 
 ITEMS, CELL = 5, 7
 NOW_MS, TZ_MIN = 1_500_854_400_000, -300
@@ -31,14 +33,19 @@ def memories(draw: st.DrawFn) -> Entries:
     return memory
 
 
-def window(memory: Entries) -> Past:
+def window(memory: Entries) -> Columns:
     """What the operator would have said of the same memory."""
     age_s_W = ((NOW_MS - memory["time_ms"]) / 1000.0).astype(np.float32)
-    columns = (memory["item"], np.full(len(memory), NO_KEY), memory["cell"], age_s_W)
-    retention_W = np.exp(-age_s_W / memory["strength_s"])
-    return Past(
-        np.array([len(memory)]),
-        *(np.array(column)[np.newaxis] for column in (*columns, retention_W, memory["label"])),
+    columns = {
+        "item_BW": memory["item"],
+        "cell_BW": memory["cell"],
+        "age_s_BW": age_s_W,
+        "retention_BW": np.exp(-age_s_W / memory["strength_s"]),
+        "label_BW": memory["label"],
+    }
+    return columns_of(empty_window(1, len(memory)))._replace(
+        length_B=np.array([len(memory)]),
+        **{name: np.array(column)[np.newaxis] for name, column in columns.items()},
     )
 
 

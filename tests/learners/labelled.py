@@ -3,7 +3,7 @@
 import numpy as np
 
 from learners.catalogue import Catalogue
-from learners.contract import Context, Learner, RankRequest, Step
+from learners.contract import NO_RANKS, Context, Learner, Step
 from learners.leaveout import Had
 from learners.trainer import Scored, Trainer
 from state.examples import USER_RATES, Doubles, ExampleBatch, Floats, empty_examples
@@ -95,9 +95,7 @@ class Drive:
 
 def first_step(rows: ExampleBatch) -> Step:
     """Score `rows` while nothing is due."""
-    none = np.zeros(0, np.int64)
-    nothing = RankRequest(none, none, none, np.zeros(1, np.int64), none)
-    return Step(rows, rows.take(slice(0, 0)), np.zeros(len(rows), np.int64), nothing)
+    return Step(rows, rows.take(slice(0, 0)), np.zeros(len(rows), np.int64), NO_RANKS)
 
 
 def auc(label_B: Floats, p_B: Doubles) -> float:

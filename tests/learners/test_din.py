@@ -3,21 +3,26 @@
 import sys
 from dataclasses import replace
 
+import msgspec
 import numpy as np
 import pytest
-
-pytest.importorskip("torch")
-
-import msgspec
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from learners.din import DIN, DINSettings
-from learners.din_inputs import Reader, own_rates, window_of
+from learners.din_inputs import Reader, own_rates
 from learners.din_torch import Attention
 from state.errors import InputError
-from state.examples import ITEM_RATES, USER_RATES, ExampleBatch, Floats, empty_examples, empty_window
+from state.examples import (
+    ITEM_RATES,
+    USER_RATES,
+    ExampleBatch,
+    Floats,
+    empty_examples,
+    empty_window,
+    window_of,
+)
 from state.keys import NO_KEY, Int64s
 from state.tree import digest
 from tests.learners import labelled

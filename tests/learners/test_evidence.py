@@ -7,9 +7,11 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from learners.evidence import LOGGED, OWN, Past, kilometres2, own, remember_own, tables
+from learners.evidence import LOGGED, OWN, kilometres2, own, remember_own, tables
 from learners.evidence_rows import log_of
+from state.examples import empty_window
 from state.keys import NO_KEY, KeyMap
+from state.views import Columns, columns_of
 
 DAY_S = 86_400.0
 ITEMS = 5
@@ -39,18 +41,19 @@ def memories(draw: st.DrawFn) -> list[Visit]:
     ]
 
 
-def window(memory: list[Visit], width: int = 16) -> Past:
+def window(memory: list[Visit], width: int = 16) -> Columns:
     def column(values: list[float], blank: float, dtype: type) -> np.ndarray:
         return np.array([values + [blank] * (width - len(values))], dtype)
 
-    return Past(
-        np.array([len(memory)]),
-        column([v.item for v in memory], NO_KEY, np.int64),
-        column([v.category for v in memory], NO_KEY, np.int64),
-        column([v.cell for v in memory], NO_KEY, np.int64),
-        column([v.age_s for v in memory], 0.0, np.float32),
-        column([math.exp(-v.age_s / DAY_S) for v in memory], 0.0, np.float32),
-        column([v.label for v in memory], 0.0, np.float32),
+    room = columns_of(empty_window(1, width))
+    return room._replace(
+        length_B=np.array([len(memory)]),
+        item_BW=column([v.item for v in memory], NO_KEY, np.int64),
+        category_BW=column([v.category for v in memory], NO_KEY, np.int64),
+        cell_BW=column([v.cell for v in memory], NO_KEY, np.int64),
+        age_s_BW=column([v.age_s for v in memory], 0.0, np.float32),
+        retention_BW=column([math.exp(-v.age_s / DAY_S) for v in memory], 0.0, np.float32),
+        label_BW=column([v.label for v in memory], 0.0, np.float32),
     )
 
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -41,7 +42,6 @@ def test_a_deep_interest_is_the_softmax_mean_of_what_its_query_finds(
 
 @pytest.mark.parametrize("entries", [0, 1, 9])
 def test_gradients_are_autograds(entries: int) -> None:
-    torch = pytest.importorskip("torch")
     queries, at, shallow_K = made(3, 3, entries, 5)
     upstream_K = np.random.default_rng(4).normal(size=5).astype(np.float32)
     query, hidden, shallow = (
@@ -51,15 +51,16 @@ def test_gradients_are_autograds(entries: int) -> None:
     logit = (query[:, :5] + query[:, 5:10] * shallow) @ hidden.T / 5**0.5
     logit = logit + query[:, 10, None] * torch.tensor(at.log_retention_S[:entries])
     found = query[:, 11, None] * (torch.softmax(logit, 1) @ hidden)
-    (found.sum(0) @ torch.tensor(upstream_K)).backward()
+    loss = found.sum(0) @ torch.tensor(upstream_K)
+    query_grad, hidden_grad, shallow_grad = torch.autograd.grad(loss, (query, hidden, shallow))
 
     deep.attend(queries.query_IQ, shallow_K, at, entries, np.empty((3, 5), np.float32))
     at.shallow_K[:] = 0.0
     before_IQ, before_square_IQ = queries.query_IQ.copy(), queries.square_IQ.copy()
     deep.attend_back(queries, shallow_K, at, entries, upstream_K, np.float32(0.1))
-    assert np.allclose(at.gradient_SK[:entries], hidden.grad, atol=1e-5)
-    assert np.allclose(at.shallow_K, shallow.grad, atol=1e-5)
-    gradient_IQ = query.grad.numpy()
+    assert np.allclose(at.gradient_SK[:entries], hidden_grad, atol=1e-5)
+    assert np.allclose(at.shallow_K, shallow_grad, atol=1e-5)
+    gradient_IQ = query_grad.numpy()
     assert np.allclose(queries.square_IQ, before_square_IQ + gradient_IQ**2, atol=1e-5)
     step_IQ = 0.1 * gradient_IQ / np.sqrt(queries.square_IQ)
     assert np.allclose(queries.query_IQ, before_IQ - step_IQ, atol=1e-5)

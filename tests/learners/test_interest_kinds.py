@@ -9,10 +9,10 @@ from learners.contract import Context
 from learners.twotower import TwoTower, TwoTowerSettings
 from state.examples import ExampleBatch
 from state.side import ALWAYS, Categories, SideTable
-from state.tree import digest, flatten
+from state.tree import digest
 from tests.learners.streams import HOUR_MS, context, examples, steps
 from tests.learners.test_columns import fresh
-from tests.learners.test_twotower import EACH, GROUPS, grouped, viewed
+from tests.learners.test_twotower import EACH, GROUPS, grouped, move_alike, viewed
 
 ITEMS = GROUPS * EACH + 5
 
@@ -53,7 +53,6 @@ def learned(batch: ExampleBatch, config: TwoTowerSettings, size: int = 50) -> Tw
 @pytest.mark.parametrize("softmax", ["sampled", "full"])
 @pytest.mark.parametrize("spare", [0.0, 1.1])
 def test_kinds_move_as_autograd_says(softmax: str, spare: float) -> None:
-    pytest.importorskip("torch")
     batch = categorised(200)
     config = {
         "softmax": softmax,
@@ -68,20 +67,7 @@ def test_kinds_move_as_autograd_says(softmax: str, spare: float) -> None:
         TwoTower(TwoTowerSettings(**config, attended=4, device=device), known())  # type: ignore[arg-type]
         for device in ("cpu", "cpu:0")
     ]
-    for b in range(len(batch)):
-        event = batch.take(slice(b, b + 1))
-        for tower in towers:
-            tower.context.catalogue.learn(event)
-        if b % 10 == 0:
-            towers[1].load(towers[0].tree())
-            for tower in towers:
-                tower.learn(event)
-            kernel, reference = (dict(flatten(tower.tree())) for tower in towers)
-            assert kernel.keys() == reference.keys()
-            for name, leaf in kernel.items():
-                assert np.allclose(leaf, reference[name], atol=3e-6, rtol=1e-5), name  # type: ignore[arg-type]
-        else:
-            towers[0].learn(event)
+    move_alike(towers, batch, TwoTower.tree, atol=3e-6)
     assert towers[0].kinds.is_kind_N.sum() == GROUPS + 4 + 3 + 2
 
 
@@ -110,8 +96,12 @@ def test_columns_vectors_candidates_and_explanations_agree() -> None:
     assert np.array_equal(tower.columns.item_DN[:, :size], fresh(tower))
     assert np.allclose(tower.interests(last).sum(1) @ item_ND.T, score_BN, atol=1e-5)
     all_C, start_B1 = np.tile(np.arange(size), 20), np.arange(21) * size
-    assert np.allclose(tower.logits(last, start_B1, all_C).reshape(20, size), score_BN, atol=1e-5)
-    assert np.array_equal(tower.nearest(last, 9, among=99), np.argsort(-score_BN, kind="stable")[:, :9])
+    assert np.allclose(
+        tower.logits(tower.users(last), start_B1, all_C).reshape(20, size), score_BN, atol=1e-5
+    )
+    assert np.array_equal(
+        tower.nearest(tower.users(last), 9, among=99), np.argsort(-score_BN, kind="stable")[:, :9]
+    )
     part_BVW = tower.explain(last, last.item_B)
     true_B = tower.context.catalogue.items.rows(last.item_B)
     bias_B = tower.item_vectors(last.item_B)[:, -1]

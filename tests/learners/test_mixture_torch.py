@@ -1,11 +1,11 @@
+"""The torch twin says and learns what the kernels do."""
+
 import numpy as np
 import pytest
 
 from learners.mixture_kernels import BLOCK
 from state.errors import InputError
 from tests.learners.test_mixture import DAY_AND_NIGHT, SHAPE, hits, planted, rows, shaken
-
-torch = pytest.importorskip("torch")
 
 SIZES = [20, 1, 0, 33, 100, BLOCK + 7, 16, 5, 64, 2]
 
