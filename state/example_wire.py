@@ -1,0 +1,196 @@
+"""`examples+arrow/1`: examples as a message, from the workers that remember to the trainer that learns.
+
+An Arrow IPC stream with one record batch: the columns of `ExampleBatch`, those of the window as lists of
+each row's own entries, and `produced_ms`, when each event's message was produced. A column in which all is
+missing is left out. The schema's metadata hold what hashed ids were called, and what made the examples.
+
+Shape suffixes: B examples, W window entries, E entries of all rows, R rates.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from state.errors import InputError
+from state.examples import ExampleBatch, Window, empty_examples
+from state.keys import Int64s
+
+SCHEMA = "examples+arrow/1"
+HEADER = "ebbtide-schema"
+MAX_BYTES = 900_000
+"""Of a message that is made here, unless a single example is larger."""
+MOST_EXAMPLES, MOST_WINDOW = 1 << 20, 1 << 16
+
+_NAMES, _MADE_BY, _WIDTH = b"ebbtide-names", b"ebbtide-made-by", b"ebbtide-window"
+_PRODUCED = "produced_ms"
+
+
+@dataclass(frozen=True, slots=True)
+class Shipment:
+    """Examples, and what travels with them."""
+
+    batch: ExampleBatch
+    produced_ms_B: Int64s
+    """When the message with the event was produced, in epoch ms."""
+    names: dict[int, str]
+    """Key -> text of hashed users and items among the rows."""
+    made_by: dict[str, Any]
+    """The worker's settings, as JSON."""
+
+
+def encode(
+    batch: ExampleBatch,
+    produced_ms_B: Int64s,
+    names: Mapping[int, str],
+    made_by: Mapping[str, Any],
+    most: int = MAX_BYTES,
+) -> list[tuple[int, bytes]]:
+    """Messages with all rows, in order, as (rows, value); of at most `most` bytes where they can be cut."""
+    value = _encode(batch, produced_ms_B, names, made_by)
+    if len(value) <= most or len(batch) <= 1:
+        return [(len(batch), value)]
+    half = len(batch) // 2
+    halves = (slice(0, half), slice(half, len(batch)))
+    return [
+        message
+        for rows in halves
+        for message in encode(batch.take(rows), produced_ms_B[rows], names, made_by, most)
+    ]
+
+
+def decode(value: bytes) -> Shipment:
+    """The inverse of `encode`, in arrays that can be written. Raises InputError."""
+    try:
+        with pa.ipc.open_stream(value) as reader:
+            metadata = reader.schema.metadata or {}
+            said = metadata.get(HEADER.encode(), b"").decode(errors="replace")
+            if said != SCHEMA:
+                raise InputError(f"examples: expected the schema {SCHEMA}, got {said or 'none'!r}")
+            batch: Any = reader.read_next_batch()
+        if len(batch) > MOST_EXAMPLES:
+            raise InputError(f"examples: expected at most {MOST_EXAMPLES} rows, got {len(batch)}")
+        batch.validate(full=True)
+        width = int(metadata[_WIDTH])
+        names = {int(key): str(text) for key, text in json.loads(metadata[_NAMES]).items()}
+        made_by = json.loads(metadata[_MADE_BY])
+    except (pa.ArrowException, OSError, ValueError, KeyError, EOFError, StopIteration) as error:
+        raise InputError(f"examples: expected an Arrow batch of examples, got {error}") from error
+    if not 0 <= width <= MOST_WINDOW:
+        raise InputError(f"examples: expected a window of 0 to {MOST_WINDOW} entries, got {width}")
+    columns = dict(zip(batch.schema.names, batch.columns, strict=True))
+    if len(columns) < batch.num_columns or _PRODUCED not in columns:
+        raise InputError("examples: expected every column once, and produced_ms; got others")
+    tree = empty_examples(len(batch), width or None).tree()
+    produced_ms_B = np.zeros(len(batch), np.int64)
+    _fill(produced_ms_B, columns.pop(_PRODUCED), _PRODUCED)
+    for name, column in columns.items():
+        if name.startswith("window."):
+            _fill_window(tree, name.removeprefix("window."), column)
+        elif isinstance(tree.get(name), np.ndarray):
+            _fill(tree[name], column, name)
+        else:
+            raise InputError(f"examples: unknown column {name!r}")
+    if width:
+        _check_lengths(tree["window"]["length_B"], width, columns)
+    return Shipment(ExampleBatch.from_tree(tree), produced_ms_B, names, made_by)
+
+
+def _encode(
+    batch: ExampleBatch, produced_ms_B: Int64s, names: Mapping[int, str], made_by: Mapping[str, Any]
+) -> bytes:
+    missing = empty_examples(1, 1).tree()
+    arrays: dict[str, Any] = {_PRODUCED: pa.array(produced_ms_B)}
+    for name, column in batch.tree().items():
+        if name != "window" and not _all_missing(column, missing[name]):
+            arrays[name] = _array(column)
+    window = batch.window
+    if window is not None:
+        arrays |= _window_arrays(window, missing["window"])
+    keys = np.unique(np.concatenate([batch.user_B, batch.item_B])).tolist()
+    metadata = {
+        HEADER: SCHEMA,
+        _NAMES: json.dumps({key: names[key] for key in keys if key in names}),
+        _MADE_BY: json.dumps(made_by),
+        _WIDTH: str(0 if window is None else window.item_BW.shape[1]),
+    }
+    record = pa.record_batch(arrays).replace_schema_metadata(metadata)  # type: ignore[arg-type]
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, record.schema) as writer:
+        writer.write_batch(record)
+    return sink.getvalue().to_pybytes()
+
+
+def _window_arrays(window: Window, missing: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
+    row_E, at_E = _entries(window.length_B)
+    end_B1: Any = pa.array(np.concatenate([[0], np.cumsum(window.length_B)]).astype(np.int32))
+    arrays: dict[str, Any] = {"window.length_B": pa.array(window.length_B)}
+    for f in fields(Window):
+        if f.name != "length_B":
+            entry_E = getattr(window, f.name)[row_E, at_E]
+            if not _all_missing(entry_E, missing[f.name]):
+                values: Any = pa.array(entry_E)
+                arrays[f"window.{f.name}"] = pa.ListArray.from_arrays(end_B1, values)
+    return arrays
+
+
+def _entries(length_B: Int64s) -> tuple[Int64s, Int64s]:
+    """Row and place in its window of every entry (E,)."""
+    row_E = np.repeat(np.arange(len(length_B)), length_B)
+    return row_E, np.arange(len(row_E)) - np.repeat(np.cumsum(length_B) - length_B, length_B)
+
+
+def _array(column: NDArray[Any]) -> Any:
+    if column.ndim == 1:
+        return pa.array(column)
+    return pa.FixedSizeListArray.from_arrays(pa.array(column.reshape(-1)), column.shape[1])
+
+
+def _all_missing(column: NDArray[Any], like: NDArray[Any]) -> bool:
+    """Whether every value has the very bits of the one in `like` that stands for nothing."""
+    bits = f"u{column.itemsize}"
+    return bool((np.ascontiguousarray(column).view(bits) == like.reshape(-1)[:1].view(bits)).all())
+
+
+def _fill(into: NDArray[Any], column: Any, name: str) -> None:
+    flat, width = column, 1
+    if pa.types.is_fixed_size_list(column.type):
+        flat, width = column.flatten(), column.type.list_size
+    if column.null_count or flat.null_count or flat.type != pa.from_numpy_dtype(into.dtype):
+        raise InputError(f"examples: column {name!r}: expected {into.dtype} without nulls, got {column.type}")
+    if into.shape[1:] != ((width,) if into.ndim == 2 else ()) or (into.ndim == 1 and flat is not column):
+        raise InputError(f"examples: column {name!r}: expected {into.shape[1:]} values a row, got {width}")
+    into[...] = flat.to_numpy(zero_copy_only=False).reshape(into.shape)
+
+
+def _fill_window(tree: dict[str, Any], name: str, column: Any) -> None:
+    window = tree.get("window", {})
+    if name not in window:
+        raise InputError(f"examples: unknown column 'window.{name}'")
+    if name == "length_B":
+        _fill(window[name], column, name)
+        return
+    width = window[name].shape[1]
+    if not pa.types.is_list(column.type) or column.null_count:
+        raise InputError(f"examples: column 'window.{name}': expected lists, got {column.type}")
+    length_B = column.value_lengths().to_numpy(zero_copy_only=False).astype(np.int64)
+    if np.max(length_B, initial=0) > width:
+        raise InputError(f"examples: column 'window.{name}': a row has more than {width} entries")
+    entry_E = np.zeros(int(length_B.sum()), window[name].dtype)
+    _fill(entry_E, column.flatten(), f"window.{name}")
+    row_E, at_E = _entries(length_B)
+    window[name][row_E, at_E] = entry_E
+
+
+def _check_lengths(length_B: Int64s, width: int, columns: Mapping[str, Any]) -> None:
+    if np.min(length_B, initial=0) < 0 or np.max(length_B, initial=0) > width:
+        raise InputError(f"examples: expected windows of 0 to {width} entries")
+    for name, column in columns.items():
+        if name.startswith("window.") and name != "window.length_B":
+            said_B = column.value_lengths().to_numpy(zero_copy_only=False)
+            if not np.array_equal(said_B, length_B):
+                raise InputError(f"examples: column {name!r}: lists are not as long as window.length_B says")

@@ -1,0 +1,62 @@
+"""How far the live path has come: what a worker says of a partition, and a trainer of itself."""
+
+from typing import Literal
+
+import msgspec
+
+HEADER = "ebbtide-progress"
+"""Of every message on the topic of examples: the `Progress` of its partition, as JSON."""
+
+
+class Progress(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of a partition of events, from its first on; in one transaction with the examples."""
+
+    offset: int = -1
+    """Of the last source message that is dealt with."""
+    events: int = 0
+    """Events in messages so far, good or bad."""
+    examples: int = 0
+    duplicates: int = 0
+    late: int = 0
+    dead_letters: dict[str, int] = {}
+    """By reason."""
+    clock_ms: int | None = None
+    """The partition's clock: the latest event time."""
+
+
+class TrainerStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """What a trainer says of itself, in the store, every second or so."""
+
+    trained: int
+    """Examples scored and learned (or waiting for their label's delay), each once."""
+    duplicates: int
+    """Examples that came again and were dropped."""
+    version: int
+    offsets: dict[str, int]
+    """Partition of the topic of examples -> the next offset to be read."""
+    freshness_ms: dict[Literal["p50", "p95", "p99"], float]
+    """From the production of an event to its being readable in the store, last minute; empty if none."""
+    metrics: dict[str, float]
+    """Prequential, recent: log loss, AUC, recall@10 and so on, as far as the events allow."""
+    checkpoint_ms: int | None
+    """When the newest checkpoint was written, in epoch ms."""
+    trouble: str | None
+    """What does not work at the moment, such as a checkpoint on a full disk."""
+    started_ms: int
+    updated_ms: int
+    pid: int
+    host: str
+
+
+def encode(said: Progress | TrainerStatus) -> bytes:
+    return msgspec.json.encode(said)
+
+
+def progress(value: bytes) -> Progress:
+    """Raises msgspec.DecodeError."""
+    return msgspec.json.decode(value, type=Progress)
+
+
+def trainer_status(value: bytes) -> TrainerStatus:
+    """Raises msgspec.DecodeError."""
+    return msgspec.json.decode(value, type=TrainerStatus)

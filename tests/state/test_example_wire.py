@@ -1,0 +1,61 @@
+"""Examples on the wire come back bit for bit, and what is no such message is refused."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from state import example_wire
+from state.errors import InputError
+from state.examples import ExampleBatch, concat, empty_examples
+from state.tree import digest
+
+MADE_BY = {"operator": {"own_place": True}, "window": 8}
+
+
+def drawn(seed: int, size: int, width: int | None) -> ExampleBatch:
+    """Examples with something in every column, or hardly anything."""
+    rng = np.random.default_rng(seed)
+    tree = empty_examples(size, width).tree()
+    for part in (tree, tree.get("window", {})):
+        for column in part.values():
+            if isinstance(column, np.ndarray) and rng.random() < 0.6:
+                column[...] = rng.integers(-3, 4, column.shape).astype(column.dtype)
+    if width is not None:
+        window, kept = tree["window"], empty_examples(size, width).tree()["window"]
+        window["length_B"][:] = rng.integers(0, width + 1, size)
+        beyond_BW = np.arange(width) >= window["length_B"][:, np.newaxis]
+        for name, column in window.items():
+            if name != "length_B":
+                column[beyond_BW] = kept[name][beyond_BW]
+    return ExampleBatch.from_tree(tree)
+
+
+@given(st.integers(0, 2**31), st.integers(1, 40), st.sampled_from([None, 1, 8]), st.sampled_from([1, 20_000]))
+def test_examples_come_back_bit_for_bit(seed: int, size: int, width: int | None, most: int) -> None:
+    batch = drawn(seed, size, width)
+    produced_ms_B = np.arange(size) * 1000
+    names = {int(key): f"user {key}" for key in batch.user_B if key > 0}
+    shipped = example_wire.encode(batch, produced_ms_B, names, MADE_BY, most)
+    back = [example_wire.decode(value) for _, value in shipped]
+    assert [len(one.batch) for one in back] == [rows for rows, _ in shipped]
+    assert most > 1 or len(shipped) == size
+    assert digest(concat([one.batch for one in back]).tree()) == digest(batch.tree())
+    assert np.array_equal(np.concatenate([one.produced_ms_B for one in back]), produced_ms_B)
+    assert {key: text for one in back for key, text in one.names.items()} == names
+    assert back[0].made_by == MADE_BY
+    assert back[0].batch.user_B.flags.writeable
+
+
+def test_what_is_no_such_message_is_refused() -> None:
+    [(_, value)] = example_wire.encode(drawn(1, 8, 4), np.zeros(8, np.int64), {}, MADE_BY)
+    other = pa.BufferOutputStream()
+    table = pa.table({"user": [1, 2]})
+    with pa.ipc.new_stream(other, table.schema) as writer:
+        writer.write_table(table)
+    for wrong in (b"", b"nothing", value[:-200], value[: len(value) // 2], other.getvalue().to_pybytes()):
+        with pytest.raises(InputError, match="examples: expected"):
+            example_wire.decode(wrong)
+    with pytest.raises(InputError, match="expected the schema"):
+        example_wire.decode(value.replace(b"examples+arrow/1", b"examples+arrow/9"))
