@@ -7,7 +7,7 @@ STAMP := .venv/.synced
 BIN := .venv/bin
 LOG ?= movielens-100k
 
-.PHONY: help setup demo test check format bench bench-window bench-store clean
+.PHONY: help setup demo test check format bench bench-window bench-store chaos clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -46,6 +46,10 @@ format: setup ## Format and fix what can be fixed
 
 bench: $(PEERS) ## Run every benchmark beside its peers (Vowpal Wabbit, river, bytewax, DIN in torch); takes a while
 	$(BIN)/python -m benchmarks $(if $(FOURSQUARE),window store movielens completejourney stim --foursquare $(FOURSQUARE)) $(if $(GLOBO),--globo $(GLOBO))
+
+SEEDS ?= 20
+chaos: setup ## Kill workers, trainer, broker and store at random moments, SEEDS times over
+	$(BIN)/python -m tests.chaos --seeds $(SEEDS)
 
 clean: ## Remove what was built and run here
 	rm -rf .venv .uv runs dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

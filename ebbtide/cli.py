@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from ebbtide import live
+from ebbtide import doctor, live, live_dead, live_ingest, live_status, live_train
 from state.errors import EbbtideError, UnknownIdError
 
 app = typer.Typer(
@@ -31,6 +31,11 @@ data = typer.Typer(help="Known logs, and what a log of yours looks like.", no_ar
 app.add_typer(query, name="query")
 app.add_typer(data, name="data")
 app.add_typer(live.services, name="services")
+app.command()(live_ingest.ingest)
+app.command()(live_train.train)
+app.command()(live_status.status)
+app.command()(doctor.doctor)
+app.add_typer(live_dead.dead_letters, name="dead-letters")
 
 Maps = Annotated[
     list[str] | None,

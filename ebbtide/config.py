@@ -4,6 +4,7 @@ The file is TOML with the field names below; a learner's own settings stand unde
 """
 
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,6 +14,16 @@ from state.errors import InputError
 from streams.operator import OperatorConfig
 
 LeaveOut = Literal["auto", "none", "user", "session"]
+
+
+class StreamConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a live stream is like. What is left out is found in its first examples."""
+
+    name: str = "live"
+    labelled: bool | None = None
+    """Whether its events have labels; those without one are then left out."""
+    roles: list[str] | None = None
+    """The optional roles that count, such as category, session, lat, lon."""
 
 
 class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -45,12 +56,14 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     offline_budget: float = 20.0
     """Retraining offline may go over the whole log so often in all; a long log is served every few days."""
     operator: OperatorConfig = OperatorConfig()
+    stream: StreamConfig = StreamConfig()
+    """Of `ebbtide train`."""
     learners: dict[str, dict[str, Any]] = {}
     """Settings of each learner by name."""
 
 
-def read(path: Path | None, **overrides: object) -> RunConfig:
-    """The settings of a file with `overrides` (those that are not None) on top.
+def read(path: Path | None, defaults: Mapping[str, Any] | None = None, **overrides: object) -> RunConfig:
+    """The settings of a file over `defaults`, with `overrides` (those that are not None) on top.
 
     Raises InputError that names the file, the field, what was expected and what was found.
     """
@@ -60,6 +73,7 @@ def read(path: Path | None, **overrides: object) -> RunConfig:
             values = tomllib.loads(path.read_text())
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
             raise InputError(f"--config {path}: expected a TOML file; {error}") from error
+    values = {**(defaults or {}), **values}
     values |= {name: value for name, value in overrides.items() if value is not None}
     try:
         config = msgspec.convert(values, RunConfig)
@@ -83,3 +97,10 @@ def read(path: Path | None, **overrides: object) -> RunConfig:
     if not config.offline_budget > 0:
         raise InputError(f"offline_budget: expected more than 0, got {config.offline_budget}")
     return config
+
+
+def fingerprint(config: RunConfig) -> str:
+    """The settings that must be the same for a live trainer's checkpoint to be gone on from."""
+    shaping = ("learner", "floors", "seed", "leave_out", "rank_share", "drift", "stream", "learners")
+    said = msgspec.to_builtins(config)
+    return msgspec.json.encode({name: said[name] for name in shaping}).decode()

@@ -13,7 +13,7 @@ import numpy as np
 
 from ebbtide import comparisons
 from ebbtide.config import RunConfig
-from ebbtide.plan import Plan, learners_of
+from ebbtide.plan import Plan, learners_of, subject
 from ebbtide.units import short
 from learners.catalogue import Catalogue
 from learners.contract import Learner, Outcome
@@ -47,7 +47,7 @@ class Freshness:
         self.phases = phases
 
         def make(catalogue: Catalogue) -> dict[str, Learner]:
-            return learners_of(self.names, config, log, catalogue)
+            return learners_of(self.names, config, subject(config, log), catalogue)
 
         unsaved = [name for name, one in make(Catalogue()).items() if not one.saved]
         if unsaved:

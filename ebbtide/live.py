@@ -21,6 +21,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from ebbtide.where import SERVICES
 from state.errors import EbbtideError, InputError
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ Partitions = Annotated[
     typer.Option(metavar="N", min=1, max=10_000, help="With --to: of the topic, if it is created. [4]"),
 ]
 
-_DIR = Path("runs/services")
+_DIR = SERVICES
 _SENDING = frozenset(("to", "rate", "format", "partitions"))
 _BOTH = frozenset(("log", "map", "items", "users", "label", "seed", "limit", "from_", "until"))
 _BOTH |= {"speed", "batch", "as_json", "quiet"}

@@ -1,5 +1,6 @@
-"""What a run is made of, decided once from the settings and from what the log is like."""
+"""What a run is made of, decided once from the settings and from what the log or the stream is like."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -8,13 +9,15 @@ import msgspec
 
 from ebbtide.config import RunConfig
 from learners.catalogue import Catalogue
-from learners.contract import Context, Learner, Settings
+from learners.contract import Context, Learner, Needs, Settings
 from learners.leaveout import Had, Rule
 from learners.registry import discover, learner
 from learners.trainer import Trainer
 from replay.source import Log
 from state.errors import InputError
-from streams.operator import Operator
+from state.keys import Names
+from state.side import SideTable
+from streams.operator import Operator, OperatorConfig
 
 FEW_REPEATS = 0.02
 """Below this share of repeats a ranking leaves out what was had before."""
@@ -22,6 +25,28 @@ RANKED_EVENTS = 25_000
 """Events whose catalogue is ranked, about, unless --rank-share says otherwise: recall within a hundredth."""
 RANKING_BUDGET = 1.5e9
 """Scores that may be computed to rank the whole catalogue, over the run and for each ranker."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """What is learned from, as far as learning asks: a log, or a live stream."""
+
+    name: str
+    labelled: bool
+    roles: frozenset[str]
+    """With `here` where places are the requests' own, and `clock` where times have an hour."""
+    names: Names
+    operator: OperatorConfig
+    """What its examples are made with."""
+    user_item_repeat: float
+    """Share of the events whose item the user has had."""
+    session_item_repeat: float
+    """Share of the events whose item the session has had; NaN without sessions."""
+    rank_share: float
+    """Of the events, unless the settings say otherwise."""
+    label_rule: str | None = None
+    items: SideTable | None = None
+    users: SideTable | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,29 +63,59 @@ class Plan:
     rank_share: float
 
 
-def plan(config: RunConfig, log: Log) -> Plan:
-    """The plan for a log. Raises InputError where the learner cannot work on it."""
+def subject(config: RunConfig, log: Log) -> Subject:
+    """A log, as learning sees it."""
+    survey, memory, roles = log.survey, config.operator.memory, log.roles
+    own_place = config.operator.own_place and not log.place_of_item
+    operator = msgspec.structs.replace(
+        config.operator,
+        label_delay_ms=config.label_delay_ms,
+        solar_time=config.operator.solar_time or ("lon" in roles and "tz" not in roles),
+        own_place=own_place,
+        memory=msgspec.structs.replace(memory, periodic=memory.periodic and survey.unit != "tick"),
+    )
+    return Subject(
+        name=log.name,
+        labelled=log.labelled,
+        roles=all_roles(roles, operator),
+        names=log.names,
+        operator=operator,
+        user_item_repeat=survey.user_item_repeat,
+        session_item_repeat=survey.session_item_repeat,
+        rank_share=min(1.0, RANKED_EVENTS / log.rows, RANKING_BUDGET / (log.rows * max(survey.items, 1))),
+        label_rule=log.label_rule,
+        items=log.items,
+        users=log.users,
+    )
+
+
+def all_roles(roles: frozenset[str], operator: OperatorConfig) -> frozenset[str]:
+    """Roles with `here` where places are the requests' own, and `clock` where times have an hour."""
+    here = operator.own_place and {"lat", "place"} & roles
+    return roles | ({"here"} if here else set()) | ({"clock"} if operator.memory.periodic else set())
+
+
+def plan(config: RunConfig, subject: Subject) -> Plan:
+    """The plan for a log or a stream. Raises InputError where the learner cannot work on it."""
     model = config.learner if config.learner != "auto" else "stim"
     known = discover()
     for name in (model, *config.learners):
         learner(name)
-    if not log.labelled and not known[model].ranks:
+    if not subject.labelled and not known[model].ranks:
         raise InputError(
-            f"--learner {model}: predicts labels and {log.name} has none; give --label RULE or take one of "
-            + ", ".join(name for name, cls in known.items() if cls.ranks)
+            f"--learner {model}: predicts labels and {subject.name} has none; "
+            "give --label RULE or take one of " + ", ".join(name for name, cls in known.items() if cls.ranks)
         )
     embedder = model if embeds(known[model]) else "twotower"
-    floors = (
-        [n for n, cls in known.items() if cls.floor and (cls.ranks or log.labelled)] if config.floors else []
-    )
-    leave_out, reason = left_out(config, log)
+    floors = [n for n, cls in known.items() if cls.floor and (cls.ranks or subject.labelled)]
+    leave_out, reason = left_out(config, subject)
     return Plan(
         model=model,
         embedder=embedder,
-        learners=tuple(dict.fromkeys([model, embedder, *floors])),
+        learners=tuple(dict.fromkeys([model, embedder, *(floors if config.floors else [])])),
         leave_out=leave_out,
         leave_out_reason=reason,
-        rank_share=ranked_share(config, log),
+        rank_share=subject.rank_share if config.rank_share is None else config.rank_share,
     )
 
 
@@ -69,13 +124,15 @@ def embeds(cls: type[Learner]) -> bool:
     return cls.item_vectors is not Learner.item_vectors
 
 
-def left_out(config: RunConfig, log: Log) -> tuple[Rule, str]:
+def left_out(config: RunConfig, subject: Subject) -> tuple[Rule, str]:
     """What rankings leave out, and why."""
     if config.leave_out != "auto":
-        if config.leave_out == "session" and "session" not in log.roles:
+        if config.leave_out == "session" and "session" not in subject.roles:
             raise InputError("--leave-out session: the log has no session; map one with --map session=COLUMN")
         return config.leave_out, "as was said"
-    user, session = log.survey.user_item_repeat, log.survey.session_item_repeat
+    user, session = subject.user_item_repeat, subject.session_item_repeat
+    if math.isnan(user):
+        return "none", "too few events have a past to tell whether users come back to an item"
     if user < FEW_REPEATS:
         return "user", f"{user:.1%} of the events repeat an item that the user has had"
     if session < FEW_REPEATS:
@@ -91,58 +148,38 @@ def batch_size(config: RunConfig, log: Log) -> int:
     return config.batch or min(1024, max(16, log.rows // 64))
 
 
-def ranked_share(config: RunConfig, log: Log) -> float:
-    """The share of events whose whole catalogue is ranked."""
-    if config.rank_share is not None:
-        return config.rank_share
-    return min(1.0, RANKED_EVENTS / log.rows, RANKING_BUDGET / (log.rows * max(log.survey.items, 1)))
-
-
-def own_place(config: RunConfig, log: Log) -> bool:
-    """Whether a place in the log is the request's own, rather than its item's."""
-    return config.operator.own_place and not log.place_of_item
-
-
-def known_roles(config: RunConfig, log: Log) -> frozenset[str]:
-    """The log's roles; `here` where its places are the requests' own, `clock` where times have an hour."""
-    here = own_place(config, log) and {"lat", "place"} & log.roles
-    clock = config.operator.memory.periodic and log.survey.unit != "tick"
-    return log.roles | ({"here"} if here else set()) | ({"clock"} if clock else set())
-
-
-def build(plan: Plan, config: RunConfig, log: Log) -> tuple[Operator, Trainer]:
-    """The operator and the trainer of a run, at its beginning."""
+def trainer_of(plan: Plan, config: RunConfig, subject: Subject) -> Trainer:
+    """The trainer of a run, at its beginning."""
     catalogue = Catalogue()
-    learners = learners_of(plan.learners, config, log, catalogue)
+    learners = learners_of(plan.learners, config, subject, catalogue)
     if config.ablate:
         learners |= _variants(learners[plan.model], config)
-    needs = [made.needs for made in learners.values()]
-    memory = config.operator.memory
-    operator = Operator(
-        msgspec.structs.replace(
-            config.operator,
-            label_delay_ms=config.label_delay_ms,
-            solar_time=config.operator.solar_time or ("lon" in log.roles and "tz" not in log.roles),
-            own_place=own_place(config, log),
-            memory=msgspec.structs.replace(memory, periodic=memory.periodic and log.survey.unit != "tick"),
-        ),
-        window=max(need.window for need in needs),
-        views=any(need.views for need in needs),
-    )
     had = Had(plan.leave_out)
-    return operator, Trainer(learners, catalogue, had, rank_share=plan.rank_share, seed=config.seed)
+    return Trainer(learners, catalogue, had, rank_share=plan.rank_share, seed=config.seed)
+
+
+def needs_of(trainer: Trainer) -> Needs:
+    """What the examples must hold for all of a trainer's learners."""
+    needs = [made.needs for made in trainer.learners.values()]
+    return Needs(window=max(need.window for need in needs), views=any(need.views for need in needs))
+
+
+def operator_of(trainer: Trainer, subject: Subject) -> Operator:
+    """The operator that makes a trainer's examples, at its beginning."""
+    needs = needs_of(trainer)
+    return Operator(subject.operator, window=needs.window, views=needs.views)
 
 
 def learners_of(
-    names: tuple[str, ...], config: RunConfig, log: Log, catalogue: Catalogue
+    names: tuple[str, ...], config: RunConfig, subject: Subject, catalogue: Catalogue
 ) -> dict[str, Learner]:
     """Learners at their beginning, on a catalogue."""
     context = Context(
-        labelled=log.labelled,
-        roles=known_roles(config, log),
+        labelled=subject.labelled,
+        roles=subject.roles,
         catalogue=catalogue,
-        items=log.items,
-        users=log.users,
+        items=subject.items,
+        users=subject.users,
         seed=config.seed,
     )
     return {name: learner(name)(_settings(name, config), context) for name in names}

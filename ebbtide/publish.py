@@ -7,31 +7,38 @@ not known: the row is for the place where the user was last.
 """
 
 from dataclasses import fields, replace
+from typing import Protocol
 
 import numpy as np
 
 from learners.contract import Learner
 from learners.leaveout import Had
 from learners.trainer import Scored
-from replay.source import Log
 from state.examples import RECENT, ExampleBatch, Window, concat, narrowed
 from state.forgetting import WEEK_MIN
 from state.keys import Int64s, Names
 from state.places import closeness_to_last
 from state.records import MEMORY_ENTRY, MEMORY_LIMIT, Entries
-from state.store import EmbeddingStore, ItemRows, UserRows
+from state.side import SideTable
+from state.store import ItemRows, UserRows
 from state.tree import Tree
 
 _MOST_TITLES, _LONGEST_TITLE = 200_000, 120
+
+
+class Sink(Protocol):
+    """Where deltas go: an embedding store, or what stands before it."""
+
+    def publish(self, version: int, users: UserRows | None = None, items: ItemRows | None = None) -> None: ...
 
 
 class Publisher:
     """A trainer's listener that publishes deltas of one learner's vectors."""
 
     def __init__(
-        self, store: EmbeddingStore, learner: Learner, names: Names, had: Had, *, every: int, own_event: bool
+        self, sink: Sink, learner: Learner, names: Names, had: Had, *, every: int, own_event: bool
     ) -> None:
-        self.store = store
+        self.sink = sink
         self.learner = learner
         self.names = names
         self.had = had
@@ -74,7 +81,7 @@ class Publisher:
             return
         self.version += 1
         self.width = vectors_ND.shape[1]
-        self.store.publish(
+        self.sink.publish(
             self.version,
             UserRows(
                 ids=[self.names[key] for key in rows.user_B.tolist()],
@@ -119,13 +126,13 @@ class Publisher:
         self._memory = _from_tree(tree.get("memory", {}))
 
 
-def titles(log: Log) -> dict[str, str]:
+def titles(items: SideTable | None, names: Names) -> dict[str, str]:
     """The first text of each item that has one, for people to read."""
-    texts = next(iter(log.items.texts.values()), []) if log.items is not None else []
-    if log.items is None or len(texts) > _MOST_TITLES:
+    texts = next(iter(items.texts.values()), []) if items is not None else []
+    if items is None or len(texts) > _MOST_TITLES:
         return {}
-    keys = log.items.id_N.tolist()
-    return {log.names[key]: text[:_LONGEST_TITLE] for key, text in zip(keys, texts, strict=False) if text}
+    keys = items.id_N.tolist()
+    return {names[key]: text[:_LONGEST_TITLE] for key, text in zip(keys, texts, strict=False) if text}
 
 
 def _last_of_each_user(rows: ExampleBatch) -> ExampleBatch:

@@ -3,11 +3,10 @@
 import resource
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
@@ -16,30 +15,24 @@ from ebbtide import html, report
 from ebbtide.beside import Beside
 from ebbtide.config import RunConfig
 from ebbtide.copy_score import followed
-from ebbtide.plan import Plan, batch_size, build, plan
-from ebbtide.publish import Publisher, titles
+from ebbtide.learning import Learning
+from ebbtide.plan import batch_size, operator_of, subject
 from learners.evaluation import Evaluation
 from learners.insight import Insight
 from learners.measure import Measure
-from learners.trainer import Scored, Trainer
 from replay.source import Log
 from state import checkpoint
 from state.dict_store import DictStore
 from state.embedded_store import open_store
 from state.errors import InputError
-from state.store import EmbeddingStore, RunInfo
+from state.store import EmbeddingStore
 from state.tree import Tree, digest
-from streams.operator import Operator
 from streams.schema import EventBatch
-
-if TYPE_CHECKING:
-    from monitor.drift import DriftMonitor
 
 Progress = Callable[[int, int, Measure], None]
 """Called with (events done, events in all, what was said so far) now and then."""
 
 REPORT, PAGE, PREDICTIONS = "report.json", "report.html", "predictions"
-_FALLBACK = 100
 _REHEARSED, _REHEARSED_BATCH = 320, 64
 """Enough for the memory to grow."""
 
@@ -53,43 +46,19 @@ class Checkpointing:
     resume: bool = False
 
 
-@dataclass
-class Phases:
-    """CPU seconds by phase."""
-
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    @contextmanager
-    def __call__(self, name: str) -> Iterator[None]:
-        start = time.process_time()
-        try:
-            yield
-        finally:
-            self.seconds[name] = self.seconds.get(name, 0.0) + time.process_time() - start
-
-
 class Run:
     """One log, one plan; `step` takes events, `tree` is everything a restart needs."""
 
     def __init__(self, log: Log, config: RunConfig, store: EmbeddingStore, out: Path) -> None:
         self.log = log
         self.config = config
-        self.plan: Plan = plan(config, log)
-        self.operator: Operator
-        self.trainer: Trainer
-        self.operator, self.trainer = build(self.plan, config, log)
-        self.phases = Phases()
+        self.subject = subject(config, log)
+        self.learning = Learning(self.subject, config, store)
+        self.plan, self.phases = self.learning.plan, self.learning.phases
+        self.trainer = self.learning.trainer
+        self.operator = operator_of(self.trainer, self.subject)
         self.beside = Beside(self.plan, config, log, self.trainer, out, self.phases)
         self.measure = Measure(out / PREDICTIONS, self.beside.speakers, of=self.beside.of)
-        self.drift = _monitor() if config.drift else None
-        self.publisher = Publisher(
-            store,
-            self.trainer.learners[self.plan.embedder],
-            log.names,
-            self.trainer.had,
-            every=config.publish_every,
-            own_event=config.label_delay_ms == 0,
-        )
         self.store = store
         self.events = 0
 
@@ -101,68 +70,25 @@ class Run:
         if not len(batch):
             return
         self.beside.before(batch)
-        with self.phases("score and learn"):
-            scored = self.trainer.step(batch)
+        scored = self.learning.step(batch)
         said = self.beside.after(scored)
         with self.phases("measure"):
             self.measure.add(scored.batch, said, scored.request)
-        if self.drift is not None:
-            with self.phases("watch for drift"):
-                self._watch(self.drift, scored)
-        with self.phases("publish"):
-            self.publisher(scored)
 
     def finish(self) -> None:
         """Learn what still waits, publish the last delta, and tell readers of the run."""
         with self.phases("score and learn"):
             self.trainer.finish()
         with self.phases("publish"):
-            self.publisher.flush()
-            self.store.put_info(self.info())
+            self.learning.publisher.flush()
+            self.store.put_info(self.learning.info(self.log.survey.last_ms))
 
     def close(self) -> None:
         self.beside.close()
 
-    def info(self) -> RunInfo:
-        """What a query must know of this run."""
-        catalogue, names, memory = self.trainer.catalogue, self.log.names, self.config.operator.memory
-        embedder = self.trainer.learners[self.plan.embedder]
-        popularity_N = catalogue.popularity(self.log.survey.last_ms)
-        best = np.argsort(-popularity_N, kind="stable")[:_FALLBACK].tolist()
-        return RunInfo(
-            log=self.log.name,
-            learner=self.plan.embedder,
-            width=self.publisher.width,
-            leave_out=self.plan.leave_out,
-            label=self.log.label_rule,
-            interests=embedder.interest_names,
-            copy=embedder.copy_score(),
-            hour_width_h=memory.hour_width_h,
-            week_width_h=memory.week_width_h,
-            titles=titles(self.log),
-            popular=tuple((names[int(catalogue.items.keys[n])], float(popularity_N[n])) for n in best),
-        )
-
     def digest(self) -> str:
         """BLAKE2b of the operator's and the trainer's state, without learners that have none to give."""
         return digest({"operator": self.operator.tree(), "trainer": self.trainer.tree(unsaved=False)})
-
-    def unsaved(self) -> list[str]:
-        """Learners whose state cannot be saved."""
-        return [name for name, learner in self.trainer.learners.items() if not learner.saved]
-
-    def _watch(self, drift: "DriftMonitor", scored: Scored) -> None:
-        batch = scored.batch
-        signals = {name: np.full(len(batch), np.nan) for name in drift.signals}
-        p_B = scored.outcomes[self.plan.model].p_B
-        if p_B is not None and batch.labelled:
-            right_B = np.where(batch.label_B > 0.5, p_B, 1 - p_B)
-            signals["log_loss"] = -np.log(np.maximum(right_B, 1e-6))
-            signals["calibration"] = p_B - batch.label_B
-        rank_R = scored.outcomes[self.plan.embedder].rank_R
-        if rank_R is not None:
-            signals["recall@10"][scored.request.rows_R] = rank_R <= 10
-        drift.update(batch.time_ms_B, batch.scene_B, signals)
 
     def alarms(self) -> list[report.Alarm]:
         """What the detectors found, as the report tells it."""
@@ -171,7 +97,7 @@ class Run:
                 time_ms=alarm.time_ms,
                 detector=alarm.detector,
                 metric=alarm.signal,
-                learner=self.plan.embedder if alarm.signal == "recall@10" else self.plan.model,
+                learner=self.learning.blamed(alarm),
                 scene=None if alarm.scene is None else self.log.names[alarm.scene],
                 before=alarm.mean_before,
                 after=alarm.mean_after,
@@ -181,7 +107,7 @@ class Run:
                     "values_after": alarm.values_after,
                 },
             )
-            for alarm in (self.drift.alarms if self.drift else [])
+            for alarm in self.learning.alarms
         ]
 
     def insight(self) -> Insight | None:
@@ -196,10 +122,8 @@ class Run:
             "settings": self.fingerprint(),
             "events": self.events,
             "operator": self.operator.tree(),
-            "trainer": self.trainer.tree(),
             "measure": self.measure.tree(),
-            "publisher": self.publisher.tree(),
-            **({} if self.drift is None else {"drift": self.drift.tree()}),
+            **self.learning.tree(),
         }
 
     def load(self, tree: Tree) -> None:
@@ -210,11 +134,8 @@ class Run:
             )
         self.events = int(tree["events"])
         self.operator.load(tree["operator"])
-        self.trainer.load(tree["trainer"])
         self.measure.load(tree["measure"])
-        self.publisher.load(tree["publisher"])
-        if self.drift is not None:
-            self.drift.load(tree["drift"])
+        self.learning.load(tree)
 
     def fingerprint(self) -> str:
         """What must be the same for a checkpoint to be gone on from."""
@@ -250,9 +171,10 @@ def replay(
     ):
         if checkpointing is not None:
             run.beside.refuse_checkpoint()
-        if checkpointing is not None and run.unsaved():
+        if checkpointing is not None and run.learning.unsaved():
             raise InputError(
-                f"--checkpoint: learner {run.unsaved()[0]!r} cannot be saved; leave it out, or choose another"
+                f"--checkpoint: learner {run.learning.unsaved()[0]!r} cannot be saved; "
+                "leave it out, or choose another"
             )
         resumed = _resumed(run, checkpointing)
         if not resumed:
@@ -372,7 +294,7 @@ def _facts(run: Run, evaluation: Evaluation, *, seconds: float, cpu: float, setu
         staleness=staleness,
         notes=[
             *log.notes,
-            *(f"state_digest is without {name}, whose state cannot be read" for name in run.unsaved()),
+            *(f"state_digest is without {one}, whose state cannot be read" for one in run.learning.unsaved()),
             *followed(run.store.info()),
             f"memory: {counts.bytes_per_user:,.0f} bytes a user over {counts.users:,} users",
         ],
@@ -384,10 +306,3 @@ def _make(out: Path) -> None:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"--out {out}: expected a folder that can be written ({error.strerror})") from error
-
-
-def _monitor() -> "DriftMonitor":
-    """Here rather than above: its import takes seconds, which a mistyped command should not wait for."""
-    from monitor.drift import DriftMonitor
-
-    return DriftMonitor()

@@ -5,14 +5,18 @@ scalar, and the BLAKE2b digest of the arrays' file and of the manifest itself). 
 temporary name, synced, and renamed; the newest two are kept. Nothing in it is code.
 """
 
+import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
@@ -40,7 +44,7 @@ def save(directory: Path, events: int, tree: Tree) -> Path:
         temporary.mkdir()
         leaves = dict(flatten(tree))
         arrays = {path: np.ascontiguousarray(v) for path, v in leaves.items() if isinstance(v, np.ndarray)}
-        save_file(arrays, temporary / _ARRAYS)
+        _save_arrays(arrays, temporary / _ARRAYS)
         body = {
             "format": FORMAT,
             "events": events,
@@ -82,6 +86,12 @@ def load(directory: Path) -> tuple[int, Tree] | None:
     return None
 
 
+def oldest(directory: Path) -> int:
+    """How many events the oldest checkpoint is after; 0 where there is none."""
+    found = _checkpoints(directory)
+    return int(found[-1].name.removeprefix(_PREFIX)) if found else 0
+
+
 def _read(path: Path) -> tuple[int, Tree]:
     manifest = json.loads((path / _MANIFEST).read_text())
     body = manifest["body"]
@@ -102,6 +112,16 @@ def _checkpoints(directory: Path) -> list[Path]:
 def _file_digest(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.blake2b()).hexdigest()
+
+
+def _save_arrays(arrays: dict[str, NDArray[Any]], path: Path) -> None:
+    """Raises OSError, whatever the writer makes of a full disk."""
+    try:
+        save_file(arrays, path)
+    except SafetensorError as error:
+        said = re.search(r"os error (\d+)", str(error))
+        code = int(said[1]) if said else errno.EIO
+        raise OSError(code, os.strerror(code), str(path)) from error
 
 
 def _sync(path: Path) -> None:

@@ -16,6 +16,7 @@ class DictStore(EmbeddingStore):
         self._rows: dict[Kind, dict[bytes, bytes]] = {"users": {}, "items": {}}
         self._version = 0
         self._info: RunInfo | None = None
+        self._status: bytes | None = None
         self._writing = threading.Lock()
 
     def __repr__(self) -> str:
@@ -34,6 +35,12 @@ class DictStore(EmbeddingStore):
     def info(self) -> RunInfo | None:
         return self._info
 
+    def put_status(self, said: bytes) -> None:
+        self._status = said
+
+    def status(self) -> bytes | None:
+        return self._status
+
     def counts(self) -> dict[Kind, int]:
         return {kind: len(rows) for kind, rows in self._rows.items()}
 
@@ -41,7 +48,7 @@ class DictStore(EmbeddingStore):
         for rows in self._rows.values():
             rows.clear()
         self._version = 0
-        self._info = None
+        self._info = self._status = None
 
     def _merge(self, kind: Kind, packed: Packed) -> int:
         held = self._rows[kind]

@@ -24,7 +24,8 @@ SCHEMA = "examples+arrow/1"
 HEADER = "ebbtide-schema"
 MAX_BYTES = 900_000
 """Of a message that is made here, unless a single example is larger."""
-MOST_EXAMPLES, MOST_WINDOW = 1 << 20, 1 << 16
+MOST_EXAMPLES, MOST_WINDOW = 1024, 1 << 16
+"""Of a message, so that what a reader unpacks stays small: windows are dense there."""
 
 _NAMES, _MADE_BY, _WIDTH = b"ebbtide-names", b"ebbtide-made-by", b"ebbtide-window"
 _PRODUCED = "produced_ms"
@@ -49,17 +50,22 @@ def encode(
     names: Mapping[int, str],
     made_by: Mapping[str, Any],
     most: int = MAX_BYTES,
+    width: int | None = None,
 ) -> list[tuple[int, bytes]]:
-    """Messages with all rows, in order, as (rows, value); of at most `most` bytes where they can be cut."""
-    value = _encode(batch, produced_ms_B, names, made_by)
-    if len(value) <= most or len(batch) <= 1:
-        return [(len(batch), value)]
+    """Messages with all rows, in order, as (rows, value); of at most `most` bytes where they can be cut.
+
+    `width` is how wide the reader's windows shall be, if not as wide as the batch's.
+    """
+    if len(batch) <= MOST_EXAMPLES:
+        value = _encode(batch, produced_ms_B, names, made_by, width)
+        if len(value) <= most or len(batch) <= 1:
+            return [(len(batch), value)]
     half = len(batch) // 2
     halves = (slice(0, half), slice(half, len(batch)))
     return [
         message
         for rows in halves
-        for message in encode(batch.take(rows), produced_ms_B[rows], names, made_by, most)
+        for message in encode(batch.take(rows), produced_ms_B[rows], names, made_by, most, width)
     ]
 
 
@@ -101,7 +107,11 @@ def decode(value: bytes) -> Shipment:
 
 
 def _encode(
-    batch: ExampleBatch, produced_ms_B: Int64s, names: Mapping[int, str], made_by: Mapping[str, Any]
+    batch: ExampleBatch,
+    produced_ms_B: Int64s,
+    names: Mapping[int, str],
+    made_by: Mapping[str, Any],
+    width: int | None,
 ) -> bytes:
     missing = empty_examples(1, 1).tree()
     arrays: dict[str, Any] = {_PRODUCED: pa.array(produced_ms_B)}
@@ -111,12 +121,13 @@ def _encode(
     window = batch.window
     if window is not None:
         arrays |= _window_arrays(window, missing["window"])
+        width = window.item_BW.shape[1] if width is None else width
     keys = np.unique(np.concatenate([batch.user_B, batch.item_B])).tolist()
     metadata = {
         HEADER: SCHEMA,
         _NAMES: json.dumps({key: names[key] for key in keys if key in names}),
         _MADE_BY: json.dumps(made_by),
-        _WIDTH: str(0 if window is None else window.item_BW.shape[1]),
+        _WIDTH: str(width or 0),
     }
     record = pa.record_batch(arrays).replace_schema_metadata(metadata)  # type: ignore[arg-type]
     sink = pa.BufferOutputStream()

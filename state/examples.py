@@ -202,11 +202,26 @@ def narrowed(batch: ExampleBatch, width: int) -> ExampleBatch:
     return replace(batch, window=Window(length_B=length_B, **columns))
 
 
+def widened(batch: ExampleBatch, width: int) -> ExampleBatch:
+    """The batch with windows of `width` entries at least; what is added is no entry."""
+    window = batch.window
+    if window is None or window.item_BW.shape[1] >= width:
+        return batch
+    wide = empty_window(len(batch), width)
+    wide.length_B[:] = window.length_B
+    for f in fields(Window):
+        if f.name != "length_B":
+            column = getattr(window, f.name)
+            getattr(wide, f.name)[:, : column.shape[1]] = column
+    return replace(batch, window=wide)
+
+
 def concat(batches: Sequence[ExampleBatch]) -> ExampleBatch:
-    """Batches one after another; all have a window of the same width, or none has."""
+    """Batches one after another, with windows as wide as the widest; all have a window, or none has."""
     if len(batches) == 1:
         return batches[0]
-    trees = [batch.tree() for batch in batches]
+    width = max(0 if batch.window is None else batch.window.item_BW.shape[1] for batch in batches)
+    trees = [widened(batch, width).tree() for batch in batches]
     merged: Tree = {
         name: np.concatenate([tree[name] for tree in trees]) for name in trees[0] if name != "window"
     }

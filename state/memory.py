@@ -37,12 +37,15 @@ from state.slabs import (
     touch,
 )
 from state.tree import Tree
+from state.user_words import HEAD, pack, unpack
 from state.views import Columns, Scratch, Wanted, columns_of, copied, followed, newest, scratch, united
 
 _BANK_MS = np.array(BANK_S) * 1000.0
 _NO_HORIZON_MS = 1 << 60
 _COLUMNS = ("time_ms", "item", "category", "place", "known_ms", "last_ms", "pace_per_ms")
 _WAITING = ("user", "item", "category", "place", "time_ms", "known_ms", "minute")
+LABEL = len(_WAITING)
+"""Where the words of a waiting event have the label's bits."""
 
 
 class MemoryConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -81,7 +84,8 @@ class UserMemory:
     """Every user's memory, running rates and events that wait to be known.
 
     With `follow_place`, `step` puts each request where the user was last, and with `follow_time` in that
-    place's local time; without, `rows` say where it is.
+    place's local time; without, `rows` say where it is. With `trimmed`, a window is no wider than the longest
+    memory of its batch.
     """
 
     def __init__(
@@ -92,14 +96,18 @@ class UserMemory:
         *,
         follow_place: bool = False,
         follow_time: bool = False,
+        trimmed: bool = False,
     ) -> None:
         self.config = config
+        self._trimmed = trimmed
         self.users = KeyMap()
         self.curve = Curve(
             config.capacity, config.strength_s * 1000.0, config.gain, config.strength_cap_s * 1000.0
         )
         self.slabs = new_slabs(config.capacity)
         self._pending = _room_to_wait(0)
+        self._moved = 0
+        self._changed_N = np.ones(0, np.bool_)
         log_2M = np.tile([periodic(config.hour_width_h, 24), periodic(config.week_width_h, 168)], 2)
         horizon_ms = _NO_HORIZON_MS if config.horizon_s is None else int(config.horizon_s * 1000)
         self._wanted = Wanted(
@@ -121,17 +129,17 @@ class UserMemory:
     def rows(self, user_B: Int64s) -> Int64s:
         """Rows of users by key; a new one gets the next. To be called before `step` with the same users."""
         user_B = self.users.rows(user_B, grow=True)
-        if len(self.users) > len(self.slabs.users):
-            self.slabs = grow(self.slabs, len(self.users))
+        self._make_room()
         return user_B
 
     def step(self, rows: Rows) -> tuple[Floats, Window | None]:
         """For each row USER_RATES (B, R) and the window as of it; then the row is remembered."""
         size = len(rows.user_B)
-        self._pending = _moved_up(self._pending, size)
+        self._make_room_to_wait(size)
+        first = self._pending.span[0]
         rates_BR = np.empty((size, len(USER_RATES)), np.float32)
-        width = self._wanted.width
-        window = _unwritten(size, width) if width else None
+        width = self._longest(rows.user_B) if self._trimmed else self._wanted.width
+        window = _unwritten(size, width) if self._wanted.width else None
         columns = columns_of(window or _NO_WINDOW)
         done = 0
         while done < size:
@@ -141,7 +149,16 @@ class UserMemory:
             )
             if done < size:
                 self.slabs = grow(self.slabs, 0)
+        self._changed_N[rows.user_B] = True
+        self._changed_N[self._pending.words_P8[first : self._pending.span[0], 0]] = True
         return rates_BR, window
+
+    def _longest(self, user_B: Int64s) -> int:
+        """No memory of these users gets longer than this while they are remembered."""
+        first, end = self._pending.span
+        coming = np.concatenate([user_B, self._pending.words_P8[first:end, 0]])
+        longest = self.slabs.users[user_B, LENGTH].max(initial=0) + np.bincount(coming).max(initial=0)
+        return min(int(longest), self._wanted.width)
 
     def tree(self) -> Tree:
         """Users in order of first sight, their entries one user after another, then who waits."""
@@ -190,12 +207,88 @@ class UserMemory:
             user, taken = _scatter(self.slabs, user, len(self), words_FE, taken)
             if user < len(self):
                 self.slabs = grow(self.slabs, 0)
+        self._changed_N = np.ones(len(self.slabs.users), np.bool_)
         waiting = tree["waiting"]
+        self._moved = 0
         self._pending = _room_to_wait(len(waiting["item"]))
         self._pending.span[1] = len(waiting["item"])
         for i, name in enumerate(_WAITING):
             self._pending.words_P8[:, i] = waiting[name]
         self._pending.labels_P[:] = waiting["label"]
+
+    def changed(self) -> Int64s:
+        """Rows of the users that are not as they were at the last call."""
+        user_N: Int64s = np.flatnonzero(self._changed_N[: len(self)])
+        self._changed_N[user_N] = False
+        return user_N
+
+    def sizes(self, user_N: Int64s) -> Int64s:
+        """Words of each user, as in `state.user_words`."""
+        size_N: Int64s = HEAD + FIELDS * self.slabs.users[user_N, LENGTH]
+        return size_N
+
+    def packed(self, user_N: Int64s, start_N: Int64s, words_W: Int64s) -> None:
+        """Write users to `words_W`, each from its start on."""
+        pack(self.slabs, user_N, start_N, words_W)
+
+    def reserve(self, length_N: Int64s) -> None:
+        """Make room for as many more users, with so many entries."""
+        self.users.reserve(len(length_N))
+        rooms = self.slabs.rooms
+        words = FIELDS * int(rooms[np.searchsorted(rooms, np.minimum(length_N, self.config.capacity))].sum())
+        self.slabs = grow(self.slabs, len(self) + len(length_N), words)
+
+    def adopt(self, key_N: Int64s, start_N: Int64s, words_W: Int64s) -> None:
+        """Take in new users that `packed` wrote; they count as not changed."""
+        first, done = len(self), 0
+        self.users.rows(key_N, grow=True)
+        self._make_room()
+        while done < len(key_N):
+            done = unpack(self.slabs, first, start_N, words_W, done)
+            if done < len(key_N):
+                self.slabs = grow(self.slabs, 0)
+        self._changed_N[first : len(self)] = False
+
+    @property
+    def span(self) -> tuple[int, int]:
+        """Numbers of the first event that waits and of the next to come, counted from the stream's start."""
+        first, end = self._pending.span.tolist()
+        return self._moved + first, self._moved + end
+
+    def waiting(self, first: int, end: int) -> Int64s:
+        """Events (P, 8) that wait, by number: the words of `Pending`, but with the key of the user."""
+        rows = slice(first - self._moved, end - self._moved)
+        words_P8 = self._pending.words_P8[rows].copy()
+        words_P8[:, 0] = self.users.keys[words_P8[:, 0]]
+        words_P8[:, LABEL] = self._pending.labels_P[rows].view(np.int32)
+        return words_P8
+
+    def wait(self, first: int, words_P8: Int64s) -> None:
+        """Let events wait that `waiting` gave, the first numbered `first`. Raises InputError."""
+        self._moved, self._pending = first, _room_to_wait(len(words_P8))
+        self._pending.span[1] = len(words_P8)
+        self._pending.words_P8[:] = words_P8
+        user_P = self.users.rows(words_P8[:, 0])
+        if np.any(user_P < 0):
+            raise InputError(
+                f"memory: an event waits for user {words_P8[user_P < 0, 0][0]}, who is not there"
+            )
+        self._pending.words_P8[:, 0] = user_P
+        self._pending.labels_P[:] = words_P8[:, LABEL].astype(np.int32).view(np.float32)
+
+    def _make_room(self) -> None:
+        """For users who have got a row."""
+        if len(self.users) > len(self.slabs.users):
+            self.slabs = grow(self.slabs, len(self.users))
+        new = len(self.slabs.users) - len(self._changed_N)
+        if new > 0:
+            self._changed_N = np.concatenate([self._changed_N, np.ones(new, np.bool_)])
+
+    def _make_room_to_wait(self, extra: int) -> None:
+        moved = _moved_up(self._pending, extra)
+        if moved is not self._pending:
+            self._moved += int(self._pending.span[0])
+            self._pending = moved
 
 
 def _unwritten(size: int, width: int) -> Window:

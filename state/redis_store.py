@@ -7,6 +7,8 @@ compares stamps where the data is, so that writers may race.
 """
 
 import re
+import time
+import uuid
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar, cast
 from urllib.parse import parse_qsl, urlencode
@@ -84,7 +86,7 @@ class RedisStore(EmbeddingStore):
         scheme, _, rest = address.partition("://")
         options = dict(parse_qsl(query))
         run = options.pop("run", "default")
-        self._shown = f"{scheme}://{rest.rpartition('@')[2]}"
+        self._shown = f"{scheme}://{rest.rpartition('@')[2] if '@' not in query else '...'}"
         if not re.fullmatch(r"[\w.-]+", run):
             raise InputError(
                 f"{self._shown}: run={run!r} is no name; expected letters, digits, '.', '_' and '-'"
@@ -127,6 +129,21 @@ class RedisStore(EmbeddingStore):
                 f"{self}: what it says of the run cannot be read ({error}); replay again"
             ) from error
 
+    def put_status(self, said: bytes) -> None:
+        self._ask(lambda: self._redis.set(self._key("status"), said))
+
+    def status(self) -> bytes | None:
+        return cast("bytes | None", self._ask(lambda: self._redis.get(self._key("status"))))
+
+    def probe(self) -> float:
+        """Write a key of our own and remove it; how many ms the server's clock is ahead of ours."""
+        key = self._key(f"probe-{uuid.uuid4().hex}")
+        self._ask(lambda: self._redis.set(key, b"", px=10_000))
+        self._ask(lambda: self._redis.unlink(key))
+        before_s = time.time()
+        second, microsecond = self._ask(lambda: self._redis.time())
+        return 1000 * (second + microsecond / 1e6 - (before_s + time.time()) / 2)
+
     def counts(self) -> dict[Kind, int]:
         return {
             "users": int(self._ask(lambda: self._redis.hlen(self._key("users")))),
@@ -134,7 +151,7 @@ class RedisStore(EmbeddingStore):
         }
 
     def clear(self) -> None:
-        keys = [self._key(name) for name in ("version", "info", "users", "items")]
+        keys = [self._key(name) for name in ("version", "info", "status", "users", "items")]
         self._ask(lambda: self._redis.unlink(*keys))
 
     def close(self) -> None:

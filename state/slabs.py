@@ -66,8 +66,10 @@ def _slabs(users: Int64s, words: Int64s, free: Int64s, rooms: Int64s) -> Slabs:
     return Slabs(users, users.view(np.float64), words, words.view(np.float64), *halves, free, rooms)
 
 
-def grow(slabs: Slabs, users: int) -> Slabs:
+def grow(slabs: Slabs, users: int, words: int = 0) -> Slabs:
     """The same content with room for `users` users and, if the arena is full, for half as many entries more.
+
+    With `words` there is room for extents of so many words.
 
     A new arena takes only extents in use, side by side, so what moves left behind never exceeds a third.
     """
@@ -76,12 +78,12 @@ def grow(slabs: Slabs, users: int) -> Slabs:
         headers[: len(slabs.users)] = slabs.users
         headers[len(slabs.users) :] = 0
         slabs = _slabs(headers, slabs.words, slabs.free, slabs.rooms)
-    if full(slabs):
+    if words > 0 or full(slabs):
         live = FIELDS * int(slabs.users[:, ROOM].sum())
-        words = aligned((live + FIELDS * int(slabs.rooms[-1])) * 3 // 2)
-        slabs.free[0] = _pack(slabs, words)
+        arena = aligned((live + words + FIELDS * int(slabs.rooms[-1])) * 3 // 2)
+        slabs.free[0] = _pack(slabs, arena)
         slabs.free[1:] = -1
-        slabs = _slabs(slabs.users, words, slabs.free, slabs.rooms)
+        slabs = _slabs(slabs.users, arena, slabs.free, slabs.rooms)
     return slabs
 
 

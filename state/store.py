@@ -152,6 +152,14 @@ class EmbeddingStore(ABC):
         """None if nothing was published under this name."""
 
     @abstractmethod
+    def put_status(self, said: bytes) -> None:
+        """What the trainer says of itself (`state.progress.TrainerStatus`), in place of what it said before."""
+
+    @abstractmethod
+    def status(self) -> bytes | None:
+        """What the trainer said last; None if it never did."""
+
+    @abstractmethod
     def counts(self) -> dict[Kind, int]:
         """How many users and items are held."""
 

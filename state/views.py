@@ -258,7 +258,7 @@ def copied(
     _zero(hour_W, periodic)
     _zero(week_W, periodic)
     _zero(place_W, placed)
-    for w in range(length, wanted.width):
+    for w in range(length, len(bits_W)):
         bits_W[w] = 0
 
 

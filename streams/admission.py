@@ -1,5 +1,7 @@
 """Who is let in: duplicates and late events are dropped and counted, and the stream's clock is kept."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from state.compiled import compiled
@@ -25,6 +27,8 @@ class Admission:
         self.duplicates = 0
         self.late = 0
         self._since_ms = _BEFORE_ALL_MS
+        self.generation = 0
+        """How often ids were forgotten."""
         self._now, self._before = KeyMap(), KeyMap()
 
     def admit(self, event_id_B: Int64s, time_ms_B: Int64s) -> tuple[Int64s, Int64s]:
@@ -42,9 +46,27 @@ class Admission:
             if at[0] == size:
                 break
             self._before, self._now = self._now, KeyMap()
+            self.generation += 1
             at[3] = at[2]
         kept, self.clock_ms, self._since_ms, self.duplicates, self.late = at[1:].tolist()
         return rows_K[:kept], clock_K[:kept]
+
+    @property
+    def ids_by_generation(self) -> dict[int, Int64s]:
+        """The ids remembered, in order, of the last generation and of this one: views."""
+        kept = ((self.generation - 1, self._before), (self.generation, self._now))
+        return {number: ids.keys[: len(ids)] for number, ids in kept}
+
+    @property
+    def numbers(self) -> tuple[int, int, int, int]:
+        """All there is beside the ids, for `restore`."""
+        return self.clock_ms, self._since_ms, self.duplicates, self.late
+
+    def restore(self, generation: int, before_P: Int64s, now_P: Int64s, numbers: Sequence[int]) -> None:
+        """Take over `numbers`, `generation` and the ids of the generation before and of this one."""
+        self.clock_ms, self._since_ms, self.duplicates, self.late = numbers
+        self.generation = generation
+        self._before, self._now = KeyMap(before_P), KeyMap(now_P)
 
     def tree(self) -> Tree:
         return {

@@ -9,8 +9,6 @@ from streams import wire_arrow, wire_json
 from streams.schema import EventBatch, concat_events
 from streams.wire import ARROW, HEADER, JSON, MAX_BYTES, Fault, Message, Rejected
 
-_ARROW_START = b"\xff\xff\xff\xff"
-
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
@@ -71,7 +69,7 @@ def _value(message: Message) -> bytes:
 def _schema(message: Message, value: bytes) -> str:
     said = next((content for name, content in message.headers if name == HEADER), None)
     if said is None:
-        return ARROW if value.startswith(_ARROW_START) else JSON
+        return ARROW if wire_arrow.is_arrow(value) else JSON
     schema = said.decode(errors="replace")
     if schema not in (JSON, ARROW):
         raise Fault("unknown schema", f"expected {JSON} or {ARROW} in the header {HEADER}, got {schema!r}")

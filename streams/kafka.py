@@ -6,15 +6,33 @@ What is slow to import stays out of here, so that commands which only look at a 
 import logging
 import socket
 import time
-from contextlib import closing, suppress
+import uuid
+from collections import deque
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from kafka import KafkaAdminClient, KafkaProducer  # type: ignore[import-untyped]
-from kafka.errors import KafkaError, TopicAlreadyExistsError  # type: ignore[import-untyped]
+from kafka import (  # type: ignore[import-untyped]
+    KafkaAdminClient,
+    KafkaConsumer,
+    KafkaProducer,
+    TopicPartition,
+)
+from kafka.errors import (  # type: ignore[import-untyped]
+    CoordinatorNotAvailableError,
+    KafkaConnectionError,
+    KafkaError,
+    KafkaTimeoutError,
+    NoOffsetForPartitionError,
+    OffsetOutOfRangeError,
+    SaslAuthenticationFailedError,
+    TopicAlreadyExistsError,
+)
 from kafka.partitioner.default import murmur2  # type: ignore[import-untyped]
 
 from state.errors import InputError
+from streams.security import CA, MECHANISM, PASSWORD, PROTOCOL, USER, Security, from_environment
 
 if TYPE_CHECKING:
     from streams.wire import Message
@@ -25,8 +43,37 @@ _BATCH_BYTES = 128 << 10
 _LINGER_MS = 5
 _CLOSE_S = 5.0
 _LOOK_S = 0.01
+_TLS = "[SSL:"
+"""How the client's words on a failed handshake begin."""
+NOT_THERE = (OffsetOutOfRangeError, NoOffsetForPartitionError)
+"""A reader's place is not in its partition (any more)."""
+FAILED = KafkaError
 
-logging.getLogger("kafka").addHandler(logging.NullHandler())
+
+class _Refusals(logging.Handler):
+    """Why brokers turned us away: the client says so in its log only, and then that time is up.
+
+    Where a password is wrong it often sees no more than a connection that is closed.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._heard: deque[tuple[float, Exception]] = deque(maxlen=64)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        for one in record.args if isinstance(record.args, tuple) else ():
+            if isinstance(one, (SaslAuthenticationFailedError, KafkaConnectionError)):
+                self._heard.append((time.monotonic(), one))
+
+    def since(self, moment: float) -> Exception | None:
+        """The newest; one of TLS, if there is any."""
+        heard = [one for at, one in self._heard if at >= moment]
+        return next(reversed([one for one in heard if _TLS in str(one)] or heard), None)
+
+
+_refusals = _Refusals()
+logging.getLogger("kafka").addHandler(_refusals)
+logging.getLogger("kafka").setLevel(logging.WARNING)  # below that it writes passwords into the log
 
 
 def target(url: str) -> tuple[str, str]:
@@ -54,18 +101,24 @@ def check(brokers: str) -> None:
         raise unreachable(brokers, error) from error
 
 
-def cluster_id(brokers: str) -> str | None:
+def cluster_id(brokers: str, security: Security | None = None) -> str | None:
     """The id of the cluster whose broker is ready for clients there, or nothing."""
     try:
         _reach(brokers)
-        with closing(_admin(brokers)) as admin:
+        with closing(_admin(brokers, security)) as admin:
             found = admin.describe_cluster()
     except (OSError, KafkaError):
         return None
     return str(found["cluster_id"]) if found["brokers"] else None
 
 
-def ensure_topic(brokers: str, topic: str, partitions: int | None, default: int = 4) -> int:
+def ensure_topic(
+    brokers: str,
+    topic: str,
+    partitions: int | None,
+    default: int = 4,
+    configs: Mapping[str, str] | None = None,
+) -> int:
     """The number of partitions of `topic`, which is created where there is none. Raises InputError.
 
     `partitions` must be what the topic has, if it is given and the topic is there.
@@ -75,7 +128,11 @@ def ensure_topic(brokers: str, topic: str, partitions: int | None, default: int 
         with closing(_admin(brokers)) as admin:
             if topic not in admin.list_topics():
                 try:
-                    options = {"num_partitions": partitions or default, "replication_factor": -1}
+                    options = {
+                        "num_partitions": partitions or default,
+                        "replication_factor": -1,
+                        "configs": dict(configs or {}),
+                    }
                     admin.create_topics({topic: options}, timeout_ms=_TIMEOUT_MS, wait_for_metadata=True)
                 except TopicAlreadyExistsError:
                     pass  # somebody was faster
@@ -88,6 +145,31 @@ def ensure_topic(brokers: str, topic: str, partitions: int | None, default: int 
             "leave the option out, or name another topic"
         )
     return found
+
+
+def members(brokers: str, group: str) -> int:
+    """How many consumers a group has; 0 where nobody knows of it. Raises InputError."""
+    with asking(brokers), closing(_admin(brokers)) as admin:
+        try:
+            return len(admin.describe_groups([group])[group]["members"])
+        except CoordinatorNotAvailableError:  # no group was ever there
+            return 0
+
+
+def transactions(brokers: str) -> str:
+    """The broker's version; raises InputError where it does not take transactions."""
+    with asking(brokers):
+        _reach(brokers)
+        with closing(_admin(brokers)) as admin:
+            (node, *_) = admin.describe_cluster()["brokers"]
+            version = admin.get_broker_version_data(node["broker_id"]).broker_version
+        options = {"transactional_id": f"ebbtide-doctor-{uuid.uuid4().hex}", "max_block_ms": _TIMEOUT_MS}
+        producer = KafkaProducer(**client(brokers), **options)
+        try:
+            producer.init_transactions()
+        finally:
+            producer.close(timeout=_CLOSE_S)
+    return ".".join(map(str, version))
 
 
 def partition_of(key: bytes, partitions: int) -> int:
@@ -113,7 +195,7 @@ class Producer:
         self.failure: Exception | None = None
         try:
             self._producer: Any = KafkaProducer(
-                bootstrap_servers=brokers.split(","),
+                **client(brokers),
                 enable_idempotence=True,
                 acks="all",
                 linger_ms=_LINGER_MS,
@@ -121,7 +203,6 @@ class Producer:
                 request_timeout_ms=request_timeout_ms,
                 delivery_timeout_ms=max(patience_ms, request_timeout_ms + _LINGER_MS),
                 max_block_ms=patience_ms,
-                bootstrap_timeout_ms=_TIMEOUT_MS,
             )
         except (KafkaError, OSError, ValueError) as error:
             raise unreachable(brokers, error) from error
@@ -175,8 +256,47 @@ class Producer:
         self.failure = self.failure or error
 
 
+def consumer(brokers: str, **options: Any) -> Any:
+    """kafka-python's consumer, of no group, which sees what is committed only. Raises InputError."""
+    try:
+        _reach(brokers)
+        defaults = {
+            "isolation_level": "read_committed",
+            "enable_auto_commit": False,
+            "auto_offset_reset": "earliest",
+            "allow_auto_create_topics": False,
+            "request_timeout_ms": _TIMEOUT_MS,
+        }
+        return KafkaConsumer(**client(brokers), **{**defaults, **options})
+    except (KafkaError, OSError, ValueError) as error:
+        raise unreachable(brokers, error) from error
+
+
+def partition_at(topic: str, partition: int) -> Any:
+    """kafka-python's name of a partition."""
+    return TopicPartition(topic, partition)
+
+
+@contextmanager
+def asking(brokers: str) -> Iterator[None]:
+    """What fails here is an InputError."""
+    try:
+        yield
+    except (KafkaError, OSError, ValueError) as error:
+        raise unreachable(brokers, error) from error
+
+
 def unreachable(brokers: str, error: Exception) -> InputError:
     """What one is told when there is no Kafka."""
+    refusal = _refusals.since(time.monotonic() - _TIMEOUT_MS / 1000)
+    if _TLS in str(refusal):
+        why = str(refusal)[str(refusal).index(_TLS) :]
+        return InputError(f"{brokers}: no encrypted connection ({why}); check {PROTOCOL} and {CA}")
+    if refusal is not None and isinstance(error, KafkaTimeoutError):
+        return InputError(
+            f"{brokers}: what listens there turns us away; check {USER} and {PASSWORD}, "
+            f"{MECHANISM} and {PROTOCOL}, and that it is Kafka"
+        )
     return InputError(
         f"{brokers}: expected a Kafka broker, got {error}; start one with "
         "`ebbtide services up`, or give the address of yours"
@@ -196,7 +316,15 @@ def _reach(brokers: str) -> None:
     raise refusal
 
 
-def _admin(brokers: str) -> Any:
-    return KafkaAdminClient(
-        bootstrap_servers=brokers.split(","), request_timeout_ms=_TIMEOUT_MS, bootstrap_timeout_ms=_TIMEOUT_MS
-    )
+def client(brokers: str, security: Security | None = None) -> dict[str, Any]:
+    """Options of every client: where the brokers are, and how to prove who we are (the environment's)."""
+    secured = security or from_environment()
+    return {
+        "bootstrap_servers": brokers.split(","),
+        "bootstrap_timeout_ms": _TIMEOUT_MS,
+        **secured.kafka_python(),
+    }
+
+
+def _admin(brokers: str, security: Security | None = None) -> Any:
+    return KafkaAdminClient(**client(brokers, security), request_timeout_ms=_TIMEOUT_MS)

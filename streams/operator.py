@@ -67,30 +67,34 @@ class Operator:
     """User-keyed state, and the one path from events to examples.
 
     `window` entries of the user's memory go with each example, or none; with `views` they are the union of
-    the recent, hour, week and place views instead of the newest.
+    the recent, hour, week and place views instead of the newest. With `trimmed`, windows are no wider than
+    their batch needs.
     """
 
-    def __init__(self, config: OperatorConfig, window: int = 0, views: bool = False) -> None:
+    def __init__(
+        self, config: OperatorConfig, window: int = 0, views: bool = False, *, trimmed: bool = False
+    ) -> None:
         if window < 0:
             raise InputError(f"window: expected at least 0 entries, got {window}")
         self.config = config
-        self._admission = Admission(config.lateness_ms, config.event_ids)
-        self._memory = UserMemory(
+        self.admission = Admission(config.lateness_ms, config.event_ids)
+        self.memory = UserMemory(
             *(config.memory, window, views),
             follow_place=not config.own_place,
             follow_time=config.solar_time and not config.own_place,
+            trimmed=trimmed,
         )
         self._cells = Cells()
-        self._used = 0
+        self.used = 0
         self._lag_ms = 0
 
     def process(self, events: EventBatch, now_ms: int) -> ExampleBatch:
         """One example for each event that is used, in order. `now_ms` is for the report alone."""
-        kept_K, clock_ms_B = self._admission.admit(events.event_id_B, events.time_ms_B)
+        kept_K, clock_ms_B = self.admission.admit(events.event_id_B, events.time_ms_B)
         if len(kept_K) < len(events):
             events = events.take(kept_K)
-        self._used += len(events)
-        self._lag_ms = now_ms - self._admission.clock_ms
+        self.used += len(events)
+        self._lag_ms = now_ms - self.admission.clock_ms
         cell_B = self._cells.of(events.lat_B, events.lon_B, events.place_B)
         event_tz_min_B = events.tz_min_B
         if self.config.solar_time:
@@ -99,9 +103,9 @@ class Operator:
         if not self.config.own_place:
             here_B, tz_min_B = np.full(len(events), NO_KEY), events.tz_min_B.copy()
         known_ms_B = clock_ms_B + self.config.label_delay_ms
-        rates_BR, window = self._memory.step(
+        rates_BR, window = self.memory.step(
             Rows(
-                user_B=self._memory.rows(events.user_B),
+                user_B=self.memory.rows(events.user_B),
                 item_B=events.item_B,
                 category_B=events.category_B,
                 place_B=cell_B,
@@ -140,23 +144,28 @@ class Operator:
         )
 
     @property
+    def clock_ms(self) -> int:
+        """The latest time among the events used so far; below every time where there was none."""
+        return self.admission.clock_ms
+
+    @property
     def counts(self) -> Counts:
-        users = len(self._memory)
+        users = len(self.memory)
         return Counts(
-            used=self._used,
-            duplicates=self._admission.duplicates,
-            late=self._admission.late,
+            used=self.used,
+            duplicates=self.admission.duplicates,
+            late=self.admission.late,
             users=users,
-            bytes_per_user=self._memory.nbytes / max(users, 1),
+            bytes_per_user=self.memory.nbytes / max(users, 1),
             lag_ms=self._lag_ms,
         )
 
     def tree(self) -> Tree:
         """All that a restart needs."""
-        return {"used": self._used, "admission": self._admission.tree(), "memory": self._memory.tree()}
+        return {"used": self.used, "admission": self.admission.tree(), "memory": self.memory.tree()}
 
     def load(self, tree: Tree) -> None:
         """Take over what `tree` gave."""
-        self._used = int(tree["used"])
-        self._admission.load(tree["admission"])
-        self._memory.load(tree["memory"])
+        self.used = int(tree["used"])
+        self.admission.load(tree["admission"])
+        self.memory.load(tree["memory"])

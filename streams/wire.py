@@ -49,6 +49,8 @@ class Message(NamedTuple):
     headers: Sequence[tuple[str, bytes]] = ()
     partition: int = 0
     offset: int = 0
+    produced_ms: int = 0
+    """When it was produced, in epoch ms, as the broker has it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -99,6 +99,21 @@ def decode(value: bytes, names: dict[int, str]) -> tuple[EventBatch, list[tuple[
     return (events if rows.all_good else events.take(rows.good_K)), rows.faults
 
 
+def is_arrow(value: bytes) -> bool:
+    """Whether a value looks like an Arrow IPC stream; no JSON begins so."""
+    return value.startswith(b"\xff\xff\xff\xff")
+
+
+def row(value: bytes, index: int) -> bytes:
+    """One row of a batch that `decode` has read, as a batch of its own."""
+    with pa.ipc.open_stream(value) as reader:
+        batch: Any = reader.read_next_batch()
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, batch.schema) as writer:
+        writer.write_batch(batch.slice(index, 1))
+    return sink.getvalue().to_pybytes()
+
+
 class _Rows:
     """The first thing wrong with each row of a batch."""
 

@@ -19,7 +19,7 @@ _PROPERTIES, _LOG4J = "kafka/server.properties", "kafka/log4j2.xml"
 _QUICK = "-XX:TieredStopAtLevel=1"
 """One compiler of two: up in two thirds of the time, and none of the cores of a small machine for long."""
 
-_SETTINGS = """\
+SETTINGS = """\
 process.roles=broker,controller
 node.id=1
 listeners=CLIENT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
@@ -85,7 +85,7 @@ def command(folder: Path, jars: Sequence[Path], port: int, controller: int, lock
     Paths are relative to `folder`, where it is to run: so nothing in its name has to be quoted anywhere.
     """
     (folder / "kafka").mkdir(parents=True, exist_ok=True)
-    (folder / _PROPERTIES).write_text(_SETTINGS.format(port=port, controller=controller))
+    (folder / _PROPERTIES).write_text(SETTINGS.format(port=port, controller=controller))
     (folder / _LOG4J).write_text(_LOGGING)
     start = [
         java(),

@@ -14,6 +14,7 @@ from ebbtide.services import broker, processes, store
 from ebbtide.services.jars import Tell, jars
 from state.errors import InputError
 from streams.kafka import cluster_id
+from streams.security import OPEN
 
 _UP_S, _DOWN_S = 90.0, 30.0
 _LOOK_S = 0.05
@@ -148,7 +149,7 @@ def _known(folder: Path, files: Sequence[Path] = ()) -> tuple[_Known, _Known]:
         return broker.command(folder, files, ports.kafka, ports.controller, lock)
 
     def kafka_answers(ports: Ports, pid: int) -> bool:
-        return cluster_id(f"127.0.0.1:{ports.kafka}") == broker.cluster(folder)
+        return cluster_id(f"127.0.0.1:{ports.kafka}", OPEN) == broker.cluster(folder)
 
     return (
         _Known(

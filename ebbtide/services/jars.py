@@ -51,11 +51,19 @@ def pinned() -> Iterator[Jar]:
         yield Jar(group, artifact, version, int(size), sha256)
 
 
+def cache() -> Path:
+    """The folder of the jars."""
+    return data_folder() / f"kafka-{KAFKA}"
+
+
+def missing_jars() -> list[Jar]:
+    """Those that are not there yet, or are not what they should be."""
+    return [jar for jar in pinned() if _digest(cache() / jar.name) != jar.sha256]
+
+
 def jars(tell: Tell = lambda done, total: None) -> list[Path]:
     """The jars' files, fetched where they are not there yet. Raises InputError."""
-    folder = data_folder() / f"kafka-{KAFKA}"
-    wanted = list(pinned())
-    missing = [jar for jar in wanted if _digest(folder / jar.name) != jar.sha256]
+    folder, missing = cache(), missing_jars()
     if missing:
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -72,7 +80,7 @@ def jars(tell: Tell = lambda done, total: None) -> list[Path]:
             for jar in pool.map(lambda jar: _fetch(jar, Path(aside), folder), missing):
                 done += jar.size
                 tell(done, total)
-    return [folder / jar.name for jar in wanted]
+    return [folder / jar.name for jar in pinned()]
 
 
 def _fetch(jar: Jar, aside: Path, folder: Path) -> Jar:

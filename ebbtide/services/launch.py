@@ -24,7 +24,9 @@ def started(pid: int) -> str:
         with open("/proc/sys/kernel/random/boot_id") as file:
             gone = fields[0] in b"ZX" and int(fields[17]) <= 1
             return "" if gone else f"{file.read().strip()} {fields[19].decode()}"
-    said = subprocess.run(["ps", "-o", "state=,lstart=", "-p", str(pid)], capture_output=True, text=True)
+    plain = {**os.environ, "LC_ALL": "C", "TZ": "UTC"}  # the same words whoever asks
+    command = ["ps", "-o", "state=,lstart=", "-p", str(pid)]
+    said = subprocess.run(command, env=plain, capture_output=True, text=True)
     state, _, began = said.stdout.strip().partition(" ")
     return "" if state.startswith("Z") else began.strip()
 

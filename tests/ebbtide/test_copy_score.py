@@ -14,7 +14,7 @@ import pytest
 from ebbtide.answers import Because, PastEvent, RecommendAnswer, Run, json_of
 from ebbtide.config import RunConfig
 from ebbtide.copy_score import followed
-from ebbtide.plan import build
+from ebbtide.plan import operator_of
 from ebbtide.publish import with_own_event
 from ebbtide.run import Run as ReplayRun
 from learners.distil import MEMORY
@@ -288,7 +288,7 @@ def test_recommend_follows_the_learners_ranking(
     planted: tuple[Log, ReplayRun, EmbeddingStore],
 ) -> None:
     log, run, store = planted
-    assert run.info().copy == Run(store).info.copy
+    assert run.learning.info(run.log.survey.last_ms).copy == Run(store).info.copy
     answers = Run(store)
     assert answers.info.copy is not None
     assert answers.info.copy.overlap > 0.7
@@ -307,7 +307,7 @@ def test_recommend_follows_the_learners_ranking(
 
 def seen_last(log: Log, run: ReplayRun) -> ExampleBatch:
     """Each user's window as it was published: with the last event in it, at that event's time."""
-    operator, _ = build(run.plan, run.config, log)
+    operator = operator_of(run.trainer, run.subject)
     rows = concat([operator.process(events, int(events.time_ms_B.max())) for events in log.batches(64)])
     _, first = np.unique(rows.user_B[::-1], return_index=True)
     return with_own_event(rows.take(np.sort(len(rows) - 1 - first)))

@@ -8,9 +8,10 @@ import pytest
 
 from ebbtide import api
 from ebbtide.config import RunConfig
-from ebbtide.plan import build, known_roles, plan
+from ebbtide.plan import operator_of, plan, subject, trainer_of
+from learners.trainer import Trainer
 from replay.source import Log
-from streams.operator import OperatorConfig
+from streams.operator import Operator, OperatorConfig
 from tests.replay.events import START_S, write_csv
 
 
@@ -23,26 +24,33 @@ def venues(tmp_path_factory: pytest.TempPathFactory) -> Log:
     return Log.open(write_csv(path / "log.csv", "user,item,time,lat,lon", rows))
 
 
+def made(config: RunConfig, log: Log) -> tuple[Operator, Trainer]:
+    """The operator and the trainer of a run."""
+    found = subject(config, log)
+    trainer = trainer_of(plan(config, found), config, found)
+    return operator_of(trainer, found), trainer
+
+
 def test_a_place_of_the_items_is_not_the_requests(venues: Log) -> None:
     config = RunConfig(floors=False)
-    assert "here" not in known_roles(config, venues)
-    operator, trainer = build(plan(config, venues), config, venues)
+    assert "here" not in subject(config, venues).roles
+    operator, trainer = made(config, venues)
     assert not operator.config.own_place
     assert all("here" not in learner.context.roles for learner in trainer.learners.values())
 
 
 def test_a_place_of_its_own_is_unless_the_settings_say_otherwise() -> None:
     shops = api.open_log("planted:users=20,items=30,events=600")
-    assert "here" in known_roles(RunConfig(), shops)
-    operator, _ = build(plan(RunConfig(), shops), RunConfig(), shops)
+    assert "here" in subject(RunConfig(), shops).roles
+    operator, _ = made(RunConfig(), shops)
     assert operator.config.own_place
-    assert "here" not in known_roles(RunConfig(operator=OperatorConfig(own_place=False)), shops)
+    assert "here" not in subject(RunConfig(operator=OperatorConfig(own_place=False)), shops).roles
 
 
 def test_without_places_there_is_no_here(tmp_path: Path) -> None:
     rows = [f"{n % 3},{n % 7},{START_S + n}" for n in range(50)]
     log = Log.open(write_csv(tmp_path / "log.csv", "user,item,time", rows))
-    assert "here" not in known_roles(RunConfig(), log)
+    assert "here" not in subject(RunConfig(), log).roles
 
 
 def test_the_window_does_not_tell_where_the_item_is(venues: Log) -> None:
@@ -58,7 +66,7 @@ def test_the_window_does_not_tell_where_the_item_is(venues: Log) -> None:
     assert events.item_B[0] != events.item_B[last]
     found = []
     for stream in (events, other):
-        operator, _ = build(plan(config, venues), config, venues)
+        operator, _ = made(config, venues)
         examples = operator.process(stream, 0)
         assert examples.window is not None
         found.append((examples.window.take(slice(last, None)), int(examples.tz_min_B[last])))

@@ -114,6 +114,14 @@ def publisher(own_event: bool) -> Publisher:
     return Publisher(DictStore(), learner, Names(), Had("none"), every=10**9, own_event=own_event)
 
 
+def held(made: Publisher, user: int) -> Record:
+    """What a publisher has put into its store."""
+    assert isinstance(made.sink, DictStore)
+    record = made.sink.user(str(user))
+    assert record is not None
+    return record
+
+
 @pytest.mark.parametrize("own_event", [True, False])
 def test_a_wider_memory_is_published_as_far_as_a_store_holds(own_event: bool) -> None:
     made = publisher(own_event)
@@ -121,8 +129,7 @@ def test_a_wider_memory_is_published_as_far_as_a_store_holds(own_event: bool) ->
         made(scored)
     made.flush()
     for user in (0, 1):
-        record = made.store.user(str(user))
-        assert record is not None
+        record = held(made, user)
         newest = 698 + user if own_event else 696 + user
         expected = np.arange(newest, 0, -2)[:MEMORY_LIMIT][::-1]
         assert record.memory["item"].tolist() == expected.tolist()
@@ -142,11 +149,8 @@ def test_a_publisher_goes_on_after_a_checkpoint() -> None:
         second(scored)
     whole.flush()
     second.flush()
-    for user in ("0", "1"):
-        one, other = whole.store.user(user), second.store.user(user)
-        assert one is not None
-        assert other is not None
-        assert one.memory.tobytes() == other.memory.tobytes()
+    for user in (0, 1):
+        assert held(whole, user).memory.tobytes() == held(second, user).memory.tobytes()
 
 
 def test_the_own_event_is_the_entry_that_a_window_would_hold() -> None:

@@ -1,0 +1,189 @@
+"""What the benchmarks of the live path run on: a broker of their own, workers, and a look at their CPU."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from ebbtide.services import control
+from state import progress
+from state.progress import Progress
+from streams.kafka import consumer, partition_at
+from streams.observer import Observer
+from streams.wire import Message
+
+PARTITIONS, BATCH = 4, 1024
+PATIENCE_S = 170.0
+_SAMPLE_S, _LOOK_S, _STILL_S = 0.05, 0.25, 1.0
+_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True)
+class Bed:
+    """Services of this run's own."""
+
+    brokers: str
+    store: str
+    folder: Path
+    broker_pid: int
+
+
+@contextmanager
+def bed() -> Iterator[Bed]:
+    """A broker and a store in a temporary folder, ended and removed at the end."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was started is ended then, too
+    with tempfile.TemporaryDirectory(prefix="ebbtide-bench-") as name:
+        folder = Path(name)
+        try:
+            status = control.up(folder / "services")
+            pid = status.services[0].pid
+            if status.brokers is None or status.store is None or pid is None:
+                raise RuntimeError(f"the services did not come up: {status}")
+            yield Bed(status.brokers, status.store, folder, pid)
+        finally:
+            control.down(folder / "services")
+
+
+@dataclass(frozen=True)
+class Span:
+    """Events from one moment to another."""
+
+    events: int
+    start_s: float
+    """Since the epoch, as are all moments here."""
+    end_s: float
+
+    @property
+    def rate(self) -> float:
+        return self.events / max(self.end_s - self.start_s, 1e-3)
+
+
+@dataclass
+class Cpu:
+    """CPU seconds of processes over time, while in the `with` block. Needs /proc."""
+
+    pids: Sequence[int]
+    _seen: list[tuple[float, ...]] = field(default_factory=list)
+    _stop: threading.Event = field(default_factory=threading.Event)
+
+    def __enter__(self) -> "Cpu":
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def used_s(self, pid: int, span: Span) -> float:
+        """Of one process from the span's start to its end."""
+        seen = np.array(self._seen).T
+        start, end = np.interp([span.start_s, span.end_s], seen[0], seen[1 + self.pids.index(pid)])
+        return float(end - start)
+
+    def _watch(self) -> None:
+        while not self._stop.wait(_SAMPLE_S):
+            self._seen.append((time.time(), *map(_cpu_s, self.pids)))
+
+
+def _cpu_s(pid: int) -> float:
+    try:
+        words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return float("nan")
+    return (int(words[11]) + int(words[12])) / _TICKS
+
+
+def run(*arguments: object, **options: object) -> list[str]:
+    """The command line of `ebbtide` with options given by name."""
+    said = [str(word) for pair in options.items() for word in (f"--{pair[0].replace('_', '-')}", pair[1])]
+    return [sys.executable, "-m", "ebbtide", *map(str, arguments), *said]
+
+
+def fill(brokers: str, log: str, topic: str, form: str, limit: int | None, partitions: int) -> int:
+    """Send a log to a new topic; the number of its events."""
+    options = {"to": f"kafka://{brokers}/{topic}", "format": form, "partitions": partitions}
+    bound = {} if limit is None else {"limit": limit}
+    command = run("replay", log, "--json", batch=BATCH, **options, **bound)
+    sent = json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
+    return int(sent["events"])
+
+
+@contextmanager
+def worker(bed: Bed, topic: str, group: str, *options: object) -> Iterator[subprocess.Popen[bytes]]:
+    """A running `ebbtide ingest` from `topic` to `GROUP-examples`; asked to leave at the end."""
+    where = {"brokers": bed.brokers, "events": topic, "group": group}
+    to = {"examples": f"{group}-examples", "dead_letters": f"{group}-dead"}
+    with running(bed, f"{group}.log", run("ingest", *options, **where, **to)) as process:
+        yield process
+
+
+@contextmanager
+def running(bed: Bed, log: str, command: Sequence[str]) -> Iterator[subprocess.Popen[bytes]]:
+    """A process whose words go to a file; ended at the end, by force if it does not end by itself."""
+    with (bed.folder / log).open("ab") as words:
+        process = subprocess.Popen(command, stdout=words, stderr=words)
+    try:
+        yield process
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def done(bed: Bed, examples: str, events: int, processes: Sequence[subprocess.Popen[bytes]]) -> Span:
+    """Wait until `events` are dealt with; from the first committed examples to the last."""
+    deadline = time.monotonic() + PATIENCE_S
+    with closing(consumer(bed.brokers)) as looking:
+        before: tuple[int, ...] = ()
+        still_s = time.monotonic()
+        while True:
+            time.sleep(_LOOK_S)
+            parts = looking.partitions_for_topic(examples) or ()
+            ends = tuple(looking.end_offsets([partition_at(examples, part) for part in parts]).values())
+            if ends != before:
+                before, still_s = ends, time.monotonic()
+            elif any(ends) and time.monotonic() - still_s > _STILL_S:
+                found = reached(bed.brokers, examples)
+                if sum(said.events for said in found.values()) >= events:
+                    return _span(bed.brokers, examples)
+                still_s = time.monotonic()
+            stopped = [process.returncode for process in processes if process.poll() is not None]
+            if stopped or time.monotonic() > deadline:
+                logs = "\n".join(path.read_text()[-2000:] for path in sorted(bed.folder.glob("*.log")))
+                raise RuntimeError(
+                    f"{examples}: workers ended with {stopped}, or too late; they said:\n{logs}"
+                )
+
+
+def reached(brokers: str, examples: str) -> dict[int, Progress]:
+    """How far each partition has come."""
+    with Observer(brokers) as observer:
+        return {part: _progress(one) for part, one in observer.newest(examples).items()}
+
+
+def _span(brokers: str, examples: str) -> Span:
+    with Observer(brokers) as observer:
+        newest = observer.newest(examples)
+        firsts = [observer.message(examples, part, 0) for part in newest]
+    first = min((one for one in firsts if one is not None), key=lambda one: one.produced_ms)
+    events = sum(_progress(one).events for one in newest.values()) - _progress(first).events
+    end_ms = max(one.produced_ms for one in newest.values())
+    return Span(events, first.produced_ms / 1000, end_ms / 1000)
+
+
+def _progress(message: Message) -> Progress:
+    return progress.progress(dict(message.headers)[progress.HEADER])

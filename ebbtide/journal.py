@@ -1,0 +1,134 @@
+"""In which order a trainer has learned: written before it learns, followed after it was killed.
+
+Messages of several partitions come in an order that nobody can repeat. So each micro-batch is first a line of
+the journal: how many examples are learned after it, and which messages it is, as [partition, offset of the
+last one], one after another. A checkpoint after N examples begins the file `journal-N`; those of the
+checkpoints that are still there are kept, so that one may also go on from the older of them.
+"""
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from state.errors import InputError
+
+_PREFIX, _DIGITS = "journal-", 12
+
+
+class Line(NamedTuple):
+    """A micro-batch."""
+
+    events: int
+    """Examples learned, it included."""
+    runs: list[tuple[int, int]]
+    """Partition, and offset of the last message taken from it."""
+
+
+class Journal:
+    """Files in the directory of the checkpoints.
+
+    What cannot be written (a full disk) is not learned any differently; only a trainer that is killed then
+    goes on in another order. `broken` says so, until the next file begins.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.broken: str | None = None
+        self._file = -1
+
+    def follow(self, events: int) -> list[Line]:
+        """What was learned after a checkpoint of `events` examples; more is written after that."""
+        lines: list[Line] = []
+        current = self._path(events)
+        for path in self._files(events):
+            if self._number(path) != (lines[-1].events if lines else events):
+                path.unlink()  # what was learned before it could not be written
+                continue
+            found, size = _read(path)
+            os.truncate(path, size)
+            lines += found
+            current = path
+        self._open(current)
+        return lines
+
+    def begin(self, events: int) -> None:
+        """A new file, as a checkpoint of `events` examples is made."""
+        self._open(self._path(events))
+
+    def write(self, line: Line) -> None:
+        if self.broken is None:
+            try:
+                os.write(self._file, (json.dumps(line) + "\n").encode())
+            except OSError as error:
+                self.broken = f"journal: {error.strerror}"
+
+    def prune(self, events: int) -> None:
+        """Remove what was learned before the oldest checkpoint, of `events` examples."""
+        for path in self._files(0):
+            if self._number(path) < events:
+                path.unlink()
+
+    def _open(self, path: Path) -> None:
+        if self._file >= 0:
+            os.close(self._file)
+        try:
+            self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+            self.broken = None
+        except OSError as error:
+            self._file, self.broken = -1, f"journal: {error.strerror}"
+
+    def _files(self, events: int) -> list[Path]:
+        found = sorted(self.directory.glob(f"{_PREFIX}*"))
+        return [path for path in found if self._number(path) >= events]
+
+    def _path(self, events: int) -> Path:
+        return self.directory / f"{_PREFIX}{events:0{_DIGITS}d}"
+
+    @staticmethod
+    def _number(path: Path) -> int:
+        return int(path.name.removeprefix(_PREFIX))
+
+
+@contextmanager
+def alone(directory: Path) -> Iterator[None]:
+    """Hold a directory of checkpoints. Raises InputError where another process does."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise InputError(
+            f"--checkpoint {directory}: expected a folder that can be written ({error.strerror})"
+        ) from error
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(lock, 32, 0).decode() or "unknown"
+            raise InputError(
+                f"--checkpoint {directory}: another trainer learns here (process {holder}); "
+                "stop it first, or give each a folder of its own"
+            ) from None
+        os.truncate(lock, 0)
+        os.pwrite(lock, str(os.getpid()).encode(), 0)
+        yield
+    finally:
+        os.close(lock)
+
+
+def _read(path: Path) -> tuple[list[Line], int]:
+    """The lines, and how many bytes they have: what was being written when the process died is none."""
+    lines, size = [], 0
+    for raw in path.read_bytes().splitlines(keepends=True):
+        try:
+            events, runs = json.loads(raw)
+        except ValueError:
+            break
+        if not raw.endswith(b"\n"):
+            break
+        lines.append(Line(int(events), [(int(p), int(last)) for p, last in runs]))
+        size += len(raw)
+    return lines, size

@@ -1,0 +1,195 @@
+"""`ebbtide ingest`: workers that remember."""
+
+import asyncio
+import json
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import msgspec
+import typer
+
+from ebbtide.live_options import Brokers, Json
+from state.errors import EbbtideError, InputError
+
+if TYPE_CHECKING:
+    from state.progress import Progress
+    from streams.faust_worker import Settings
+
+_TOLD_S = 10.0
+_AGAIN_S = 2.0
+_RESTARTS = "EBBTIDE_RESTARTS"
+
+
+def ingest(
+    brokers: Brokers = None,
+    events: Annotated[str, typer.Option(metavar="TOPIC", help="Where events come from.")] = "events",
+    examples: Annotated[str, typer.Option(metavar="TOPIC", help="Where examples go.")] = "examples",
+    dead_letters: Annotated[
+        str, typer.Option(metavar="TOPIC", help="Where messages that are no events go, with the reason.")
+    ] = "dead-letters",
+    group: Annotated[
+        str, typer.Option(metavar="NAME", help="Workers of one name share the work.")
+    ] = "ebbtide",
+    partitions: Annotated[
+        int | None, typer.Option(metavar="N", min=1, max=10_000, help="Of the events, if they are new. [4]")
+    ] = None,
+    places: Annotated[
+        Literal["item", "request"],
+        typer.Option(help="Whose places the events carry: the item's (a venue), or the user's (a phone)."),
+    ] = "item",
+    solar_time: Annotated[
+        bool, typer.Option("--solar-time", help="Take local time from the longitude: events without tz.")
+    ] = False,
+    label_delay: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Nothing younger is known yet: 60s, 1h. [0s]")
+    ] = None,
+    join_window: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            help="Impressions (event_id, no label) wait so long for their feedback (same event_id, label).",
+        ),
+    ] = None,
+    window: Annotated[
+        int,
+        typer.Option(metavar="N", min=1, max=65_536, help="Entries of the memory in an example, at most."),
+    ] = 1024,
+    state_every: Annotated[
+        str, typer.Option(metavar="TIME", help="How much a successor may have to compute again.")
+    ] = "10s",
+    config: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Settings, as for replay; [operator] counts here.")
+    ] = None,
+    metrics_port: Annotated[
+        int | None, typer.Option(metavar="P", min=1, max=65535, help="Prometheus metrics on 127.0.0.1.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Remember live events: Kafka in, examples out, exactly once; start as many workers as you like.
+
+    Messages of the topic of events are validated, joined with late feedback, remembered, and become examples
+    for `ebbtide train`. What is no event goes to the dead letters. Topics are created where there are none.
+    """
+    from ebbtide import where
+    from ebbtide.config import read
+    from ebbtide.units import duration_ms
+    from streams import faust_worker
+    from streams.engine import EngineConfig
+    from streams.join import JoinConfig
+    from streams.security import from_environment
+    from streams.transactions import Topics
+
+    _log()
+    run = read(
+        config, label_delay_ms=None if label_delay is None else duration_ms(label_delay, "--label-delay")
+    )
+    operator = msgspec.structs.replace(
+        run.operator,
+        label_delay_ms=run.label_delay_ms,
+        own_place=places == "request",
+        solar_time=solar_time or run.operator.solar_time,
+    )
+    join = JoinConfig(window_ms=0 if join_window is None else duration_ms(join_window, "--join-window"))
+    found = where.brokers(brokers)
+    settings = faust_worker.Settings(
+        brokers=found,
+        group=group,
+        topics=Topics(events, examples, dead_letters, f"{group}-changelog"),
+        engine=EngineConfig(operator=operator, join=join, window=window),
+        state_every_s=duration_ms(state_every, "--state-every") / 1000,
+        security=from_environment(),
+    )
+    _topics(settings, partitions)
+    _run(settings, as_json=as_json, metrics_port=metrics_port)
+
+
+def _topics(settings: "Settings", partitions: int | None) -> None:
+    from streams.kafka import ensure_topic
+
+    topics, brokers = settings.topics, settings.brokers
+    count = ensure_topic(brokers, topics.events, partitions)
+    for topic in (topics.examples, topics.dead_letters):
+        _same(topic, ensure_topic(brokers, topic, None, count), topics.events, count)
+    compacted = {"cleanup.policy": "compact"}
+    changelog = ensure_topic(brokers, topics.changelog, None, count, configs=compacted)
+    _same(topics.changelog, changelog, topics.events, count)
+
+
+def _same(topic: str, found: int, events: str, count: int) -> None:
+    if found != count:
+        raise InputError(
+            f"topic {topic!r} has {found} partitions and {events!r} has {count}: expected as many; "
+            "name another topic (or group), or delete it"
+        )
+
+
+def _run(settings: "Settings", *, as_json: bool, metrics_port: int | None) -> None:
+    from streams.faust_worker import Worker
+
+    said = _Said(as_json)
+
+    async def main() -> BaseException | None:
+        worker = Worker(settings, said)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, worker.stop)
+        if metrics_port is not None:
+            from ebbtide import metrics
+
+            metrics.serve((metrics.host(), metrics_port), lambda: metrics.of_workers(worker.progress))
+        await worker.run()
+        said(worker.progress, always=True)
+        return worker.failure
+
+    failure = asyncio.run(main())
+    if isinstance(failure, EbbtideError):
+        raise failure
+    if failure is not None:
+        _again(failure)
+
+
+def _again(failure: BaseException) -> None:
+    """Start over in this very process: nothing is in it that Kafka has not."""
+    restarts = int(os.environ.get(_RESTARTS, "0")) + 1
+    logging.getLogger("ebbtide.ingest").warning("%s: %s; starting again", type(failure).__name__, failure)
+    time.sleep(min(_AGAIN_S * restarts, 30.0))
+    os.environ[_RESTARTS] = str(restarts)
+    sys.stdout.flush()
+    os.execv(sys.executable, [sys.executable, "-m", "ebbtide", *sys.argv[1:]])
+
+
+class _Said:
+    """Progress for people or scripts, every ten seconds while there is any."""
+
+    def __init__(self, as_json: bool) -> None:
+        self._as_json = as_json
+        self._told_s, self._before = time.monotonic(), 0
+
+    def __call__(self, progress: Mapping[int, "Progress"], *, always: bool = False) -> None:
+        now_s = time.monotonic()
+        if not always and now_s - self._told_s < _TOLD_S:
+            return
+        events = sum(one.events for one in progress.values())
+        dead = sum(sum(one.dead_letters.values()) for one in progress.values())
+        rate = max(events - self._before, 0) / max(now_s - self._told_s, 1e-9)
+        self._told_s, self._before = now_s, events
+        examples = sum(one.examples for one in progress.values())
+        if self._as_json:
+            line = {"partitions": sorted(progress), "events_in": events, "examples_out": examples}
+            print(json.dumps({**line, "dead_letters": dead, "events_per_s": round(rate, 1)}), flush=True)
+        elif rate or always:
+            logging.getLogger("ebbtide.ingest").info(
+                "%d partitions: %s events, %s examples, %s dead letters (%s events/s)",
+                *(len(progress), f"{events:,}", f"{examples:,}", f"{dead:,}", f"{rate:,.0f}"),
+            )
+
+
+def _log() -> None:
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s %(message)s", stream=sys.stderr)
+    logging.getLogger("ebbtide").setLevel(logging.INFO)

@@ -1,0 +1,185 @@
+"""How the live path is doing: what workers and trainer say of themselves, and how far behind they are.
+
+Workers say how far a partition has come in the header of its newest message of examples, the trainer says its
+part in the store. What is not there yet is null, and said.
+"""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import msgspec
+
+from state import progress
+from state.errors import InputError
+from state.progress import Progress, TrainerStatus
+from state.redis_store import RedisStore
+from streams import kafka
+from streams.observer import Observer
+
+_SILENT_S = 10.0
+"""A trainer says something every second or so."""
+_QUANTILES: tuple[Literal["p50", "p95", "p99"], ...] = ("p50", "p95", "p99")
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """What things are called on the broker."""
+
+    events: str = "events"
+    examples: str = "examples"
+    group: str = "ebbtide"
+
+
+class Lag(msgspec.Struct, frozen=True):
+    """Partition -> messages that are there and not dealt with."""
+
+    ingest: dict[int, int] = {}
+    train: dict[int, int] = {}
+
+
+class Status(msgspec.Struct, frozen=True, kw_only=True):
+    """The whole live path at a moment; None where nobody can say."""
+
+    events_in: int | None = None
+    """Events in messages that workers have dealt with, good or bad."""
+    examples_out: int | None = None
+    trained: int | None = None
+    duplicates: int | None = None
+    """Events dropped by workers since one with the same event_id was there."""
+    repeated: int | None = None
+    """Examples dropped by the trainer since it had them."""
+    late: int | None = None
+    dead_letters: dict[str, int] = {}
+    """By reason."""
+    lag: Lag = Lag()
+    freshness_ms: dict[Literal["p50", "p95", "p99"], float | None]
+    """From an event's production to its being readable in the store, last minute."""
+    version: int | None = None
+    """Published."""
+    checkpoint_age_s: float | None = None
+    metrics: dict[str, float] = {}
+    """Prequential, recent."""
+    workers: int | None = None
+    """Members of the group."""
+    trouble: list[str] = []
+    """What is missing or does not work, in sentences."""
+    broker_up: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What was found, by partition."""
+
+    progress: dict[int, Progress]
+    trainer: TrainerStatus | None
+    lag: Lag
+    workers: int | None
+    trouble: list[str]
+    broker_up: bool
+
+    def status(self) -> Status:
+        """All of it together."""
+        return _status(self)
+
+
+def look(brokers: str, store: str | None, names: Names) -> Seen:
+    """How things are now. `store` None: there is none."""
+    trouble: list[str] = []
+    trainer = None if store is None else _trainer(store, trouble)
+    found: dict[int, Progress] = {}
+    lag, workers, up = Lag(), None, True
+    try:
+        with Observer(brokers) as observer:
+            found = _progress(observer, names, trouble)
+            lag = _lag(observer, names, found, trainer, trouble)
+        workers = kafka.members(brokers, names.group)
+    except InputError as error:
+        up = False
+        trouble.insert(0, str(error))
+    if workers == 0:
+        trouble.append(f"no worker of the group {names.group!r} is there; start one with `ebbtide ingest`")
+    return Seen(found, trainer, lag, workers, trouble, up)
+
+
+def _status(seen: Seen) -> Status:
+    parts, trainer = list(seen.progress.values()), seen.trainer
+    dead: dict[str, int] = {}
+    for part in parts:
+        for reason, count in part.dead_letters.items():
+            dead[reason] = dead.get(reason, 0) + count
+    freshness = {} if trainer is None else trainer.freshness_ms
+    saved_ms = None if trainer is None else trainer.checkpoint_ms
+    return Status(
+        events_in=sum(part.events for part in parts) if parts else None,
+        examples_out=sum(part.examples for part in parts) if parts else None,
+        trained=None if trainer is None else trainer.trained,
+        duplicates=sum(part.duplicates for part in parts) if parts else None,
+        repeated=None if trainer is None else trainer.duplicates,
+        late=sum(part.late for part in parts) if parts else None,
+        dead_letters=dict(sorted(dead.items())),
+        lag=seen.lag,
+        freshness_ms={name: freshness.get(name) for name in _QUANTILES},
+        version=None if trainer is None else trainer.version,
+        checkpoint_age_s=None if saved_ms is None else max(0.0, round(time.time() - saved_ms / 1000, 3)),
+        metrics={} if trainer is None else trainer.metrics,
+        workers=seen.workers,
+        trouble=seen.trouble,
+        broker_up=seen.broker_up,
+    )
+
+
+def _trainer(store: str, trouble: list[str]) -> TrainerStatus | None:
+    """What the trainer has said last."""
+    try:
+        with RedisStore(store) as held:
+            said = held.status()
+        found = None if said is None else progress.trainer_status(said)
+    except (InputError, msgspec.DecodeError) as error:
+        trouble.append(f"the trainer's status cannot be read: {error}")
+        return None
+    if found is None:
+        trouble.append("no trainer has said anything in the store; start one with `ebbtide train`")
+        return None
+    silent_s = time.time() - found.updated_ms / 1000
+    if silent_s > _SILENT_S:
+        trouble.append(
+            f"the trainer (process {found.pid} on {found.host}) has said nothing for {silent_s:,.0f} s"
+        )
+    if found.trouble:
+        trouble.append(f"trainer: {found.trouble}")
+    return found
+
+
+def _progress(observer: Observer, names: Names, trouble: list[str]) -> dict[int, Progress]:
+    """Of every partition that has any."""
+    found = {}
+    for partition, message in observer.newest(names.examples).items():
+        said = dict(message.headers).get(progress.HEADER)
+        try:
+            found[partition] = progress.progress(said or b"")
+        except msgspec.DecodeError as error:
+            trouble.append(
+                f"{names.examples}/{partition}/{message.offset}: expected examples of `ebbtide ingest`, "
+                f"got a message without progress ({error}); name their topic with --examples"
+            )
+    return found
+
+
+def _lag(
+    observer: Observer,
+    names: Names,
+    found: Mapping[int, Progress],
+    trainer: TrainerStatus | None,
+    trouble: list[str],
+) -> Lag:
+    events, examples = observer.partitions(names.events), observer.partitions(names.examples)
+    if not events:
+        trouble.append(f"there is no topic {names.events!r}: nothing was sent, and no worker was started")
+    elif not examples:
+        trouble.append(f"there is no topic {names.examples!r}: no worker was started (`ebbtide ingest`)")
+    offsets = {} if trainer is None else trainer.offsets
+    ingested = {p: found[p].offset + 1 if p in found else 0 for p in events}
+    trained = {p: offsets.get(str(p), 0) for p in examples}
+    return Lag(observer.behind(names.events, ingested), observer.behind(names.examples, trained))

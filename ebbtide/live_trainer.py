@@ -1,0 +1,306 @@
+"""The live trainer: examples in, learned one micro-batch after another, published, saved.
+
+It goes on from its newest checkpoint: what it had learned after that stands in the journal and is learned
+again, in the same micro-batches and unseen by readers; then it is live. So a trainer that was killed ends in
+the state of one that was not, bit for bit.
+"""
+
+import logging
+import os
+import socket
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from ebbtide.config import RunConfig, fingerprint
+from ebbtide.delays import Delays
+from ebbtide.delivery import Delivery
+from ebbtide.feed import Feed, runs
+from ebbtide.intake import Arrival, Intake
+from ebbtide.journal import Journal, Line
+from ebbtide.learning import Learning
+from ebbtide.plan import needs_of
+from ebbtide.recent import Recent
+from ebbtide.saving import Saver
+from ebbtide.stream import Stream
+from learners.measure import Measure
+from state import checkpoint, progress
+from state.errors import InputError
+from state.keys import Names
+from state.progress import TrainerStatus
+from state.store import EmbeddingStore
+from state.tree import Tree, digest
+
+log = logging.getLogger("ebbtide.train")
+
+_NEVER = 1 << 62
+_WAIT_MS = 20
+_SAY_S, _INFO_S, _INFO_SHARE, _AGAIN_S, _PATIENCE_S = 1.0, 30.0, 0.005, 10.0, 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Where a trainer reads, and how often it publishes and saves."""
+
+    brokers: str
+    topic: str
+    directory: Path
+    """Of its checkpoints."""
+    every: int = 50_000
+    every_s: float = 60.0
+    publish_ms: int = 200
+    out: Path | None = None
+    """For the predictions."""
+    at_most: int | None = None
+    """Stop once so many examples are learned."""
+    until_idle_s: float | None = None
+    """Stop when nothing has come for so long."""
+
+
+class LiveTrainer:
+    """One stream, one trainer. `saved` is the tree of a checkpoint."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        config: RunConfig,
+        stream: Stream,
+        store: EmbeddingStore,
+        saved: Tree | None = None,
+    ) -> None:
+        self.settings, self.config, self.stream = settings, config, stream
+        names = Names()
+        self.delivery = Delivery(store)
+        never = msgspec.structs.replace(config, publish_every=_NEVER)
+        self.learning = Learning(stream.subject(names), never, self.delivery)
+        if self.learning.unsaved():
+            raise InputError(
+                f"--learner: {self.learning.unsaved()[0]!r} cannot be saved, and a trainer must be; "
+                "choose another"
+            )
+        needs = needs_of(self.learning.trainer)
+        stream.check(needs)
+        self.intake = Intake(settings.topic, stream, names, needs.window)
+        plan, learners = self.learning.plan, self.learning.trainer.learners
+        ranker = plan.model if learners[plan.model].ranks else plan.embedder
+        self.recent, self.delays = Recent(plan.model, ranker), Delays()
+        self.measure = None if settings.out is None else Measure(settings.out / "predictions", learners)
+        self.journal, self.saver = Journal(settings.directory), Saver(settings.directory)
+        self.trouble: str | None = None
+        """Of the checkpoints."""
+        self.feed: Feed
+        self.started_ms = _now_ms()
+        self._saved_ms: int | None = None
+        self._saved_events = 0
+        self._due = dict.fromkeys(("publish", "say", "info", "save"), 0.0)
+        if self.learning.drift is not None:
+            self.learning.drift.on_alarm.append(self._alarm)
+        if saved is not None:
+            self._load(saved)
+
+    def begin(self, feed: Feed, *, resumed: bool) -> None:
+        """Read from a feed: first what was learned after the checkpoint, if any. Raises InputError."""
+        self.feed = feed
+        self.delivery.start()
+        if not resumed:
+            self.journal.prune(_NEVER)
+            self.save()
+            self._saved(wait=True)
+            if self.trouble is not None:
+                raise InputError(f"--checkpoint {self.settings.directory}: {self.trouble}")
+            return
+        lines = self.journal.follow(self.intake.events)
+        self.delivery.holding = bool(lines)
+        feed.lines.extend(lines)
+        if lines:
+            again = lines[-1].events - self.intake.events
+            log.info("checkpoint of %d examples; learning the %d after it again", self.intake.events, again)
+
+    def step(self) -> bool:
+        """Learn a micro-batch; False if there was none to learn. Raises InputError."""
+        if self.feed.lines:
+            return self._again()
+        if self.delivery.full:
+            time.sleep(_WAIT_MS / 1000)
+            return True
+        arrivals = self.feed.live(_WAIT_MS)
+        if arrivals:
+            self._learn(arrivals, live=True)
+        return bool(arrivals)
+
+    def tick(self, *, idle: bool) -> bool:
+        """Publish, say and save what is due; whether something was said."""
+        if self.delivery.failure is not None:
+            raise self.delivery.failure
+        now_s = time.monotonic()
+        if now_s >= self._due["publish"] or (idle and self.delivery.idle):
+            self._due["publish"] = now_s + self.settings.publish_ms / 1000
+            self.learning.publisher.flush()
+            self._take_delays()
+        if not self.feed.lines:
+            if self.learning.publisher.width and now_s >= self._due["info"]:
+                self._tell()
+            self._save_if_due(now_s)
+        if now_s < self._due["say"]:
+            return False
+        self._due["say"] = now_s + _SAY_S
+        self.delivery.say(progress.encode(self.status()))
+        return True
+
+    def save(self) -> None:
+        """Begin a checkpoint. If it cannot be written the older ones stay, and it is tried again."""
+        self.learning.publisher.flush()
+        self._saved_events = self.intake.events
+        self.saver.start(self._saved_events, self.tree())
+        self.journal.begin(self._saved_events)
+        self._due["save"] = time.monotonic() + self.settings.every_s
+
+    def finish(self) -> None:
+        """Publish the last delta, tell readers of the run, wait for the store for a while, and save.
+
+        A trainer that has not come to where it was leaves all as it is.
+        """
+        if self.feed.lines:
+            self.delivery.close()
+            return
+        self.learning.publisher.flush()
+        if self.learning.publisher.width:
+            self._tell()
+        arrived = self.delivery.drain(_PATIENCE_S)
+        self._take_delays()
+        self._saved(wait=True)
+        if self.intake.events > self._saved_events or self.trouble or not arrived:
+            self.save()
+            self._saved(wait=True)
+        self.saver.close()
+        if self.measure is not None:
+            self.measure.close()
+        self.delivery.say(progress.encode(self.status()))
+        self.delivery.drain(_SAY_S)
+        self.delivery.close()
+
+    def status(self) -> TrainerStatus:
+        return TrainerStatus(
+            trained=self.intake.events,
+            duplicates=self.intake.duplicates,
+            version=self.delivery.version,
+            offsets={str(partition): offset for partition, offset in sorted(self.intake.offsets.items())},
+            freshness_ms=self.delays.recent(time.time()),
+            metrics=self.recent.metrics(),
+            checkpoint_ms=self._saved_ms,
+            trouble="; ".join(self._troubles()) or None,
+            started_ms=self.started_ms,
+            updated_ms=_now_ms(),
+            pid=os.getpid(),
+            host=socket.gethostname(),
+        )
+
+    def digest(self) -> str:
+        """BLAKE2b of what was learned and measured, once everything is published."""
+        return digest({"trainer": self.learning.trainer.tree(), "recent": self.recent.tree()})
+
+    def tree(self) -> Tree:
+        return {
+            "stream": msgspec.json.encode(self.stream).decode(),
+            "settings": fingerprint(self.config),
+            "intake": self.intake.tree(),
+            "recent": self.recent.tree(),
+            "delivery": self.delivery.tree(),
+            **self.learning.tree(),
+            **({} if self.measure is None else {"measure": self.measure.tree()}),
+        }
+
+    def _load(self, tree: Tree) -> None:
+        self.intake.load(tree["intake"])
+        self.learning.load(tree)
+        self.recent.load(tree["recent"])
+        self.delivery.load(tree["delivery"])
+        if self.measure is not None and "measure" in tree:
+            self.measure.load(tree["measure"])
+        self._saved_events = self.intake.events
+        self._saved_ms = _now_ms()
+
+    def _again(self) -> bool:
+        """Learn what the journal's next line says."""
+        found = self.feed.followed(_WAIT_MS)
+        if found is None:
+            return False
+        line, arrivals = found
+        self._learn(arrivals, live=False)
+        if self.intake.events != line.events:
+            raise InputError(
+                f"{self.settings.topic}: expected {line.events} examples up to {line.runs}, "
+                f"got {self.intake.events}: the messages are not those that were learned; "
+                "begin again with another --checkpoint"
+            )
+        if not self.feed.lines or self.delivery.full:
+            self.delivery.release()
+        return True
+
+    def _learn(self, arrivals: Sequence[Arrival], *, live: bool) -> None:
+        group = self.intake.take(arrivals)
+        if group is None:
+            return
+        if live:
+            self.journal.write(Line(self.intake.events, runs(arrivals)))
+        self.delivery.learned(group.produced_ms_B)
+        scored = self.learning.step(group.batch)
+        self.recent.add(scored)
+        if self.measure is not None:
+            self.measure.add(scored.batch, scored.outcomes, scored.request)
+
+    def _save_if_due(self, now_s: float) -> None:
+        self._saved()
+        events = self.intake.events - self._saved_events
+        many = events >= self.settings.every and self.trouble is None
+        if not self.saver.busy and (many or (now_s >= self._due["save"] and (events or self.trouble))):
+            self.save()
+
+    def _saved(self, *, wait: bool = False) -> None:
+        """Take note of a checkpoint that was written, or not."""
+        try:
+            if not self.saver.ended(wait=wait):
+                return
+        except OSError as error:
+            self.trouble = f"no checkpoint could be written ({error.strerror or error}); trying again"
+            log.error("%s", self.trouble)
+            self._due["save"] = time.monotonic() + _AGAIN_S
+            return
+        self.trouble, self._saved_ms = None, _now_ms()
+        self.journal.prune(checkpoint.oldest(self.settings.directory))
+
+    def _tell(self) -> None:
+        """Say what readers must know of the run; it is made as seldom as it is dear."""
+        started_s = time.monotonic()
+        self.delivery.tell(self.learning.info(self.intake.clock_ms))
+        now_s = time.monotonic()
+        self._due["info"] = now_s + max(_INFO_S, (now_s - started_s) / _INFO_SHARE)
+
+    def _take_delays(self) -> None:
+        for one in self.delivery.arrived():
+            self.delays.add(one.at_ms - one.produced_ms_P, one.count_P, time.time())
+
+    def _troubles(self) -> list[str]:
+        counted = (
+            (self.intake.unreadable, "messages could not be read and were left out"),
+            (self.intake.unlabelled, "examples without a label were left out: the stream has labels"),
+        )
+        said = [self.trouble, self.journal.broken, self.delivery.trouble, self.feed.reader.trouble]
+        if self.delivery.full:
+            said.append("learning waits until the store has taken what is to be published")
+        return [one for one in said if one] + [f"{count:,} {what}" for count, what in counted if count]
+
+    def _alarm(self, alarm: Any) -> None:
+        log.warning(
+            "drift: %s of %s from %.3f to %.3f, says %s at example %d",
+            *(alarm.signal, self.learning.blamed(alarm), alarm.mean_before, alarm.mean_after),
+            *(alarm.detector, alarm.event),
+        )
+
+
+def _now_ms() -> int:
+    return round(time.time() * 1000)

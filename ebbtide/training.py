@@ -1,0 +1,112 @@
+"""A live training from its beginning to its end: alone on its checkpoints, going on where they end."""
+
+import logging
+import time
+from collections.abc import Callable
+
+import msgspec
+
+from ebbtide.config import RunConfig, fingerprint
+from ebbtide.feed import ROWS, Feed
+from ebbtide.journal import alone
+from ebbtide.live_trainer import LiveTrainer, Settings
+from ebbtide.stream import Stream, look
+from state import checkpoint
+from state.errors import InputError
+from state.examples import concat
+from state.store import EmbeddingStore
+from streams.reader import Reader
+
+log = logging.getLogger("ebbtide.train")
+
+_WAIT_MS = 20
+_LOOK_S = 5.0
+
+
+def train(
+    settings: Settings,
+    config: RunConfig,
+    store: EmbeddingStore,
+    *,
+    clear: bool,
+    stop: Callable[[], bool],
+    tell: Callable[[LiveTrainer], None],
+) -> LiveTrainer | None:
+    """Learn until `stop`, or what the settings say; `tell` is called every second or so.
+
+    `clear` removes what an earlier run has published. Returns the trainer as it ended, or nothing if it was
+    stopped before it knew the stream. Raises InputError.
+    """
+    with alone(settings.directory):
+        found = checkpoint.load(settings.directory)
+        saved = None if found is None else found[1]
+        if saved is None:
+            _claim(store, clear=clear)
+        elif saved["settings"] != fingerprint(config):
+            raise InputError(
+                f"--checkpoint {settings.directory}: made with other settings; go on with the same, or begin "
+                "with another folder"
+            )
+        offsets = {} if saved is None else dict(saved["intake"]["offsets"].tolist())
+        with Reader(settings.brokers, settings.topic, offsets) as reader:
+            feed = Feed(reader)
+            if saved is None:
+                stream = _first(feed, config, stop)
+            else:
+                stream = msgspec.json.decode(saved["stream"], type=Stream)
+            if stream is None:
+                return None
+            training = LiveTrainer(settings, config, stream, store, saved)
+            training.begin(feed, resumed=saved is not None)
+            _run(training, stop, tell)
+            training.finish()
+            return training
+
+
+def _run(training: LiveTrainer, stop: Callable[[], bool], tell: Callable[[LiveTrainer], None]) -> None:
+    settings, came_s = training.settings, time.monotonic()
+    at_most = settings.at_most or 1 << 62
+    while not stop() and training.intake.events < at_most:
+        idle = not training.step()
+        if training.tick(idle=idle):
+            tell(training)
+        now_s = time.monotonic()
+        came_s = came_s if idle else now_s
+        if settings.until_idle_s is not None and now_s - came_s > settings.until_idle_s:
+            return
+
+
+def _first(feed: Feed, config: RunConfig, stop: Callable[[], bool]) -> Stream | None:
+    """What the stream is like, once there are enough examples to tell."""
+    deadline_s, said = None, None
+    while feed.rows < ROWS and (deadline_s is None or time.monotonic() < deadline_s):
+        if stop():
+            return None
+        feed.gather(_WAIT_MS)
+        if feed.rows and deadline_s is None:
+            deadline_s = time.monotonic() + _LOOK_S
+        if feed.reader.trouble != said and feed.reader.trouble is not None:
+            log.info("%s", feed.reader.trouble)
+        said = feed.reader.trouble
+    shipments = [one.shipment for one in feed.waiting if one.shipment is not None and one.rows]
+    stream = look(concat([shipment.batch for shipment in shipments]), config, shipments[0].made_by)
+    log.info(
+        "the stream, by its first %d examples: %s, with %s; [stream] in --config says otherwise",
+        *(feed.rows, "labelled" if stream.labelled else "without labels", ", ".join(stream.roles)),
+    )
+    return stream
+
+
+def _claim(store: EmbeddingStore, *, clear: bool) -> None:
+    """Raises InputError where a store holds what another run has learned."""
+    info = store.info()
+    if info is None:
+        return
+    if not clear:
+        raise InputError(
+            f"{store}: holds what {info.learner} learned of {info.log!r}, and --checkpoint has nothing to go "
+            "on from; name another run (?run=NAME in the URL), or remove that with --clear"
+        )
+    version = store.version()
+    store.clear()
+    store.advance(version)

@@ -1,0 +1,57 @@
+"""Where the broker and the store are: as told, by the environment, or the services that are up here."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from state.errors import InputError
+
+if TYPE_CHECKING:
+    from ebbtide.services.control import Status
+
+BROKERS, STORE = "EBBTIDE_BROKERS", "EBBTIDE_STORE"
+SERVICES = Path("runs/services")
+"""Where `ebbtide services` keeps things unless told otherwise."""
+
+
+def brokers(given: str | None) -> str:
+    """Addresses of Kafka: HOST:PORT[,HOST:PORT]. Raises InputError where nobody says any."""
+    said, origin = _said(given, "--brokers", BROKERS)
+    if said is None:
+        said, origin = _services().brokers, "services"
+    if said is None:
+        raise InputError(
+            f"no broker: expected --brokers HOST:PORT or {BROKERS}, and none is up in {SERVICES}; "
+            "start one with `ebbtide services up`, or give the address of yours"
+        )
+    for one in said.split(","):
+        host, _, port = one.rpartition(":")
+        if not host or not port.isdigit() or not 0 < int(port) < 65536 or "/" in host:
+            raise InputError(
+                f"{origin} {said}: expected HOST:PORT[,HOST:PORT], such as 127.0.0.1:9092, got {one!r}"
+            )
+    return said
+
+
+def store(given: str | None) -> str:
+    """URL of the store. Raises InputError where nobody says any."""
+    said, _ = _said(given, "--store", STORE)
+    said = said or _services().store
+    if said is None:
+        raise InputError(
+            f"no store: expected --store redis://HOST:PORT/DB or {STORE}, and none is up in {SERVICES}; "
+            "start one with `ebbtide services up`, or give the address of yours"
+        )
+    return said
+
+
+def _said(given: str | None, option: str, variable: str) -> tuple[str | None, str]:
+    if given is not None:
+        return given, option
+    return os.environ.get(variable) or None, variable
+
+
+def _services() -> "Status":
+    from ebbtide.services import control
+
+    return control.status(SERVICES)

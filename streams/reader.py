@@ -1,0 +1,139 @@
+"""A topic read from given offsets on, as it is committed: for whoever keeps its own place."""
+
+import time
+from collections import deque
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Self
+
+from state.errors import InputError
+from streams.kafka import FAILED, NOT_THERE, asking, consumer, partition_at
+from streams.wire import Message
+
+_AHEAD_BYTES = 64 << 20
+"""Read ahead, in all partitions together, about."""
+_LEAST_BYTES = 1 << 20
+_FETCH_BYTES = 8 << 20
+_RECORDS = 1000
+
+
+class Reader:
+    """Messages of every partition, each partition's in order; a member of no group.
+
+    `offsets` says where to begin in a partition; the others are read from their first message on. `fill`
+    waits for messages, `take` hands them out. A topic that is not there yet is waited for; a broker that goes
+    away, too. Raises InputError where a partition does not reach back to its offset.
+    """
+
+    def __init__(self, brokers: str, topic: str, offsets: Mapping[int, int]) -> None:
+        self.brokers, self.topic = brokers, topic
+        self.trouble: str | None = None
+        """Why nothing comes."""
+        self._offsets = dict(offsets)
+        self._held: dict[int, deque[Message]] = {}
+        self._bytes: dict[int, int] = {}
+        self._paused: set[int] = set()
+        self._consumer = consumer(
+            brokers,
+            auto_offset_reset="none",
+            max_poll_records=_RECORDS,
+            max_partition_fetch_bytes=_LEAST_BYTES,
+            fetch_max_bytes=_FETCH_BYTES,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._consumer.close()
+
+    def fill(self, timeout_ms: int) -> bool:
+        """Wait until messages come, that long at most; whether any came."""
+        if not self._held and not self._begin():
+            self.trouble = f"there is no topic {self.topic!r} yet: start `ebbtide ingest`"
+            time.sleep(timeout_ms / 1000)
+            return False
+        try:
+            polled = self._consumer.poll(timeout_ms=timeout_ms)
+            self.trouble = None
+        except NOT_THERE as error:
+            raise self._lost(f"{error}") from error
+        except FAILED as error:
+            self.trouble = f"{self.brokers}: {error!r}"
+            time.sleep(timeout_ms / 1000)
+            return False
+        for at, records in polled.items():
+            messages = [
+                Message(r.value, r.key, r.headers, r.partition, r.offset, r.timestamp) for r in records
+            ]
+            self._held[at.partition].extend(messages)
+            self._bytes[at.partition] += sum(map(_size, messages))
+        self._restrain()
+        return bool(polled)
+
+    def take(self, partition: int | None = None) -> Message | None:
+        """The next message of a partition, or else the oldest at hand by the broker's time; None if none."""
+        if partition is None:
+            heads = [(held[0].produced_ms, p) for p, held in self._held.items() if held]
+            if not heads:
+                return None
+            partition = min(heads)[1]
+        held = self._held.get(partition)
+        if not held:
+            return None
+        message = held.popleft()
+        self._bytes[partition] -= _size(message)
+        return message
+
+    @property
+    def lag(self) -> int:
+        """Messages that are there and were not taken, as far as is known."""
+        behind = 0
+        for partition, held in self._held.items():
+            at = partition_at(self.topic, partition)
+            end = self._consumer.highwater(at)
+            if end is not None:
+                behind += max(0, end - self._consumer.position(at)) + len(held)
+        return behind
+
+    def _begin(self) -> bool:
+        """Go to where reading begins; False if there is no such topic."""
+        with asking(self.brokers):
+            there = [
+                partition_at(self.topic, p) for p in self._consumer.partitions_for_topic(self.topic) or ()
+            ]
+            if not there:
+                return False
+            first, end = self._consumer.beginning_offsets(there), self._consumer.end_offsets(there)
+            self._consumer.assign(there)
+        for at in there:
+            offset = self._offsets.get(at.partition, first[at])
+            if not first[at] <= offset <= end[at]:
+                raise self._lost(f"{at.partition}: expected offset {offset} in {first[at]} to {end[at]}")
+            self._consumer.seek(at, offset)
+            self._held[at.partition], self._bytes[at.partition] = deque(), 0
+        return True
+
+    def _restrain(self) -> None:
+        """Read no further ahead where much waits."""
+        most = max(_LEAST_BYTES, _AHEAD_BYTES // len(self._held))
+        full = {p for p, size in self._bytes.items() if size > most}
+        for partitions, do in (
+            (full - self._paused, self._consumer.pause),
+            (self._paused - full, self._consumer.resume),
+        ):
+            if partitions:
+                do(*(partition_at(self.topic, p) for p in partitions))
+        self._paused = full
+
+    def _lost(self, what: str) -> InputError:
+        return InputError(
+            f"{self.topic}/{what}; messages that were not read are gone, or the topic was made anew: "
+            "let the broker keep them for longer (retention.ms), and begin again with another --checkpoint"
+        )
+
+
+def _size(message: Message) -> int:
+    return len(message.value or b"")

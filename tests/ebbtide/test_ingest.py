@@ -1,0 +1,207 @@
+"""`ebbtide ingest`: what replay would make of the events, once each, whatever happens to the workers."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ebbtide import api
+from replay.traffic import send
+from state.examples import ExampleBatch, concat
+from state.tree import digest
+from streams.kafka import Producer, ensure_topic
+from streams.observer import Observer
+from streams.operator import Operator, OperatorConfig
+from streams.wire import HEADER, Message
+from tests.ebbtide.workers import WINDOW, Live, by_user, kill, until
+
+LOG, EVENTS = "planted:users=60,items=80,events=3000,places=8", 3000
+
+
+@pytest.fixture
+def live(brokers: str, tmp_path: Path, request: pytest.FixtureRequest) -> Live:
+    name = "".join(c if c.isalnum() else "-" for c in request.node.name)
+    return Live(brokers, f"t{os.getpid()}-{name}", tmp_path)
+
+
+@pytest.fixture(scope="module")
+def replayed() -> str:
+    """The digest of what the operator makes of the log in one go."""
+    log = api.open_log(LOG)
+    operator = Operator(OperatorConfig(), WINDOW, views=True)
+    return digest(by_user([operator.process(events, 0) for events in log.batches(1000)]))
+
+
+def traffic(live: Live, **options: object) -> None:
+    send(api.open_log(LOG), f"kafka://{live.brokers}/{live.events}", **options)  # type: ignore[arg-type]
+
+
+def identities(batches: list[ExampleBatch]) -> list[tuple[int, int, int]]:
+    return [
+        one
+        for batch in batches
+        for one in zip(
+            batch.partition_B.tolist(), batch.offset_B.tolist(), batch.index_B.tolist(), strict=True
+        )
+    ]
+
+
+def assert_once(live: Live, replayed: str) -> None:
+    """Every event became an example once, in the user's order, and is what replay says."""
+    said, made = live.progress(), live.examples()
+    found = identities(made)
+    assert len(set(found)) == len(found) == EVENTS
+    assert sum(one.examples for one in said.values()) == EVENTS
+    assert digest(by_user(made)) == replayed
+
+
+@pytest.mark.parametrize(("partitions", "workers", "form"), [(1, 1, "json"), (4, 2, "arrow"), (4, 1, "json")])
+def test_live_equals_replay(live: Live, replayed: str, partitions: int, workers: int, form: str) -> None:
+    traffic(live, partitions=partitions, form=form, batch=64)
+    with live.worker() as first:
+        if workers == 2:
+            with live.worker():
+                live.until(EVENTS)
+        live.until(EVENTS)
+        first.send_signal(signal.SIGTERM)
+        assert first.wait(30) == 0
+    assert_once(live, replayed)
+
+
+def test_killed_workers_lose_and_double_nothing(live: Live, replayed: str) -> None:
+    ensure_topic(live.brokers, live.events, 2)
+    chance = random.Random(5)
+    with subprocess.Popen(sending(live, rate=250)) as sender:
+        for _ in range(2):
+            with live.worker() as process:
+                until(live.progress, bool)
+                time.sleep(chance.uniform(0.3, 2.0))
+                kill(process)
+        with live.worker():
+            live.until(EVENTS)
+        assert sender.wait(60) == 0
+    assert_once(live, replayed)
+    assert "computed up to" in live.said()
+
+
+def test_partitions_move_and_come_back(live: Live, replayed: str) -> None:
+    ensure_topic(live.brokers, live.events, 4)
+    with subprocess.Popen(sending(live, rate=250)) as sender, live.worker():
+        until(live.progress, bool)
+        for log in ("second", "third"):
+            with live.worker(log=log) as second:
+                until(partial(live.said, log), lambda said: "partitions [" in said)
+                before = sum(one.events for one in live.progress().values())
+                live.until(min(before + 200, EVENTS))
+                second.send_signal(signal.SIGTERM)
+                assert second.wait(30) == 0
+        live.until(EVENTS)
+        assert sender.wait(60) == 0
+    assert_once(live, replayed)
+
+
+def test_a_worker_that_wakes_up_late_is_refused(live: Live, replayed: str) -> None:
+    ensure_topic(live.brokers, live.events, 2)
+    with subprocess.Popen(sending(live, rate=250)) as sender, live.worker() as zombie:
+        until(live.progress, bool)
+        zombie.send_signal(signal.SIGSTOP)
+        with live.worker():
+            before = sum(one.events for one in live.progress().values())
+            live.until(min(before + 500, EVENTS))
+            zombie.send_signal(signal.SIGCONT)
+            live.until(EVENTS)
+        assert sender.wait(60) == 0
+    assert_once(live, replayed)
+
+
+def sending(live: Live, rate: int) -> list[str]:
+    to = f"kafka://{live.brokers}/{live.events}"
+    return [*live.command()[:3], "replay", LOG, "--to", to, "--rate", str(rate), "--quiet"]
+
+
+POISON: dict[str, Callable[[], Message]] = {
+    "malformed json": lambda: Message(b'{"user": 1, "item"', b"1"),
+    "no item": lambda: Message(b'{"user": 1, "time": 5}', b"1"),
+    "unknown schema": lambda: Message(b"{}", b"1", [(HEADER, b"event+json/9")]),
+    "malformed arrow": lambda: Message(b"\xff\xff\xff\xff\x10\x00\x00\x00abc", b"1"),
+    "no key": lambda: Message(b'{"user": 1, "item": 2, "time": 5}'),
+    "tombstone": lambda: Message(None, b"1"),
+    "oversized": lambda: Message(b'{"text": "' + b"x" * 1_000_000 + b'"}', b"1"),
+}
+
+
+def test_poison_goes_to_the_dead_letters_and_the_partition_moves_on(live: Live) -> None:
+    ensure_topic(live.brokers, live.events, 1)
+    good = Message(b'{"user": "ann", "item": "tea", "time": 1700000000000, "label": 1}', b"ann")
+    with Producer(live.brokers, live.events) as producer:
+        for make in POISON.values():
+            producer.send(good, 0)
+            producer.send(make(), 0)
+        producer.send(good, 0)
+    sent = 2 * len(POISON) + 1
+    with live.worker():
+        [said] = live.until(sent).values()
+    assert said.dead_letters == dict.fromkeys(POISON, 1)
+    assert (said.examples, said.offset) == (len(POISON) + 1, sent - 1)
+    with Observer(live.brokers) as observer:
+        letters = list(observer.read(f"{live.name}-dead"))
+    headers = [dict(letter.headers) for letter in letters]
+    assert [one["ebbtide-reason"].decode() for one in headers] == list(POISON)
+    assert [one["ebbtide-source"].decode() for one in headers] == [
+        f"{live.events}/0/{2 * i + 1}" for i in range(len(POISON))
+    ]
+    for letter, (reason, make) in zip(letters, POISON.items(), strict=True):
+        assert letter.key == make().key
+        assert letter.value == (None if reason == "oversized" else make().value)
+
+
+def test_impressions_wait_for_their_feedback(live: Live) -> None:
+    ensure_topic(live.brokers, live.events, 1)
+
+    def event(number: int, minute: int, label: int | None) -> Message:
+        said = {"user": "ann", "item": f"page {number}", "event_id": number, "label": label}
+        time_ms = 1_700_000_000_000 + 60_000 * minute
+        return Message(json.dumps({**said, "time": time_ms}).encode(), b"ann")
+
+    first, second, answer, much_later, too_late = (
+        *(event(1, 0, None), event(2, 1, None), event(1, 2, 1)),
+        *(event(3, 60, None), event(2, 61, 1)),
+    )
+    with Producer(live.brokers, live.events) as producer:
+        for message in (first, second, answer):
+            producer.send(message, 0)
+    with live.worker("--join-window", "10m"):
+        until(live.examples, lambda made: sum(map(len, made)) == 1)
+    with Producer(live.brokers, live.events) as producer:
+        for message in (much_later, too_late):
+            producer.send(message, 0)
+    with live.worker("--join-window", "10m"):
+        live.until(5)
+        [said] = live.progress().values()
+        shipments = live.shipments()
+    batch = concat([one.batch for one in shipments])
+    assert batch.offset_B.tolist() == [0, 1]
+    assert batch.label_B.tolist() == [1.0, 0.0]
+    names = {key: text for one in shipments for key, text in one.names.items()}
+    assert [names[key] for key in batch.item_B.tolist()] == ["page 1", "page 2"]
+    assert said.dead_letters == {"late label": 1}
+
+
+def test_workers_of_a_group_have_the_same_settings(live: Live) -> None:
+    traffic(live, partitions=1)
+    with live.worker() as process:
+        live.until(EVENTS)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+    done = subprocess.run(live.command("--label-delay", "1h"), capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert "operator.label_delay_ms was 0, is 3600000" in done.stderr
+    assert np.array_equal(sorted(live.progress()), [0])

@@ -1,0 +1,360 @@
+"""`ebbtide train` on a real broker and a real store: learned once, published, saved, gone on with."""
+
+import json
+import os
+import resource
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import ebbtide
+from ebbtide.config import RunConfig
+from ebbtide.live_trainer import LiveTrainer, Settings
+from ebbtide.services import store as valkey
+from ebbtide.training import train
+from state import progress
+from state.errors import InputError
+from state.redis_store import RedisStore
+from tests.ebbtide.sent_examples import batches, log, made_by, send
+
+CONFIG = RunConfig(learner="twotower", floors=False)
+EVENTS = 6000
+COMMAND = [sys.executable, "-m", "ebbtide", "train", "--learner", "twotower"]
+
+
+@pytest.fixture
+def topic(request: pytest.FixtureRequest) -> str:
+    """A topic of the test's own."""
+    return f"{request.node.originalname[:60]}-{time.time_ns()}"
+
+
+@pytest.fixture
+def store(services: Path, topic: str) -> str:
+    """URL of a run of the test's own."""
+    port = json.loads((services / "ports.json").read_bytes())["store"]
+    return f"redis://127.0.0.1:{port}/0?run={topic}"
+
+
+class InProcess:
+    """Trainers that run here."""
+
+    def __init__(self, brokers: str, topic: str, store: str, folder: Path) -> None:
+        self.brokers, self.topic, self.store = brokers, topic, store
+        self.folder = folder / "saved"
+
+    def train(
+        self,
+        *,
+        tell: Callable[[LiveTrainer], None] = lambda _: None,
+        stop: Callable[[], bool] = lambda: False,
+        config: RunConfig = CONFIG,
+        **settings: Any,
+    ) -> LiveTrainer:
+        where = {"brokers": self.brokers, "topic": self.topic, "directory": self.folder}
+        with RedisStore(self.store) as held:
+            ended = train(Settings(**{**where, **settings}), config, held, clear=False, stop=stop, tell=tell)
+        assert ended is not None
+        return ended
+
+
+@pytest.fixture
+def here(brokers: str, topic: str, store: str, tmp_path: Path) -> InProcess:
+    return InProcess(brokers, topic, store, tmp_path)
+
+
+def test_what_was_learned_can_be_asked_for(here: InProcess) -> None:
+    send(here.brokers, here.topic, batches(2, 50), produced_ms=round(time.time() * 1000))
+    ended = here.train(at_most=EVENTS)
+    said = ended.status()
+    assert (said.trained, said.duplicates, said.trouble) == (EVENTS, 0, None)
+    assert said.metrics["recall@10"] > 0.3
+    assert 0 < said.freshness_ms["p50"] <= said.freshness_ms["p99"] < 60_000
+    with ebbtide.connect(here.store) as answers:
+        assert answers.info.log == "live"
+        assert answers.info.leave_out == "none"
+        assert len(answers.info.popular) > 20
+        assert answers.store.version() == said.version > 0
+        assert len(answers.recommend("u1", 5).items) == 5
+        last = max(int(b.time_ms_B[b.user_B == _key("u1")].max(initial=0)) for b in batches(2, 50))
+        record = answers.store.user("u1")
+        assert record is not None
+        assert record.event_time_ms == last
+        status = answers.store.status()
+        assert status is not None
+        assert progress.trainer_status(status).trained == EVENTS
+
+
+def test_examples_that_come_again_are_dropped(here: InProcess) -> None:
+    made = batches(2, 50)
+    send(here.brokers, here.topic, made[:40])
+    send(here.brokers, here.topic, made[20:60])
+    twice = sum(map(len, made[20:40]))
+    first = here.train(until_idle_s=0.5)
+    assert first.status().trained == sum(map(len, made[:60]))
+    assert first.status().duplicates == twice
+    send(here.brokers, here.topic, made[50:70])
+    again = sum(map(len, made[50:60]))
+    resumed = here.train(until_idle_s=0.5)
+    assert resumed.status().trained == sum(map(len, made[:70]))
+    assert resumed.status().duplicates == twice + again
+
+
+def test_killed_and_resumed_it_ends_in_the_state_of_one_that_was_not(here: InProcess) -> None:
+    """Two kills -9 while examples come; the order in which they were learned is then gone through at once."""
+    made, random = batches(2, 25), np.random.default_rng(1)
+    journals = here.folder.parent / "journals"
+    journals.mkdir()
+    send(here.brokers, here.topic, made[:20])
+    with _sending(here, made[20:], rate=1000), _keeping(here.folder, journals):
+        for _ in range(2):
+            before = _newest(here.folder)
+            with _running(here, "--every", "600", "--publish-ms", "50") as process:
+                _until(partial(_newer, here.folder, max(before, 0)))
+                time.sleep(random.uniform(0.0, 0.6))
+                process.kill()
+        done = subprocess.run(
+            _command(here, "--every", "600", "--for", EVENTS), capture_output=True, timeout=100, check=True
+        )
+    killed = json.loads(done.stdout.splitlines()[-1])
+    assert killed["trained"] == EVENTS
+    assert killed["duplicates"] == 0
+
+    order = b"".join(path.read_bytes() for path in sorted(journals.glob("journal-*")))
+    shutil.rmtree(here.folder)
+    shutil.copytree(journals / "checkpoint-000000000000", here.folder / "checkpoint-000000000000")
+    (here.folder / "journal-000000000000").write_bytes(order)
+    whole = here.train(at_most=EVENTS)
+    assert whole.digest() == killed["state_digest"]
+
+
+def test_one_trainer_to_a_folder_and_sigterm_saves(here: InProcess) -> None:
+    send(here.brokers, here.topic, batches(2, 50)[:60])
+    trained = sum(map(len, batches(2, 50)[:60]))
+    with _running(here) as process:
+        _until(lambda: _status(here.store) is not None and _status(here.store).trained == trained)  # type: ignore[union-attr]
+        second = subprocess.run(_command(here), capture_output=True, text=True, timeout=60)
+        assert second.returncode == 2
+        assert f"another trainer learns here (process {process.pid})" in second.stderr
+        process.send_signal(signal.SIGTERM)
+        out, _ = process.communicate(timeout=30)
+    assert process.returncode == 0
+    assert _newest(here.folder) == trained
+    said = json.loads(out.splitlines()[-1])
+    assert said["trained"] == trained
+    assert here.train(at_most=trained).digest() == said["state_digest"]
+
+
+def test_what_was_to_be_published_arrives_when_the_store_is_back(here: InProcess, tmp_path: Path) -> None:
+    port, made = _free_port(), batches(2, 50)
+    here.store = f"redis://127.0.0.1:{port}/0"
+    server = _serving(tmp_path, port)
+    versions: list[int] = []
+    troubles: list[str] = []
+
+    def tell(trainer: LiveTrainer) -> None:
+        nonlocal server
+        status = trainer.status()
+        versions.append(status.version)
+        if status.trained == half and not troubles:
+            server.terminate()
+            server.wait()
+            troubles.append("")
+            send(here.brokers, here.topic, made[60:])
+        elif status.trained == EVENTS and status.trouble and len(troubles) == 1:
+            troubles.append(status.trouble)
+            server = _serving(tmp_path, port)
+
+    half = sum(map(len, made[:60]))
+    send(here.brokers, here.topic, made[:60])
+    try:
+        ended = here.train(tell=tell, stop=lambda: _over(troubles, here.store))
+        assert "cannot be reached" in troubles[1]
+        assert ended.status().trained == EVENTS
+        assert versions == sorted(versions)
+        with RedisStore(here.store) as held:
+            assert held.version() == ended.status().version
+            for user in range(40):
+                record = held.user(f"u{user}")
+                times = [b.time_ms_B[b.user_B == _key(f"u{user}")] for b in made]
+                assert record is not None
+                assert record.event_time_ms == np.concatenate(times)[-1]
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def test_without_room_for_a_checkpoint_it_goes_on(here: InProcess) -> None:
+    """A file may not be longer than 60 kB, from the second second on."""
+    send(here.brokers, here.topic, batches(2, 50)[:40])
+    troubles: list[str | None] = []
+
+    def tell(trainer: LiveTrainer) -> None:
+        troubles.append(trainer.status().trouble)
+        if len(troubles) == 1:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, hard))
+            send(here.brokers, here.topic, batches(2, 50)[40:])
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        full = here.train(tell=tell, every=500, until_idle_s=1.5)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    status = full.status()
+    assert status.trained == EVENTS
+    assert status.trouble == "no checkpoint could be written (File too large); trying again"
+    assert _newest(here.folder) < EVENTS
+    assert not list(here.folder.glob(".writing-*"))
+    again = here.train(until_idle_s=0.5)
+    assert again.status().trouble is None
+    assert again.digest() == full.digest()
+
+
+@pytest.mark.parametrize(
+    ("made_by_first", "made_by_then", "said"),
+    [
+        ({}, {"window": 64}, "window was 128 and is 64"),
+        ({"window": 32}, None, "the learners need a window of 100 entries, and .* sends windows of 32"),
+        ({"window": "wide"}, None, "made by settings that are not known here"),
+    ],
+)
+def test_examples_that_do_not_fit_are_refused(
+    here: InProcess, made_by_first: dict[str, Any], made_by_then: dict[str, Any] | None, said: str
+) -> None:
+    made = batches(2, 50)
+    send(here.brokers, here.topic, made[:40], settings=made_by(**made_by_first))
+    if made_by_then is not None:
+        send(here.brokers, here.topic, made[40:], settings=made_by(**made_by_then))
+    with pytest.raises(InputError, match=said):
+        here.train(until_idle_s=1.0)
+
+
+def test_a_store_with_another_runs_vectors_is_left_alone(here: InProcess) -> None:
+    send(here.brokers, here.topic, batches(2, 50)[:40])
+    here.train(until_idle_s=0.2)
+    shutil.rmtree(here.folder)
+    with pytest.raises(InputError, match=r"holds what twotower learned of 'live'.*--clear"):
+        here.train(until_idle_s=0.2)
+
+
+def test_a_message_that_is_none_of_ours_is_passed_over_and_said(here: InProcess) -> None:
+    from streams.kafka import Producer
+    from streams.wire import Message
+
+    send(here.brokers, here.topic, batches(2, 50)[:40])
+    with Producer(here.brokers, here.topic) as producer:
+        producer.send(Message(b"junk", None, [], 0), 0)
+    send(here.brokers, here.topic, batches(2, 50)[40:])
+    status = here.train(until_idle_s=0.5).status()
+    assert status.trained == EVENTS
+    assert status.trouble == "1 messages could not be read and were left out"
+
+
+def _key(user: str) -> int:
+    return next(key for key, name in log().names.items() if name == user)
+
+
+def _newer(folder: Path, events: int) -> bool:
+    return _newest(folder) > events
+
+
+def _newest(folder: Path) -> int:
+    """Events of the newest checkpoint; -1 without one."""
+    return max((int(path.name[-12:]) for path in folder.glob("checkpoint-*")), default=-1)
+
+
+def _command(here: InProcess, *options: object) -> list[str]:
+    where = ["--brokers", here.brokers, "--store", here.store, "--examples", here.topic, "--json"]
+    return [*COMMAND, *where, "--checkpoint", str(here.folder), *map(str, options)]
+
+
+@contextmanager
+def _running(here: InProcess, *options: object) -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen(_command(here, *options), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@contextmanager
+def _sending(here: InProcess, made: Any, rate: int) -> Iterator[None]:
+    """Send at so many examples a second, meanwhile."""
+
+    def run() -> None:
+        for start in range(0, len(made), 8):
+            send(here.brokers, here.topic, made[start : start + 8])
+            time.sleep(sum(map(len, made[start : start + 8])) / rate)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    yield
+    thread.join()
+
+
+@contextmanager
+def _keeping(folder: Path, keep: Path) -> Iterator[None]:
+    """Keep the first checkpoint and every journal, which the trainer removes."""
+    over = threading.Event()
+    first = "checkpoint-000000000000"
+
+    def run() -> None:
+        while not over.wait(0.003):
+            if (folder / first).exists() and not (keep / first).exists():
+                shutil.copytree(folder / first, keep / first)
+            for path in folder.glob("journal-*"):
+                with suppress(FileExistsError, FileNotFoundError):
+                    os.link(path, keep / path.name)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    yield
+    over.set()
+    thread.join()
+
+
+def _until(happened: Callable[[], bool], patience_s: float = 90.0) -> None:
+    deadline = time.monotonic() + patience_s
+    while not happened():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def _status(store: str) -> progress.TrainerStatus | None:
+    with RedisStore(store) as held:
+        said = held.status()
+    return None if said is None else progress.trainer_status(said)
+
+
+def _over(troubles: list[str], store: str) -> bool:
+    """Whether the store is back and knows the end."""
+    if len(troubles) < 2:
+        return False
+    with suppress(InputError):
+        status = _status(store)
+        return status is not None and status.trouble is None and status.trained == EVENTS
+    return False
+
+
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+def _serving(folder: Path, port: int) -> subprocess.Popen[bytes]:
+    process = subprocess.Popen(valkey.command(folder, port), cwd=folder, stdout=subprocess.DEVNULL)
+    _until(lambda: valkey.answers(port, process.pid))
+    return process

