@@ -6,26 +6,30 @@ The log is in the topics before anybody reads: 4 partitions of Arrow, about 1,02
 JSON, one event a message, the first 100,000. The peer adds one to a Faust table an event
 (`benchmarks.live_plain`), for at most 10 s. `ebbtide ingest` runs with its defaults. Measured is from the
 first increment or committed example to the last; broker and worker share the machine's cores. Medians of
-rounds in turns.
+rounds in turns. `ebbtide train`, its default learner, learns the first 20,000 of the examples.
 """
 
 import argparse
 import importlib.util
 import json
 import os
+import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from statistics import median
 
-from benchmarks.live_bed import PARTITIONS, Bed, Cpu, Span, bed, done, fill, worker
+from benchmarks.live_bed import PARTITIONS, PATIENCE_S, Bed, Cpu, Span, bed, done, fill, said, trainer, worker
 from benchmarks.tables import Row, bar, say
+from state.progress import TrainerStatus
 
 LOG = "planted:users=10000,items=2000,events=400000"
 JSON_EVENTS, PLAIN_S = 100_000, 10.0
 WARM = "planted:users=50,items=50,events=2000"
+EXAMPLES, TRAINED = "for-trainer", 20_000
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,30 @@ def ingest(bed: Bed, events: int, form: str, name: str) -> Took:
     return Took(span, cpu.used_s(process.pid, span), cpu.used_s(bed.broker_pid, span))
 
 
+def train(bed: Bed, name: str) -> Took:
+    """A trainer on examples that are there already: from what it says first to what it says last."""
+    seen: list[TrainerStatus] = []
+    deadline_s = time.monotonic() + PATIENCE_S
+    with (
+        trainer(bed, EXAMPLES, "--for", TRAINED, "--clear") as process,
+        Cpu([process.pid, bed.broker_pid]) as cpu,
+    ):
+        while process.poll() is None:
+            if time.monotonic() > deadline_s:
+                raise RuntimeError(f"{name}: {TRAINED:,} examples were not learned; last said: {seen[-1:]}")
+            time.sleep(0.1)
+            status = said(bed, EXAMPLES)
+            if status and status.pid == process.pid and status.trained and status.trained < TRAINED:
+                seen.append(status)
+    shutil.rmtree(bed.folder / f"{EXAMPLES}.trained")
+    if process.returncode or len(seen) < 2:
+        words = (bed.folder / f"{EXAMPLES}.train.log").read_text()
+        raise RuntimeError(f"{name}: the trainer ended with exit status {process.returncode}: {words}")
+    first, last = seen[0], seen[-1]
+    span = Span(last.trained - first.trained, first.updated_ms / 1000, last.updated_ms / 1000)
+    return Took(span, cpu.used_s(process.pid, span), cpu.used_s(bed.broker_pid, span))
+
+
 def rounds(bed: Bed, log: str, limit: int | None, times: int) -> dict[str, list[Took]]:
     """Everybody, in turns."""
     some = fill(bed.brokers, log, "json", "json", min(limit or JSON_EVENTS, JSON_EVENTS), PARTITIONS)
@@ -68,6 +96,8 @@ def rounds(bed: Bed, log: str, limit: int | None, times: int) -> dict[str, list[
         "ebbtide ingest, JSON": partial(ingest, bed, some, "json"),
         "ebbtide ingest, Arrow": partial(ingest, bed, events, "arrow"),
     }
+    ingest(bed, some, "json", EXAMPLES)
+    runs["ebbtide train"] = partial(train, bed)
     if importlib.util.find_spec("rocksdict"):
         runs["plain Faust, RocksDB"] = partial(plain, bed, some, "rocksdb://")
     took: dict[str, list[Took]] = {name: [] for name in runs}

@@ -17,7 +17,8 @@ import numpy as np
 
 from ebbtide.services import control
 from state import progress
-from state.progress import Progress
+from state.progress import Progress, TrainerStatus
+from state.redis_store import RedisStore
 from streams.kafka import consumer, partition_at
 from streams.observer import Observer
 from streams.wire import Message
@@ -126,6 +127,22 @@ def worker(bed: Bed, topic: str, group: str, *options: object) -> Iterator[subpr
     to = {"examples": f"{group}-examples", "dead_letters": f"{group}-dead"}
     with running(bed, f"{group}.log", run("ingest", *options, **where, **to)) as process:
         yield process
+
+
+@contextmanager
+def trainer(bed: Bed, group: str, *options: object) -> Iterator[subprocess.Popen[bytes]]:
+    """A running `ebbtide train` on `GROUP-examples`, which says how it is in the run GROUP of the store."""
+    where = {"brokers": bed.brokers, "store": f"{bed.store}?run={group}", "examples": f"{group}-examples"}
+    command = run("train", *options, checkpoint=bed.folder / f"{group}.trained", **where)
+    with running(bed, f"{group}.train.log", command) as process:
+        yield process
+
+
+def said(bed: Bed, group: str) -> TrainerStatus | None:
+    """What the trainer has said last, if it has."""
+    with RedisStore(f"{bed.store}?run={group}") as store:
+        status = store.status()
+    return None if status is None else progress.trainer_status(status)
 
 
 @contextmanager

@@ -8,7 +8,6 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from state.examples import Doubles
 from state.keys import Int64s
 
 _STEP = 1.05
@@ -52,8 +51,3 @@ class Delays:
         for second in range(self._second + 1, self._second + 1 + min(max(passed, 0), _SECONDS)):
             self._recent_SD[second % _SECONDS] = 0
         self._second = max(self._second, int(now_s))
-
-
-def edges() -> Doubles:
-    """Where each bucket ends, in ms (D,)."""
-    return np.asarray(_STEP ** np.arange(_BUCKETS), np.float64)

@@ -90,6 +90,14 @@ class Intake:
         self.clock_ms = max(self.clock_ms, int(batch.time_ms_B.max()))
         return Group(self._in_turn(batch), np.concatenate(produced))
 
+    def left_out(self) -> list[str]:
+        """What was not learned, in words."""
+        counted = (
+            (self.unreadable, "messages could not be read and were left out"),
+            (self.unlabelled, "examples without a label were left out: the stream has labels"),
+        )
+        return [f"{count:,} {what}" for count, what in counted if count]
+
     def _check(self, one: Arrival) -> None:
         assert one.shipment is not None
         if one.shipment.made_by != self.stream.made_by:

@@ -285,14 +285,10 @@ class LiveTrainer:
             self.delays.add(one.at_ms - one.produced_ms_P, one.count_P, time.time())
 
     def _troubles(self) -> list[str]:
-        counted = (
-            (self.intake.unreadable, "messages could not be read and were left out"),
-            (self.intake.unlabelled, "examples without a label were left out: the stream has labels"),
-        )
         said = [self.trouble, self.journal.broken, self.delivery.trouble, self.feed.reader.trouble]
         if self.delivery.full:
             said.append("learning waits until the store has taken what is to be published")
-        return [one for one in said if one] + [f"{count:,} {what}" for count, what in counted if count]
+        return [one for one in said if one] + self.intake.left_out()
 
     def _alarm(self, alarm: Any) -> None:
         log.warning(

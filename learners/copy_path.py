@@ -311,7 +311,7 @@ class CopyPath:
     def load(self, tree: Tree) -> None:
         self.crowd.load(tree["crowd"])
         self.counted = int(tree["counted"])
-        self.queue.load(tree["queue"])
+        self.queue.load(tree.get("queue", {}))
         self.kept.load(tree["kept"])
         self.leaders_N, self.leaders_at = np.array(tree["leaders_N"]), np.array(tree["leaders_at"])
         self.repeats[:] = tree["repeats"]

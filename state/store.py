@@ -153,7 +153,7 @@ class EmbeddingStore(ABC):
 
     @abstractmethod
     def put_status(self, said: bytes) -> None:
-        """What the trainer says of itself (`state.progress.TrainerStatus`), in place of what it said before."""
+        """What the trainer says of itself (`state.progress.TrainerStatus`), in place of what it said."""
 
     @abstractmethod
     def status(self) -> bytes | None:

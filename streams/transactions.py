@@ -22,7 +22,7 @@ from streams.security import Security
 from streams.wire import Message
 
 _READ_MS = 200
-_CLOSE_S, _ANSWER_S = 5, 15
+_CLOSE_S, _ANSWER_S, _TRANSACTION_MS = 5, 15, 20_000
 _NEAR_END = 32
 """Records to look back for the newest one; markers of transactions are among them."""
 _MOST_BYTES = 1 << 20
@@ -48,6 +48,7 @@ class Outlet:
         self._to: dict[str, Any] = {"bootstrap_servers": brokers, **security.aiokafka()}
         self._producer: Any = AIOKafkaProducer(
             transactional_id=f"{group}-{topics.events}-{partition}",
+            transaction_timeout_ms=_TRANSACTION_MS,
             max_batch_size=_MOST_BYTES,
             max_request_size=_MOST_BYTES,
             **self._to,

@@ -54,6 +54,7 @@ class Chaos:
 
     live: Live
     services: Path
+    store: str
     faults: list[Fault]
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     over: threading.Event = field(default_factory=threading.Event)
@@ -69,11 +70,11 @@ class Chaos:
             self.processes[name] = subprocess.Popen(command, stdout=log, stderr=log)
 
     def training(self) -> list[str]:
-        live, store = self.live, control.status(self.services).store
+        live = self.live
         where = {
             "--brokers": live.brokers,
             "--examples": f"{live.name}-examples",
-            "--store": f"{store}?run={live.name}",
+            "--store": f"{self.store}?run={live.name}",
             "--checkpoint": live.folder / "checkpoint",
             "--learner": "twotower",
             "--every": 500,
@@ -173,11 +174,12 @@ def run(
     """One seed; raises AssertionError where something was lost, doubled or taken back."""
     found = control.up(services)
     assert found.brokers is not None
+    assert found.store is not None
     live = Live(found.brokers, f"chaos-{os.getpid()}-{seed}", folder)
     ensure_topic(found.brokers, live.events, PARTITIONS)
     log = api.open_log(f"planted:users=50,items=60,events={int(seconds * rate)},places=8")
     events = rough(concat_events(list(log.batches(1000))), seed)
-    chaos = Chaos(live, services, schedule(seed, seconds, faults, targets))
+    chaos = Chaos(live, services, found.store, schedule(seed, seconds, faults, targets))
     versions: list[int] = []
     helpers = [
         threading.Thread(target=_watch, args=(chaos, versions), daemon=True),
@@ -223,23 +225,25 @@ def _whole(values: Sequence[bytes]) -> ExampleBatch:
 
 def check_training(chaos: Chaos, examples: int) -> None:
     """The trainer has had every example once."""
-    said = until(lambda: _status(chaos), lambda status: status is not None and status.trained >= examples)
+    said = until(
+        lambda: _status(chaos), lambda said: isinstance(said, TrainerStatus) and said.trained >= examples
+    )
     assert said.trained == examples, said
 
 
-def _status(chaos: Chaos) -> TrainerStatus | None:
-    """What the trainer says in the store, if it has said anything and the store is there."""
+def _status(chaos: Chaos) -> TrainerStatus | str:
+    """What the trainer says in the store, or why there is nothing."""
     try:
-        said = RedisStore(f"{control.status(chaos.services).store}?run={chaos.live.name}").status()
-    except EbbtideError:
-        return None
-    return None if said is None else trainer_status(said)
+        said = RedisStore(f"{chaos.store}?run={chaos.live.name}").status()
+    except EbbtideError as error:
+        return str(error)
+    return "nothing said yet" if said is None else trainer_status(said)
 
 
 def _watch(chaos: Chaos, versions: list[int]) -> None:
     """The versions that a reader sees, as often as the store answers."""
     while not chaos.over.wait(0.2):
-        if (said := _status(chaos)) is not None:
+        if isinstance(said := _status(chaos), TrainerStatus):
             versions.append(said.version)
 
 
@@ -251,10 +255,13 @@ def _tell(chaos: Chaos, tell: Callable[[str], None] | None) -> None:
             said = _status(chaos)
             memory = {name: _resident_mb(process.pid) for name, process in chaos.processes.items()}
             done = sum(one.events for one in chaos.live.progress().values())
-            tell(
-                f"{time.monotonic() - began_s:6.0f} s  {done:,} events in, "
-                f"{said and said.trained} trained, freshness {said and said.freshness_ms} ms, MB {memory}"
-            )
+            tell(f"{time.monotonic() - began_s:6.0f} s  {done:,} events in, {_line(said)}, MB {memory}")
+
+
+def _line(said: TrainerStatus | str) -> str:
+    if isinstance(said, str):
+        return said
+    return f"{said.trained:,} trained, version {said.version}, freshness {said.freshness_ms} ms"
 
 
 def _resident_mb(pid: int) -> int:

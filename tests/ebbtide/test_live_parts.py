@@ -82,19 +82,6 @@ def test_a_folder_is_held_by_one(tmp_path: Path) -> None:
         pass
 
 
-class Away(DictStore):
-    """A store that does not answer for a while."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.there = False
-
-    def advance(self, version: int) -> int:
-        if not self.there:
-            raise InputError("gone")
-        return super().advance(version)
-
-
 def delta(user: str, time_ms: int) -> tuple[UserRows, ItemRows]:
     """One user and two items."""
     memory = np.zeros(time_ms % 3, MEMORY_ENTRY)
@@ -112,11 +99,14 @@ def delta(user: str, time_ms: int) -> tuple[UserRows, ItemRows]:
     return users, items
 
 
-def test_deltas_wait_for_the_store_as_one() -> None:
-    store = Away()
-    store.there = True
+def gone(version: int) -> int:
+    raise InputError("gone")
+
+
+def test_deltas_wait_for_the_store_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = DictStore()
     store.advance(7)
-    store.there = False
+    monkeypatch.setattr(store, "advance", gone)  # a server goes away in the middle of a delta
     delivery = Delivery(store)
     delivery.start()
     for n, user in enumerate(["u", "v", "u"]):
@@ -127,7 +117,7 @@ def test_deltas_wait_for_the_store_as_one() -> None:
     later = Delivery(store)
     later.load(delivery.tree())
     delivery.close()
-    store.there = True
+    monkeypatch.undo()
     later.publish(0, *delta("w", 9))
     later.start()
     assert later.drain(5.0)

@@ -231,6 +231,15 @@ def test_what_is_said_of_the_run(opened: Opened) -> None:
     assert opened.again().info() == info
 
 
+def test_what_the_trainer_says_of_itself(opened: Opened) -> None:
+    assert opened.store.status() is None
+    opened.store.put_status(b"busy")
+    opened.store.put_status(b"idle")
+    assert opened.again().status() == b"idle"
+    opened.store.clear()
+    assert opened.store.status() is None
+
+
 def test_many_rows_in_one_call(opened: Opened) -> None:
     size = 20_000
     vectors = np.random.default_rng(0).normal(size=(size, 5)).astype(np.float32)
