@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -88,7 +88,10 @@ class Live:
         return [one.batch for one in self.shipments()]
 
 
-def until(look: Callable[[], Any], enough: Callable[[Any], bool]) -> Any:
+T = TypeVar("T")
+
+
+def until(look: Callable[[], T], enough: Callable[[T], bool]) -> T:
     """What `look` gives once it is enough; fails with the last where that takes too long."""
     deadline = time.monotonic() + PATIENCE_S
     while True:
@@ -108,7 +111,7 @@ def by_user(batches: Sequence[ExampleBatch]) -> dict[str, Any]:
     """Every column, each user's examples in order; without where they came from, which replay has not."""
     whole = concat([narrowed(batch, WINDOW) for batch in batches])
     order: Int64s = np.argsort(whole.user_B, kind="stable")
-    nowhere = {f"{name}_B": np.zeros(len(whole), np.int64) for name in ("partition", "offset", "index")}
-    tree = replace(whole.take(order), **nowhere).tree()
+    none = np.zeros(len(whole), np.int64)
+    tree = replace(whole.take(order), partition_B=none, offset_B=none, index_B=none).tree()
     assert set(tree) == {f.name for f in fields(ExampleBatch)}
     return tree
