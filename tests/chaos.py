@@ -225,10 +225,12 @@ def _whole(values: Sequence[bytes]) -> ExampleBatch:
 
 def check_training(chaos: Chaos, examples: int) -> None:
     """The trainer has had every example once."""
-    said = until(
-        lambda: _status(chaos), lambda said: isinstance(said, TrainerStatus) and said.trained >= examples
-    )
-    assert said.trained == examples, said
+
+    def trained() -> int | str:
+        said = _status(chaos)
+        return said if isinstance(said, str) else said.trained
+
+    assert until(trained, lambda count: isinstance(count, int) and count >= examples) == examples
 
 
 def _status(chaos: Chaos) -> TrainerStatus | str:
