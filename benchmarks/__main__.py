@@ -13,7 +13,7 @@ from rich.console import Console
 
 from benchmarks.tables import Tables, machine, show
 
-NAMES = ("window", "store", "movielens", "completejourney", "stim")
+NAMES = ("window", "store", "movielens", "completejourney", "stim", "live")
 """Those that need nothing from outside."""
 
 

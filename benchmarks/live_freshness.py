@@ -1,6 +1,6 @@
 """How fresh what readers see is: from an event's production to its user's vector being readable in the store.
 
-    python -m benchmarks.live_freshness [--log LOG] [--rate N] [--seconds S] [--format json|arrow] [--json]
+    python -m benchmarks.live_freshness [--log LOG] [--rate N] [--seconds S] [--format F] [--learner L]
 
 A sender at a steady rate, one `ebbtide ingest`, one `ebbtide train` with its defaults, the broker and the
 store, all on this machine. Quantiles are the trainer's own, of the last minute before the sender ended.
@@ -9,7 +9,6 @@ store, all on this machine. Quantiles are the trainer's own, of the last minute 
 import argparse
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -26,12 +25,12 @@ _FIRST, _LOOK_S = 2000, 1.0
 Found = TypeVar("Found")
 
 
-def measure(bed: Bed, log: str, rate: float, seconds: float, form: str) -> Row:
+def measure(bed: Bed, log: str, rate: float, seconds: float, form: str, learner: str) -> Row:
     ensure_topic(bed.brokers, "events", PARTITIONS)
     with ExitStack() as stack:
         ingest = stack.enter_context(worker(bed, "events", GROUP))
         _until(lambda: "partitions [" in (bed.folder / f"{GROUP}.log").read_text(), "no worker came up")
-        train = stack.enter_context(trainer(bed, GROUP))
+        train = stack.enter_context(trainer(bed, GROUP, "--learner", learner))
         fill(bed.brokers, log, "events", form, _FIRST, PARTITIONS)  # a trainer begins with the first example
         _until(lambda: (found := said(bed, GROUP)) and found.trained >= _FIRST, "no trainer came up")
         where = {"to": f"kafka://{bed.brokers}/events", "rate": rate, "format": form}
@@ -45,13 +44,13 @@ def measure(bed: Bed, log: str, rate: float, seconds: float, form: str) -> Row:
                     time.sleep(_LOOK_S)
                     if sender.poll() is None:
                         last, seen = time.time(), _status(bed)
-                        print(f"{seen.trained:,} trained, {seen.freshness_ms}", file=sys.stderr)
             span = Span(seen.trained - _FIRST, start_s, last)
             busy = dict(zip(("ingest", "train", "broker", "sender"), pids, strict=True))
             shares = {f"{name}_cpu": cpu.used_s(pid, span) / (last - start_s) for name, pid in busy.items()}
     sent = int(rate * (last - start_s))
     return {
         "format": form,
+        "learner": learner,
         "events_a_second": rate,
         **{f"{name}_ms": seen.freshness_ms.get(name) for name in ("p50", "p95", "p99")},
         "sent_about": sent,
@@ -82,10 +81,11 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=2000.0, metavar="N", help="events a second")
     parser.add_argument("--seconds", type=float, default=80.0, metavar="S")
     parser.add_argument("--format", choices=("json", "arrow"), default="json")
+    parser.add_argument("--learner", default="stim", metavar="L")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     asked = parser.parse_args()
     with bed() as here:
-        row = measure(here, asked.log, asked.rate, asked.seconds, asked.format)
+        row = measure(here, asked.log, asked.rate, asked.seconds, asked.format, asked.learner)
     p99_ms = float(row["p99_ms"] or float("inf"))
     bars = [bar("p99 in ms", p99_ms, 1000.0, 150.0, least=False)]
     say({f"freshness, {asked.log}": [row], "bars": bars}, as_json=asked.json)

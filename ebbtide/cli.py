@@ -325,7 +325,10 @@ def data_inspect(
 
 def main() -> None:
     """The entry point: one clear line instead of a traceback for every error of ours."""
+    from ebbtide import again
+
     warnings.showwarning = _warn
+    again.allow()
     try:
         app()
     except EbbtideError as error:

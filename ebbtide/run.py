@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from ebbtide import html, report
+from ebbtide import again, html, report
 from ebbtide.beside import Beside
 from ebbtide.config import RunConfig
 from ebbtide.copy_score import followed
@@ -165,6 +165,7 @@ def replay(
     config = msgspec.structs.replace(config or RunConfig(), batch=batch)
     _make(out)
     _rehearse(log, config)
+    again.if_compiled()
     with (
         open_store(store or f"embedded:{out / 'store'}", create=True) as target,
         closing(Run(log, config, target, out)) as run,

@@ -5,15 +5,20 @@ import time
 from collections.abc import Callable
 
 import msgspec
+import numpy as np
 
+from ebbtide import again
 from ebbtide.config import RunConfig, fingerprint
 from ebbtide.feed import ROWS, Feed
 from ebbtide.journal import alone
+from ebbtide.learning import Learning
 from ebbtide.live_trainer import LiveTrainer, Settings
 from ebbtide.stream import Stream, look
 from state import checkpoint
+from state.dict_store import DictStore
 from state.errors import InputError
 from state.examples import concat
+from state.keys import Names
 from state.store import EmbeddingStore
 from streams.reader import Reader
 
@@ -21,6 +26,7 @@ log = logging.getLogger("ebbtide.train")
 
 _WAIT_MS = 20
 _LOOK_S = 5.0
+_REHEARSED = 256
 
 
 def train(
@@ -52,6 +58,9 @@ def train(
             feed = Feed(reader)
             if saved is None:
                 stream = _first(feed, config, stop)
+                if stream is not None:
+                    _rehearse(feed, stream, config)
+                    again.if_compiled()
             else:
                 stream = msgspec.json.decode(saved["stream"], type=Stream)
             if stream is None:
@@ -95,6 +104,18 @@ def _first(feed: Feed, config: RunConfig, stop: Callable[[], bool]) -> Stream | 
         *(feed.rows, "labelled" if stream.labelled else "without labels", ", ".join(stream.roles)),
     )
     return stream
+
+
+def _rehearse(feed: Feed, stream: Stream, config: RunConfig) -> None:
+    """The first examples through a learning of their own, so that every kernel is compiled."""
+    learning = Learning(stream.subject(Names()), config, DictStore())
+    shipments = [one.shipment for one in feed.waiting if one.shipment is not None and one.rows]
+    batch = concat([shipment.batch for shipment in shipments])
+    if stream.labelled:
+        batch = batch.take(np.flatnonzero(~np.isnan(batch.label_B)))
+    for first in range(0, min(len(batch), _REHEARSED), _REHEARSED // 4):
+        learning.step(batch.take(slice(first, first + _REHEARSED // 4)))
+    learning.publisher.flush()
 
 
 def _claim(store: EmbeddingStore, *, clear: bool) -> None:

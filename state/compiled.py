@@ -9,7 +9,7 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import numba
 from numba.core import config
@@ -17,13 +17,14 @@ from numba.core import config
 F = TypeVar("F", bound=Callable[..., object])
 
 _SOURCES = Path(__file__).parent.parent
+_kernels: list[Any] = []
 _KEPT = 4
 """Digests whose kernels are kept, the newest first."""
 
 
 def compiled(function: F) -> F:
     """Compile `function` to machine code at its first call, and keep the result on disk."""
-    return cast(F, numba.njit(cache=_CACHED, nogil=True)(function))
+    return cast(F, _kept(numba.njit(cache=_CACHED, nogil=True)(function)))
 
 
 def inlined(function: F) -> F:
@@ -36,7 +37,21 @@ def reordered(function: F) -> F:
 
     Results are the same on every run of one machine; between kinds of CPU the last bits may differ.
     """
-    return cast(F, numba.njit(cache=_CACHED, nogil=True, fastmath={"reassoc", "contract", "nsz"})(function))
+    allowed = {"reassoc", "contract", "nsz"}
+    return cast(F, _kept(numba.njit(cache=_CACHED, nogil=True, fastmath=allowed)(function)))
+
+
+def compiled_here() -> bool:
+    """Whether a kernel had to be compiled by this process, and is on disk by now.
+
+    What it gave here may differ in the last bits from what it gives once it is loaded from disk.
+    """
+    return _CACHED and any(kernel.stats.cache_misses for kernel in _kernels)
+
+
+def _kept(kernel: Any) -> Any:
+    _kernels.append(kernel)
+    return kernel
 
 
 def _prepare() -> bool:
