@@ -51,7 +51,7 @@ SEEDS ?= 20
 chaos: setup ## Kill workers, trainer, broker and store at random moments, SEEDS times over
 	$(BIN)/python -m tests.chaos --seeds $(SEEDS)
 
-bench-live: setup ## Live workers beside a plain Faust agent, on a broker of their own: events a second on JSON and on Arrow
+bench-live: $(PEERS) ## Live workers beside a plain Faust agent on a broker of their own: events/s on JSON and Arrow
 	$(BIN)/python -m benchmarks live
 
 clean: ## Remove what was built and run here

@@ -88,8 +88,9 @@ class Cpu:
 
     def used_s(self, pid: int, span: Span) -> float:
         """Of one process from the span's start to its end."""
-        seen = np.array(self._seen).T
-        start, end = np.interp([span.start_s, span.end_s], seen[0], seen[1 + self.pids.index(pid)])
+        seen = np.array(self._seen)[:, [0, 1 + self.pids.index(pid)]]
+        there = seen[np.isfinite(seen[:, 1])]
+        start, end = np.interp([span.start_s, span.end_s], there[:, 0], there[:, 1])
         return float(end - start)
 
     def _watch(self) -> None:

@@ -3,7 +3,8 @@
     python -m benchmarks.live_freshness [--log LOG] [--rate N] [--seconds S] [--format F] [--learner L]
 
 A sender at a steady rate, one `ebbtide ingest`, one `ebbtide train` with its defaults, the broker and the
-store, all on this machine. Quantiles are the trainer's own, of the last minute before the sender ended.
+store, all on this machine. Quantiles are the trainer's own, of the last minute before the sender ended; how
+many events were ingested and trained is said of that moment, too.
 """
 
 import argparse
@@ -14,7 +15,20 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from typing import TypeVar
 
-from benchmarks.live_bed import PARTITIONS, PATIENCE_S, Bed, Cpu, Span, bed, fill, run, said, trainer, worker
+from benchmarks.live_bed import (
+    PARTITIONS,
+    PATIENCE_S,
+    Bed,
+    Cpu,
+    Span,
+    bed,
+    fill,
+    reached,
+    run,
+    said,
+    trainer,
+    worker,
+)
 from benchmarks.tables import Row, bar, say
 from state.progress import TrainerStatus
 from streams.kafka import ensure_topic
@@ -44,17 +58,19 @@ def measure(bed: Bed, log: str, rate: float, seconds: float, form: str, learner:
                     time.sleep(_LOOK_S)
                     if sender.poll() is None:
                         last, seen = time.time(), _status(bed)
+                far = reached(bed.brokers, f"{GROUP}-examples")
             span = Span(seen.trained - _FIRST, start_s, last)
             busy = dict(zip(("ingest", "train", "broker", "sender"), pids, strict=True))
             shares = {f"{name}_cpu": cpu.used_s(pid, span) / (last - start_s) for name, pid in busy.items()}
-    sent = int(rate * (last - start_s))
     return {
         "format": form,
         "learner": learner,
         "events_a_second": rate,
         **{f"{name}_ms": seen.freshness_ms.get(name) for name in ("p50", "p95", "p99")},
-        "sent_about": sent,
-        "trained_by_then": span.events,
+        "events": int(rate * seconds),
+        "ingested": sum(said.events for said in far.values()) - _FIRST,
+        "trained": span.events,
+        "trouble": seen.trouble,
         **shares,
         "load": " ".join(f"{load:.1f}" for load in os.getloadavg()),
     }
