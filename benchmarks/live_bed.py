@@ -8,10 +8,11 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -26,6 +27,7 @@ from streams.wire import Message
 PARTITIONS, BATCH = 4, 1024
 PATIENCE_S = 170.0
 _SAMPLE_S, _LOOK_S, _STILL_S = 0.05, 0.25, 1.0
+Found = TypeVar("Found")
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -160,6 +162,15 @@ def running(bed: Bed, log: str, command: Sequence[str]) -> Iterator[subprocess.P
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+def until(look: Callable[[], Found], otherwise: Callable[[], str]) -> None:
+    """Wait until `look` finds something. Raises RuntimeError with `otherwise` where that takes too long."""
+    deadline_s = time.monotonic() + PATIENCE_S
+    while not look():
+        if time.monotonic() > deadline_s:
+            raise RuntimeError(f"{otherwise()} in {PATIENCE_S:.0f} s")
+        time.sleep(_LOOK_S)
 
 
 def done(bed: Bed, examples: str, events: int, processes: Sequence[subprocess.Popen[bytes]]) -> Span:

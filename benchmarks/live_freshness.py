@@ -11,13 +11,10 @@ import argparse
 import os
 import subprocess
 import time
-from collections.abc import Callable
 from contextlib import ExitStack
-from typing import TypeVar
 
 from benchmarks.live_bed import (
     PARTITIONS,
-    PATIENCE_S,
     Bed,
     Cpu,
     Span,
@@ -27,6 +24,7 @@ from benchmarks.live_bed import (
     run,
     said,
     trainer,
+    until,
     worker,
 )
 from benchmarks.tables import Row, bar, say
@@ -36,17 +34,17 @@ from streams.kafka import ensure_topic
 LOG = "planted:users=10000,items=2000,events=400000"
 GROUP = "fresh"
 _FIRST, _LOOK_S = 2000, 1.0
-Found = TypeVar("Found")
 
 
 def measure(bed: Bed, log: str, rate: float, seconds: float, form: str, learner: str) -> Row:
     ensure_topic(bed.brokers, "events", PARTITIONS)
     with ExitStack() as stack:
         ingest = stack.enter_context(worker(bed, "events", GROUP))
-        _until(lambda: "partitions [" in (bed.folder / f"{GROUP}.log").read_text(), "no worker came up")
+        log_of_worker = bed.folder / f"{GROUP}.log"
+        until(lambda: "partitions [" in log_of_worker.read_text(), lambda: "no worker came up")
         train = stack.enter_context(trainer(bed, GROUP, "--learner", learner))
         fill(bed.brokers, log, "events", form, _FIRST, PARTITIONS)  # a trainer begins with the first example
-        _until(lambda: (found := said(bed, GROUP)) and found.trained >= _FIRST, "no trainer came up")
+        until(lambda: (found := said(bed, GROUP)) and found.trained >= _FIRST, lambda: "no trainer came up")
         where = {"to": f"kafka://{bed.brokers}/events", "rate": rate, "format": form}
         command = run("replay", log, "--quiet", limit=int(rate * seconds), **where)
         with subprocess.Popen(command) as sender:
@@ -81,14 +79,6 @@ def _status(bed: Bed) -> TrainerStatus:
     if status is None:
         raise RuntimeError("the trainer's status is gone")
     return status
-
-
-def _until(look: Callable[[], Found], otherwise: str) -> None:
-    deadline_s = time.monotonic() + PATIENCE_S
-    while not look():
-        if time.monotonic() > deadline_s:
-            raise RuntimeError(f"{otherwise} in {PATIENCE_S:.0f} s")
-        time.sleep(_LOOK_S)
 
 
 def main() -> None:

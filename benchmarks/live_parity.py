@@ -10,7 +10,6 @@ where an event was in Kafka. Ends with exit status 1 where anything differs.
 import argparse
 import re
 import sys
-import time
 from collections import defaultdict
 from collections.abc import Iterable
 from contextlib import ExitStack
@@ -18,7 +17,7 @@ from dataclasses import fields
 from hashlib import blake2b
 from pathlib import Path
 
-from benchmarks.live_bed import BATCH, PATIENCE_S, Bed, bed, done, fill, worker
+from benchmarks.live_bed import BATCH, Bed, bed, done, fill, until, worker
 from benchmarks.tables import Row, say
 from ebbtide import api
 from state import example_wire
@@ -33,7 +32,6 @@ WINDOW = 1024
 _WHERE_FROM = {"partition_B", "offset_B", "index_B", "window"}
 _OWN = [f.name for f in fields(ExampleBatch) if f.name not in _WHERE_FROM]
 _ENTRIES = [f.name for f in fields(Window) if f.name != "length_B"]
-_LOOK_S = 0.2
 
 
 class Seen:
@@ -92,14 +90,12 @@ def live(bed: Bed, log: str, limit: int | None, partitions: int, workers: int, f
 
 def _until_shared(log: Path, partitions: int, workers: int) -> None:
     """Wait until every worker has said that it has its share."""
-    deadline = time.monotonic() + PATIENCE_S
-    while True:
+
+    def shared() -> bool:
         said = [words.count(",") + 1 for words in re.findall(r"partitions \[(.*)\]", log.read_text())]
-        if said[-workers:] == [partitions // workers] * workers:
-            return
-        if time.monotonic() > deadline:
-            raise RuntimeError(f"{workers} workers did not share {partitions} partitions: {log.read_text()}")
-        time.sleep(_LOOK_S)
+        return said[-workers:] == [partitions // workers] * workers
+
+    until(shared, lambda: f"{workers} workers did not share {partitions} partitions: {log.read_text()}")
 
 
 def main() -> None:

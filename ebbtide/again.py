@@ -7,6 +7,7 @@ shows it. So a command rehearses first, and if that compiled anything, begins ag
 
 import os
 import sys
+from typing import NoReturn
 
 _STARTED_OVER = "EBBTIDE_STARTED_OVER"
 _commanded = False
@@ -23,7 +24,12 @@ def if_compiled() -> None:
     from state.compiled import compiled_here
 
     if _commanded and compiled_here() and _STARTED_OVER not in os.environ:
-        os.environ[_STARTED_OVER] = "1"
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os.execv(sys.executable, [sys.executable, "-m", "ebbtide", *sys.argv[1:]])
+        start_over(_STARTED_OVER, "1")
+
+
+def start_over(variable: str, value: str) -> NoReturn:
+    """Run the same command in this very process; an environment variable tells it that it is another."""
+    os.environ[variable] = value
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execv(sys.executable, [sys.executable, "-m", "ebbtide", *sys.argv[1:]])

@@ -3,7 +3,6 @@
 What is heavy (numba, river) is imported by the command that needs it, so that `--help` answers at once.
 """
 
-import json
 import os
 import shlex
 import sys
@@ -16,6 +15,8 @@ from rich.console import Console
 from rich.table import Table
 
 from ebbtide import doctor, live, live_dead, live_ingest, live_status, live_train
+from ebbtide.live_options import Json
+from ebbtide.output import print_json
 from state.errors import EbbtideError, UnknownIdError
 
 app = typer.Typer(
@@ -48,7 +49,6 @@ Maps = Annotated[
 Source = Annotated[
     str, typer.Option("--from", metavar="DIR|URL", help="A folder of `replay --out`, or a redis:// URL.")
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 Count = Annotated[int, typer.Option("-k", min=1, max=10_000, help="How many.")]
 LabelOption = Annotated[
     str | None,
@@ -271,7 +271,7 @@ def monitor(
     if as_json:
         from msgspec import to_builtins
 
-        _print_json({"drift": to_builtins(found.drift), "windows": to_builtins(found.metrics.windows)})
+        print_json({"drift": to_builtins(found.drift), "windows": to_builtins(found.metrics.windows)})
     else:
         screens.drift(Console(), found)
 
@@ -283,7 +283,7 @@ def data_list(as_json: Json = False) -> None:
 
     known = known_logs()
     if as_json:
-        _print_json(known)
+        print_json(known)
         return
     table = Table(*(known[0]), box=None, header_style="dim")
     for row in known:
@@ -306,7 +306,7 @@ def data_inspect(
 
     found = inspect(api.open_log(log, map=_mapping(map), label=label, items=items, users=users))
     if as_json:
-        _print_json(found.report())
+        print_json(found.report())
         return
     table = Table(box=None, show_header=False)
     for name, value in found.rows():
@@ -348,7 +348,7 @@ def _answer(source: str, as_json: bool, ask: Any) -> None:
 
         def show(answer: Answer) -> None:
             if as_json:
-                _print_json(json_of(answer))
+                print_json(json_of(answer))
             else:
                 screens.show(Console(), answer, run.info.titles)
 
@@ -381,10 +381,6 @@ def _mapping(pairs: list[str] | None) -> dict[str, str] | str | None:
         return pairs[0]
     Mapping.of(pairs)
     return dict(pair.split("=", 1) for pair in pairs)
-
-
-def _print_json(value: object) -> None:
-    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def _fail(message: str, code: int) -> None:

@@ -2,11 +2,9 @@
 
 import importlib
 import importlib.metadata
-import json
 import os
 import platform
 import shutil
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ebbtide.live_options import Brokers, Json, Store
+from ebbtide.output import print_json
 from state.errors import InputError
 
 _NEEDED_GB, _CLOCK_MS = 1.0, 1000.0
@@ -39,7 +38,7 @@ def doctor(brokers: Brokers = None, store: Store = None, as_json: Json = False) 
     """Check every part of the live path, and say how to get what is missing; exit code 1 if it is needed."""
     found = list(checks(brokers, store))
     if as_json:
-        sys.stdout.write(json.dumps([asdict(check) for check in found], indent=2) + "\n")
+        print_json([asdict(check) for check in found])
     else:
         table = Table(box=None, show_header=False)
         for check in found:

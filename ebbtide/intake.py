@@ -10,13 +10,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ebbtide.stream import Stream, unlike
+from ebbtide.stream import Stream
 from state import example_wire, texts
 from state.errors import InputError
 from state.example_wire import Shipment
 from state.examples import ExampleBatch, concat, narrowed
 from state.keys import Int64s, Names
-from state.tree import Tree
+from state.tree import Tree, differing
 from streams.wire import Message
 
 _BEFORE_ALL = (-1, -1)
@@ -101,7 +101,8 @@ class Intake:
     def _check(self, one: Arrival) -> None:
         assert one.shipment is not None
         if one.shipment.made_by != self.stream.made_by:
-            differ = "; ".join(unlike(self.stream.made_by, one.shipment.made_by))
+            both = differing(self.stream.made_by, one.shipment.made_by)
+            differ = "; ".join(f"{path} was {there} and is {here}" for path, there, here in both)
             raise InputError(
                 f"{self.topic}/{one.partition}/{one.offset}: made with other settings of `ebbtide ingest` "
                 f"than the first examples: {differ}. Set them back, or learn these from a topic of their own "

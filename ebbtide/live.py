@@ -1,9 +1,7 @@
 """Commands of the live path: `ebbtide services`, and `ebbtide replay LOG --to kafka://...`."""
 
 import dataclasses
-import json
-import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -21,6 +19,8 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from ebbtide.live_options import Json
+from ebbtide.output import print_json
 from ebbtide.where import SERVICES
 from state.errors import EbbtideError, InputError
 
@@ -34,7 +34,6 @@ services = typer.Typer(
 )
 
 Folder = Annotated[Path, typer.Option("--dir", metavar="D", help="Where data and logs are kept.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 To = Annotated[
     str | None,
     typer.Option(
@@ -78,7 +77,7 @@ def up(
     with _fetching(Console(stderr=True)) as tell:
         status = control.up(folder, kafka_port=kafka_port, store_port=store_port, tell=tell)
     if as_json:
-        _print_json({"brokers": status.brokers, "store": status.store})
+        print_json({"brokers": status.brokers, "store": status.store})
         return
     screen = Console()
     _show(screen, status)
@@ -98,7 +97,7 @@ def down(folder: Folder = _DIR, as_json: Json = False) -> None:
 
     ended = control.down(folder)
     if as_json:
-        _print_json({"ended": ended})
+        print_json({"ended": ended})
     else:
         Console().print(f"ended {len(ended)} services" if ended else "nothing was running", highlight=False)
 
@@ -112,7 +111,7 @@ def status(folder: Folder = _DIR, as_json: Json = False) -> None:
 
     found = control.status(folder)
     if as_json:
-        _print_json(msgspec.to_builtins(found))
+        print_json(msgspec.to_builtins(found))
     else:
         _show(Console(), found)
     if not found.up:
@@ -152,7 +151,7 @@ def send(log: "Log", to: str, *, quiet: bool, as_json: bool, **options: Any) -> 
     with _sending(Console(stderr=True), quiet=quiet or as_json) as tell:
         sent = traffic.send(log, to, progress=tell, **options)
     if as_json:
-        _print_json(dataclasses.asdict(sent))
+        print_json(dataclasses.asdict(sent))
     elif not quiet:
         Console().print(_said(sent), highlight=False, soft_wrap=True)
     if sent.errors:
@@ -227,7 +226,3 @@ def _sending(screen: Console, *, quiet: bool) -> Iterator[Callable[[int, int], N
             bar.update(task, completed=done)
 
         yield tell
-
-
-def _print_json(value: Mapping[str, object]) -> None:
-    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")

@@ -1,7 +1,6 @@
 """`ebbtide dead-letters`: what was no event, why, and another try."""
 
 import heapq
-import json
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -14,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ebbtide.live_options import Brokers, DeadLetters, Json
+from ebbtide.output import print_json
 from state.errors import InputError
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def list_(
         newest = heapq.nlargest(limit, counted(letters), key=lambda letter: letter.message.produced_ms)[::-1]
     if as_json:
         shown = [letter.shown() for letter in newest]
-        _print_json({"total": counts.total(), "reasons": dict(counts.most_common()), "letters": shown})
+        print_json({"total": counts.total(), "reasons": dict(counts.most_common()), "letters": shown})
         return
     screen = Console()
     if not counts:
@@ -101,14 +101,10 @@ def replay(
             raise typer.Exit(0 if not counts else 1)
     resent = dead_letters.resend(found, topic, reason, offset, to)
     if as_json:
-        _print_json({"sent": resent.sent, "refused": resent.refused})
+        print_json({"sent": resent.sent, "refused": resent.refused})
     else:
         Console().print(f"sent {resent.sent:,} again", highlight=False)
         for one in resent.refused:
             sys.stderr.write(f"ebbtide: not sent: {one['at']}: {one['why']}\n")
     if resent.refused:
         raise typer.Exit(1)
-
-
-def _print_json(value: object) -> None:
-    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")

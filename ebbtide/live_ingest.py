@@ -1,11 +1,9 @@
 """`ebbtide ingest`: workers that remember."""
 
 import asyncio
-import json
 import logging
 import os
 import signal
-import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import msgspec
 import typer
 
+from ebbtide import again
 from ebbtide.live_options import Brokers, Json
+from ebbtide.output import log_to_stderr, print_line
 from state.errors import EbbtideError, InputError
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def ingest(
     from streams.security import from_environment
     from streams.transactions import Topics
 
-    _log()
+    log_to_stderr()
     run = read(
         config, label_delay_ms=None if label_delay is None else duration_ms(label_delay, "--label-delay")
     )
@@ -114,19 +114,14 @@ def _topics(settings: "Settings", partitions: int | None) -> None:
 
     topics, brokers = settings.topics, settings.brokers
     count = ensure_topic(brokers, topics.events, partitions)
-    for topic in (topics.examples, topics.dead_letters):
-        _same(topic, ensure_topic(brokers, topic, None, count), topics.events, count)
     compacted = {"cleanup.policy": "compact"}
-    changelog = ensure_topic(brokers, topics.changelog, None, count, configs=compacted)
-    _same(topics.changelog, changelog, topics.events, count)
-
-
-def _same(topic: str, found: int, events: str, count: int) -> None:
-    if found != count:
-        raise InputError(
-            f"topic {topic!r} has {found} partitions and {events!r} has {count}: expected as many; "
-            "name another topic (or group), or delete it"
-        )
+    for topic, configs in ((topics.examples, {}), (topics.dead_letters, {}), (topics.changelog, compacted)):
+        found = ensure_topic(brokers, topic, None, count, configs)
+        if found != count:
+            raise InputError(
+                f"topic {topic!r} has {found} partitions and {topics.events!r} has {count}: "
+                "expected as many; name another topic (or group), or delete it"
+            )
 
 
 def _run(settings: "Settings", *, as_json: bool, metrics_port: int | None) -> None:
@@ -144,24 +139,22 @@ def _run(settings: "Settings", *, as_json: bool, metrics_port: int | None) -> No
 
             metrics.serve((metrics.host(), metrics_port), lambda: metrics.of_workers(worker.progress))
         await worker.run()
-        said(worker.progress, always=True)
+        said.end()
         return worker.failure
 
     failure = asyncio.run(main())
     if isinstance(failure, EbbtideError):
         raise failure
     if failure is not None:
-        _again(failure)
+        _restart(failure)
 
 
-def _again(failure: BaseException) -> None:
-    """Start over in this very process: nothing is in it that Kafka has not."""
+def _restart(failure: BaseException) -> None:
+    """Start over, a little later every time: nothing is in this process that Kafka has not."""
     restarts = int(os.environ.get(_RESTARTS, "0")) + 1
     logging.getLogger("ebbtide.ingest").warning("%s: %s; starting again", type(failure).__name__, failure)
     time.sleep(min(_AGAIN_S * restarts, 30.0))
-    os.environ[_RESTARTS] = str(restarts)
-    sys.stdout.flush()
-    os.execv(sys.executable, [sys.executable, "-m", "ebbtide", *sys.argv[1:]])
+    again.start_over(_RESTARTS, str(restarts))
 
 
 class _Said:
@@ -170,11 +163,19 @@ class _Said:
     def __init__(self, as_json: bool) -> None:
         self._as_json = as_json
         self._told_s, self._before = time.monotonic(), 0
+        self._newest: Mapping[int, Progress] = {}
 
-    def __call__(self, progress: Mapping[int, "Progress"], *, always: bool = False) -> None:
-        now_s = time.monotonic()
-        if not always and now_s - self._told_s < _TOLD_S:
-            return
+    def __call__(self, progress: Mapping[int, "Progress"]) -> None:
+        self._newest = progress
+        if time.monotonic() - self._told_s >= _TOLD_S:
+            self._say(always=False)
+
+    def end(self) -> None:
+        """How far it had come, as of the last look."""
+        self._say(always=True)
+
+    def _say(self, *, always: bool) -> None:
+        progress, now_s = self._newest, time.monotonic()
         events = sum(one.events for one in progress.values())
         dead = sum(sum(one.dead_letters.values()) for one in progress.values())
         rate = max(events - self._before, 0) / max(now_s - self._told_s, 1e-9)
@@ -182,14 +183,9 @@ class _Said:
         examples = sum(one.examples for one in progress.values())
         if self._as_json:
             line = {"partitions": sorted(progress), "events_in": events, "examples_out": examples}
-            print(json.dumps({**line, "dead_letters": dead, "events_per_s": round(rate, 1)}), flush=True)
+            print_line({**line, "dead_letters": dead, "events_per_s": round(rate, 1)})
         elif rate or always:
             logging.getLogger("ebbtide.ingest").info(
                 "%d partitions: %s events, %s examples, %s dead letters (%s events/s)",
                 *(len(progress), f"{events:,}", f"{examples:,}", f"{dead:,}", f"{rate:,.0f}"),
             )
-
-
-def _log() -> None:
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s %(message)s", stream=sys.stderr)
-    logging.getLogger("ebbtide").setLevel(logging.INFO)

@@ -1,9 +1,7 @@
 """`ebbtide train`: learn from live examples."""
 
-import json
 import logging
 import signal
-import sys
 import time
 from collections import deque
 from pathlib import Path
@@ -16,6 +14,7 @@ from rich.live import Live
 from rich.text import Text
 
 from ebbtide.live_options import Brokers, Json, Store
+from ebbtide.output import log_to_stderr, print_line
 
 if TYPE_CHECKING:
     from ebbtide.live_trainer import LiveTrainer
@@ -71,8 +70,7 @@ def train(
     from ebbtide.live_trainer import Settings
     from state.embedded_store import open_store
 
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s %(message)s", stream=sys.stderr)
-    log.setLevel(logging.INFO)
+    log_to_stderr()
     settings = Settings(
         brokers=where.brokers(brokers),
         topic=examples,
@@ -93,7 +91,7 @@ def train(
     if ended is None:
         return
     if as_json:
-        _print({**_said(ended), "state_digest": ended.digest()})
+        print_line({**_said(ended), "state_digest": ended.digest()})
     else:
         log.info("%s", _line(ended, 0.0))
 
@@ -115,7 +113,7 @@ class _Teller:
         since_s, since = self._before[0]
         rate = (events - since) / max(now_s - since_s, 1.0)
         if self._json:
-            _print({**_said(trainer), "events_per_s": round(rate, 1), "lag": trainer.feed.reader.lag})
+            print_line({**_said(trainer), "events_per_s": round(rate, 1), "lag": trainer.feed.reader.lag})
         elif self._moving:
             self._live.update(Text(_line(trainer, rate), style="cyan", no_wrap=True), refresh=True)
         elif now_s - self._told_s >= _TOLD_S:
@@ -149,7 +147,3 @@ def _said(trainer: "LiveTrainer") -> dict[str, Any]:
 
     said: dict[str, Any] = msgspec.to_builtins(trainer.status())
     return said
-
-
-def _print(value: dict[str, Any]) -> None:
-    print(json.dumps(value), flush=True)

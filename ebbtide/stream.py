@@ -11,7 +11,7 @@ from learners.contract import Needs
 from state.errors import InputError
 from state.examples import USER_RATES, ExampleBatch
 from state.keys import NO_KEY, Names
-from streams.operator import OperatorConfig
+from streams.engine import EngineConfig
 from streams.schema import OPTIONAL_ROLES, REQUIRED_ROLES
 
 RANK_SHARE = 0.1
@@ -19,19 +19,6 @@ RANK_SHARE = 0.1
 _FEWEST = 64
 """Of the first examples must have a past, to tell whether users come back to an item."""
 _KEYS = ("action", "category", "session", "scene", "source")
-
-
-class Join(msgspec.Struct, frozen=True):
-    window_ms: int = 0
-
-
-class MadeBy(msgspec.Struct, frozen=True):
-    """Settings of the workers, as far as they concern learning."""
-
-    operator: OperatorConfig
-    window: int
-    views: bool
-    join: Join = Join()
 
 
 class Stream(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,7 +33,7 @@ class Stream(msgspec.Struct, frozen=True, kw_only=True):
     made_by: dict[str, Any]
 
     @property
-    def made(self) -> MadeBy:
+    def made(self) -> EngineConfig:
         return settings_of(self.made_by)
 
     def subject(self, names: Names) -> Subject:
@@ -74,10 +61,10 @@ class Stream(msgspec.Struct, frozen=True, kw_only=True):
             )
 
 
-def settings_of(made_by: dict[str, Any]) -> MadeBy:
+def settings_of(made_by: dict[str, Any]) -> EngineConfig:
     """Raises InputError where another version of the workers made the examples."""
     try:
-        return msgspec.convert(made_by, MadeBy)
+        return msgspec.convert(made_by, EngineConfig)
     except msgspec.ValidationError as error:
         raise InputError(
             f"examples: made by settings that are not known here ({error}); "
@@ -105,18 +92,6 @@ def look(first: ExampleBatch, config: RunConfig, made_by: dict[str, Any]) -> Str
         session_item_repeat=session,
         made_by=made_by,
     )
-
-
-def unlike(there: dict[str, Any], here: dict[str, Any], prefix: str = "") -> list[str]:
-    """The settings that differ, for people."""
-    found: list[str] = []
-    for name in sorted(there.keys() | here.keys()):
-        one, other = there.get(name), here.get(name)
-        if isinstance(one, dict) and isinstance(other, dict):
-            found += unlike(one, other, f"{prefix}{name}.")
-        elif one != other:
-            found.append(f"{prefix}{name} was {one} and is {other}")
-    return found
 
 
 def _found(first: ExampleBatch, *, solar: bool) -> set[str]:

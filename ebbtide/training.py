@@ -17,6 +17,7 @@ from ebbtide.stream import Stream, look
 from state import checkpoint
 from state.dict_store import DictStore
 from state.errors import InputError
+from state.example_wire import Shipment
 from state.examples import concat
 from state.keys import Names
 from state.store import EmbeddingStore
@@ -97,7 +98,7 @@ def _first(feed: Feed, config: RunConfig, stop: Callable[[], bool]) -> Stream | 
         if feed.reader.trouble != said and feed.reader.trouble is not None:
             log.info("%s", feed.reader.trouble)
         said = feed.reader.trouble
-    shipments = [one.shipment for one in feed.waiting if one.shipment is not None and one.rows]
+    shipments = _shipments(feed)
     stream = look(concat([shipment.batch for shipment in shipments]), config, shipments[0].made_by)
     log.info(
         "the stream, by its first %d examples: %s, with %s; [stream] in --config says otherwise",
@@ -106,11 +107,15 @@ def _first(feed: Feed, config: RunConfig, stop: Callable[[], bool]) -> Stream | 
     return stream
 
 
+def _shipments(feed: Feed) -> list[Shipment]:
+    """What waits, and is examples."""
+    return [one.shipment for one in feed.waiting if one.shipment is not None and one.rows]
+
+
 def _rehearse(feed: Feed, stream: Stream, config: RunConfig) -> None:
     """The first examples through a learning of their own, so that every kernel is compiled."""
     learning = Learning(stream.subject(Names()), config, DictStore())
-    shipments = [one.shipment for one in feed.waiting if one.shipment is not None and one.rows]
-    batch = concat([shipment.batch for shipment in shipments])
+    batch = concat([shipment.batch for shipment in _shipments(feed)])
     if stream.labelled:
         batch = batch.take(np.flatnonzero(~np.isnan(batch.label_B)))
     for first in range(0, min(len(batch), _REHEARSED), _REHEARSED // 4):

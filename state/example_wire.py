@@ -56,17 +56,21 @@ def encode(
 
     `width` is how wide the reader's windows shall be, if not as wide as the batch's.
     """
-    if len(batch) <= MOST_EXAMPLES:
-        value = _encode(batch, produced_ms_B, names, made_by, width)
-        if len(value) <= most or len(batch) <= 1:
-            return [(len(batch), value)]
-    half = len(batch) // 2
-    halves = (slice(0, half), slice(half, len(batch)))
-    return [
-        message
-        for rows in halves
-        for message in encode(batch.take(rows), produced_ms_B[rows], names, made_by, most, width)
-    ]
+    record, said = _record(batch, produced_ms_B, made_by, width)
+    key_B2 = np.stack([batch.user_B, batch.item_B], axis=1)
+
+    def cut(first: int, end: int) -> list[tuple[int, bytes]]:
+        piece = record.slice(first, end - first)
+        if end - first <= 1 or (end - first <= MOST_EXAMPLES and piece.nbytes <= most):
+            keys = np.unique(key_B2[first:end]).tolist()
+            named = json.dumps({key: names[key] for key in keys if key in names})
+            value = _written(piece, {**said, _NAMES: named})
+            if end - first <= 1 or len(value) <= most:
+                return [(end - first, value)]
+        middle = (first + end) // 2
+        return cut(first, middle) + cut(middle, end)
+
+    return cut(0, len(batch))
 
 
 def decode(value: bytes) -> Shipment:
@@ -106,13 +110,10 @@ def decode(value: bytes) -> Shipment:
     return Shipment(ExampleBatch.from_tree(tree), produced_ms_B, names, made_by)
 
 
-def _encode(
-    batch: ExampleBatch,
-    produced_ms_B: Int64s,
-    names: Mapping[int, str],
-    made_by: Mapping[str, Any],
-    width: int | None,
-) -> bytes:
+def _record(
+    batch: ExampleBatch, produced_ms_B: Int64s, made_by: Mapping[str, Any], width: int | None
+) -> tuple[Any, dict[Any, str]]:
+    """All rows as a record batch, and what is said of any part of them."""
     missing = empty_examples(1, 1).tree()
     arrays: dict[str, Any] = {_PRODUCED: pa.array(produced_ms_B)}
     for name, column in batch.tree().items():
@@ -122,17 +123,15 @@ def _encode(
     if window is not None:
         arrays |= _window_arrays(window, missing["window"])
         width = window.item_BW.shape[1] if width is None else width
-    keys = np.unique(np.concatenate([batch.user_B, batch.item_B])).tolist()
-    metadata = {
-        HEADER: SCHEMA,
-        _NAMES: json.dumps({key: names[key] for key in keys if key in names}),
-        _MADE_BY: json.dumps(made_by),
-        _WIDTH: str(width or 0),
-    }
-    record = pa.record_batch(arrays).replace_schema_metadata(metadata)  # type: ignore[arg-type]
+    said = {HEADER: SCHEMA, _MADE_BY: json.dumps(made_by), _WIDTH: str(width or 0)}
+    return pa.record_batch(arrays), said
+
+
+def _written(record: Any, metadata: Mapping[Any, str]) -> bytes:
+    said = record.replace_schema_metadata(metadata)
     sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, record.schema) as writer:
-        writer.write_batch(record)
+    with pa.ipc.new_stream(sink, said.schema) as writer:
+        writer.write_batch(said)
     return sink.getvalue().to_pybytes()
 
 

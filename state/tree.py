@@ -6,7 +6,7 @@ does not depend on how much room was reserved.
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -33,6 +33,18 @@ def flatten(tree: Tree, prefix: str = "") -> Iterator[tuple[str, Leaf]]:
             yield from flatten(value, f"{prefix}{name}/")
         else:
             yield prefix + name, value
+
+
+def differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
+    """Where two nested dictionaries differ: (path with dots, here, there), None where there is nothing."""
+    found: list[tuple[str, Any, Any]] = []
+    for name in sorted(one.keys() | other.keys()):
+        a, b = one.get(name), other.get(name)
+        if isinstance(a, Mapping) and isinstance(b, Mapping):
+            found += [(f"{name}.{path}", *both) for path, *both in differing(a, b)]
+        elif a != b:
+            found.append((name, a, b))
+    return found
 
 
 def unflatten(leaves: dict[str, Leaf]) -> Tree:

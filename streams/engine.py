@@ -17,6 +17,7 @@ from state.errors import InputError
 from state.examples import ExampleBatch, empty_examples
 from state.keys import Int64s
 from state.progress import Progress
+from state.tree import differing
 from streams import wire_arrow
 from streams.decode import Decoded, decode
 from streams.durable import Durable
@@ -53,6 +54,9 @@ class Output:
     """With the headers above."""
 
 
+NOTHING = Output([], [])
+
+
 class Engine:
     """Decode, join, remember: for one partition of `topic`."""
 
@@ -72,7 +76,7 @@ class Engine:
         """What messages, in the order of their offsets, come to. Never raises on what they hold."""
         messages = [message for message in messages if message.offset > self.progress.offset]
         if not messages:
-            return Output([], [])
+            return NOTHING
         decoded = decode(messages)
         joined = self.join.process(decoded.events)
         rejected = [*decoded.rejected, *self._late(decoded, joined.late)]
@@ -116,9 +120,11 @@ class Engine:
         except (KeyError, ValueError, msgspec.DecodeError) as error:
             raise InputError(f"state of {self.topic}/{self.partition}: {error}") from error
         if said.made_by != self.made_by:
+            both = differing(said.made_by, self.made_by)
+            differ = ", ".join(f"{path} was {one}, is {other}" for path, one, other in both)
             raise InputError(
                 f"state of {self.topic}/{self.partition} was made with other settings: "
-                f"{_unlike(said.made_by, self.made_by)}; use the same, or another --group"
+                f"{differ}; use the same, or another --group"
             )
         self._durable.restore(left)
         self.progress, self._saved_names = said.progress, set(self._names)
@@ -206,16 +212,3 @@ def _produced_ms(offset_B: Int64s, messages: Sequence[Message]) -> Int64s:
     known_B = offset_M[at_B] == offset_B
     found: Int64s = np.where(known_B, time_ms_M[at_B], time_ms_M[-1])
     return found
-
-
-def _unlike(there: Mapping[str, Any], here: Mapping[str, Any], prefix: str = "") -> str:
-    """The settings that differ, for people."""
-    found = []
-    for name in sorted(there.keys() | here.keys()):
-        one, other = there.get(name), here.get(name)
-        if isinstance(one, dict) and isinstance(other, dict):
-            if one != other:
-                found.append(_unlike(one, other, f"{prefix}{name}."))
-        elif one != other:
-            found.append(f"{prefix}{name} was {one}, is {other}")
-    return ", ".join(found)

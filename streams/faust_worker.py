@@ -13,6 +13,7 @@ import logging
 import tempfile
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +23,7 @@ from faust.types import TP
 
 from state.errors import InputError
 from state.progress import Progress
-from streams.engine import Engine, EngineConfig, Output
+from streams.engine import NOTHING, Engine, EngineConfig, Output
 from streams.security import OPEN, Security
 from streams.transactions import Fenced, Outlet, Topics
 from streams.wire import Message
@@ -91,7 +92,8 @@ class Worker:
             told_s = 0.0
             try:
                 while not self._stop.is_set() and not app.crashed and self.failure is None:
-                    await asyncio.wait({asyncio.ensure_future(self._stop.wait())}, timeout=_LOOK_S)
+                    with suppress(TimeoutError):
+                        await asyncio.wait_for(self._stop.wait(), _LOOK_S)
                     async with self._busy:
                         await self._look_after()
                         if time.monotonic() - told_s > _OFFSETS_S:
@@ -207,16 +209,17 @@ class Worker:
 
     async def _feed(self, held: _Held, messages: Sequence[Message]) -> None:
         for part in _parts(messages):
-            await self._commit(held, [held.engine.take(part)])
+            await self._commit(held, held.engine.take(part), save=self._due(held))
 
-    async def _commit(self, held: _Held, outputs: Sequence[Output], *, save: bool = False) -> None:
+    async def _commit(self, held: _Held, output: Output, *, save: bool) -> None:
         engine, now_s = held.engine, time.monotonic()
-        save = save or now_s - held.saved_s > self.settings.state_every_s
-        state = engine.records() if save else None
-        sent = held.outlet.commit(outputs, engine.progress, state)
-        await asyncio.wait_for(sent, _COMMIT_S)
+        state = engine.records() if save else {}
+        await asyncio.wait_for(held.outlet.commit(output, engine.progress, state), _COMMIT_S)
         if save:
             held.saved_offset, held.saved_s = engine.progress.offset, now_s
+
+    def _due(self, held: _Held) -> bool:
+        return time.monotonic() - held.saved_s > self.settings.state_every_s
 
     async def _look_after(self) -> None:
         """Save what is due, and take up again what was let go of."""
@@ -224,12 +227,8 @@ class Worker:
             held = self._held.get(partition)
             if held is None:
                 await self._catch_up(partition)
-            elif held.saved_offset < held.engine.progress.offset:
-                await self._guarded(partition, self._commit_if_due(held))
-
-    async def _commit_if_due(self, held: _Held) -> None:
-        if time.monotonic() - held.saved_s > self.settings.state_every_s:
-            await self._commit(held, [])
+            elif self._due(held) and held.saved_offset < held.engine.progress.offset:
+                await self._guarded(partition, self._commit(held, NOTHING, save=True))
 
     async def _catch_up(self, partition: int) -> None:
         """Take a partition over, and what was delivered of it and is not computed."""
@@ -271,7 +270,7 @@ class Worker:
         for partition in sorted(partitions & set(self._held)):
             held = self._held[partition]
             if held.saved_offset < held.engine.progress.offset:
-                await self._guarded(partition, self._commit(held, [], save=True))
+                await self._guarded(partition, self._commit(held, NOTHING, save=True))
             await self._let_go(partition)
 
     async def _leave(self, app: Any) -> None:

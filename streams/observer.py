@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from streams.kafka import asking, consumer, partition_at, unreachable
-from streams.wire import Message
+from streams.wire import Message, message_of
 
 _PATIENCE_S = 10.0
 _POLL_MS = 200
@@ -120,6 +120,4 @@ class Observer:
                 deadline = time.monotonic() + _PATIENCE_S
             elif time.monotonic() > deadline:
                 raise unreachable(self.brokers, TimeoutError(f"no answer about {at.topic}/{at.partition}"))
-            for r in records:
-                if r.offset < end:
-                    yield Message(r.value, r.key, r.headers, r.partition, r.offset, r.timestamp)
+            yield from (message_of(record) for record in records if record.offset < end)

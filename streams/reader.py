@@ -8,7 +8,7 @@ from typing import Self
 
 from state.errors import InputError
 from streams.kafka import FAILED, NOT_THERE, asking, consumer, partition_at
-from streams.wire import Message
+from streams.wire import Message, message_of
 
 _AHEAD_BYTES = 64 << 20
 """Read ahead, in all partitions together, about."""
@@ -65,9 +65,7 @@ class Reader:
             time.sleep(timeout_ms / 1000)
             return False
         for at, records in polled.items():
-            messages = [
-                Message(r.value, r.key, r.headers, r.partition, r.offset, r.timestamp) for r in records
-            ]
+            messages = [message_of(record) for record in records]
             self._held[at.partition].extend(messages)
             self._bytes[at.partition] += sum(map(_size, messages))
         self._restrain()

@@ -7,7 +7,7 @@ committed is gone. So what is read afterwards is the whole truth.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +19,7 @@ from state import example_wire, progress
 from state.progress import Progress
 from streams.engine import Output
 from streams.security import Security
-from streams.wire import Message
+from streams.wire import Message, message_of
 
 _READ_MS = 200
 _CLOSE_S, _ANSWER_S, _TRANSACTION_MS = 5, 15, 20_000
@@ -73,9 +73,7 @@ class Outlet:
                 if newest is not None:
                     said = dict(newest.headers)[progress.HEADER]
                     return progress.progress(said)
-                if start == first:
-                    break
-                back *= 8
+                end, back = start, back * 8
         return Progress()
 
     async def state(self) -> dict[bytes, bytes]:
@@ -99,13 +97,13 @@ class Outlet:
 
     async def commit(
         self,
-        outputs: Sequence[Output],
+        output: Output,
         said: Progress,
-        state: Mapping[bytes, bytes | None] | None,
+        state: Mapping[bytes, bytes | None],
     ) -> None:
         """All of it, or nothing. Raises Fenced, KafkaError; after either this object is of no use."""
         try:
-            for topic, key, value, headers in self._sent(outputs, said, state):
+            for topic, key, value, headers in self._sent(output, said, state):
                 await self._producer.send(topic, value, key=key, headers=headers, partition=self.partition)
             await self._producer.commit_transaction()
             await self._producer.begin_transaction()
@@ -119,9 +117,9 @@ class Outlet:
 
     def _sent(
         self,
-        outputs: Sequence[Output],
+        output: Output,
         said: Progress,
-        state: Mapping[bytes, bytes | None] | None,
+        state: Mapping[bytes, bytes | None],
     ) -> list[tuple[str, bytes | None, bytes | None, list[tuple[str, bytes]]]]:
         topics = self.topics
         headers = [
@@ -129,13 +127,12 @@ class Outlet:
             (progress.HEADER, progress.encode(said)),
         ]
         return [
-            *((topics.examples, None, value, headers) for output in outputs for value in output.examples),
+            *((topics.examples, None, value, headers) for value in output.examples),
             *(
                 (topics.dead_letters, letter.key, letter.value, list(letter.headers))
-                for output in outputs
                 for letter in output.dead
             ),
-            *((topics.changelog, key, value, []) for key, value in (state or {}).items()),
+            *((topics.changelog, key, value, []) for key, value in state.items()),
         ]
 
     @asynccontextmanager
@@ -175,10 +172,3 @@ async def _records(consumer: Any, at: TopicPartition, first: int, end: int) -> A
     async for records in _batches(consumer, at, first, end):
         for record in records:
             yield record
-
-
-def message_of(record: Any) -> Message:
-    """A record of aiokafka's as a message."""
-    return Message(
-        record.value, record.key, record.headers, record.partition, record.offset, record.timestamp
-    )

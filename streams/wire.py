@@ -11,7 +11,7 @@ is an answer (`Rejected`), never an exception.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from state.errors import InputError
 from state.keys import Int64s
@@ -51,6 +51,13 @@ class Message(NamedTuple):
     offset: int = 0
     produced_ms: int = 0
     """When it was produced, in epoch ms, as the broker has it."""
+
+
+def message_of(record: Any) -> Message:
+    """A record as Kafka's clients give it."""
+    return Message(
+        record.value, record.key, record.headers, record.partition, record.offset, record.timestamp
+    )
 
 
 @dataclass(frozen=True, slots=True)

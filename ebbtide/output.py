@@ -1,0 +1,21 @@
+"""What commands print besides tables: JSON for scripts, and the log lines of those that run on."""
+
+import json
+import logging
+import sys
+
+
+def print_json(value: object) -> None:
+    """One value, to be read by people, too."""
+    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def print_line(value: object) -> None:
+    """One of many values: a line of JSON, at once."""
+    print(json.dumps(value), flush=True)
+
+
+def log_to_stderr() -> None:
+    """Our own lines, and what others warn of, with the time."""
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s %(message)s", stream=sys.stderr)
+    logging.getLogger("ebbtide").setLevel(logging.INFO)
