@@ -10,7 +10,6 @@ rounds in turns. `ebbtide train`, its default learner, learns the first 20,000 o
 """
 
 import argparse
-import importlib.util
 import json
 import os
 import shutil
@@ -93,13 +92,12 @@ def rounds(bed: Bed, log: str, limit: int | None, times: int) -> dict[str, list[
     ingest(bed, warm, "warm", "warm-group")  # kernels are compiled here, if they are not yet
     runs: dict[str, Callable[[str], Took]] = {
         "plain Faust, memory": partial(plain, bed, some, "memory://"),
+        "plain Faust, RocksDB": partial(plain, bed, some, "rocksdb://"),
         "ebbtide ingest, JSON": partial(ingest, bed, some, "json"),
         "ebbtide ingest, Arrow": partial(ingest, bed, events, "arrow"),
     }
     ingest(bed, some, "json", EXAMPLES)
     runs["ebbtide train"] = partial(train, bed)
-    if importlib.util.find_spec("rocksdict"):
-        runs["plain Faust, RocksDB"] = partial(plain, bed, some, "rocksdb://")
     took: dict[str, list[Took]] = {name: [] for name in runs}
     for turn in range(times):
         for number, (name, go) in enumerate(runs.items()):

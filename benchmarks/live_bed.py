@@ -164,13 +164,19 @@ def running(bed: Bed, log: str, command: Sequence[str]) -> Iterator[subprocess.P
             process.wait()
 
 
-def until(look: Callable[[], Found], otherwise: Callable[[], str]) -> None:
+def until(look: Callable[[], Found], otherwise: Callable[[], str], *, patience_s: float = PATIENCE_S) -> None:
     """Wait until `look` finds something. Raises RuntimeError with `otherwise` where that takes too long."""
-    deadline_s = time.monotonic() + PATIENCE_S
+    deadline_s = time.monotonic() + patience_s
     while not look():
         if time.monotonic() > deadline_s:
-            raise RuntimeError(f"{otherwise()} in {PATIENCE_S:.0f} s")
+            raise RuntimeError(f"{otherwise()} in {patience_s:.0f} s")
         time.sleep(_LOOK_S)
+
+
+def peak_mb(pid: int) -> float:
+    """The most memory that a process has had so far."""
+    said = Path(f"/proc/{pid}/status").read_text()
+    return int(said.partition("VmHWM:")[2].split()[0]) / 1000
 
 
 def done(bed: Bed, examples: str, events: int, processes: Sequence[subprocess.Popen[bytes]]) -> Span:

@@ -13,9 +13,11 @@ from state.keys import Int64s
 from streams.schema import EventBatch
 
 Target = Literal["worker", "trainer", "broker", "store"]
+What = Literal["kill", "pause", "leave"]
 TARGETS: tuple[Target, ...] = ("worker", "trainer", "broker", "store")
-_PAUSES = 0.25
-"""Share of a worker's faults that stop it for a while instead: then it wakes up, and does not know."""
+_PAUSES, _LEAVES = 0.25, 0.25
+"""Shares of a worker's faults that stop it for a while (then it wakes up, and does not know), or ask it to
+leave."""
 _LONGEST_PAUSE_S, _LONGEST_AWAY_S = 12.0, 4.0
 
 
@@ -25,11 +27,11 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
     at_s: float
     """Seconds from the start."""
     target: Target
-    what: Literal["kill", "pause"]
-    """`kill` is SIGKILL; `pause` is SIGSTOP, then SIGCONT."""
+    what: What
+    """`kill` is SIGKILL; `pause` is SIGSTOP, then SIGCONT; `leave` is SIGTERM."""
     lasts_s: float
     """How long until it is started again, or goes on."""
-    which: int
+    which: int = 0
     """Among several of a kind, modulo their number."""
 
 
@@ -43,13 +45,14 @@ def schedule(seed: int, seconds: float, faults: int, targets: tuple[Target, ...]
     found = []
     for at_s in np.sort(rng.uniform(0.1, 1.0, faults)) * seconds:
         target = targets[rng.integers(len(targets))]
-        pause = target == "worker" and rng.random() < _PAUSES
-        lasts_s = rng.uniform(0.2, _LONGEST_PAUSE_S if pause else _LONGEST_AWAY_S)
+        drawn = rng.random() if target == "worker" else 1.0
+        what: What = "pause" if drawn < _PAUSES else "leave" if drawn < _PAUSES + _LEAVES else "kill"
+        lasts_s = rng.uniform(0.2, _LONGEST_PAUSE_S if what == "pause" else _LONGEST_AWAY_S)
         found.append(
             Fault(
                 at_s=round(float(at_s), 3),
                 target=target,
-                what="pause" if pause else "kill",
+                what=what,
                 lasts_s=round(float(lasts_s), 3),
                 which=int(rng.integers(1000)),
             )

@@ -164,8 +164,9 @@ def _paced(
             if end > at:
                 yield events if end - at == len(events) else events.take(slice(at, end))
                 at = end
-            else:
-                time.sleep(min(_LOOK_S, max(_TICK_S, float(due_s_B[at]) - now_s)))
+            if at < len(events):
+                next_s = started + max(now_s + _TICK_S, float(due_s_B[at]))
+                time.sleep(min(_LOOK_S, max(0.0, next_s - time.monotonic())))
         done += len(events)
 
 

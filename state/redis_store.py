@@ -206,8 +206,8 @@ class RedisStore(EmbeddingStore):
             ) from error
         except (redis.ConnectionError, redis.TimeoutError) as error:
             raise UnreachableError(
-                f"{self._shown}: cannot be reached ({_first_line(error)}); start Redis there, "
-                "or leave --store out to use the embedded one"
+                f"{self._shown}: cannot be reached ({_first_line(error)}); start Redis there, or one with "
+                "`ebbtide services up`; `ebbtide replay` without --store brings its own"
             ) from error
         except redis.RedisError as error:
             raise InputError(

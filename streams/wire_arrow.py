@@ -200,7 +200,7 @@ def _said(role: str) -> str:
 
 def _keys(role: str, field: Any, array: Any, rows: _Rows, names: dict[int, str] | None) -> Int64s:
     if pa.types.is_integer(array.type):
-        key_B = np.array(pc.fill_null(pc.cast(array, pa.int64()), NO_KEY).to_numpy(zero_copy_only=False))
+        key_B = _numbers(array, pa.int64(), NO_KEY)
         there_B = np.asarray(array.is_valid())
         wide_B = there_B & ((key_B <= -_TEXT) | (key_B >= _TEXT))
         if (field.metadata or {}).items() >= _AS_KEYS.items():
@@ -236,14 +236,14 @@ def _times(array: Any, rows: _Rows) -> Int64s:
     rows.mark(np.asarray(array.is_null()), "no time", lambda b: "expected a time, got none")
     if pa.types.is_timestamp(array.type):
         unit = array.type.unit
-        ticks_B = pc.fill_null(pc.cast(array, pa.int64()), 0).to_numpy(zero_copy_only=False)
+        ticks_B = _numbers(array, pa.int64(), 0)
         if unit == "s":
             far_B = np.abs(ticks_B) > 2**52
             time_ms_B = np.where(far_B, 2**62, np.where(far_B, 0, ticks_B) * 1000)
         else:
             time_ms_B = ticks_B // {"ms": 1, "us": 1000, "ns": 1_000_000}[unit]
     else:
-        time_ms_B = np.array(pc.fill_null(array, 0).to_numpy(zero_copy_only=False), np.int64)
+        time_ms_B = _numbers(array, pa.int64(), 0)
     least, most = BOUNDS["time"]
     outside_B = (time_ms_B < least) | (time_ms_B > most)
     rows.mark(outside_B, "bad time", lambda b: f"{time_ms_B[b]} ms is not in the years 1 to 9999")
@@ -251,12 +251,18 @@ def _times(array: Any, rows: _Rows) -> Int64s:
 
 
 def _within(role: str, array: Any, rows: _Rows) -> NDArray[np.float64]:
-    wide = pc.cast(array, pa.float64(), safe=False)
-    value_B = np.array(pc.fill_null(wide, np.nan).to_numpy(zero_copy_only=False), np.float64)
+    value_B = _numbers(array, pa.float64(), np.nan)
     least, most = BOUNDS[role]
     bad_B = (value_B < least) | (value_B > most)
     rows.mark(bad_B, f"bad {role}", lambda b: f"expected {least:g} to {most:g}, got {value_B[b]:g}")
     return value_B
+
+
+def _numbers(array: Any, kind: Any, missing: float) -> NDArray[Any]:
+    """A copy (B,) as `kind`. Arrow is asked only for what changes something: each call is dear."""
+    cast = array if array.type == kind else array.cast(kind, safe=False)
+    full = cast.fill_null(missing) if cast.null_count else cast
+    return np.array(full.to_numpy(zero_copy_only=False))
 
 
 def _column(events: EventBatch, role: str, names: Names) -> tuple[Any, dict[bytes, bytes] | None] | None:

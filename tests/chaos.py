@@ -56,6 +56,7 @@ class Chaos:
     services: Path
     store: str
     faults: list[Fault]
+    sent: int = 0
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     over: threading.Event = field(default_factory=threading.Event)
     trouble: list[Exception] = field(default_factory=list)
@@ -111,9 +112,8 @@ class Chaos:
 
     def _hit(self, fault: Fault) -> None:
         if fault.target in ("broker", "store"):
-            name = {"broker": "kafka", "store": "store"}[fault.target]
-            pid = json.loads((self.services / f"{name}.json").read_bytes())["pid"]
-            os.kill(pid, signal.SIGKILL)
+            with self._starting:  # a start waits for both: it must not lose the other meanwhile
+                os.kill(self.service_pid(fault.target), signal.SIGKILL)
             time.sleep(fault.lasts_s)
             with self._starting:
                 control.up(self.services)
@@ -127,7 +127,10 @@ class Chaos:
             process.send_signal(signal.SIGCONT)
         else:
             self._down.add(name)
-            kill(process)
+            if fault.what == "leave":
+                leave(process)
+            else:
+                kill(process)
             time.sleep(fault.lasts_s)
             self.start(name)
             self._down.discard(name)
@@ -137,10 +140,24 @@ class Chaos:
             process.send_signal(signal.SIGCONT)
             process.send_signal(signal.SIGTERM)
         for process in self.processes.values():
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(_LEAVING_S)
-            process.kill()
-            process.wait()
+            leave(process)
+
+    def service_pid(self, target: Target) -> int:
+        name = {"broker": "kafka", "store": "store"}[target]
+        return int(json.loads((self.services / f"{name}.json").read_bytes())["pid"])
+
+    def moves(self) -> int:
+        """How often workers were given their partitions."""
+        return sum(log.read_text().count("partitions [") for log in self.live.folder.glob("worker-*.log"))
+
+
+def leave(process: subprocess.Popen[bytes]) -> None:
+    """Asked to; by force, if it takes too long: its broker may be away."""
+    process.terminate()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(_LEAVING_S)
+    process.kill()
+    process.wait()
 
 
 def messages(events: EventBatch) -> Iterator[tuple[Message, int]]:
@@ -157,6 +174,7 @@ def produce(chaos: Chaos, events: EventBatch, seconds: float) -> None:
         for i, (message, partition) in enumerate(messages(events)):
             time.sleep(max(0.0, started_s + seconds * i / len(events) - time.monotonic()))
             producer.send(message, partition)
+            chaos.sent = i + 1
     assert producer.failure is None, producer.failure
 
 
@@ -164,14 +182,13 @@ def run(
     seed: int,
     services: Path,
     folder: Path,
+    faults: list[Fault],
     *,
     seconds: float = SECONDS,
-    faults: int = FAULTS,
     rate: float = RATE,
-    targets: tuple[Target, ...] = TARGETS,
     tell: Callable[[str], None] | None = None,
-) -> None:
-    """One seed; raises AssertionError where something was lost, doubled or taken back."""
+) -> str:
+    """One seed; what it came to. Raises AssertionError where something was lost, doubled or taken back."""
     found = control.up(services)
     assert found.brokers is not None
     assert found.store is not None
@@ -179,7 +196,7 @@ def run(
     ensure_topic(found.brokers, live.events, PARTITIONS)
     log = api.open_log(f"planted:users=50,items=60,events={int(seconds * rate)},places=8")
     events = rough(concat_events(list(log.batches(1000))), seed)
-    chaos = Chaos(live, services, found.store, schedule(seed, seconds, faults, targets))
+    chaos = Chaos(live, services, found.store, faults)
     versions: list[int] = []
     helpers = [
         threading.Thread(target=_watch, args=(chaos, versions), daemon=True),
@@ -196,11 +213,13 @@ def run(
         chaos.suffer()
         sending.join()
         live.until(len(events))
-        check_training(chaos, check_examples(chaos))
+        examples = check_examples(chaos)
+        check_training(chaos, examples)
     finally:
         chaos.over.set()
         chaos.end()
     assert versions == sorted(versions), f"versions went back: {versions}"
+    return f"{len(events):,} events sent, {examples:,} trained, partitions given out {chaos.moves()} times"
 
 
 def check_examples(chaos: Chaos) -> int:
@@ -255,9 +274,12 @@ def _tell(chaos: Chaos, tell: Callable[[str], None] | None) -> None:
     while tell is not None and not chaos.over.wait(_SAID_S):
         with contextlib.suppress(OSError, EbbtideError):
             said = _status(chaos)
-            memory = {name: _resident_mb(process.pid) for name, process in chaos.processes.items()}
-            done = sum(one.events for one in chaos.live.progress().values())
-            tell(f"{time.monotonic() - began_s:6.0f} s  {done:,} events in, {_line(said)}, MB {memory}")
+            pids = {name: process.pid for name, process in chaos.processes.items()}
+            pids |= {name: chaos.service_pid(name) for name in ("broker", "store")}
+            memory = {name: _resident_mb(pid) for name, pid in pids.items()}
+            done, sent = sum(one.events for one in chaos.live.progress().values()), chaos.sent
+            passed = f"{time.monotonic() - began_s:6.0f} s  {sent:,} sent, {done:,} events in"
+            tell(f"{passed}, {_line(said)}, MB {memory}")
 
 
 def _line(said: TrainerStatus | str) -> str:
@@ -279,26 +301,30 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=SECONDS, help=f"that each lasts [{SECONDS:g}]")
     parser.add_argument("--rate", type=float, default=RATE, help=f"events a second [{RATE}]")
     parser.add_argument("--targets", nargs="+", default=TARGETS, choices=TARGETS, help="what fails [all]")
+    parser.add_argument("--schedule", type=Path, help="faults of your own, a JSON object a line")
     given = parser.parse_args()
-    targets, failed = tuple(given.targets), []
+    failed = []
     with tempfile.TemporaryDirectory(prefix="ebbtide-chaos-") as top:
         services = Path(top) / "services"
         try:
             for seed in range(given.first, given.first + given.seeds):
                 folder = Path(top) / f"seed-{seed}"
                 folder.mkdir()
-                for fault in schedule(seed, given.seconds, given.faults, targets):
+                if given.schedule is None:
+                    faults = schedule(seed, given.seconds, given.faults, tuple(given.targets))
+                else:
+                    faults = msgspec.json.Decoder(Fault).decode_lines(given.schedule.read_bytes())
+                for fault in faults:
                     print(f"  {msgspec.json.encode(fault).decode()}")
                 began_s = time.monotonic()
                 try:
-                    run(
-                        *(seed, services, folder),
-                        **{"seconds": given.seconds, "faults": given.faults, "rate": given.rate},
-                        targets=targets,
+                    came_to = run(
+                        *(seed, services, folder, faults),
+                        **{"seconds": given.seconds, "rate": given.rate},
                         tell=lambda line: print(line, flush=True),
                     )
-                    print(f"seed {seed}: ok in {time.monotonic() - began_s:.0f} s", flush=True)
-                except AssertionError as error:
+                    print(f"seed {seed}: ok in {time.monotonic() - began_s:.0f} s: {came_to}", flush=True)
+                except (AssertionError, EbbtideError) as error:
                     failed.append(seed)
                     print(f"seed {seed}: FAILED: {error}", flush=True)
                     for log in sorted(folder.glob("*.log")):

@@ -20,5 +20,6 @@ def mortal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_nothing_is_lost_doubled_or_taken_back(seed: int, mortal: Path, tmp_path: Path) -> None:
-    print(schedule(seed, 8.0, 3))
-    chaos.run(seed, mortal, tmp_path, seconds=8.0, faults=3)
+    faults = schedule(seed, 8.0, 3)
+    print(faults)
+    chaos.run(seed, mortal, tmp_path, faults, seconds=8.0)

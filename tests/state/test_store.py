@@ -326,7 +326,7 @@ def test_an_unreachable_redis_says_where_and_what_to_do() -> None:
     assert "\n" not in said
     assert "hush" not in said
     assert said.startswith("redis://127.0.0.1:")
-    assert "start Redis there, or leave --store out" in said
+    assert "start Redis there, or one with `ebbtide services up`" in said
 
 
 @pytest.mark.parametrize(
