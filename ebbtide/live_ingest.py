@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 _TOLD_S = 10.0
 _AGAIN_S = 2.0
 _RESTARTS = "EBBTIDE_RESTARTS"
+_SEGMENT_BYTES = 16 << 20
+"""Of the changelog: a segment that is written to is not compacted, and whoever takes over reads it all."""
 
 
 def ingest(
@@ -114,7 +116,7 @@ def _topics(settings: "Settings", partitions: int | None) -> None:
 
     topics, brokers = settings.topics, settings.brokers
     count = ensure_topic(brokers, topics.events, partitions)
-    compacted = {"cleanup.policy": "compact"}
+    compacted = {"cleanup.policy": "compact", "segment.bytes": str(_SEGMENT_BYTES)}
     for topic, configs in ((topics.examples, {}), (topics.dead_letters, {}), (topics.changelog, compacted)):
         found = ensure_topic(brokers, topic, None, count, configs)
         if found != count:

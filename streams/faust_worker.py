@@ -34,6 +34,9 @@ _TAKE, _WITHIN_S = 1000, 0.05
 _MOST_MESSAGES, _MOST_BYTES = 4096, 512 << 10
 """What goes through an engine at a time, and out in a transaction, about."""
 _SESSION_S, _HEARTBEAT_S = 6.0, 1.5
+_REFUSED_S = 2 * _SESSION_S
+"""How long a fenced worker keeps off a partition that it still counts as its own: who fenced it owns the
+partition, or has slept through its session and finds that out within this time."""
 _LOOK_S, _OFFSETS_S, _COMMIT_S = 0.5, 5.0, 20.0
 _BUFFERED = 512
 
@@ -72,6 +75,8 @@ class Worker:
         self._owned: set[int] = set()
         self._held: dict[int, _Held] = {}
         self._delivered: dict[int, int] = {}
+        self._refused_s: dict[int, float] = {}
+        self._taking: dict[int, asyncio.Task[_Held]] = {}
         self._busy = asyncio.Lock()
         self._stop = asyncio.Event()
 
@@ -135,12 +140,17 @@ class Worker:
                     await self._take([_message_of(event) for event in events])
 
         async def revoked(_: Any, partitions: set[TP], **__: Any) -> None:
+            gone = {tp.partition for tp in partitions}
+            self._disown(gone)
             async with self._busy:
-                await self._give_up({tp.partition for tp in partitions})
+                await self._give_up(gone)
 
         async def assigned(_: Any, partitions: set[TP], **__: Any) -> None:
+            owned = {tp.partition for tp in partitions if tp.topic == settings.topics.events}
+            self._disown(self._owned - owned)
+            self._owned = owned
+            self._refused_s.clear()
             async with self._busy:
-                self._owned = {tp.partition for tp in partitions if tp.topic == settings.topics.events}
                 await self._give_up(set(self._held) - self._owned)
             log.info("partitions %s", sorted(self._owned) or "none")
 
@@ -158,22 +168,27 @@ class Worker:
             newest = max(message.offset for message in part)
             self._delivered[partition] = max(newest, self._delivered.get(partition, -1))
         await asyncio.gather(
-            *(
-                self._guarded(p, self._compute(p, part))
-                for p, part in by_partition.items()
-                if p in self._owned
-            )
+            *(self._guarded(p, self._compute(p, part)) for p, part in by_partition.items() if self._mine(p))
         )
 
     async def _compute(self, partition: int, messages: Sequence[Message]) -> None:
         """Bring a partition to the last of `messages`."""
-        held = self._held.get(partition) or await self._take_over(partition)
+        held = self._held.get(partition) or await self._taken_over(partition)
         offset = held.engine.progress.offset
         new = {message.offset: message for message in messages if message.offset > offset}
         if len(new) == max(new, default=offset) - offset:
             await self._feed(held, [new[at] for at in sorted(new)])
         else:
             await self._read(held, max(new) + 1)
+
+    async def _taken_over(self, partition: int) -> _Held:
+        """As a task that `_disown` may end: a rebalance waits for nobody who reads a long state."""
+        task = self._taking[partition] = asyncio.create_task(self._take_over(partition))
+        try:
+            return await task
+        finally:
+            task.cancel()
+            del self._taking[partition]
 
     async def _take_over(self, partition: int) -> _Held:
         """The partition's state as it was committed, computed up to the last committed example."""
@@ -205,6 +220,8 @@ class Worker:
         """Take what Faust has not delivered from the source itself."""
         first = held.engine.progress.offset + 1
         async for messages in held.outlet.source(first, end):
+            if held.engine.partition not in self._owned:
+                return
             await self._feed(held, messages)
 
     async def _feed(self, held: _Held, messages: Sequence[Message]) -> None:
@@ -225,6 +242,8 @@ class Worker:
         """Save what is due, and take up again what was let go of."""
         for partition in sorted(self._owned):
             held = self._held.get(partition)
+            if not self._mine(partition):
+                continue
             if held is None:
                 await self._catch_up(partition)
             elif self._due(held) and held.saved_offset < held.engine.progress.offset:
@@ -234,7 +253,7 @@ class Worker:
         """Take a partition over, and what was delivered of it and is not computed."""
 
         async def caught_up() -> None:
-            held = await self._take_over(partition)
+            held = await self._taken_over(partition)
             if held.engine.progress.offset < self._delivered.get(partition, -1):
                 await self._read(held, self._delivered[partition] + 1)
 
@@ -249,16 +268,29 @@ class Worker:
             await work
         except Fenced:
             log.warning("partition %d was taken over by another worker", partition)
+            self._refused_s[partition] = time.monotonic()
             await self._let_go(partition)
         except (KafkaError, TimeoutError, asyncio.CancelledError) as error:
             task = asyncio.current_task()
             if task is not None and task.cancelling():
                 raise
-            why = str(error) or type(error).__name__
-            log.warning("partition %d: %s; starting over from what was committed", partition, why)
+            if partition in self._owned:
+                why = str(error) or type(error).__name__
+                log.warning("partition %d: %s; starting over from what was committed", partition, why)
             await self._let_go(partition)
         except InputError as error:
             self.failure = error
+
+    def _mine(self, partition: int) -> bool:
+        """Whether it is to be computed here, now."""
+        refused_s = self._refused_s.get(partition, -_REFUSED_S)
+        return partition in self._owned and time.monotonic() - refused_s >= _REFUSED_S
+
+    def _disown(self, partitions: set[int]) -> None:
+        """Begin nothing more on these, and end what takes them over."""
+        self._owned -= partitions
+        for partition in partitions & set(self._taking):
+            self._taking[partition].cancel()
 
     async def _let_go(self, partition: int) -> None:
         held = self._held.pop(partition, None)

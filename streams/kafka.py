@@ -32,7 +32,7 @@ from kafka.errors import (  # type: ignore[import-untyped]
 from kafka.partitioner.default import murmur2  # type: ignore[import-untyped]
 
 from state.errors import InputError
-from streams.security import CA, MECHANISM, PASSWORD, PROTOCOL, USER, Security, from_environment
+from streams.security import CA, CERT, MECHANISM, PASSWORD, PROTOCOL, USER, Security, from_environment
 
 if TYPE_CHECKING:
     from streams.wire import Message
@@ -291,7 +291,10 @@ def unreachable(brokers: str, error: Exception) -> InputError:
     refusal = _refusals.since(time.monotonic() - _TIMEOUT_MS / 1000)
     if _TLS in str(refusal):
         why = str(refusal)[str(refusal).index(_TLS) :]
-        return InputError(f"{brokers}: no encrypted connection ({why}); check {PROTOCOL} and {CA}")
+        return InputError(
+            f"{brokers}: no encrypted connection ({why}); check {PROTOCOL} and {CA}, "
+            f"and {CERT} if the broker asks for one"
+        )
     if refusal is not None and isinstance(error, KafkaTimeoutError):
         return InputError(
             f"{brokers}: what listens there turns us away; check {USER} and {PASSWORD}, "

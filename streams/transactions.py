@@ -104,7 +104,10 @@ class Outlet:
         """All of it, or nothing. Raises Fenced, KafkaError; after either this object is of no use."""
         try:
             for topic, key, value, headers in self._sent(output, said, state):
-                await self._producer.send(topic, value, key=key, headers=headers, partition=self.partition)
+                sent = await self._producer.send(
+                    topic, value, key=key, headers=headers, partition=self.partition
+                )
+                sent.add_done_callback(_seen)
             await self._producer.commit_transaction()
             await self._producer.begin_transaction()
         except ProducerFenced as error:
@@ -155,6 +158,12 @@ class Outlet:
         finally:
             with suppress(TimeoutError, KafkaError):
                 await asyncio.wait_for(consumer.stop(), timeout=_CLOSE_S)
+
+
+def _seen(sent: "asyncio.Future[Any]") -> None:
+    """Take note of a failure: the transaction says it, too, and asyncio need not."""
+    if not sent.cancelled():
+        sent.exception()
 
 
 async def _batches(consumer: Any, at: TopicPartition, first: int, end: int) -> AsyncIterator[list[Any]]:

