@@ -7,11 +7,14 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
+from kafka import KafkaAdminClient  # type: ignore[import-untyped]
+from kafka.admin import ConfigResource, ConfigResourceType  # type: ignore[import-untyped]
 
 from ebbtide import api
 from replay.traffic import send
@@ -193,6 +196,17 @@ def test_impressions_wait_for_their_feedback(live: Live) -> None:
     names = {key: text for one in shipments for key, text in one.names.items()}
     assert [names[key] for key in batch.item_B.tolist()] == ["page 1", "page 2"]
     assert said.dead_letters == {"late label": 1}
+
+
+def test_the_changelog_is_compacted_while_it_grows(live: Live) -> None:
+    """In small segments: the one that is written to is never compacted, and by default it holds 1 GB."""
+    changelog = f"{live.name}-changelog"
+    with live.worker(), closing(KafkaAdminClient(bootstrap_servers=live.brokers)) as admin:
+        until(admin.list_topics, lambda topics: changelog in topics)
+        asked = ConfigResource(ConfigResourceType.TOPIC, changelog)
+        [found] = admin.describe_configs([asked])["topic"].values()
+    assert found["cleanup.policy"]["value"] == "compact"
+    assert int(found["segment.bytes"]["value"]) <= 16 << 20
 
 
 def test_workers_of_a_group_have_the_same_settings(live: Live) -> None:
