@@ -28,8 +28,8 @@ def measure(bed: Bed, log: str, away_s: float, learner: str) -> Tables:
         span = done(bed, f"{GROUP}-examples", events, [ingest])
         rows: list[Row] = [_row("ingest", events, span.end_s - span.start_s, peak_mb(ingest.pid))]
     with trainer(bed, GROUP, "--learner", learner, "--json") as train:
-        until(lambda: _said(bed), lambda: "no trainer came up")
-        start_s, before = time.time(), _said(bed)["trained"]
+        until(lambda: _newest(bed), lambda: "no trainer came up")
+        start_s, before = time.time(), _newest(bed)["trained"]
         _until(bed, events // 3)
         outage = _without_store(bed, away_s, train.pid)
         _until(bed, events)
@@ -46,9 +46,9 @@ def _without_store(bed: Bed, away_s: float, pid: int) -> Row:
         raise RuntimeError("the store is gone already")
     os.kill(store, signal.SIGKILL)
     time.sleep(_SETTLE_S)
-    first, memory_mb = _said(bed), peak_mb(pid)
+    first, memory_mb = _newest(bed), peak_mb(pid)
     time.sleep(away_s - _SETTLE_S)
-    last = _said(bed)
+    last = _newest(bed)
     control.up(folder)
     return {
         "seconds": away_s,
@@ -64,13 +64,13 @@ def _row(what: str, events: int, seconds: float, memory_mb: float) -> Row:
 
 def _until(bed: Bed, trained: int) -> None:
     until(
-        lambda: _said(bed)["trained"] >= trained,
-        lambda: f"the trainer did not learn {trained:,}: {_said(bed)}",
+        lambda: _newest(bed)["trained"] >= trained,
+        lambda: f"the trainer did not learn {trained:,}: {_newest(bed)}",
         patience_s=_PATIENCE_S,
     )
 
 
-def _said(bed: Bed) -> dict[str, Any]:
+def _newest(bed: Bed) -> dict[str, Any]:
     """The trainer's newest line; nothing before its first."""
     lines = (bed.folder / f"{GROUP}.train.log").read_text().split("\n")[:-1]
     found: dict[str, Any] = next((json.loads(line) for line in reversed(lines) if line.startswith("{")), {})

@@ -176,7 +176,7 @@ def until(look: Callable[[], Found], otherwise: Callable[[], str], *, patience_s
 def peak_mb(pid: int) -> float:
     """The most memory that a process has had so far."""
     said = Path(f"/proc/{pid}/status").read_text()
-    return int(said.partition("VmHWM:")[2].split()[0]) / 1000
+    return int(said.partition("VmHWM:")[2].split()[0]) * 1024 / 1e6
 
 
 def done(bed: Bed, examples: str, events: int, processes: Sequence[subprocess.Popen[bytes]]) -> Span:

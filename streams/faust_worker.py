@@ -75,7 +75,7 @@ class Worker:
         self._owned: set[int] = set()
         self._held: dict[int, _Held] = {}
         self._delivered: dict[int, int] = {}
-        self._refused_s: dict[int, float] = {}
+        self._off_until_s: dict[int, float] = {}
         self._taking: dict[int, asyncio.Task[_Held]] = {}
         self._busy = asyncio.Lock()
         self._stop = asyncio.Event()
@@ -149,7 +149,7 @@ class Worker:
             owned = {tp.partition for tp in partitions if tp.topic == settings.topics.events}
             self._disown(self._owned - owned)
             self._owned = owned
-            self._refused_s.clear()
+            self._off_until_s.clear()
             async with self._busy:
                 await self._give_up(set(self._held) - self._owned)
             log.info("partitions %s", sorted(self._owned) or "none")
@@ -241,9 +241,9 @@ class Worker:
     async def _look_after(self) -> None:
         """Save what is due, and take up again what was let go of."""
         for partition in sorted(self._owned):
-            held = self._held.get(partition)
             if not self._mine(partition):
                 continue
+            held = self._held.get(partition)
             if held is None:
                 await self._catch_up(partition)
             elif self._due(held) and held.saved_offset < held.engine.progress.offset:
@@ -268,13 +268,13 @@ class Worker:
             await work
         except Fenced:
             log.warning("partition %d was taken over by another worker", partition)
-            self._refused_s[partition] = time.monotonic()
+            self._off_until_s[partition] = time.monotonic() + _REFUSED_S
             await self._let_go(partition)
         except (KafkaError, TimeoutError, asyncio.CancelledError) as error:
             task = asyncio.current_task()
             if task is not None and task.cancelling():
                 raise
-            if partition in self._owned:
+            if partition in self._owned or not isinstance(error, asyncio.CancelledError):
                 why = str(error) or type(error).__name__
                 log.warning("partition %d: %s; starting over from what was committed", partition, why)
             await self._let_go(partition)
@@ -283,8 +283,7 @@ class Worker:
 
     def _mine(self, partition: int) -> bool:
         """Whether it is to be computed here, now."""
-        refused_s = self._refused_s.get(partition, -_REFUSED_S)
-        return partition in self._owned and time.monotonic() - refused_s >= _REFUSED_S
+        return partition in self._owned and time.monotonic() >= self._off_until_s.get(partition, 0.0)
 
     def _disown(self, partitions: set[int]) -> None:
         """Begin nothing more on these, and end what takes them over."""

@@ -101,13 +101,13 @@ def test_traffic_keeps_its_pace(pace: str, brokers: str) -> None:
     )
     assert time.monotonic() - began >= (0.59 if pace == "rate" else 0.5)
     assert result.events == 60
-    assert len(seen) > 1
+    assert len(seen) > 5
     assert seen == sorted(seen)
     assert {total for _, total in seen} == {60}
 
 
 def test_a_paced_sender_gathers_what_falls_due_together(log: Log, brokers: str) -> None:
-    """Into one Arrow message a partition every 20 ms, not one an event."""
+    """Into one Arrow message a partition every 20 ms."""
     result = send(log, f"kafka://{brokers}/gathered", form="arrow", rate=5000.0)
     assert result.messages <= 4 * (result.seconds / 0.02 + 3)
 
