@@ -8,7 +8,7 @@ Shape suffixes: B rows, K interests, D width, P moments of production.
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -197,12 +197,12 @@ class Delivery:
             self._info = None if self._info is info else self._info
             self._said = None if self._said is said else self._said
 
-    def tree(self) -> Tree:
-        """What has not arrived, as far as is known, and the version."""
+    def still(self) -> Callable[[], Tree]:
+        """The version and what has not arrived by now, as far as is known: a tree, made when it is called."""
         with self._news:
             deltas = self._sending + self._waiting
             version = self.version + bool(self._sending)
-        return {"version": version, **(_to_tree(merged(deltas)) if deltas else {})}
+        return lambda: {"version": version, **(_to_tree(merged(deltas)) if deltas else {})}
 
     def load(self, tree: Tree) -> None:
         with self._news:

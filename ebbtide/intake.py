@@ -81,7 +81,8 @@ class Intake:
             self.names.update(one.shipment.names)
             kept_B = self._kept(one.shipment.batch)
             if kept_B.any():
-                batches.append(narrowed(one.shipment.batch.take(np.flatnonzero(kept_B)), self.width))
+                batch = narrowed(one.shipment.batch, self.width)
+                batches.append(batch if kept_B.all() else batch.take(np.flatnonzero(kept_B)))
                 produced.append(one.shipment.produced_ms_B[kept_B])
         if not batches:
             return None

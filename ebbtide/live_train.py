@@ -37,7 +37,7 @@ def train(
     ] = None,
     every: Annotated[
         int, typer.Option(metavar="N", min=1, help="Examples between two checkpoints, at most.")
-    ] = 50_000,
+    ] = 200_000,
     every_seconds: Annotated[
         float, typer.Option(metavar="S", min=1, help="Time between two checkpoints, at most.")
     ] = 60.0,

@@ -9,7 +9,7 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,7 +50,7 @@ class Settings:
     topic: str
     directory: Path
     """Of its checkpoints."""
-    every: int = 50_000
+    every: int = 200_000
     every_s: float = 60.0
     publish_ms: int = 200
     out: Path | None = None
@@ -155,7 +155,7 @@ class LiveTrainer:
         """Begin a checkpoint. If it cannot be written the older ones stay, and it is tried again."""
         self.learning.publisher.flush()
         self._saved_events = self.intake.events
-        self.saver.start(self._saved_events, self.tree())
+        self.saver.start(self._saved_events, self._still())
         self.journal.begin(self._saved_events)
         self._due["save"] = time.monotonic() + self.settings.every_s
 
@@ -176,7 +176,6 @@ class LiveTrainer:
         if self.intake.events > self._saved_events or self.trouble or not arrived:
             self.save()
             self._saved(wait=True)
-        self.saver.close()
         if self.measure is not None:
             self.measure.close()
         self.delivery.say(progress.encode(self.status()))
@@ -204,14 +203,20 @@ class LiveTrainer:
         return digest({"trainer": self.learning.trainer.tree(), "recent": self.recent.tree()})
 
     def tree(self) -> Tree:
-        return {
+        return self._still()()
+
+    def _still(self) -> Callable[[], Tree]:
+        """The state, gathered when it is called; what other threads or files hold, as it is now."""
+        delivery = self.delivery.still()
+        measure = {} if self.measure is None else {"measure": self.measure.tree()}
+        return lambda: {
             "stream": msgspec.json.encode(self.stream).decode(),
             "settings": fingerprint(self.config),
             "intake": self.intake.tree(),
             "recent": self.recent.tree(),
-            "delivery": self.delivery.tree(),
+            "delivery": delivery(),
             **self.learning.tree(),
-            **({} if self.measure is None else {"measure": self.measure.tree()}),
+            **measure,
         }
 
     def _load(self, tree: Tree) -> None:

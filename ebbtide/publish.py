@@ -14,7 +14,7 @@ import numpy as np
 from learners.contract import Learner
 from learners.leaveout import Had
 from learners.trainer import Scored
-from state.examples import RECENT, ExampleBatch, Window, concat, narrowed
+from state.examples import RECENT, ExampleBatch, Window, concat, narrowed, widened
 from state.forgetting import WEEK_MIN
 from state.keys import Int64s, Names
 from state.places import closeness_to_last
@@ -73,7 +73,7 @@ class Publisher:
         rows = _last_of_each_user(concat(self._rows))
         memory = self._memory
         self._rows, self._memory, self._events = [], {}, 0
-        seen = at_last_place(with_own_event(rows) if self.own_event else rows)
+        seen = at_last_place(with_own_event(widened(rows, self.kept)) if self.own_event else rows)
         interests_BKD = self.learner.interests(seen)
         changed = self.learner.changed_items()
         vectors_ND = self.learner.item_vectors(changed)

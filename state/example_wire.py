@@ -54,7 +54,7 @@ def encode(
 ) -> list[tuple[int, bytes]]:
     """Messages with all rows, in order, as (rows, value); of at most `most` bytes where they can be cut.
 
-    `width` is how wide the reader's windows shall be, if not as wide as the batch's.
+    `width` is how long a window may be, if not as wide as the batch's.
     """
     record, said = _record(batch, produced_ms_B, made_by, width)
     key_B2 = np.stack([batch.user_B, batch.item_B], axis=1)
@@ -74,7 +74,10 @@ def encode(
 
 
 def decode(value: bytes) -> Shipment:
-    """The inverse of `encode`, in arrays that can be written. Raises InputError."""
+    """The inverse of `encode`, in arrays that can be written; windows are as wide as the longest.
+
+    Raises InputError.
+    """
     try:
         with pa.ipc.open_stream(value) as reader:
             metadata = reader.schema.metadata or {}
@@ -95,18 +98,18 @@ def decode(value: bytes) -> Shipment:
     columns = dict(zip(batch.schema.names, batch.columns, strict=True))
     if len(columns) < batch.num_columns or _PRODUCED not in columns:
         raise InputError("examples: expected every column once, and produced_ms; got others")
-    tree = empty_examples(len(batch), width or None).tree()
+    length_B = _lengths(columns.get("window.length_B"), len(batch), width)
+    tree = empty_examples(len(batch), int(length_B.max(initial=1)) if width else None).tree()
+    entries = _entries(length_B)
     produced_ms_B = np.zeros(len(batch), np.int64)
     _fill(produced_ms_B, columns.pop(_PRODUCED), _PRODUCED)
     for name, column in columns.items():
         if name.startswith("window."):
-            _fill_window(tree, name.removeprefix("window."), column)
+            _fill_window(tree.get("window", {}), name.removeprefix("window."), column, length_B, entries)
         elif isinstance(tree.get(name), np.ndarray):
             _fill(tree[name], column, name)
         else:
             raise InputError(f"examples: unknown column {name!r}")
-    if width:
-        _check_lengths(tree["window"]["length_B"], width, columns)
     return Shipment(ExampleBatch.from_tree(tree), produced_ms_B, names, made_by)
 
 
@@ -177,30 +180,28 @@ def _fill(into: NDArray[Any], column: Any, name: str) -> None:
     into[...] = flat.to_numpy(zero_copy_only=False).reshape(into.shape)
 
 
-def _fill_window(tree: dict[str, Any], name: str, column: Any) -> None:
-    window = tree.get("window", {})
+def _lengths(column: Any, size: int, width: int) -> Int64s:
+    """How many entries each window has."""
+    length_B = np.zeros(size, np.int64)
+    if column is not None:
+        _fill(length_B, column, "window.length_B")
+    if length_B.min(initial=0) < 0 or length_B.max(initial=0) > width:
+        raise InputError(f"examples: expected windows of 0 to {width} entries")
+    return length_B
+
+
+def _fill_window(
+    window: dict[str, Any], name: str, column: Any, length_B: Int64s, entries: tuple[Int64s, Int64s]
+) -> None:
     if name not in window:
         raise InputError(f"examples: unknown column 'window.{name}'")
     if name == "length_B":
-        _fill(window[name], column, name)
+        window[name][:] = length_B
         return
-    width = window[name].shape[1]
     if not pa.types.is_list(column.type) or column.null_count:
         raise InputError(f"examples: column 'window.{name}': expected lists, got {column.type}")
-    length_B = column.value_lengths().to_numpy(zero_copy_only=False).astype(np.int64)
-    if np.max(length_B, initial=0) > width:
-        raise InputError(f"examples: column 'window.{name}': a row has more than {width} entries")
-    entry_E = np.zeros(int(length_B.sum()), window[name].dtype)
+    if not np.array_equal(column.value_lengths().to_numpy(zero_copy_only=False), length_B):
+        raise InputError(f"examples: column 'window.{name}': lists are not as long as window.length_B says")
+    entry_E = np.zeros(len(entries[0]), window[name].dtype)
     _fill(entry_E, column.flatten(), f"window.{name}")
-    row_E, at_E = _entries(length_B)
-    window[name][row_E, at_E] = entry_E
-
-
-def _check_lengths(length_B: Int64s, width: int, columns: Mapping[str, Any]) -> None:
-    if np.min(length_B, initial=0) < 0 or np.max(length_B, initial=0) > width:
-        raise InputError(f"examples: expected windows of 0 to {width} entries")
-    for name, column in columns.items():
-        if name.startswith("window.") and name != "window.length_B":
-            said_B = column.value_lengths().to_numpy(zero_copy_only=False)
-            if not np.array_equal(said_B, length_B):
-                raise InputError(f"examples: column {name!r}: lists are not as long as window.length_B says")
+    window[name][entries] = entry_E

@@ -115,7 +115,7 @@ def test_deltas_wait_for_the_store_as_one(monkeypatch: pytest.MonkeyPatch) -> No
         time.sleep(0.05)
     assert delivery.trouble == "store: gone"
     later = Delivery(store)
-    later.load(delivery.tree())
+    later.load(delivery.still()())
     delivery.close()
     monkeypatch.undo()
     later.publish(0, *delta("w", 9))
