@@ -23,7 +23,7 @@ from state.tree import Tree
 
 LONGEST_S = 900.0
 """That a checkpoint may take before it is given up."""
-_UNFORESEEN = 255
+_UNFORESEEN, _LOOK_S = 255, 0.005
 _NICE = 10  # so that learning, workers and whoever else is there come first
 _END_WITH_PARENT = 1  # PR_SET_PDEATHSIG
 _libc = ctypes.CDLL(None) if sys.platform == "linux" else None
@@ -70,12 +70,15 @@ class Saver:
             raise refused
         if not self.busy:
             return False
-        if time.monotonic() > self._given_up_s:
-            os.kill(self._child, signal.SIGKILL)
-            wait = True
-        child, status = os.waitpid(self._child, 0 if wait else os.WNOHANG)
-        if not child:
-            return False
+        while True:
+            if time.monotonic() > self._given_up_s:
+                os.kill(self._child, signal.SIGKILL)
+            child, status = os.waitpid(self._child, os.WNOHANG)
+            if child:
+                break
+            if not wait:
+                return False
+            time.sleep(_LOOK_S)
         self._child = 0
         code = os.waitstatus_to_exitcode(status)
         if code == _UNFORESEEN:

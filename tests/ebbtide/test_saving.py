@@ -89,7 +89,7 @@ def test_one_that_takes_forever_is_given_up(tmp_path: Path, monkeypatch: pytest.
     saver = Saver(tmp_path)
     saver.start(7, _never)
     with pytest.raises(OSError, match="ended by SIGKILL"):
-        saver.ended()
+        saver.ended(wait=True)
 
 
 def test_no_process_to_be_had_is_a_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
