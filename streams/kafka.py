@@ -43,6 +43,7 @@ _BATCH_BYTES = 128 << 10
 _LINGER_MS = 5
 _CLOSE_S = 5.0
 _LOOK_S = 0.01
+_GRACE_S = 2.0  # the client's own patience ends first, and says more
 _TLS = "[SSL:"
 """How the client's words on a failed handshake begin."""
 NOT_THERE = (OffsetOutOfRangeError, NoOffsetForPartitionError)
@@ -233,18 +234,28 @@ class Producer:
             self._lost(events, error)
 
     def flush(self) -> None:
-        """Wait until everything sent was acknowledged or has failed.
+        """Wait until everything sent was acknowledged or has failed, or nothing has been for `patience_ms`.
 
-        The client's own flush does not wait for the halves of a batch that was too large for the broker.
+        The client's own flush does not wait for the halves of a batch that was too large for the broker, and
+        waits forever once the client (kafka-python 3.0.12) is stuck without a producer id, after a broker
+        that was killed several times.
         """
-        with suppress(KafkaError):
-            self._producer.flush()
-        deadline = time.monotonic() + self._patience_s
+        answered, heard_s = -1, 0.0
         while self.events + self.failed < self._sent:
-            if time.monotonic() > deadline:
-                waited = f"no answer for {self._patience_s:.0f} s"
-                self._lost(self._sent - self.events - self.failed, TimeoutError(waited))
+            if self.events + self.failed > answered:
+                answered, heard_s = self.events + self.failed, time.monotonic()
+            elif time.monotonic() - heard_s > self._patience_s + _GRACE_S:
+                self._give_up()
+            with suppress(KafkaError):
+                self._producer.flush(timeout=_LOOK_S)
             time.sleep(_LOOK_S)
+
+    def _give_up(self) -> None:
+        """What has no answer yet will have none."""
+        self.failure = self.failure or TimeoutError(f"no answer for {self._patience_s:.0f} s")
+        with suppress(KafkaError):
+            self._producer.close(timeout=_CLOSE_S)
+        self.failed = self._sent - self.events
 
     def _arrived(self, events: int, size: int, _: object) -> None:
         self.events += events

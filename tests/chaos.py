@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
+from kafka import KafkaAdminClient  # type: ignore[import-untyped]
 
 from ebbtide import api
 from ebbtide.services import control
@@ -169,6 +170,13 @@ def messages(events: EventBatch) -> Iterator[tuple[Message, int]]:
 
 def produce(chaos: Chaos, events: EventBatch, seconds: float) -> None:
     """At a steady pace, as long as the faults last."""
+    try:
+        _produce(chaos, events, seconds)
+    except Exception as error:
+        chaos.trouble.append(error)
+
+
+def _produce(chaos: Chaos, events: EventBatch, seconds: float) -> None:
     with Producer(chaos.live.brokers, chaos.live.events) as producer:
         started_s = time.monotonic()
         for i, (message, partition) in enumerate(messages(events)):
@@ -212,6 +220,8 @@ def run(
         sending.start()
         chaos.suffer()
         sending.join()
+        if chaos.trouble:
+            raise chaos.trouble[0]
         live.until(len(events))
         examples = check_examples(chaos)
         check_training(chaos, examples)
@@ -219,7 +229,15 @@ def run(
         chaos.over.set()
         chaos.end()
     assert versions == sorted(versions), f"versions went back: {versions}"
+    _forget(live)
     return f"{len(events):,} events sent, {examples:,} trained, partitions given out {chaos.moves()} times"
+
+
+def _forget(live: Live) -> None:
+    """Remove a seed's topics: a broker takes longer to come back the more it has."""
+    names = [live.events, *(f"{live.name}-{what}" for what in ("examples", "dead", "changelog"))]
+    with contextlib.closing(KafkaAdminClient(bootstrap_servers=live.brokers)) as admin:
+        admin.delete_topics(names)
 
 
 def check_examples(chaos: Chaos) -> int:

@@ -83,6 +83,22 @@ def test_what_a_producer_has_to_repeat_is_there_once(brokers: str, services: Pat
     assert [message.value for message in messages(brokers, "repeated", 1)] == sent
 
 
+def test_a_client_that_is_stuck_is_not_waited_for_forever(brokers: str) -> None:
+    """As kafka-python 3.0.12 was seen to be, once in hundreds of runs in which the broker was killed twice.
+
+    Nothing that a broker can be made to do brings that about every time, so here the client is told that it
+    has no producer id, which is where it was stuck.
+    """
+    ensure_topic(brokers, "stuck", 1)
+    producer = Producer(brokers, "stuck", request_timeout_ms=500, patience_ms=1000)
+    producer._producer._sender._transaction_manager.has_producer_id = lambda: False
+    with producer:
+        for i in range(10):
+            producer.send(Message(b"%d" % i, b"ann"), 0, events=2)
+    assert (producer.events, producer.failed) == (0, 20)
+    assert str(producer.failure) == "no answer for 1 s"
+
+
 def test_what_cannot_be_sent_is_counted(brokers: str) -> None:
     ensure_topic(brokers, "small", 1)
     with Producer(brokers, "small") as producer:
