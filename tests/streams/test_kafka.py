@@ -84,10 +84,10 @@ def test_what_a_producer_has_to_repeat_is_there_once(brokers: str, services: Pat
 
 
 def test_a_client_that_is_stuck_is_not_waited_for_forever(brokers: str) -> None:
-    """As kafka-python 3.0.12 was seen to be, once in hundreds of runs in which the broker was killed twice.
+    """As kafka-python 3.0.12 was seen to be, once, after a broker was killed three times within six seconds.
 
-    Nothing that a broker can be made to do brings that about every time, so here the client is told that it
-    has no producer id, which is where it was stuck.
+    That does not bring it about every time, so here the client is told that it has no producer id, which is
+    where it was stuck.
     """
     ensure_topic(brokers, "stuck", 1)
     producer = Producer(brokers, "stuck", request_timeout_ms=500, patience_ms=1000)
