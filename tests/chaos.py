@@ -345,7 +345,7 @@ def main() -> int:
                 except (AssertionError, EbbtideError) as error:
                     failed.append(seed)
                     print(f"seed {seed}: FAILED: {error}", flush=True)
-                    for log in sorted(folder.glob("*.log")):
+                    for log in sorted((*folder.glob("*.log"), *(services / "logs").iterdir())):
                         print(f"--- {log.name}\n{log.read_text()[-3000:]}", flush=True)
         finally:
             control.down(services)
