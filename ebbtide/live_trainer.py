@@ -202,9 +202,6 @@ class LiveTrainer:
         """BLAKE2b of what was learned and measured, once everything is published."""
         return digest({"trainer": self.learning.trainer.tree(), "recent": self.recent.tree()})
 
-    def tree(self) -> Tree:
-        return self._still()()
-
     def _still(self) -> Callable[[], Tree]:
         """The state, gathered when it is called; what other threads or files hold, as it is now."""
         delivery = self.delivery.still()

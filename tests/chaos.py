@@ -92,6 +92,16 @@ class Chaos:
             player.start()
         for player in players:
             player.join()
+
+    @contextlib.contextmanager
+    def noted(self) -> Iterator[None]:
+        """What goes wrong in a thread is raised by `check`, in the main one."""
+        try:
+            yield
+        except Exception as error:
+            self.trouble.append(error)
+
+    def check(self) -> None:
         if self.trouble:
             raise self.trouble[0]
 
@@ -103,13 +113,11 @@ class Chaos:
                     self.start(name)
 
     def _play(self, target: Target) -> None:
-        try:
+        with self.noted():
             for fault in self.faults:
                 if fault.target == target:
                     time.sleep(max(0.0, self._began_s + fault.at_s - time.monotonic()))
                     self._hit(fault)
-        except Exception as error:
-            self.trouble.append(error)
 
     def _hit(self, fault: Fault) -> None:
         if fault.target in ("broker", "store"):
@@ -170,20 +178,14 @@ def messages(events: EventBatch) -> Iterator[tuple[Message, int]]:
 
 def produce(chaos: Chaos, events: EventBatch, seconds: float) -> None:
     """At a steady pace, as long as the faults last."""
-    try:
-        _produce(chaos, events, seconds)
-    except Exception as error:
-        chaos.trouble.append(error)
-
-
-def _produce(chaos: Chaos, events: EventBatch, seconds: float) -> None:
-    with Producer(chaos.live.brokers, chaos.live.events) as producer:
-        started_s = time.monotonic()
-        for i, (message, partition) in enumerate(messages(events)):
-            time.sleep(max(0.0, started_s + seconds * i / len(events) - time.monotonic()))
-            producer.send(message, partition)
-            chaos.sent = i + 1
-    assert producer.failure is None, producer.failure
+    with chaos.noted():
+        with Producer(chaos.live.brokers, chaos.live.events) as producer:
+            started_s = time.monotonic()
+            for i, (message, partition) in enumerate(messages(events)):
+                time.sleep(max(0.0, started_s + seconds * i / len(events) - time.monotonic()))
+                producer.send(message, partition)
+                chaos.sent = i + 1
+        assert producer.failure is None, producer.failure
 
 
 def run(
@@ -219,9 +221,9 @@ def run(
         sending = threading.Thread(target=produce, args=(chaos, events, seconds))
         sending.start()
         chaos.suffer()
+        chaos.check()
         sending.join()
-        if chaos.trouble:
-            raise chaos.trouble[0]
+        chaos.check()
         live.until(len(events))
         examples = check_examples(chaos)
         check_training(chaos, examples)
