@@ -1,25 +1,32 @@
 """The one door to numba, so that every kernel is typed, kept on disk and free of the GIL.
 
 numba looks at a kernel's own file to tell whether what it kept is stale, and not at the files of the
-kernels that it calls. So what is kept lies in a folder named by the digest of all sources that have kernels.
+kernels that it calls; and it keeps by the path of that file. Here what is kept lies in a folder a module,
+named by the digest of its source and of every source of ours that it imports, near or far: another checkout
+of the same sources has nothing to compile, and an edit compiles only what could have seen it.
 """
 
+import functools
 import hashlib
 import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, Self, TypeVar, cast
 
 import numba
-from numba.core import config
+from numba.core.caching import CacheImpl, UserProvidedCacheLocator
 
 F = TypeVar("F", bound=Callable[..., object])
 
 _SOURCES = Path(__file__).parent.parent
+_ROOMS = ("state", "streams", "learners")
+"""Where kernels are."""
+_IMPORT = re.compile(r"^from ([\w.]+) import (\([^)]*\)|.*)$|^import ([\w.]+)", re.MULTILINE)
 _kernels: list[Any] = []
-_KEPT = 4
-"""Digests whose kernels are kept, the newest first."""
+_KEPT = 8
+"""Digests of a module whose kernels are kept, the newest first."""
 
 
 def compiled(function: F) -> F:
@@ -49,31 +56,88 @@ def compiled_here() -> bool:
     return _CACHED and any(kernel.stats.cache_misses for kernel in _kernels)
 
 
+def digest(module: str) -> str:
+    """The digest of a module's source and of all of ours that it imports, directly or not."""
+    hasher = hashlib.blake2b(digest_size=8)
+    for name in sorted(_reached(module)):
+        hasher.update(name.encode())
+        hasher.update(_source(name) or b"")
+    return hasher.hexdigest()
+
+
+def _reached(module: str) -> set[str]:
+    reached: set[str] = set()
+    following = [module]
+    while following:
+        name = following.pop()
+        if name not in reached and _source(name) is not None:
+            reached.add(name)
+            following += _imports(name)
+    return reached
+
+
+@functools.cache
+def _imports(module: str) -> list[str]:
+    """What a module imports, by name; of a package also what may be its modules."""
+    names = []
+    for package, parts, whole in _IMPORT.findall((_source(module) or b"").decode()):
+        names += [whole or package, *(f"{package}.{part}" for part in re.findall(r"\w+", parts))]
+    return names
+
+
+@functools.cache
+def _source(module: str) -> bytes | None:
+    """The source of one of our modules; None for a name that is none."""
+    if module.split(".")[0] not in _ROOMS:
+        return None
+    place = _SOURCES.joinpath(*module.split("."))
+    for path in (place.with_suffix(".py"), place / "__init__.py"):
+        if path.is_file():
+            return path.read_bytes()
+    return None
+
+
 def _kept(kernel: Any) -> Any:
     _kernels.append(kernel)
     return kernel
 
 
+@functools.cache
+def _folder(module: str) -> Path:
+    """Where the kernels of a module are kept; digests that were not used for longest make room."""
+    folder = _HOME / module / digest(module)
+    folder.mkdir(parents=True, exist_ok=True)
+    os.utime(folder)
+    for old in sorted(folder.parent.iterdir(), key=lambda kept: kept.stat().st_mtime)[:-_KEPT]:
+        shutil.rmtree(old, ignore_errors=True)
+    return folder
+
+
+class _ByContent(UserProvidedCacheLocator):
+    """Tells numba where a kernel is kept: by its module and by what it could have seen."""
+
+    def __init__(self, py_func: Any, py_file: str) -> None:
+        self._py_file = py_file
+        self._lineno = py_func.__code__.co_firstlineno
+        self._cache_path = str(_folder(py_func.__module__))
+
+    @classmethod
+    def from_function(cls, py_func: Any, py_file: str) -> Self | None:
+        ours = _source(py_func.__module__) is not None and "NUMBA_CACHE_DIR" not in os.environ
+        return cls(py_func, py_file) if ours else None
+
+
 def _prepare() -> bool:
-    """Choose the folder; whether there is one that can be written."""
+    """Put our way of keeping before numba's own; whether there is a folder that can be written."""
     if "NUMBA_CACHE_DIR" in os.environ:
         return True
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ebbtide" / "kernels"
-    hasher = hashlib.blake2b(digest_size=8)
-    for path in sorted(_SOURCES.glob("*/*.py")):
-        source = path.read_bytes()
-        if b"state.compiled import" in source:
-            hasher.update(source)
-    folder = home / hasher.hexdigest()
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        os.utime(folder)
-        for old in sorted(home.iterdir(), key=lambda kept: kept.stat().st_mtime)[:-_KEPT]:
-            shutil.rmtree(old, ignore_errors=True)
+        _HOME.mkdir(parents=True, exist_ok=True)
     except OSError:
         return False
-    vars(config)["CACHE_DIR"] = str(folder)
-    return os.access(folder, os.W_OK)
+    CacheImpl._locator_classes.insert(0, _ByContent)
+    return os.access(_HOME, os.W_OK)
 
 
+_HOME = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ebbtide" / "kernels"
 _CACHED = _prepare()
