@@ -18,22 +18,12 @@ from replay.mapping import ROW_ORDER, Mapping
 from replay.times import SECOND_MS, Clock
 from replay.zones import Zone
 from state.keys import NO_KEY, Int64s, Names
+from streams import reasons
+from streams.wire import BOUNDS, KEY_ROLES, NAMED_ROLES
 
 Columns = dict[str, NDArray[Any]]
 """Role (or `time_ms`, `tz_min`, `seq`) -> one value a row, all of one length."""
 
-KEY_ROLES = ("user", "item", "action", "category", "place", "session", "scene", "source", "event_id")
-NAMED_ROLES = frozenset(KEY_ROLES) - {"session", "event_id"}
-"""Roles whose hashed ids are remembered by name; sessions and event ids are too many and never shown."""
-
-_OUTSIDE = {
-    "lat": (-90.0, 90.0),
-    "lon": (-180.0, 180.0),
-    "tz": (-1440.0, 1440.0),
-    "propensity": (0.0, 1.0),
-    "rating": (-1e30, 1e30),
-}
-"""What is absurd beyond."""
 _REQUIRED_NUMBERS = ("rating",)
 
 
@@ -84,13 +74,13 @@ class Converter:
             elif role in KEY_ROLES:
                 made[role] = self._ids[role].keys(chunk.columns[name])
                 if role in ("user", "item"):
-                    faults.mark(made[role] == NO_KEY, f"no {role}")
+                    faults.mark(made[role] == NO_KEY, reasons.missing(role))
             elif role not in ("text", "label"):
                 made[role] = _numbers(role, chunk.columns[name], faults)
         if self.rule is not None:
             made["label"], bad_B = self.rule.label(chunk.columns[self.rule.column])
-            faults.mark(bad_B, "label is none")
-            faults.mark(np.isnan(made["label"]), "no label")
+            faults.mark(bad_B, reasons.bad("label"), f"no value that {self.rule} can be asked of")
+            faults.mark(np.isnan(made["label"]), reasons.missing("label"))
         if "lat" in made and "lon" in made:
             nowhere_B = np.isnan(made["lat"]) | np.isnan(made["lon"])
             made["lat"][nowhere_B] = made["lon"][nowhere_B] = np.nan
@@ -109,20 +99,22 @@ class Converter:
         if name == ROW_ORDER:
             return np.arange(self._ticks, self._ticks + size) * SECOND_MS
         time_ms_B, missing_B, bad_B, outside_B = self.clock.read(chunk.columns[name])
-        faults.mark(missing_B, "no time")
-        faults.mark(bad_B, "no such time")
-        faults.mark(outside_B, "time out of bounds")
+        faults.mark(missing_B, reasons.missing("time"))
+        faults.mark(bad_B, reasons.bad("time"), f"expected a time, as the log has it ({self.clock.unit})")
+        faults.mark(outside_B, reasons.OUT_OF_BOUNDS, "expected one within --map earliest=... and latest=...")
         return time_ms_B
 
 
 def _numbers(role: str, column: Column, faults: "_Faults") -> NDArray[np.float64]:
     cells = numbers(column)
-    faults.mark(cells.bad_B, f"{role} is no number")
+    faults.mark(cells.bad_B, reasons.bad(role), "expected a number")
     if role in _REQUIRED_NUMBERS and pa.types.is_floating(column.type):
-        faults.mark(np.isnan(cells.value_B) & np.asarray(column.is_valid()), f"{role} is no number")
-    if role in _OUTSIDE:
-        least, most = _OUTSIDE[role]
-        faults.mark((cells.value_B < least) | (cells.value_B > most), f"absurd {role}")
+        faults.mark(
+            np.isnan(cells.value_B) & np.asarray(column.is_valid()), reasons.bad(role), "expected a number"
+        )
+    least, most = BOUNDS[role]
+    outside_B = (cells.value_B < least) | (cells.value_B > most)
+    faults.mark(outside_B, reasons.bad(role), f"expected {least:g} to {most:g}")
     return cells.value_B
 
 
@@ -131,23 +123,24 @@ class _Faults:
 
     def __init__(self, size: int) -> None:
         self.code_B = np.zeros(size, np.int8)
-        self._reasons: list[str] = []
+        self._found: list[tuple[str, str]] = []
 
     @property
     def any(self) -> bool:
-        return bool(self._reasons)
+        return bool(self._found)
 
-    def mark(self, bad_B: Bools, reason: str) -> None:
+    def mark(self, bad_B: Bools, reason: str, detail: str = "") -> None:
         if bad_B.any():
-            self._reasons.append(reason)
-            self.code_B[bad_B & (self.code_B == 0)] = len(self._reasons)
+            self._found.append((reason, detail))
+            self.code_B[bad_B & (self.code_B == 0)] = len(self._found)
 
     def bad(self, chunk: Chunk) -> list[BadRow]:
         """Every bad row of the chunk, in order."""
         found = list(chunk.bad)
         for b in np.flatnonzero(self.code_B).tolist():
             cells = {name: _cell(column[b].as_py()) for name, column in chunk.columns.items()}
-            found.append(BadRow(int(chunk.number_B[b]), self._reasons[self.code_B[b] - 1], cells))
+            reason, detail = self._found[self.code_B[b] - 1]
+            found.append(BadRow(int(chunk.number_B[b]), reason, cells, detail))
         return sorted(found, key=lambda row: row.number)
 
 

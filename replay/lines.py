@@ -23,6 +23,7 @@ from replay.cells import decoded
 from replay.chunks import BadRow, Chunk
 from replay.usual import plain
 from state.errors import InputError
+from streams import reasons
 
 BLOCK_BYTES = 1 << 22
 _JOINED_LINES = 100
@@ -189,7 +190,7 @@ class SeparatedFile:
         return rows[0] if len(rows) == 1 else []
 
     def _wrong_fields(self, number: int, text: str, got: int) -> BadRow:
-        return BadRow(number, "wrong number of fields", text, f"expected {len(self.columns)}, got {got}")
+        return BadRow(number, reasons.WRONG_FIELDS, text, f"expected {len(self.columns)}, got {got}")
 
 
 class JsonLinesFile:
@@ -249,7 +250,9 @@ def _decoded_singly(
             rows.append(decoder.decode(line))
             numbers.append(number + i)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            reason = "wrong type" if isinstance(error, msgspec.ValidationError) else "unparsable"
+            reason = (
+                reasons.WRONG_TYPE if isinstance(error, msgspec.ValidationError) else reasons.MALFORMED_JSON
+            )
             bad.append(BadRow(number + i, reason, line.decode(), str(error)))
     return rows, np.array(numbers, np.int64)
 

@@ -31,17 +31,19 @@ class Admission:
         """How often ids were forgotten."""
         self._now, self._before = KeyMap(), KeyMap()
 
-    def admit(self, event_id_B: Int64s, time_ms_B: Int64s) -> tuple[Int64s, Int64s]:
-        """Rows (K,) that are used, in order, and the clock (K,) as of each, itself included."""
+    def admit(self, event_id_B: Int64s, time_ms_B: Int64s) -> tuple[Int64s, Int64s, Int64s]:
+        """Rows (K,) that are used, the clock (K,) as of each, itself included, and late rows (L,)."""
         size = len(time_ms_B)
-        rows_K, clock_K = np.empty(size, np.int64), np.empty(size, np.int64)
-        at = np.array([0, 0, self.clock_ms, self._since_ms, self.duplicates, self.late], np.int64)
+        rows_K, clock_K, late_L = (np.empty(size, np.int64) for _ in range(3))
+        late = self.late
+        at = np.array([0, 0, self.clock_ms, self._since_ms, self.duplicates, late], np.int64)
         while True:
             self._now.reserve(min(size - int(at[0]), self.ids))
             _admit(
                 *(event_id_B, time_ms_B, self.lateness_ms, self.ids),
                 *(self._now.table, self._now.keys, self._now.count, self._before.table),
                 *(at, rows_K, clock_K),
+                *(late, late_L),
             )
             if at[0] == size:
                 break
@@ -49,7 +51,7 @@ class Admission:
             self.generation += 1
             at[3] = at[2]
         kept, self.clock_ms, self._since_ms, self.duplicates, self.late = at[1:].tolist()
-        return rows_K[:kept], clock_K[:kept]
+        return rows_K[:kept], clock_K[:kept], late_L[: self.late - late]
 
     @property
     def ids_by_generation(self) -> dict[int, Int64s]:
@@ -98,8 +100,13 @@ def _admit(
     at: Int64s,
     rows_K: Int64s,
     clock_K: Int64s,
+    late: int,
+    late_L: Int64s,
 ) -> None:
-    """Go on until the end or a new generation. `at`: row, kept, clock, generation's start, counts."""
+    """Go on until the end or a new generation. `at`: row, kept, clock, generation's start, counts.
+
+    `late` is what the count of late rows was before the first of these rows.
+    """
     for b in range(at[0], time_ms_B.shape[0]):
         at[0] = b
         event_id = event_id_B[b]
@@ -110,6 +117,7 @@ def _admit(
                 at[4] += 1
                 continue
         if at[2] - time_ms_B[b] > lateness_ms:
+            late_L[at[5] - late] = b
             at[5] += 1
             continue
         if event_id != NO_KEY:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from streams import wire_arrow, wire_json
+from streams import reasons, wire_arrow, wire_json
 from streams.schema import EventBatch, concat_events
 from streams.wire import ARROW, HEADER, JSON, MAX_BYTES, Fault, Message, Rejected
 
@@ -58,11 +58,14 @@ def decode(messages: Sequence[Message]) -> Decoded:
 
 def _value(message: Message) -> bytes:
     if message.value is None:
-        raise Fault("tombstone", "expected an event, got a message without a value")
+        raise Fault(reasons.TOMBSTONE, "expected an event, got a message without a value")
     if message.key is None:
-        raise Fault("no key", "expected the user's id as the message's key, got none: order would be lost")
+        raise Fault(
+            reasons.NO_MESSAGE_KEY,
+            "expected the user's id as the message's key, got none: order would be lost",
+        )
     if len(message.value) > MAX_BYTES:
-        raise Fault("oversized", f"expected at most {MAX_BYTES:,} bytes, got {len(message.value):,}")
+        raise Fault(reasons.OVERSIZED, f"expected at most {MAX_BYTES:,} bytes, got {len(message.value):,}")
     return message.value
 
 
@@ -72,5 +75,7 @@ def _schema(message: Message, value: bytes) -> str:
         return ARROW if wire_arrow.is_arrow(value) else JSON
     schema = said.decode(errors="replace")
     if schema not in (JSON, ARROW):
-        raise Fault("unknown schema", f"expected {JSON} or {ARROW} in the header {HEADER}, got {schema!r}")
+        raise Fault(
+            reasons.UNKNOWN_SCHEMA, f"expected {JSON} or {ARROW} in the header {HEADER}, got {schema!r}"
+        )
     return schema

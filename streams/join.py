@@ -23,12 +23,11 @@ from state.errors import InputError
 from state.keys import NO_KEY, Int64s
 from state.tree import Tree
 from streams import waiting as kernel
+from streams.reasons import LATE_LABEL, SECOND_LABEL
 from streams.schema import EventBatch
 from streams.waiting import Waiting
 from streams.wire import NAMED_ROLES
 
-LATE, SECOND = "late label", "second label"
-"""Why feedback is turned down."""
 _BEFORE_ALL_MS = -(2**62)
 _TEXT = 2**62
 _COLUMNS = tuple(f.name for f in fields(EventBatch))
@@ -76,7 +75,7 @@ class Joined:
 
     events: EventBatch
     late: list[tuple[int, str, str]]
-    """Rows of the batch that are turned down: the row, the reason (LATE or SECOND), and the details."""
+    """Rows of the batch that are turned down: the row, the reason (of `streams.reasons`), and the details."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,10 +238,10 @@ class Join:
 
     def _turned_down(self, row: int, came_to: int) -> tuple[int, str, str]:
         if came_to == kernel.ANSWERED:
-            return row, SECOND, "its impression has got a label before"
+            return row, SECOND_LABEL, "its impression has got a label before"
         return (
             row,
-            LATE,
+            LATE_LABEL,
             f"its impression has gone on without a label (the window is {self.config.window_ms:,} ms)",
         )
 

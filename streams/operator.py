@@ -16,7 +16,7 @@ import numpy as np
 from state.errors import InputError
 from state.examples import ITEM_RATES, ExampleBatch
 from state.forgetting import WEEK_MIN
-from state.keys import NO_KEY
+from state.keys import NO_KEY, Int64s
 from state.memory import MemoryConfig, UserMemory
 from state.places import Cells, solar_tz_min
 from state.recall import Rows
@@ -86,11 +86,13 @@ class Operator:
         )
         self._cells = Cells()
         self.used = 0
+        self.late_L: Int64s = np.zeros(0, np.int64)
+        """Rows of the last call's events that were late."""
         self._lag_ms = 0
 
     def process(self, events: EventBatch, now_ms: int) -> ExampleBatch:
         """One example for each event that is used, in order. `now_ms` is for the report alone."""
-        kept_K, clock_ms_B = self.admission.admit(events.event_id_B, events.time_ms_B)
+        kept_K, clock_ms_B, self.late_L = self.admission.admit(events.event_id_B, events.time_ms_B)
         if len(kept_K) < len(events):
             events = events.take(kept_K)
         self.used += len(events)

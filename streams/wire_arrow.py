@@ -17,6 +17,7 @@ import pyarrow.compute
 from numpy.typing import NDArray
 
 from state.keys import NO_KEY, Int64s, key_of
+from streams import reasons
 from streams.schema import REQUIRED_ROLES, ROLES, EventBatch
 from streams.wire import (
     ARROW,
@@ -142,20 +143,20 @@ def _read(value: bytes) -> Any:
         for expected in ("schema", "record batch"):
             message: Any = pa.ipc.read_message(source)
             if message.type != expected:
-                raise Fault("malformed arrow", f"expected a {expected}, got a {message.type}")
+                raise Fault(reasons.MALFORMED_ARROW, f"expected a {expected}, got a {message.type}")
             if expected == "schema":
                 _check(pa.ipc.read_schema(message))
             elif _is_compressed(message.metadata.to_pybytes()):
-                raise Fault("compressed arrow", "expected plain buffers, got compressed ones")
+                raise Fault(reasons.COMPRESSED_ARROW, "expected plain buffers, got compressed ones")
         with pa.ipc.open_stream(value) as reader:
             batch: Any = reader.read_next_batch()
             if len(batch) > MAX_EVENTS:
-                raise Fault("oversized", f"expected at most {MAX_EVENTS} events, got {len(batch)}")
+                raise Fault(reasons.OVERSIZED, f"expected at most {MAX_EVENTS} events, got {len(batch)}")
             batch.validate(full=True)
             if next(iter(reader), None) is not None:
-                raise Fault("malformed arrow", "expected one record batch, got more")
+                raise Fault(reasons.MALFORMED_ARROW, "expected one record batch, got more")
     except (pa.ArrowException, OSError, ValueError, EOFError, StopIteration) as error:
-        raise Fault("malformed arrow", " ".join(str(error).split())[:300]) from error
+        raise Fault(reasons.MALFORMED_ARROW, " ".join(str(error).split())[:300]) from error
     return batch
 
 
@@ -163,19 +164,21 @@ def _check(found: Any) -> None:
     """Raises Fault where the columns are not those of events."""
     said = (found.metadata or {}).get(HEADER.encode(), ARROW.encode())
     if said != ARROW.encode():
-        raise Fault("unknown schema", f"expected {ARROW}, got {said.decode(errors='replace')}")
+        raise Fault(reasons.UNKNOWN_SCHEMA, f"expected {ARROW}, got {said.decode(errors='replace')}")
     for role in found.names:
         if role not in ROLES:
-            raise Fault("unknown role", f"column {role!r}; the roles are {', '.join(ROLES)}")
+            raise Fault(reasons.UNKNOWN_ROLE, f"column {role!r}; the roles are {', '.join(ROLES)}")
         if found.names.count(role) > 1:
-            raise Fault("unknown role", f"column {role!r} is there {found.names.count(role)} times")
+            raise Fault(reasons.UNKNOWN_ROLE, f"column {role!r} is there {found.names.count(role)} times")
     for role in REQUIRED_ROLES:
         if role not in found.names:
-            raise Fault(f"no {role}", f"expected a column {role!r}, got {', '.join(found.names) or 'none'}")
+            raise Fault(
+                reasons.missing(role), f"expected a column {role!r}, got {', '.join(found.names) or 'none'}"
+            )
     for field in found:
         if not _fits(field.name, field.type):
             raise Fault(
-                f"bad {field.name}",
+                reasons.bad(field.name),
                 f"column {field.name!r} has type {field.type}, expected {_said(field.name)}",
             )
 
@@ -205,7 +208,7 @@ def _keys(role: str, field: Any, array: Any, rows: _Rows, names: dict[int, str] 
         wide_B = there_B & ((key_B <= -_TEXT) | (key_B >= _TEXT))
         if (field.metadata or {}).items() >= _AS_KEYS.items():
             bad_B = there_B & (key_B <= -_TEXT)
-            rows.mark(bad_B, f"bad {role}", lambda b: f"{key_B[b]} is no key")
+            rows.mark(bad_B, reasons.bad(role), lambda b: f"{key_B[b]} is no key")
         else:
             for b in np.flatnonzero(wide_B).tolist():
                 key_B[b] = _named(str(int(key_B[b])), names)
@@ -219,9 +222,9 @@ def _keys(role: str, field: Any, array: Any, rows: _Rows, names: dict[int, str] 
         ]
         at_B = pc.fill_null(coded.indices, len(texts)).to_numpy(zero_copy_only=False)
         key_B = np.array([*key_U, NO_KEY], np.int64)[at_B]
-        rows.mark(long_U[at_B], f"bad {role}", lambda b: f"expected at most {MAX_ID_CHARS} characters")
+        rows.mark(long_U[at_B], reasons.bad(role), lambda b: f"expected at most {MAX_ID_CHARS} characters")
     if role in REQUIRED_ROLES:
-        rows.mark(key_B == NO_KEY, f"no {role}", lambda b: "expected an id, got none")
+        rows.mark(key_B == NO_KEY, reasons.missing(role), lambda b: "expected an id, got none")
     return key_B
 
 
@@ -233,7 +236,7 @@ def _named(text: str, names: dict[int, str] | None) -> int:
 
 
 def _times(array: Any, rows: _Rows) -> Int64s:
-    rows.mark(np.asarray(array.is_null()), "no time", lambda b: "expected a time, got none")
+    rows.mark(np.asarray(array.is_null()), reasons.missing("time"), lambda b: "expected a time, got none")
     if pa.types.is_timestamp(array.type):
         unit = array.type.unit
         ticks_B = _numbers(array, pa.int64(), 0)
@@ -246,7 +249,7 @@ def _times(array: Any, rows: _Rows) -> Int64s:
         time_ms_B = _numbers(array, pa.int64(), 0)
     least, most = BOUNDS["time"]
     outside_B = (time_ms_B < least) | (time_ms_B > most)
-    rows.mark(outside_B, "bad time", lambda b: f"{time_ms_B[b]} ms is not in the years 1 to 9999")
+    rows.mark(outside_B, reasons.bad("time"), lambda b: f"{time_ms_B[b]} ms is not in the years 1 to 9999")
     return time_ms_B
 
 
@@ -254,7 +257,7 @@ def _within(role: str, array: Any, rows: _Rows) -> NDArray[np.float64]:
     value_B = _numbers(array, pa.float64(), np.nan)
     least, most = BOUNDS[role]
     bad_B = (value_B < least) | (value_B > most)
-    rows.mark(bad_B, f"bad {role}", lambda b: f"expected {least:g} to {most:g}, got {value_B[b]:g}")
+    rows.mark(bad_B, reasons.bad(role), lambda b: f"expected {least:g} to {most:g}, got {value_B[b]:g}")
     return value_B
 
 

@@ -21,6 +21,7 @@ from msgspec import Meta
 from numpy.typing import NDArray
 
 from state.keys import NO_KEY, Int64s, key_of
+from streams import reasons
 from streams.schema import EventBatch
 from streams.wire import (
     BOUNDS,
@@ -96,7 +97,7 @@ def parse(value: bytes) -> tuple[JsonEvent, int]:
     except msgspec.ValidationError as error:
         raise _invalid(str(error)) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Fault("malformed json", str(error)) from error
+        raise Fault(reasons.MALFORMED_JSON, str(error)) from error
     return event, event.time if isinstance(event.time, int) else _milliseconds(event.time)
 
 
@@ -175,14 +176,14 @@ def _milliseconds(text: str) -> int:
         aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
         return round(aware.timestamp() * 1000)
     except (ValueError, OverflowError):
-        raise Fault("bad time", f"expected epoch milliseconds or ISO 8601, got {text!r}") from None
+        raise Fault(reasons.bad("time"), f"expected epoch milliseconds or ISO 8601, got {text!r}") from None
 
 
 def _invalid(said: str) -> Fault:
     found = _ROLE.search(said)
     role = (found[1] or found[2]) if found else ""
     if "missing required field" in said:
-        return Fault(f"no {role}", said)
+        return Fault(reasons.missing(role), said)
     if "unknown field" in said:
-        return Fault("unknown role", said)
-    return Fault(f"bad {role}" if role else "not an event", said)
+        return Fault(reasons.UNKNOWN_ROLE, said)
+    return Fault(reasons.bad(role) if role else reasons.NOT_AN_EVENT, said)

@@ -120,16 +120,16 @@ BAD_ROWS = {
     f",i1,{START_S},5,48,2": ("no user", None),
     f"u1,NaN,{START_S},5,48,2": ("no item", "NaN"),
     "u1,i1,,5,48,2": ("no time", None),
-    "u1,i1,soon,5,48,2": ("no such time", "soon"),
-    "u1,i1,nan,5,48,2": ("no such time", "nan"),
-    "u1,i1,86400,5,48,2": ("time out of bounds", "86400"),
-    "u1,i1,9999999999,5,48,2": ("time out of bounds", "9999999999"),
-    f"u1,i1,{START_S},five,48,2": ("rating is no number", "five"),
-    f"u1,i1,{START_S},nan,48,2": ("rating is no number", "nan"),
+    "u1,i1,soon,5,48,2": ("bad time", "soon"),
+    "u1,i1,nan,5,48,2": ("bad time", "nan"),
+    "u1,i1,86400,5,48,2": ("bad time: out of bounds", "86400"),
+    "u1,i1,9999999999,5,48,2": ("bad time: out of bounds", "9999999999"),
+    f"u1,i1,{START_S},five,48,2": ("bad rating", "five"),
+    f"u1,i1,{START_S},nan,48,2": ("bad rating", "nan"),
     f"u1,i1,{START_S},,48,2": ("no label", None),
-    f"u1,i1,{START_S},5,nan,2": ("lat is no number", "nan"),
-    f"u1,i1,{START_S},5,90.5,2": ("absurd lat", "90.5"),
-    f"u1,i1,{START_S},5,48,-181": ("absurd lon", "-181"),
+    f"u1,i1,{START_S},5,nan,2": ("bad lat", "nan"),
+    f"u1,i1,{START_S},5,90.5,2": ("bad lat", "90.5"),
+    f"u1,i1,{START_S},5,48,-181": ("bad lon", "-181"),
 }
 
 
@@ -161,8 +161,8 @@ def test_bad_rows_are_written_down_and_stop_nothing(tmp_path: Path, suffix: str)
 def test_bad_json_rows_cost_themselves_only(tmp_path: Path) -> None:
     good = [f'{{"user_id": "u{i % 7}", "item_id": {i % 11}, "timestamp": {START_S + i}}}' for i in range(100)]
     bad = {
-        '{"user_id": "u1", "item_': "unparsable",
-        "hello": "unparsable",
+        '{"user_id": "u1", "item_': "malformed json",
+        "hello": "malformed json",
         "[1, 2]": "wrong type",
         f'{{"user_id": ["u"], "item_id": 3, "timestamp": {START_S}}}': "wrong type",
         f'{{"user_id": null, "item_id": 3, "timestamp": {START_S}}}': "no user",
@@ -173,7 +173,7 @@ def test_bad_json_rows_cost_themselves_only(tmp_path: Path) -> None:
     events = read(log)
     assert len(events) == 100
     assert set(events.item_B.tolist()) == set(range(11))
-    assert log.dead.counts == {"unparsable": 2, "wrong type": 2, "no user": 1, "no item": 1}
+    assert log.dead.counts == {"malformed json": 2, "wrong type": 2, "no user": 1, "no item": 1}
 
 
 def test_bounds_of_time_may_be_moved(tmp_path: Path) -> None:

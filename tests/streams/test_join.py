@@ -13,8 +13,9 @@ from state.errors import InputError
 from state.keys import NO_KEY
 from state.tree import digest
 from streams.durable import Durable
-from streams.join import LATE, SECOND, Join, JoinConfig, JoinCounts
+from streams.join import Join, JoinConfig, JoinCounts
 from streams.operator import Operator, OperatorConfig
+from streams.reasons import LATE_LABEL, SECOND_LABEL
 from streams.schema import EventBatch, concat_events
 from tests.streams.kept import Kept, merge
 
@@ -56,10 +57,10 @@ class Blackboard:
             self.counts["answered"] += 1
             own = {k: v for k, v in mine[0].items() if v != NO_KEY and not math.isnan(v)}
             own.pop("lon" if "lat" not in own else "", None)
-            self.leave(mine[0], {**event, **own, "label": event["label"]}, SECOND)
+            self.leave(mine[0], {**event, **own, "label": event["label"]}, SECOND_LABEL)
         else:
             self.late.append((row, self.done[who][0]))
-            self.counts["second" if self.done[who][0] == SECOND else "late"] += 1
+            self.counts["second" if self.done[who][0] == SECOND_LABEL else "late"] += 1
 
     def expire(self) -> None:
         for one in sorted(self.waiting, key=lambda one: one["time_ms"]):
@@ -69,7 +70,7 @@ class Blackboard:
     def unanswered(self, one: Event) -> None:
         self.counts["unanswered"] += 1
         label = self.config.unanswered
-        self.leave(one, None if label is None else {**one, "label": label}, LATE)
+        self.leave(one, None if label is None else {**one, "label": label}, LATE_LABEL)
 
     def leave(self, one: Event, as_: Event | None, why: str) -> None:
         self.waiting.remove(one)
@@ -248,15 +249,15 @@ def test_a_label_that_comes_late_or_again_is_turned_down_with_a_reason() -> None
     found = Join(JoinConfig(window_ms=10)).process(events)
     assert said(found.events) == [(0, 1, 0.0), (10, 2, 0.0)]
     assert found.late == [
-        (1, LATE, "its impression has gone on without a label (the window is 10 ms)"),
-        (4, SECOND, "its impression has got a label before"),
+        (1, LATE_LABEL, "its impression has gone on without a label (the window is 10 ms)"),
+        (4, SECOND_LABEL, "its impression has got a label before"),
     ]
 
 
 def test_an_id_is_forgotten_when_the_window_has_passed_again() -> None:
     join = Join(JoinConfig(window_ms=10))
     join.process(rows((0, 1, IMPRESSION), (10, NO_KEY, 0.0)))
-    assert [reason for _, reason, _ in join.process(rows((19, 1, 1.0))).late] == [LATE]
+    assert [reason for _, reason, _ in join.process(rows((19, 1, 1.0))).late] == [LATE_LABEL]
     assert said(join.process(rows((20, 1, 1.0))).events) == [(20, 1, 1.0)]
 
 

@@ -228,7 +228,7 @@ def test_late_events_find_their_place_and_too_late_ones_are_counted() -> None:
     operator = Operator(OperatorConfig(lateness_ms=HOUR_MS), window=4)
     times = [0, 3 * HOUR_MS, 3 * HOUR_MS - 1, 2 * HOUR_MS - 1, 4 * HOUR_MS]
     examples = operator.process(two(item=[1, 2, 3, 4, 5], time_ms=times, label=[1] * 5), 0)
-    assert operator.counts.late == 1
+    assert (operator.counts.late, operator.late_L.tolist()) == (1, [3])
     assert examples.item_B.tolist() == [1, 2, 3, 5]
     assert examples.window is not None
     assert examples.window.item_BW[2, :2].tolist() == [1, 2]
