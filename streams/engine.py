@@ -22,12 +22,10 @@ from streams import wire_arrow
 from streams.decode import Decoded, decode
 from streams.durable import Durable
 from streams.join import Join, JoinConfig
-from streams.letters import DETAIL, OMITTED, REASON, SOURCE
+from streams.letters import letter
 from streams.operator import Operator, OperatorConfig
 from streams.schema import EventBatch
-from streams.wire import HEADER, Message, Rejected
-
-_MOST_BYTES, _MOST_DETAIL = 900_000, 500
+from streams.wire import Message, Rejected
 
 
 class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -178,16 +176,7 @@ class Engine:
         value, place = message.value, f"{self.topic}/{self.partition}/{message.offset}"
         if why.index is not None and value is not None and wire_arrow.is_arrow(value):
             value, place = wire_arrow.row(value, why.index), f"{place}/{why.index}"
-        headers = [
-            (REASON, why.reason.encode()),
-            (DETAIL, why.detail[:_MOST_DETAIL].encode("utf-8", "replace")),
-            (SOURCE, place.encode()),
-            *((name, said) for name, said in message.headers if name == HEADER),
-        ]
-        if value is not None and len(value) > _MOST_BYTES:
-            headers.append((OMITTED, str(len(value)).encode()))
-            value = None
-        return Message(value, message.key, headers, self.partition)
+        return letter(message._replace(value=value), place, why.reason, why.detail)
 
 
 class _Said(msgspec.Struct):

@@ -26,6 +26,8 @@ AHEAD = "bad time: ahead of the broker"
 
 LATE = "late"
 """An event that is older than the stream's clock by more than is waited for."""
+NOT_EXAMPLES, NOT_LEARNED = "not examples", "not learned"
+"""Of a message to the trainer: it cannot be read; what it holds ended in an error of the learners."""
 LATE_LABEL, SECOND_LABEL = "late label", "second label"
 """Feedback to an impression that has gone on unanswered, or that has its label."""
 
