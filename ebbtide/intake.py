@@ -16,7 +16,7 @@ from state.errors import InputError
 from state.example_wire import Shipment
 from state.examples import ExampleBatch, concat, narrowed
 from state.keys import Int64s, Names
-from state.tree import Tree, differing
+from state.tree import Tree, differing, filled
 from streams.wire import Message
 
 _BEFORE_ALL = (-1, -1)
@@ -101,8 +101,10 @@ class Intake:
 
     def _check(self, one: Arrival) -> None:
         assert one.shipment is not None
-        if one.shipment.made_by != self.stream.made_by:
-            both = differing(self.stream.made_by, one.shipment.made_by)
+        if one.shipment.made_by == self.stream.made_by:
+            return
+        both = differing(filled(self.stream.made_by, one.shipment.made_by), one.shipment.made_by)
+        if both:
             differ = "; ".join(f"{path} was {there} and is {here}" for path, there, here in both)
             raise InputError(
                 f"{self.topic}/{one.partition}/{one.offset}: made with other settings of `ebbtide ingest` "

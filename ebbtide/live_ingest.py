@@ -58,6 +58,10 @@ def ingest(
             help="Impressions (event_id, no label) wait so long for their feedback (same event_id, label).",
         ),
     ] = None,
+    ahead: Annotated[
+        str,
+        typer.Option(metavar="TIME", help="An event this far ahead of its message's time is a dead letter."),
+    ] = "1h",
     window: Annotated[
         int,
         typer.Option(metavar="N", min=1, max=65_536, help="Entries of the memory in an example, at most."),
@@ -98,12 +102,13 @@ def ingest(
         solar_time=solar_time or run.operator.solar_time,
     )
     join = JoinConfig(window_ms=0 if join_window is None else duration_ms(join_window, "--join-window"))
+    ahead_ms = duration_ms(ahead, "--ahead")
     found = where.brokers(brokers)
     settings = faust_worker.Settings(
         brokers=found,
         group=group,
         topics=Topics(events, examples, dead_letters, f"{group}-changelog"),
-        engine=EngineConfig(operator=operator, join=join, window=window),
+        engine=EngineConfig(operator=operator, join=join, window=window, ahead_ms=ahead_ms),
         state_every_s=duration_ms(state_every, "--state-every") / 1000,
         security=from_environment(),
     )

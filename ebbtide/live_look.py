@@ -5,7 +5,8 @@ part in the store. What is not there yet is null, and said.
 """
 
 import time
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -51,8 +52,13 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     repeated: int | None = None
     """Examples dropped by the trainer since it had them."""
     late: int | None = None
+    """Events that came too late: events_in is examples_out, duplicates, late and dead_letters together."""
     dead_letters: dict[str, int] = {}
     """By reason."""
+    unknown_fields: dict[str, int] = {}
+    """Field that is no role, and was not read -> events that had it."""
+    lost: int | None = None
+    """Messages that the broker had deleted before a worker read them."""
     lag: Lag = Lag()
     freshness_ms: dict[Literal["p50", "p95", "p99"], float | None]
     """From an event's production to its being readable in the store, last minute."""
@@ -93,6 +99,7 @@ def look(brokers: str, store: str | None, names: Names) -> Seen:
     try:
         with Observer(brokers) as observer:
             found = _progress(observer, names, trouble)
+            trouble += _gone(names.events, found)
             lag = _lag(observer, names, found, trainer, trouble)
         workers = kafka.members(brokers, names.group)
     except InputError as error:
@@ -105,10 +112,6 @@ def look(brokers: str, store: str | None, names: Names) -> Seen:
 
 def _status(seen: Seen) -> Status:
     parts, trainer = list(seen.progress.values()), seen.trainer
-    dead: dict[str, int] = {}
-    for part in parts:
-        for reason, count in part.dead_letters.items():
-            dead[reason] = dead.get(reason, 0) + count
     freshness = {} if trainer is None else trainer.freshness_ms
     saved_ms = None if trainer is None else trainer.checkpoint_ms
     return Status(
@@ -118,7 +121,9 @@ def _status(seen: Seen) -> Status:
         duplicates=sum(part.duplicates for part in parts) if parts else None,
         repeated=None if trainer is None else trainer.duplicates,
         late=sum(part.late for part in parts) if parts else None,
-        dead_letters=dict(sorted(dead.items())),
+        dead_letters=_together(part.dead_letters for part in parts),
+        unknown_fields=_together(part.unknown_fields for part in parts),
+        lost=sum(part.lost for part in parts) if parts else None,
         lag=seen.lag,
         freshness_ms={name: freshness.get(name) for name in _QUANTILES},
         version=None if trainer is None else trainer.version,
@@ -128,6 +133,10 @@ def _status(seen: Seen) -> Status:
         trouble=seen.trouble,
         broker_up=seen.broker_up,
     )
+
+
+def _together(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    return dict(sorted(sum(map(Counter[str], counts), Counter[str]()).items()))
 
 
 def _trainer(store: str, trouble: list[str]) -> TrainerStatus | None:
@@ -167,6 +176,24 @@ def _progress(observer: Observer, names: Names, trouble: list[str]) -> dict[int,
     return found
 
 
+def _gone(topic: str, found: Mapping[int, Progress]) -> Iterator[str]:
+    """What was lost at the source, in sentences."""
+    for partition, said in found.items():
+        if said.lost_last is not None:
+            first, last = said.lost_last
+            yield (
+                f"{topic}/{partition}: {said.lost:,} messages were deleted by the broker before a worker "
+                f"read them, the newest at offsets {first} to {last}; let it keep them for longer "
+                "(retention.ms)"
+            )
+        if said.remade:
+            times = "" if said.remade == 1 else f" {said.remade} times"
+            yield (
+                f"{topic}/{partition}: the topic was made anew{times}, or has lost its end; reading went on "
+                "where it begins, with the memory that was there, and what was not read before is lost"
+            )
+
+
 def _lag(
     observer: Observer,
     names: Names,
@@ -180,6 +207,6 @@ def _lag(
     elif not examples:
         trouble.append(f"there is no topic {names.examples!r}: no worker was started (`ebbtide ingest`)")
     offsets = {} if trainer is None else trainer.offsets
-    ingested = {p: found[p].offset + 1 if p in found else 0 for p in events}
+    ingested = {p: found[p].next if p in found else 0 for p in events}
     trained = {p: offsets.get(str(p), 0) for p in examples}
     return Lag(observer.behind(names.events, ingested), observer.behind(names.examples, trained))

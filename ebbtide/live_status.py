@@ -89,6 +89,9 @@ def _screen(found: "Status", names: "Names") -> RenderableType:
     )
     if dead:
         rows.add_row("", Text(", ".join(f"{many:,} {reason}" for reason, many in reasons), style="yellow"))
+    if found.unknown_fields:
+        fields = ", ".join(f"{many:,} {name}" for name, many in found.unknown_fields.items())
+        rows.add_row("not read", Text(f"fields that are no roles: {fields}", style="yellow"))
     count = found.workers
     workers = "" if count is None else f", by {count} worker{'s' * (count != 1)} of {names.group}"
     rows.add_row("examples", f"{_count(found.examples_out)} out{workers}")

@@ -60,6 +60,15 @@ def of_workers(progress: Mapping[int, Progress]) -> Iterator[Metric]:
     dead = CounterMetricFamily(
         "ebbtide_dead_letters", "Messages and events set aside.", labels=["partition", "reason"]
     )
+    fields = CounterMetricFamily(
+        "ebbtide_unknown_fields", "Events with a field that is no role.", labels=["partition", "field"]
+    )
+    lost = CounterMetricFamily(
+        "ebbtide_lost", "Messages that were deleted before they were read.", labels=["partition"]
+    )
+    remade = CounterMetricFamily(
+        "ebbtide_remade", "How often the topic of events was made anew.", labels=["partition"]
+    )
     for partition, one in progress.items():
         place = [str(partition)]
         events.add_metric(place, one.events)
@@ -68,7 +77,11 @@ def of_workers(progress: Mapping[int, Progress]) -> Iterator[Metric]:
         late.add_metric(place, one.late)
         for reason, count in one.dead_letters.items():
             dead.add_metric([*place, reason], count)
-    yield from (events, examples, duplicates, late, dead)
+        for field, count in one.unknown_fields.items():
+            fields.add_metric([*place, field], count)
+        lost.add_metric(place, one.lost)
+        remade.add_metric(place, one.remade)
+    yield from (events, examples, duplicates, late, dead, fields, lost, remade)
 
 
 def of_trainer(status: TrainerStatus | None) -> Iterator[Metric]:

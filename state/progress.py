@@ -4,6 +4,7 @@ from typing import Literal
 
 import msgspec
 
+OTHERS = "(others)"
 HEADER = "ebbtide-progress"
 """Of every message on the topic of examples: the `Progress` of its partition, as JSON."""
 
@@ -12,16 +13,34 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     """What became of a partition of events, from its first on; in one transaction with the examples."""
 
     offset: int = -1
-    """Of the last source message that is dealt with."""
+    """Of the last source message that is dealt with, `base` included."""
+    base: int = 0
+    """Is added to the offsets that the broker gives, so that they go on where its topic was made anew."""
     events: int = 0
     """Events in messages so far, good or bad."""
     examples: int = 0
     duplicates: int = 0
     late: int = 0
+    """Events that came too late; each is a dead letter, too, and not counted among those below."""
     dead_letters: dict[str, int] = {}
     """By reason."""
+    unknown_fields: dict[str, int] = {}
+    """Field that is no role -> events that had it; those of many more names are counted under `OTHERS`."""
+    lost: int = 0
+    """Offsets that the broker had deleted before they were read."""
+    lost_last: tuple[int, int] | None = None
+    """The newest such stretch, from and to, as the broker counted them."""
+    remade: int = 0
+    """How often the topic was made anew, or lost its end."""
     clock_ms: int | None = None
     """The partition's clock: the latest event time."""
+    broker_ms: int = 0
+    """The newest time of a message, as the broker has it."""
+
+    @property
+    def next(self) -> int:
+        """The broker's offset that is read next."""
+        return self.offset + 1 - self.base
 
 
 class TrainerStatus(msgspec.Struct, frozen=True, kw_only=True):

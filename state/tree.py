@@ -47,6 +47,19 @@ def differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[tuple[st
     return found
 
 
+def filled(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
+    """`earlier`, with what is in `now` wherever it says nothing: settings that its build did not know."""
+    return {
+        **{name: value for name, value in now.items() if name not in earlier},
+        **{
+            name: filled(value, now[name])
+            if isinstance(value, Mapping) and isinstance(now.get(name), Mapping)
+            else value
+            for name, value in earlier.items()
+        },
+    }
+
+
 def unflatten(leaves: dict[str, Leaf]) -> Tree:
     """The inverse of `flatten`."""
     tree: Tree = {}

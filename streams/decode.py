@@ -1,5 +1,6 @@
 """Messages become events: whatever form they have, in their order, the bad ones set aside with a reason."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -7,7 +8,7 @@ import numpy as np
 
 from streams import reasons, wire_arrow, wire_json
 from streams.schema import EventBatch, concat_events
-from streams.wire import ARROW, HEADER, JSON, MAX_BYTES, Fault, Message, Rejected
+from streams.wire import ARROW, FRAME_BYTES, HEADER, JSON, MAX_BYTES, Fault, Message, Rejected
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,11 +20,14 @@ class Decoded:
     names: dict[int, str]
     """Key -> text of hashed ids, for people to read."""
     rejected: list[Rejected]
+    unknown: Counter[str]
+    """Field that is no role -> events that have it, in order of first sight."""
 
 
 def decode(messages: Sequence[Message]) -> Decoded:
     """Events of messages of either form. Never raises on what a message holds."""
     names: dict[int, str] = {}
+    unknown = Counter[str]()
     rejected: list[Rejected] = []
     batches: list[EventBatch] = []
     waiting: list[tuple[Message, wire_json.JsonEvent, int]] = []
@@ -41,10 +45,10 @@ def decode(messages: Sequence[Message]) -> Decoded:
         try:
             value = _value(message)
             if _schema(message, value) == JSON:
-                waiting.append((message, *wire_json.parse(value)))
+                waiting.append((message, *wire_json.parse(value, unknown)))
                 continue
             done()
-            events, faults = wire_arrow.decode(value, names)
+            events, faults = wire_arrow.decode(value, names, unknown)
             whole = np.full(len(events), 1, np.int64)
             batches.append(replace(events, partition_B=whole * partition, offset_B=whole * offset))
             rejected += [Rejected(partition, offset, index, *said) for index, *said in faults]
@@ -53,7 +57,7 @@ def decode(messages: Sequence[Message]) -> Decoded:
     done()
     if not batches:
         batches.append(wire_json.columns([], [], names))
-    return Decoded(concat_events(batches), names, rejected)
+    return Decoded(concat_events(batches), names, rejected, unknown)
 
 
 def _value(message: Message) -> bytes:
@@ -66,7 +70,22 @@ def _value(message: Message) -> bytes:
         )
     if len(message.value) > MAX_BYTES:
         raise Fault(reasons.OVERSIZED, f"expected at most {MAX_BYTES:,} bytes, got {len(message.value):,}")
-    return message.value
+    return _unframed(message.value)
+
+
+def _unframed(value: bytes) -> bytes:
+    """JSON without Confluent's five bytes before it."""
+    if not value.startswith(b"\0"):
+        return value
+    said = value[FRAME_BYTES:]
+    if not said.lstrip().startswith(b"{"):
+        raise Fault(
+            reasons.NOT_JSON,
+            f"begins with Confluent's framing (schema id {int.from_bytes(value[1:FRAME_BYTES])}) and no JSON "
+            "object follows, but Avro or Protobuf: let the sender write JSON (JsonSchemaSerializer, or no "
+            "serialiser of a registry), or convert the topic before",
+        )
+    return said
 
 
 def _schema(message: Message, value: bytes) -> str:

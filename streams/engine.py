@@ -1,8 +1,11 @@
 """One partition of the live path: messages in, examples and dead letters out, and the state in between.
 
 A plain object, like the operator: it touches no clock, file or network, and cutting the messages into other
-batches changes nothing that comes out. Messages at or before `progress.offset` have been here and are passed
-over, so that a source which is read again from anywhere changes nothing.
+batches changes nothing that comes out. Messages before `progress.next` have been here and are passed over, so
+that a source which is read again from anywhere changes nothing.
+
+An event's time is not trusted without bound: one that lies further ahead of the newest message, by the
+broker's time, than `ahead_ms` is a dead letter, and moves no clock.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,16 +19,19 @@ from state import example_wire
 from state.errors import InputError
 from state.examples import ExampleBatch, empty_examples
 from state.keys import Int64s
-from state.progress import Progress
-from state.tree import differing
-from streams import wire_arrow
-from streams.decode import Decoded, decode
+from state.progress import OTHERS, Progress
+from state.tree import differing, filled
+from streams import reasons, wire_arrow
+from streams.decode import decode
 from streams.durable import Durable
 from streams.join import Join, JoinConfig
 from streams.letters import letter
 from streams.operator import Operator, OperatorConfig
 from streams.schema import EventBatch
-from streams.wire import Message, Rejected
+from streams.wire import Message, Rejected, iso
+
+_MOST_FIELDS, _MOST_NAME = 16, 64
+"""Unknown fields that are counted by name, and how much of a name."""
 
 
 class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -36,10 +42,14 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     window: int = 1024
     """Entries of a user's memory that go with an example, at most."""
     views: bool = True
+    ahead_ms: int = 3_600_000
+    """How far an event may lie ahead of its message's time, by the broker."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.window <= example_wire.MOST_WINDOW:
             raise InputError(f"window: expected 1 to {example_wire.MOST_WINDOW:,} entries, got {self.window}")
+        if self.ahead_ms < 0:
+            raise InputError(f"ahead_ms: expected at least 0, got {self.ahead_ms}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,28 +82,51 @@ class Engine:
 
     def take(self, messages: Sequence[Message]) -> Output:
         """What messages, in the order of their offsets, come to. Never raises on what they hold."""
-        messages = [message for message in messages if message.offset > self.progress.offset]
+        messages = [message for message in messages if message.offset >= self.progress.next]
         if not messages:
             return NOTHING
-        decoded = decode(messages)
-        joined = self.join.process(decoded.events)
-        rejected = [*decoded.rejected, *self._late(decoded, joined.late)]
+        base = self.progress.base
+        decoded = decode([message._replace(offset=message.offset + base) for message in messages])
+        whole = len(decoded.events) + len(decoded.rejected)
+        heard = _Heard(messages, base, self.progress.broker_ms)
+        events, ahead = self._bounded(decoded.events, heard)
+        joined = self.join.process(events)
+        rejected = [*decoded.rejected, *ahead, *(self._rejected(events, *one) for one in joined.late)]
         names = decoded.names
         if self.config.join.window_ms:
             self._names.update(names)
             names = self._names
-        values, examples = [], 0
+        values, examples, late = [], 0, list[Rejected]()
         for some in _few_at_once(joined.events):
             batch = self.operator.process(some, int(some.time_ms_B.max()))
-            values += self._encoded(batch, messages, names)
+            late += [self._late(some, row) for row in self.operator.late_L.tolist()]
+            values += self._encoded(batch, heard, names)
             examples += len(batch)
         if not values:
-            values = self._encoded(empty_examples(0, self.config.window), messages, names)
-        self._advance(
-            *(messages[-1].offset, len(decoded.events) + len(decoded.rejected)),
-            *(examples, rejected),
+            values = self._encoded(empty_examples(0, self.config.window), heard, names)
+        self._advance(heard, whole, examples, rejected, decoded.unknown)
+        dead = sorted([*rejected, *late], key=lambda one: (one.offset, one.index or 0))
+        return Output(values, self._letters(messages, dead))
+
+    def lose(self, end: int) -> Output:
+        """Go on at the broker's offset `end`: what was to be read before it is gone from there."""
+        before = self.progress
+        assert end > before.next
+        self.progress = msgspec.structs.replace(
+            before,
+            offset=end + before.base - 1,
+            lost=before.lost + end - before.next,
+            lost_last=(before.next, end - 1),
         )
-        return Output(values, self._dead(messages, rejected))
+        return self._nothing()
+
+    def remake(self, first: int) -> Output:
+        """Go on at the broker's offset `first` of a topic that was made anew, or has lost its end."""
+        before = self.progress
+        self.progress = msgspec.structs.replace(
+            before, base=before.offset + 1 - first, remade=before.remade + 1
+        )
+        return self._nothing()
 
     def records(self) -> dict[bytes, bytes | None]:
         """The state's records that changed since the last call; None where one is gone."""
@@ -117,8 +150,8 @@ class Engine:
             }
         except (KeyError, ValueError, msgspec.DecodeError) as error:
             raise InputError(f"state of {self.topic}/{self.partition}: {error}") from error
-        if said.made_by != self.made_by:
-            both = differing(said.made_by, self.made_by)
+        both = differing(filled(said.made_by, self.made_by), self.made_by)
+        if both:
             differ = ", ".join(f"{path} was {one}, is {other}" for path, one, other in both)
             raise InputError(
                 f"state of {self.topic}/{self.partition} was made with other settings: "
@@ -139,38 +172,81 @@ class Engine:
             **{_NAME + str(key).encode(): self._names[key].encode() for key in new},
         }
 
-    def _encoded(
-        self, batch: ExampleBatch, messages: Sequence[Message], names: Mapping[int, str]
-    ) -> list[bytes]:
-        produced_ms_B = _produced_ms(batch.offset_B, messages)
+    def _encoded(self, batch: ExampleBatch, heard: "_Heard", names: Mapping[int, str]) -> list[bytes]:
+        produced_ms_B = heard.produced_ms(batch.offset_B)
         width = self.config.window
         sent = example_wire.encode(batch, produced_ms_B, names, self.made_by, width=width)
         return [value for _, value in sent]
 
-    def _advance(self, offset: int, events: int, examples: int, rejected: Sequence[Rejected]) -> None:
-        counts, reasons = self.operator.counts, dict(self.progress.dead_letters)
+    def _nothing(self) -> Output:
+        """A message without examples, which carries progress."""
+        none = empty_examples(0, self.config.window)
+        [(_, value)] = example_wire.encode(none, none.time_ms_B, {}, self.made_by, width=self.config.window)
+        return Output([value], [])
+
+    def _bounded(self, events: EventBatch, heard: "_Heard") -> tuple[EventBatch, list[Rejected]]:
+        """Those whose time can be, and the others."""
+        newest_ms_B = heard.newest_ms(events.offset_B)
+        ahead_B = (newest_ms_B > 0) & (events.time_ms_B > newest_ms_B + self.config.ahead_ms)
+        if not ahead_B.any():
+            return events, []
+        rejected = [
+            self._rejected(
+                *(events, b, reasons.AHEAD),
+                f"{iso(events.time_ms_B[b])} is ahead of {iso(newest_ms_B[b])}, when the broker had it, by "
+                f"more than {self.config.ahead_ms:,} ms (--ahead): a clock that is wrong, or another unit",
+            )
+            for b in np.flatnonzero(ahead_B).tolist()
+        ]
+        return events.take(np.flatnonzero(~ahead_B)), rejected
+
+    def _advance(
+        self,
+        heard: "_Heard",
+        events: int,
+        examples: int,
+        rejected: Sequence[Rejected],
+        unknown: Mapping[str, int],
+    ) -> None:
+        counts, before = self.operator.counts, self.progress
+        dead = dict(before.dead_letters)
         for one in rejected:
-            reasons[one.reason] = reasons.get(one.reason, 0) + 1
-        self.progress = Progress(
-            offset=offset,
-            events=self.progress.events + events,
-            examples=self.progress.examples + examples,
+            dead[one.reason] = dead.get(one.reason, 0) + 1
+        fields = dict(before.unknown_fields)
+        for name, count in unknown.items():
+            known = name[:_MOST_NAME]
+            if known not in fields and len(fields) >= _MOST_FIELDS:
+                known = OTHERS
+            fields[known] = fields.get(known, 0) + count
+        self.progress = msgspec.structs.replace(
+            before,
+            offset=int(heard.offset_M[-1]),
+            events=before.events + events,
+            examples=before.examples + examples,
             duplicates=counts.duplicates + self.join.counts.duplicates,
             late=counts.late,
-            dead_letters=reasons,
+            dead_letters=dead,
+            unknown_fields=fields,
             clock_ms=self.operator.clock_ms if counts.used else None,
+            broker_ms=int(heard.newest_ms_M[-1]),
         )
 
-    def _late(self, decoded: Decoded, late: Sequence[tuple[int, str, str]]) -> list[Rejected]:
-        events = decoded.events
-        return [
-            Rejected(self.partition, int(events.offset_B[b]), int(events.index_B[b]), reason, detail)
-            for b, reason, detail in late
-        ]
+    def _rejected(self, events: EventBatch, b: int, reason: str, detail: str) -> Rejected:
+        return Rejected(self.partition, int(events.offset_B[b]), int(events.index_B[b]), reason, detail)
 
-    def _dead(self, messages: Sequence[Message], rejected: Sequence[Rejected]) -> list[Message]:
-        by_offset = {message.offset: message for message in messages} if rejected else {}
-        return [self._letter(by_offset[one.offset], one) for one in rejected]
+    def _late(self, events: EventBatch, b: int) -> Rejected:
+        bound_ms = self.config.operator.lateness_ms
+        detail = f"{iso(events.time_ms_B[b])} is older than the partition's newest event by more than"
+        return self._rejected(events, b, reasons.LATE, f"{detail} {bound_ms:,} ms (operator.lateness_ms)")
+
+    def _letters(self, messages: Sequence[Message], dead: Sequence[Rejected]) -> list[Message]:
+        base = self.progress.base
+        by_offset = {message.offset + base: message for message in messages} if dead else {}
+        gone = Message(None, partition=self.partition)
+        return [
+            self._letter(by_offset.get(one.offset, gone._replace(offset=one.offset - base)), one)
+            for one in dead
+        ]
 
     def _letter(self, message: Message, why: Rejected) -> Message:
         value, place = message.value, f"{self.topic}/{self.partition}/{message.offset}"
@@ -193,11 +269,23 @@ def _few_at_once(events: EventBatch) -> Iterator[EventBatch]:
         yield events.take(slice(first, first + example_wire.MOST_EXAMPLES))
 
 
-def _produced_ms(offset_B: Int64s, messages: Sequence[Message]) -> Int64s:
-    """When each row's message was produced; a row that has waited, when the message that freed it was."""
-    offset_M = np.array([message.offset for message in messages])
-    time_ms_M = np.array([message.produced_ms for message in messages])
-    at_B = np.minimum(np.searchsorted(offset_M, offset_B), len(messages) - 1)
-    known_B = offset_M[at_B] == offset_B
-    found: Int64s = np.where(known_B, time_ms_M[at_B], time_ms_M[-1])
-    return found
+class _Heard:
+    """When the broker had messages; offsets with the base."""
+
+    def __init__(self, messages: Sequence[Message], base: int, newest_ms: int) -> None:
+        """`newest_ms` is the newest before them."""
+        self.offset_M: Int64s = np.array([message.offset + base for message in messages])
+        self._ms_M: Int64s = np.array([message.produced_ms for message in messages])
+        self.newest_ms_M: Int64s = np.maximum(np.maximum.accumulate(self._ms_M), newest_ms)
+
+    def produced_ms(self, offset_B: Int64s) -> Int64s:
+        """When each row's message was produced; a row that has waited, when the one that freed it was."""
+        at_B = np.minimum(np.searchsorted(self.offset_M, offset_B), len(self.offset_M) - 1)
+        known_B = self.offset_M[at_B] == offset_B
+        found: Int64s = np.where(known_B, self._ms_M[at_B], self._ms_M[-1])
+        return found
+
+    def newest_ms(self, offset_B: Int64s) -> Int64s:
+        """The newest time of the messages up to each row's, which is among them; 0 where none has a time."""
+        newest_ms_B: Int64s = self.newest_ms_M[np.searchsorted(self.offset_M, offset_B)]
+        return newest_ms_B

@@ -357,5 +357,5 @@ def _message_of(event: Any) -> Message:
         message.headers,
         message.partition,
         message.offset,
-        int(message.timestamp * 1000),
+        round(message.timestamp * 1000),
     )

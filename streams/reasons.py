@@ -8,8 +8,10 @@ A reason is a short phrase to count by. What exactly is wrong stands beside it, 
 
 TOMBSTONE, NO_MESSAGE_KEY, OVERSIZED = "tombstone", "no key", "oversized"
 """Of a message: no value; no key, so that order would be lost; too many bytes or events."""
-UNKNOWN_SCHEMA, UNKNOWN_ROLE = "unknown schema", "unknown role"
+UNKNOWN_SCHEMA = "unknown schema"
 MALFORMED_JSON, MALFORMED_ARROW, COMPRESSED_ARROW = "malformed json", "malformed arrow", "compressed arrow"
+NOT_JSON = "not json"
+"""Confluent's framing, and then Avro or Protobuf."""
 NOT_AN_EVENT = "not an event"
 """JSON, and no object of roles or columns."""
 WRONG_FIELDS = "wrong number of fields"

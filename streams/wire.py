@@ -3,7 +3,7 @@
 Two forms, told apart by the header `ebbtide-schema` or, without it, by the first bytes: `event+json/1`, one
 JSON object an event (`streams.wire_json`), and `event+arrow/1`, an Arrow IPC stream with one record batch
 (`streams.wire_arrow`). The keys of an object and the columns of a batch are the roles of `streams.schema`.
-`docs/events.md` says the rest.
+Confluent's five bytes before JSON are passed over. `docs/events.md` says the rest.
 
 Messages are data from elsewhere: sizes are bounded before anything is read, and whatever is wrong with one
 is an answer (`Rejected`), never an exception.
@@ -11,13 +11,18 @@ is an answer (`Rejected`), never an exception.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from state.errors import InputError
 from state.keys import Int64s
 
 HEADER = "ebbtide-schema"
 JSON, ARROW = "event+json/1", "event+arrow/1"
+FRAME_BYTES = 5
+"""Of Confluent's serialisers before what they have written: a zero, then a schema's id in their registry."""
 MAX_BYTES = 1_000_000
 """Of a message's value; a broker takes 1 MiB with everything around it unless it is told otherwise."""
 MAX_EVENTS = 65_536
@@ -36,6 +41,9 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "time": (-62_135_596_800_000, 253_402_300_799_999),
 }
 """Least and most of a number; of `time` in epoch milliseconds, the years 1 to 9999."""
+
+OTHER_UNITS = (("seconds", 0.0, 1e11), ("microseconds", 1e14, 1e17), ("nanoseconds", 1e17, inf))
+"""What a number of either sign looks like that is no time in milliseconds: from one size to below another."""
 
 Names = Mapping[int, str]
 """Key -> the text it was hashed from."""
@@ -79,6 +87,34 @@ class Fault(Exception):
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(f"{reason}: {detail}")
         self.reason, self.detail = reason, detail
+
+
+def looks_like(number: float) -> str | None:
+    """The unit of a number that is no plausible time in milliseconds (1973 to 5138, or before 1966).
+
+    Other years are said by a text or a typed timestamp, which cannot be misread.
+
+    >>> looks_like(1_700_000_000), looks_like(1_700_000_000_000), looks_like(1_700_000_000_000_000)
+    ('seconds', None, 'microseconds')
+    """
+    return next((unit for unit, least, most in OTHER_UNITS if least <= abs(number) < most), None)
+
+
+def expected_ms(number: float) -> str:
+    """The details of a number that `looks_like` another unit."""
+    return (
+        f"expected epoch milliseconds or ISO 8601, got {number}; a time in 1966 to 1973, or after 5138, "
+        "is to be sent as a text or a typed timestamp"
+    )
+
+
+def iso(time_ms: int) -> str:
+    """ISO 8601 in UTC, to the millisecond.
+
+    >>> iso(1_700_000_000_123)
+    '2023-11-14T22:13:20.123Z'
+    """
+    return f"{np.datetime64(int(time_ms), 'ms')}Z"
 
 
 def check_times(time_ms_B: Int64s) -> None:

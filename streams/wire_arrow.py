@@ -2,12 +2,14 @@
 
 Ids are whole numbers or texts, as in JSON. An int64 column whose field says `ebbtide: key` holds the 64-bit
 keys themselves (`state.keys`). `time` is a timestamp, UTC unless it has a zone, or int64 epoch milliseconds.
-Other columns are numbers. A null is missing, so is a NaN, so is an empty text. Dictionaries and compressed
+Other columns are numbers. A null is missing, so is a NaN, so is an empty text. A column that is no role is
+passed over and counted. Dictionaries and compressed
 bodies are turned down: a small message must not unpack to a large one. `SCHEMA` is the whole schema.
 
 Shape suffix: B rows of a batch, K those kept.
 """
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -27,9 +29,11 @@ from streams.wire import (
     MAX_EVENTS,
     MAX_ID_CHARS,
     NAMED_ROLES,
+    OTHER_UNITS,
     Fault,
     Names,
     check_times,
+    expected_ms,
     text_of,
 )
 
@@ -75,10 +79,12 @@ def encode(events: EventBatch, names: Names) -> bytes:
     return sink.getvalue().to_pybytes()
 
 
-def decode(value: bytes, names: dict[int, str]) -> tuple[EventBatch, list[tuple[int, str, str]]]:
+def decode(
+    value: bytes, names: dict[int, str], unknown: Counter[str]
+) -> tuple[EventBatch, list[tuple[int, str, str]]]:
     """The good events, `index_B` their rows, and (row, reason, detail) of the others. Raises Fault.
 
-    What hashed ids were called goes to `names`.
+    What hashed ids were called goes to `names`; columns that are no roles are counted, once a row.
     """
     batch = _read(value)
     rows = _Rows(len(batch))
@@ -90,6 +96,8 @@ def decode(value: bytes, names: dict[int, str]) -> tuple[EventBatch, list[tuple[
             made["time_ms"] = _times(array, rows)
         elif role == "tz":
             made["tz_min"] = np.nan_to_num(_within(role, array, rows)).astype(np.int64)
+        elif role not in ROLES:
+            unknown[role] += len(batch)
         elif role != "text":
             made[role] = _within(role, array, rows)
     lat_B, lon_B = (made.get(role, np.full(len(batch), np.nan)) for role in ("lat", "lon"))
@@ -165,18 +173,16 @@ def _check(found: Any) -> None:
     said = (found.metadata or {}).get(HEADER.encode(), ARROW.encode())
     if said != ARROW.encode():
         raise Fault(reasons.UNKNOWN_SCHEMA, f"expected {ARROW}, got {said.decode(errors='replace')}")
-    for role in found.names:
-        if role not in ROLES:
-            raise Fault(reasons.UNKNOWN_ROLE, f"column {role!r}; the roles are {', '.join(ROLES)}")
+    for role in ROLES:
         if found.names.count(role) > 1:
-            raise Fault(reasons.UNKNOWN_ROLE, f"column {role!r} is there {found.names.count(role)} times")
+            raise Fault(reasons.MALFORMED_ARROW, f"column {role!r} is there {found.names.count(role)} times")
     for role in REQUIRED_ROLES:
         if role not in found.names:
             raise Fault(
                 reasons.missing(role), f"expected a column {role!r}, got {', '.join(found.names) or 'none'}"
             )
     for field in found:
-        if not _fits(field.name, field.type):
+        if field.name in ROLES and not _fits(field.name, field.type):
             raise Fault(
                 reasons.bad(field.name),
                 f"column {field.name!r} has type {field.type}, expected {_said(field.name)}",
@@ -247,6 +253,13 @@ def _times(array: Any, rows: _Rows) -> Int64s:
             time_ms_B = ticks_B // {"ms": 1, "us": 1000, "ns": 1_000_000}[unit]
     else:
         time_ms_B = _numbers(array, pa.int64(), 0)
+        for unit, least, most in OTHER_UNITS:
+            size_B = np.abs(time_ms_B)
+            rows.mark(
+                (size_B >= least) & (size_B < most),
+                reasons.looks_like(unit),
+                lambda b: expected_ms(int(time_ms_B[b])),
+            )
     least, most = BOUNDS["time"]
     outside_B = (time_ms_B < least) | (time_ms_B > most)
     rows.mark(outside_B, reasons.bad("time"), lambda b: f"{time_ms_B[b]} ms is not in the years 1 to 9999")

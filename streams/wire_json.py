@@ -4,12 +4,14 @@
 
 An id is a text or a whole number; `7` and `"7"` are the same. An id whose text is not at hand is
 `{"key": 4611686018427387905}`, its 64-bit key (`state.keys`). `time` is epoch milliseconds or ISO 8601, in
-UTC unless it says otherwise. What is null or left out is missing. The schema is `event.schema.json`.
+UTC unless it says otherwise. What is null or left out is missing. A key that is no role is passed over and
+counted. The schema is `event.schema.json`.
 
 Shape suffix: B events.
 """
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -32,6 +34,9 @@ from streams.wire import (
     Fault,
     Names,
     check_times,
+    expected_ms,
+    iso,
+    looks_like,
     text_of,
 )
 
@@ -53,10 +58,11 @@ def _within(role: str) -> Meta:
 
 Text = Annotated[str, Meta(min_length=1, max_length=MAX_ID_CHARS)]
 Id = Text | int | Key
-Time = Annotated[int, _within("time")] | Annotated[str, Meta(max_length=64, description="ISO 8601")]
+Milliseconds = Annotated[float, Meta(description="Epoch milliseconds, a whole number from 1e11 to 1e14")]
+Time = int | Milliseconds | Annotated[str, Meta(max_length=64, description="ISO 8601")]
 
 
-class JsonEvent(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+class JsonEvent(msgspec.Struct, omit_defaults=True):
     """An event; the fields are the roles, in their order."""
 
     user: Id
@@ -80,7 +86,12 @@ class JsonEvent(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     event_id: Id | None = None
 
 
-_DECODER = msgspec.json.Decoder(JsonEvent)
+class _OfRoles(JsonEvent, forbid_unknown_fields=True):
+    """An event that says no more than roles: most do, and this is as quick as not to look."""
+
+
+_DECODER, _TOLERANT = msgspec.json.Decoder(_OfRoles), msgspec.json.Decoder(JsonEvent)
+_KEYS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _ENCODER = msgspec.json.Encoder()
 
 
@@ -90,15 +101,21 @@ def schema() -> dict[str, Any]:
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": JSON, **made}
 
 
-def parse(value: bytes) -> tuple[JsonEvent, int]:
-    """An event and its epoch milliseconds. Raises Fault."""
+def parse(value: bytes, unknown: Counter[str]) -> tuple[JsonEvent, int]:
+    """An event and its epoch milliseconds; keys that are no roles are counted. Raises Fault."""
     try:
-        event = _DECODER.decode(value)
+        try:
+            event: JsonEvent = _DECODER.decode(value)
+        except msgspec.ValidationError as error:
+            if "unknown field" not in str(error):
+                raise
+            event = _TOLERANT.decode(value)
+            unknown.update(key for key in _KEYS.decode(value) if key not in JsonEvent.__struct_fields__)
     except msgspec.ValidationError as error:
         raise _invalid(str(error)) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Fault(reasons.MALFORMED_JSON, str(error)) from error
-    return event, event.time if isinstance(event.time, int) else _milliseconds(event.time)
+    return event, _milliseconds(event.time)
 
 
 def columns(events: Sequence[JsonEvent], time_ms: Sequence[int], names: dict[int, str]) -> EventBatch:
@@ -138,7 +155,7 @@ def encode(events: EventBatch, names: Names) -> list[bytes]:
     given: dict[str, list[Any]] = {
         **{role: ids(role) for role in KEY_ROLES},
         **{role: numbers(role) for role in ("label", "rating", "propensity", "lat", "lon")},
-        "time": events.time_ms_B.tolist(),
+        "time": [iso(time_ms) if looks_like(time_ms) else time_ms for time_ms in events.time_ms_B.tolist()],
         "tz": [minutes or None for minutes in events.tz_min_B.tolist()],
         "text": nothing,
     }
@@ -170,13 +187,20 @@ def _keys(ids: Sequence[Id | None], names: dict[int, str] | None) -> Int64s:
 _key = lru_cache(_KNOWN_TEXTS)(key_of)
 
 
-def _milliseconds(text: str) -> int:
+def _milliseconds(time: int | float | str) -> int:
+    if not isinstance(time, str):
+        unit = looks_like(time)
+        if unit is not None:
+            raise Fault(reasons.looks_like(unit), expected_ms(time))
+        if time != int(time):
+            raise Fault(reasons.bad("time"), f"expected whole milliseconds, got {time}")
+        return int(time)
     try:
-        moment = datetime.fromisoformat(text)
+        moment = datetime.fromisoformat(time)
         aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
         return round(aware.timestamp() * 1000)
     except (ValueError, OverflowError):
-        raise Fault(reasons.bad("time"), f"expected epoch milliseconds or ISO 8601, got {text!r}") from None
+        raise Fault(reasons.bad("time"), f"expected epoch milliseconds or ISO 8601, got {time!r}") from None
 
 
 def _invalid(said: str) -> Fault:
@@ -184,6 +208,4 @@ def _invalid(said: str) -> Fault:
     role = (found[1] or found[2]) if found else ""
     if "missing required field" in said:
         return Fault(reasons.missing(role), said)
-    if "unknown field" in said:
-        return Fault(reasons.UNKNOWN_ROLE, said)
     return Fault(reasons.bad(role) if role else reasons.NOT_AN_EVENT, said)

@@ -72,14 +72,20 @@ def path(brokers: str, server: str) -> list[str]:
             events.send(Message(b"{}", b"u"), number % 2)
     with transactions(brokers, "s-0") as producer:
         first = Progress(offset=3, events=4, examples=3, duplicates=1)
-        newest = Progress(
-            offset=14, events=15, examples=10, duplicates=2, late=1, dead_letters={"no key": 1, "no item": 1}
-        )
+        counts: dict[str, Any] = {
+            **{"offset": 14, "events": 15, "examples": 10, "duplicates": 2, "late": 1},
+            **{"dead_letters": {"no key": 1, "no item": 1}, "unknown_fields": {"lable": 7}},
+            **{"lost": 1069, "lost_last": (31, 1099), "base": 3, "remade": 1},
+        }
+        newest = Progress(**counts)
         say(producer, "s-examples", 0, first, newest)
         for _ in range(40):
             say(producer, "s-examples", 0, Progress(offset=99, events=99), aborted=True)
         say(producer, "s-examples", 1, Progress(offset=4, events=5, examples=4, dead_letters={"no key": 1}))
-        say(producer, "s-examples", 1, Progress(offset=9, events=10, examples=9, dead_letters={"no key": 1}))
+        last = Progress(
+            offset=9, events=10, examples=9, dead_letters={"no key": 1}, unknown_fields={"lable": 2}
+        )
+        say(producer, "s-examples", 1, last)
     store = f"redis://{server}/0?run=status"
     with RedisStore(store) as held:
         held.put_status(encode(trainer()))
@@ -90,8 +96,13 @@ def path(brokers: str, server: str) -> list[str]:
 def test_status_says_how_far_everybody_is(path: list[str]) -> None:
     said = json.loads(run("status", "--json", *path).stdout)
     assert 5.0 <= said.pop("checkpoint_age_s") < 120.0
-    (trouble,) = said.pop("trouble")
-    assert trouble == "no worker of the group 's' is there; start one with `ebbtide ingest`"
+    assert said.pop("trouble") == [
+        "s-events/0: 1,069 messages were deleted by the broker before a worker read them, the newest at "
+        "offsets 31 to 1099; let it keep them for longer (retention.ms)",
+        "s-events/0: the topic was made anew, or has lost its end; reading went on where it begins, with the "
+        "memory that was there, and what was not read before is lost",
+        "no worker of the group 's' is there; start one with `ebbtide ingest`",
+    ]
     assert said == {
         "events_in": 25,
         "examples_out": 19,
@@ -100,7 +111,9 @@ def test_status_says_how_far_everybody_is(path: list[str]) -> None:
         "repeated": 1,
         "late": 1,
         "dead_letters": {"no item": 1, "no key": 2},
-        "lag": {"ingest": {"0": 0, "1": 5}, "train": {"0": 0, "1": 1}},
+        "unknown_fields": {"lable": 9},
+        "lost": 1069,
+        "lag": {"ingest": {"0": 3, "1": 5}, "train": {"0": 0, "1": 1}},
         "freshness_ms": {"p50": 80.0, "p95": 120.5, "p99": 300.0},
         "version": 7,
         "metrics": {"auc": 0.71},
@@ -116,7 +129,8 @@ def test_people_get_one_screen(path: list[str]) -> None:
         "2 no key, 1 no item",
         "19 out, by 0 workers of s",
         "40, published version 7",
-        "5 messages: 0: 0, 1: 5",
+        "fields that are no roles: 9 lable",
+        "8 messages: 0: 3, 1: 5",
         "p50 80 ms, p95 120 ms, p99 300 ms",
         "auc 0.7100",
         "! no worker of the group 's' is there",
@@ -154,7 +168,7 @@ def test_a_trainer_in_trouble_or_silent_is_said(path: list[str], server: str) ->
         held.put_status(encode(trainer(trouble="disk full", updated_ms=long_ago_ms, checkpoint_ms=None)))
     said = json.loads(run("status", "--json", *path, "--store", store).stdout)
     assert said["checkpoint_age_s"] is None
-    silent, trouble, _ = said["trouble"]
+    silent, trouble, *_ = said["trouble"]
     assert silent.startswith("the trainer (process 4242 on here) has said nothing for 9")
     assert trouble == "trainer: disk full"
 
@@ -235,7 +249,14 @@ def test_services_that_are_up_are_found(
 
 
 def test_prometheus_reads_what_workers_and_trainer_say() -> None:
-    progress = {2: Progress(offset=9, events=10, examples=8, duplicates=1, dead_letters={'a "b"': 1})}
+    counts: dict[str, Any] = {
+        "events": 10,
+        "examples": 8,
+        "duplicates": 1,
+        "dead_letters": {'a "b"': 1},
+        "lost": 4,
+    }
+    progress = {2: Progress(offset=9, unknown_fields={"lable": 3}, **counts)}
     lag = Lag({2: 5}, {2: 0})
 
     def collect() -> Iterator[Any]:
@@ -259,6 +280,9 @@ def test_prometheus_reads_what_workers_and_trainer_say() -> None:
         'ebbtide_duplicates_total{partition="2"} 1.0',
         'ebbtide_late_total{partition="2"} 0.0',
         'ebbtide_dead_letters_total{partition="2",reason="a \\"b\\""} 1.0',
+        'ebbtide_unknown_fields_total{field="lable",partition="2"} 3.0',
+        'ebbtide_lost_total{partition="2"} 4.0',
+        'ebbtide_remade_total{partition="2"} 0.0',
         "ebbtide_trained_total 40.0",
         'ebbtide_freshness_seconds{quantile="0.99"} 0.3',
         'ebbtide_lag{partition="2",stage="ingest"} 5.0',

@@ -52,7 +52,8 @@ def arrow(
 
 def columns(**more: Any) -> dict[str, Any]:
     """Columns of two good events, but for `more`."""
-    return {"user": ["ann", "bob"], "item": [7, 8], "time": pa.array([1, 2], pa.int64()), **more}
+    time = pa.array([GOOD["time"], GOOD["time"] + 1], pa.int64())
+    return {"user": ["ann", "bob"], "item": [7, 8], "time": time, **more}
 
 
 @given(batches())
@@ -126,7 +127,8 @@ def test_a_truncated_batch_is_turned_down(
     ("time", "time_ms"),
     [
         (1_500_000_000_123, 1_500_000_000_123),
-        (-1, -1),
+        (1_500_000_000_123.0, 1_500_000_000_123),
+        ("1969-12-31T23:59:59.999Z", -1),
         ("2017-07-14T02:40:00Z", 1_500_000_000_000),
         ("2017-07-14T04:40:00.5+02:00", 1_500_000_000_500),
         ("2017-07-14T02:40", 1_500_000_000_000),
@@ -153,14 +155,18 @@ def test_a_time_is_epoch_milliseconds_or_iso_8601(time: int | str, time_ms: int)
         ({"item": {"key": 7}}, "bad item", "`$.item.key`"),
         ({"item": True}, "bad item", "got `bool`"),
         ({"time": "yesterday"}, "bad time", "expected epoch milliseconds or ISO 8601, got 'yesterday'"),
-        ({"time": 10**15}, "bad time", "`int` <= 253402300799999"),
-        ({"time": 1.5}, "bad time", "got `float`"),
+        ({"time": 10**15}, "bad time: looks like microseconds", "expected epoch milliseconds"),
+        ({"time": 10**18}, "bad time: looks like nanoseconds", "expected epoch milliseconds"),
+        ({"time": 1_500_000_000}, "bad time: looks like seconds", "expected epoch milliseconds"),
+        ({"time": 1_500_000_000.25}, "bad time: looks like seconds", "expected epoch milliseconds"),
+        ({"time": -1}, "bad time: looks like seconds", "expected epoch milliseconds"),
+        ({"time": 1_500_000_000_000.5}, "bad time", "expected whole milliseconds, got 1500000000000.5"),
+        ({"time": True}, "bad time", "got `bool`"),
         ({"lat": 91}, "bad lat", "`float` <= 90.0"),
         ({"lon": "east"}, "bad lon", "got `str`"),
         ({"label": 2}, "bad label", "`float` <= 1.0"),
         ({"rating": 1e31}, "bad rating", "`float` <= 1e+30"),
         ({"tz": 1441}, "bad tz", "`int` <= 1440"),
-        ({"lable": 1}, "unknown role", "unknown field `lable`"),
     ],
 )
 def test_an_object_that_is_no_event_is_turned_down(value: Any, reason: str, detail: str) -> None:
@@ -205,7 +211,6 @@ def test_after_a_bad_message_the_next_is_read() -> None:
         (arrow(columns(), compression="lz4"), "compressed arrow", "got compressed ones"),
         (arrow(columns(), compression="zstd"), "compressed arrow", "got compressed ones"),
         (arrow(columns(), {HEADER: "event+arrow/2"}), "unknown schema", "got event+arrow/2"),
-        (arrow(columns(lable=[1, 2])), "unknown role", "column 'lable'"),
         (arrow(columns(item=[0.5, 1])), "bad item", "has type double, expected text or whole numbers"),
         (arrow(columns(time=["a", "b"])), "bad time", "has type string, expected a timestamp or int64"),
         (arrow(columns(tz=[0.5, 1])), "bad tz", "expected whole numbers"),
@@ -269,6 +274,39 @@ def test_other_arrow_types_of_the_same_columns_are_read() -> None:
     assert events.tz_min_B.tolist() == [60, 0]
     assert events.rating_B[0] == 3
     assert np.isnan(events.rating_B[1])
+
+
+@pytest.mark.parametrize(
+    ("number", "unit"), [(1_500_000_000, "seconds"), (1_500_000_000_000_000, "microseconds")]
+)
+def test_a_whole_number_of_another_unit_is_no_time_of_a_batch(number: int, unit: str) -> None:
+    found = decode([Message(arrow(columns(time=pa.array([GOOD["time"], number], pa.int64()))), b"k")])
+    assert found.events.time_ms_B.tolist() == [GOOD["time"]]
+    [bad] = found.rejected
+    assert (bad.index, bad.reason) == (1, f"bad time: looks like {unit}")
+    assert bad.detail.startswith(f"expected epoch milliseconds or ISO 8601, got {number}; a time in 1966")
+
+
+def test_a_field_that_is_no_role_is_passed_over_and_counted() -> None:
+    some = GOOD | {"lable": 1, "price": {"eur": [1, 2]}}
+    values = [json.dumps(one).encode() for one in (some, GOOD, GOOD | {"lable": None}, some | {"item": None})]
+    batch = arrow(columns(lable=[1, 2], shop=[["a"], []]))
+    found = decode([*(Message(value, b"k") for value in values), Message(batch, b"k")])
+    assert found.events.item_B.tolist() == [7, 7, 7, 7, 8]
+    assert found.unknown == {"lable": 4, "price": 1, "shop": 2}
+    assert [one.reason for one in found.rejected] == ["bad item"]
+
+
+def test_json_behind_the_five_bytes_of_a_registry_is_read() -> None:
+    good = json.dumps(GOOD).encode()
+    found = decode([Message(b"\0\0\0\0\x07" + value, b"k") for value in (good, b" " + good)])
+    assert found.events.item_B.tolist() == [7, 7]
+    for avro in (b"\0\0\0\0\x07\x06ann\x0e", b"\0\0\0\0\x07", b"\0"):
+        reason, detail = said(avro)
+        assert reason == "not json"
+        assert "Confluent's framing" in detail
+        assert "let the sender write JSON" in detail
+    assert "schema id 7)" in said(b"\0\0\0\0\x07\x06ann\x0e")[1]
 
 
 def test_a_time_that_cannot_be_said_is_refused_before_it_is_sent() -> None:

@@ -1,0 +1,189 @@
+"""One partition: whose time is trusted, what becomes of every event, and where reading goes on."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from state import example_wire
+from state.errors import InputError
+from state.examples import concat
+from state.progress import OTHERS, Progress
+from state.tree import digest
+from streams.engine import NOTHING, Engine, EngineConfig, Output
+from streams.letters import DETAIL, REASON, SOURCE
+from streams.wire import Message, iso
+
+NOW_MS, HOUR_MS = 1_764_000_000_000, 3_600_000
+"""2025-11-24T16:00Z."""
+YEAR_2099_MS = 4_070_908_800_000
+
+
+def event(offset: int, time_ms: int, *, broker_ms: int = NOW_MS, **more: Any) -> Message:
+    said = {"user": "ann", "item": offset % 7, "time": iso(time_ms), "label": 1, **more}
+    return Message(json.dumps(said).encode(), b"ann", (), 0, offset, broker_ms)
+
+
+def engine(**settings: Any) -> Engine:
+    return Engine(EngineConfig(window=8, **settings), "events", 0)
+
+
+def reasons(output: Output) -> list[str]:
+    return [dict(one.headers)[REASON].decode() for one in output.dead]
+
+
+def together(outputs: Iterable[Output]) -> tuple[str, list[Message]]:
+    """What came out, however it was cut."""
+    made = list(outputs)
+    batches = [example_wire.decode(value) for one in made for value in one.examples]
+    examples = concat([one.batch for one in batches if len(one.batch)])
+    return digest(replace(examples, window=None).tree()), [letter for one in made for letter in one.dead]
+
+
+def test_an_event_of_2099_is_a_dead_letter_and_deafens_nobody() -> None:
+    one = engine()
+    honest = [event(0, NOW_MS - 5), event(2, NOW_MS - 4)]
+    output = one.take([honest[0], event(1, YEAR_2099_MS), honest[1]])
+    assert (one.progress.examples, one.progress.clock_ms, one.progress.late) == (2, NOW_MS - 4, 0)
+    [letter] = output.dead
+    said = {name: text.decode() for name, text in letter.headers}
+    assert said[REASON] == "bad time: ahead of the broker"
+    assert said[SOURCE] == "events/0/1"
+    assert said[DETAIL] == (
+        "2099-01-01T00:00:00.000Z is ahead of 2025-11-24T16:00:00.000Z, when the broker had it, by more than "
+        "3,600,000 ms (--ahead): a clock that is wrong, or another unit"
+    )
+    assert letter.value == event(1, YEAR_2099_MS).value
+
+
+@pytest.mark.parametrize(("ahead_ms", "dead"), [(HOUR_MS, 0), (HOUR_MS - 1, 1), (0, 1)])
+def test_how_far_ahead_is_a_setting(ahead_ms: int, dead: int) -> None:
+    one = engine(ahead_ms=ahead_ms)
+    assert reasons(one.take([event(0, NOW_MS + HOUR_MS)])) == ["bad time: ahead of the broker"] * dead
+    with pytest.raises(InputError, match="ahead_ms: expected at least 0, got -1"):
+        engine(ahead_ms=-1)
+
+
+def test_a_message_without_a_time_is_bounded_by_those_before_it() -> None:
+    one = engine()
+    assert reasons(one.take([event(0, NOW_MS), event(1, YEAR_2099_MS, broker_ms=-1)])) == [
+        "bad time: ahead of the broker"
+    ]
+    other = engine()
+    other.restore({key: value for key, value in one.records().items() if value is not None})
+    assert reasons(other.take([event(2, YEAR_2099_MS, broker_ms=-1)])) == ["bad time: ahead of the broker"]
+
+
+def test_a_log_of_old_events_is_not_ahead_of_anything() -> None:
+    one = engine()
+    assert one.take([event(0, 875_000_000_000), event(1, NOW_MS)]).dead == []
+    assert (one.progress.examples, one.progress.clock_ms) == (2, NOW_MS)
+
+
+def test_every_event_is_accounted_for_and_late_ones_can_be_seen() -> None:
+    day_ms = 86_400_000
+    one = engine()
+    sent = [
+        event(0, NOW_MS, event_id="a"),
+        event(1, NOW_MS, event_id="a"),
+        event(2, NOW_MS - day_ms - 1),
+        event(3, YEAR_2099_MS),
+        Message(b"{", b"ann", (), 0, 4, NOW_MS),
+        event(5, NOW_MS - day_ms),
+    ]
+    output = one.take(sent)
+    said = one.progress
+    assert (said.examples, said.duplicates, said.late) == (2, 1, 1)
+    assert said.dead_letters == {"bad time: ahead of the broker": 1, "malformed json": 1}
+    assert said.events == said.examples + said.duplicates + said.late + sum(said.dead_letters.values())
+    assert reasons(output) == ["late", "bad time: ahead of the broker", "malformed json"]
+    assert output.dead[0].value == sent[2].value
+    late = dict(output.dead[0].headers)[DETAIL].decode()
+    assert late == (
+        "2025-11-23T15:59:59.999Z is older than the partition's newest event by more than 86,400,000 ms "
+        "(operator.lateness_ms)"
+    )
+
+
+TIMES = st.sampled_from([NOW_MS, NOW_MS - HOUR_MS, NOW_MS - 10**9, NOW_MS + 2 * HOUR_MS, YEAR_2099_MS, 0])
+FIELDS = st.sampled_from(["lable", "prise", "x"])
+
+
+@given(st.lists(st.tuples(TIMES, FIELDS), min_size=2, max_size=12), st.data())
+def test_cutting_messages_otherwise_changes_nothing(
+    drawn: list[tuple[int, str]], data: st.DataObject
+) -> None:
+    sent = [event(i, time_ms, **{field: 1}) for i, (time_ms, field) in enumerate([(NOW_MS, "y"), *drawn])]
+    cut = data.draw(st.integers(1, len(drawn)))
+    whole, parts = engine(), engine()
+    expected = together([whole.take(sent)])
+    assert together([parts.take(sent[:cut]), parts.take(sent)]) == expected
+    assert parts.progress == whole.progress
+
+
+def test_unknown_fields_are_counted_by_name_up_to_a_bound() -> None:
+    one = engine()
+    one.take([event(i, NOW_MS, **{f"field {i}": 1, "lable": 0, "n" * 1000: 1}) for i in range(20)])
+    said = one.progress.unknown_fields
+    assert said["lable"] == said["n" * 64] == 20
+    assert len(said) == 17
+    assert said[OTHERS] == 20 - 14
+    assert one.progress.examples == 20
+
+
+def test_what_the_broker_had_deleted_is_counted_and_reading_goes_on() -> None:
+    one = engine()
+    one.take([event(0, NOW_MS), event(1, NOW_MS)])
+    [value] = one.lose(100).examples
+    assert len(example_wire.decode(value).batch) == 0
+    assert (one.progress.lost, one.progress.lost_last, one.progress.next) == (98, (2, 99), 100)
+    assert one.take([event(99, NOW_MS)]) == NOTHING
+    one.take([event(100, NOW_MS)])
+    one.lose(111)
+    assert (one.progress.examples, one.progress.lost, one.progress.lost_last) == (3, 108, (101, 110))
+
+
+def test_after_a_topic_was_made_anew_offsets_go_on_upwards() -> None:
+    one, other = engine(), engine()
+    one.take([event(i, NOW_MS) for i in range(5)])
+    one.remake(0)
+    assert (one.progress.next, one.progress.remade) == (0, 1)
+    other.restore({key: value for key, value in one.records().items() if value is not None})
+    output = other.take([event(0, NOW_MS), event(1, YEAR_2099_MS), event(2, NOW_MS)])
+    batches = [example_wire.decode(value).batch for value in output.examples]
+    assert concat(batches).offset_B.tolist() == [5, 7]
+    assert concat(batches).user_rates_BR[:, 0].tolist() == [5.0, 6.0]
+    assert dict(output.dead[0].headers)[SOURCE] == b"events/0/1"
+    assert (other.progress.offset, other.progress.next) == (7, 3)
+
+
+def made_by(records: dict[bytes, bytes | None], change: Any) -> dict[bytes, bytes]:
+    said = msgspec.json.decode(records[b"engine"] or b"")
+    change(said["made_by"])
+    return {key: value for key, value in records.items() if value is not None} | {
+        b"engine": msgspec.json.encode(said)
+    }
+
+
+def test_a_state_of_a_build_that_knew_fewer_settings_is_taken_over() -> None:
+    one, other, third = engine(), engine(ahead_ms=5), engine()
+    one.take([event(0, NOW_MS)])
+    records = one.records()
+    other.restore(made_by(records, lambda said: said.pop("ahead_ms")))
+    assert other.progress == one.progress
+    with pytest.raises(
+        InputError, match=r"events/0 was made with other settings: ahead_ms was 7, is 3600000"
+    ):
+        third.restore(made_by(records, lambda said: said.update(ahead_ms=7)))
+
+
+def test_progress_of_an_earlier_build_is_read() -> None:
+    earlier = b'{"offset":9,"events":10,"examples":8,"duplicates":1,"late":1,"dead_letters":{},"clock_ms":5}'
+    said = msgspec.json.decode(earlier, type=Progress)
+    assert (said.offset, said.next, said.lost, said.unknown_fields) == (9, 10, 0, {})
+    assert isinstance(msgspec.json.encode(said), bytes)
