@@ -7,7 +7,7 @@ STAMP := .venv/.synced
 BIN := .venv/bin
 LOG ?= movielens-100k
 
-.PHONY: help setup demo test check format bench bench-window bench-store bench-live chaos soak clean
+.PHONY: help setup demo test check format bench bench-window bench-store bench-live chaos fuzz soak clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -50,6 +50,11 @@ bench: $(PEERS) ## Run every benchmark beside its peers (Vowpal Wabbit, river, b
 SEEDS ?= 20
 chaos: setup ## Kill workers, trainer, broker and store at random moments, SEEDS times over
 	$(BIN)/python -m tests.chaos --seeds $(SEEDS)
+
+SECONDS ?= 600
+SEED ?= 0
+fuzz: setup ## Spoil logs, messages, side tables and times at random for SECONDS; SEED draws them
+	$(BIN)/python -m tests.fuzz --seconds $(SECONDS) --seed $(SEED)
 
 soak: setup ## An hour of steady load on the live path, with a fault every five minutes
 	$(BIN)/python -m tests.chaos --seeds 1 --seconds 3600 --rate 200 --schedule tests/schedules/soak.jsonl
