@@ -64,6 +64,7 @@ def replay(
     until: str | None = None,
     score_from: str | float | None = None,
     label_delay: str | None = None,
+    expire: str | None = None,
     leave_out: str | None = None,
     speed: float | None = None,
     store: str | None = None,
@@ -82,6 +83,7 @@ def replay(
     """
     chosen = settings.read(
         None if config is None else Path(config),
+        expire=expire,
         learner=learner,
         seed=seed,
         batch=batch,

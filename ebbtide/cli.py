@@ -110,6 +110,12 @@ def replay(
         str | None,
         typer.Option(metavar="DURATION", help="Nothing younger is known yet: 1s, 10m, 1h, 1d. [0]"),
     ] = None,
+    expire: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME", help="Forget users who have done nothing for so long: 90d, 52w. [never]"
+        ),
+    ] = None,
     leave_out: Annotated[
         str | None,
         typer.Option(metavar="RULE", help="What a ranking leaves out: auto, none, user, session. [auto]"),
@@ -192,6 +198,7 @@ def replay(
             batch=batch,
             score_from=score_from,
             label_delay=label_delay,
+            expire=expire,
             leave_out=leave_out,
             rank_share=rank_share,
             speed=speed,

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from ebbtide.units import duration_ms
 from state.errors import InputError
 from streams.operator import OperatorConfig
 
@@ -62,8 +63,16 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """Settings of each learner by name."""
 
 
-def read(path: Path | None, defaults: Mapping[str, Any] | None = None, **overrides: object) -> RunConfig:
+def read(
+    path: Path | None,
+    defaults: Mapping[str, Any] | None = None,
+    *,
+    expire: str | None = None,
+    **overrides: object,
+) -> RunConfig:
     """The settings of a file over `defaults`, with `overrides` (those that are not None) on top.
+
+    `expire`, a duration, is `operator.memory.expire_ms`.
 
     Raises InputError that names the file, the field, what was expected and what was found.
     """
@@ -79,6 +88,10 @@ def read(path: Path | None, defaults: Mapping[str, Any] | None = None, **overrid
         config = msgspec.convert(values, RunConfig)
     except msgspec.ValidationError as error:
         raise InputError(f"--config {path or '(options)'}: {error}") from error
+    if expire is not None:
+        replace, operator = msgspec.structs.replace, config.operator
+        memory = replace(operator.memory, expire_ms=duration_ms(expire, "--expire"))
+        config = replace(config, operator=replace(operator, memory=memory))
     for name, least, most in (
         ("batch", 1, 1_000_000),
         ("publish_every", 1, 2**62),

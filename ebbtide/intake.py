@@ -16,7 +16,8 @@ from state.errors import InputError
 from state.example_wire import Shipment
 from state.examples import ExampleBatch, concat, narrowed
 from state.keys import Int64s, Names
-from state.tree import Tree, differing, filled
+from state.tree import Tree
+from streams.engine import altered
 from streams.wire import Message
 
 _BEFORE_ALL = (-1, -1)
@@ -103,7 +104,7 @@ class Intake:
         assert one.shipment is not None
         if one.shipment.made_by == self.stream.made_by:
             return
-        both = differing(filled(self.stream.made_by, one.shipment.made_by), one.shipment.made_by)
+        both = altered(self.stream.made_by, one.shipment.made_by)
         if both:
             differ = "; ".join(f"{path} was {there} and is {here}" for path, there, here in both)
             raise InputError(

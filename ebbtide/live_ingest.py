@@ -51,6 +51,12 @@ def ingest(
     label_delay: Annotated[
         str | None, typer.Option(metavar="TIME", help="Nothing younger is known yet: 60s, 1h. [0s]")
     ] = None,
+    expire: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME", help="Forget users who have done nothing for so long: 90d, 52w. [never]"
+        ),
+    ] = None,
     join_window: Annotated[
         str | None,
         typer.Option(
@@ -93,7 +99,9 @@ def ingest(
 
     log_to_stderr()
     run = read(
-        config, label_delay_ms=None if label_delay is None else duration_ms(label_delay, "--label-delay")
+        config,
+        expire=expire,
+        label_delay_ms=None if label_delay is None else duration_ms(label_delay, "--label-delay"),
     )
     operator = msgspec.structs.replace(
         run.operator,

@@ -53,6 +53,11 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     """Examples dropped by the trainer since it had them."""
     late: int | None = None
     """Events that came too late: events_in is examples_out, duplicates, late and dead_letters together."""
+    users: int | None = None
+    """Whom the workers remember."""
+    expired: int | None = None
+    """How often one was forgotten for having been silent too long."""
+    bytes_per_user: float | None = None
     dead_letters: dict[str, int] = {}
     """By reason."""
     unknown_fields: dict[str, int] = {}
@@ -114,6 +119,7 @@ def _status(seen: Seen) -> Status:
     parts, trainer = list(seen.progress.values()), seen.trainer
     freshness = {} if trainer is None else trainer.freshness_ms
     saved_ms = None if trainer is None else trainer.checkpoint_ms
+    users, user_bytes = sum(part.users for part in parts), sum(part.user_bytes for part in parts)
     return Status(
         events_in=sum(part.events for part in parts) if parts else None,
         examples_out=sum(part.examples for part in parts) if parts else None,
@@ -121,6 +127,9 @@ def _status(seen: Seen) -> Status:
         duplicates=sum(part.duplicates for part in parts) if parts else None,
         repeated=None if trainer is None else trainer.duplicates,
         late=sum(part.late for part in parts) if parts else None,
+        users=users if parts else None,
+        expired=sum(part.expired for part in parts) if parts else None,
+        bytes_per_user=round(user_bytes / users, 1) if users else None,
         dead_letters=_together(part.dead_letters for part in parts),
         unknown_fields=_together(part.unknown_fields for part in parts),
         lost=sum(part.lost for part in parts) if parts else None,

@@ -95,6 +95,8 @@ def _screen(found: "Status", names: "Names") -> RenderableType:
     count = found.workers
     workers = "" if count is None else f", by {count} worker{'s' * (count != 1)} of {names.group}"
     rows.add_row("examples", f"{_count(found.examples_out)} out{workers}")
+    size = "" if found.bytes_per_user is None else f", {found.bytes_per_user:,.0f} bytes each"
+    rows.add_row("users", f"{_count(found.users)} remembered{size}, {_count(found.expired)} expired")
     rows.add_row("trained", f"{_count(found.trained)}, published version {_count(found.version)}")
     age = found.checkpoint_age_s
     rows.add_row("checkpoint", "none yet" if age is None else f"{_ago(age)} old")

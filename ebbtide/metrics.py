@@ -69,19 +69,27 @@ def of_workers(progress: Mapping[int, Progress]) -> Iterator[Metric]:
     remade = CounterMetricFamily(
         "ebbtide_remade", "How often the topic of events was made anew.", labels=["partition"]
     )
+    users = GaugeMetricFamily("ebbtide_users", "Users who are remembered.", labels=["partition"])
+    size = GaugeMetricFamily("ebbtide_user_memory_bytes", "Of memory in use for users.", labels=["partition"])
+    expired = CounterMetricFamily(
+        "ebbtide_expired_users", "How often a user was forgotten.", labels=["partition"]
+    )
     for partition, one in progress.items():
         place = [str(partition)]
         events.add_metric(place, one.events)
         examples.add_metric(place, one.examples)
         duplicates.add_metric(place, one.duplicates)
         late.add_metric(place, one.late)
+        users.add_metric(place, one.users)
+        size.add_metric(place, one.user_bytes)
+        expired.add_metric(place, one.expired)
         for reason, count in one.dead_letters.items():
             dead.add_metric([*place, reason], count)
         for field, count in one.unknown_fields.items():
             fields.add_metric([*place, field], count)
         lost.add_metric(place, one.lost)
         remade.add_metric(place, one.remade)
-    yield from (events, examples, duplicates, late, dead, fields, lost, remade)
+    yield from (events, examples, duplicates, late, dead, fields, lost, remade, users, size, expired)
 
 
 def of_trainer(status: TrainerStatus | None) -> Iterator[Metric]:

@@ -36,6 +36,15 @@ class EventCounts(msgspec.Struct, frozen=True, kw_only=True):
     late: int
 
 
+class UserMemory(msgspec.Struct, frozen=True, kw_only=True):
+    """Whom the operator remembers at the end."""
+
+    users: int
+    expired: int
+    """How often a user was forgotten for having been silent too long."""
+    bytes_per_user: float
+
+
 class LogInfo(msgspec.Struct, frozen=True, kw_only=True):
     """Which log, and under which rules it was replayed."""
 
@@ -90,6 +99,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     log: LogInfo
     events: EventCounts
     dead_letters: dict[str, int]
+    user_memory: UserMemory | None = None
     seconds: float
     cpu_seconds: float
     setup_seconds: float
@@ -131,6 +141,7 @@ class RunFacts:
     events: EventCounts
     dead_letters: dict[str, int]
     """Reason -> rows."""
+    user_memory: UserMemory | None = None
     seconds: float
     """Wall seconds from the first event read to the last learned."""
     cpu_seconds: float
@@ -176,6 +187,7 @@ def build(facts: RunFacts) -> Report:
         log=facts.log,
         events=facts.events,
         dead_letters=facts.dead_letters,
+        user_memory=facts.user_memory,
         seconds=facts.seconds,
         cpu_seconds=facts.cpu_seconds,
         setup_seconds=facts.setup_seconds,

@@ -1,5 +1,6 @@
 """A run: a log through the operator and the trainer, measured, published, checkpointed, reported."""
 
+import json
 import resource
 import tempfile
 import time
@@ -127,7 +128,7 @@ class Run:
         }
 
     def load(self, tree: Tree) -> None:
-        if tree["settings"] != self.fingerprint():
+        if _filled_in(tree["settings"]) != self.fingerprint():
             raise InputError(
                 "--resume: the checkpoint was made with another log or other settings; "
                 "resume with the same, or start again without --resume"
@@ -143,6 +144,15 @@ class Run:
         config = msgspec.json.encode(self.config).decode()
         mapping = sorted(self.log.mapping.columns.items())
         return f"{config} {mapping} {self.log.label_rule} {survey.rows} {survey.first_ms} {survey.last_ms}"
+
+
+def _filled_in(fingerprint: str) -> str:
+    """With the default of every setting that the version which made a checkpoint did not have yet."""
+    said, end = json.JSONDecoder().raw_decode(fingerprint)
+    try:
+        return msgspec.json.encode(msgspec.convert(said, RunConfig)).decode() + fingerprint[end:]
+    except msgspec.ValidationError:
+        return fingerprint
 
 
 def replay(
@@ -277,6 +287,9 @@ def _facts(run: Run, evaluation: Evaluation, *, seconds: float, cpu: float, setu
             late=counts.late,
         ),
         dead_letters=dead,
+        user_memory=report.UserMemory(
+            users=counts.users, expired=counts.expired, bytes_per_user=counts.bytes_per_user
+        ),
         seconds=seconds,
         cpu_seconds=cpu,
         setup_seconds=setup,
@@ -297,7 +310,8 @@ def _facts(run: Run, evaluation: Evaluation, *, seconds: float, cpu: float, setu
             *log.notes,
             *(f"state_digest is without {one}, whose state cannot be read" for one in run.learning.unsaved()),
             *followed(run.store.info()),
-            f"memory: {counts.bytes_per_user:,.0f} bytes a user over {counts.users:,} users",
+            f"memory: {counts.bytes_per_user:,.0f} bytes a user over {counts.users:,} users"
+            + (f", {counts.expired:,} expired" if counts.expired else ""),
         ],
     )
 

@@ -123,6 +123,35 @@ def add(table: Int64s, keys: Int64s, count: Int64s, key: int) -> int:
 
 
 @compiled
+def put(table: Int64s, key: int, row: int) -> None:
+    """Let `key`, which is not there, have this row. The caller has reserved the room."""
+    mask = table.shape[0] - 1
+    i = mix(key) & mask
+    while table[i, 1] >= 0:
+        i = (i + 1) & mask
+    table[i, 0] = key
+    table[i, 1] = row
+
+
+@compiled
+def drop(table: Int64s, key: int) -> None:
+    """Take out `key`, which is there; what follows it moves up, so that `find` still stops at a gap."""
+    mask = table.shape[0] - 1
+    i = mix(key) & mask
+    while table[i, 0] != key:
+        i = (i + 1) & mask
+    j = (i + 1) & mask
+    while table[j, 1] >= 0:
+        if (j - mix(table[j, 0])) & mask >= (j - i) & mask:
+            table[i, 0] = table[j, 0]
+            table[i, 1] = table[j, 1]
+            i = j
+        j = (j + 1) & mask
+    table[i, 0] = -1
+    table[i, 1] = -1
+
+
+@compiled
 def _find_all(table: Int64s, keys_B: Int64s, rows_B: Int64s) -> None:
     for b in range(keys_B.shape[0]):
         rows_B[b] = find(table, keys_B[b])

@@ -15,37 +15,34 @@ from state.compiled import compiled
 from state.errors import InputError
 from state.examples import BANK_S, USER_RATES, Doubles, Floats, Window, empty_window
 from state.forgetting import periodic
-from state.keys import Int64s, KeyMap
+from state.keys import Int64s
 from state.recall import Curve, Pending, Rows, due, know, rates, remember, wait
 from state.slabs import (
     AHEAD,
-    BASE,
-    COUNT,
     FIELDS,
     HEADER,
     LENGTH,
-    PACKED,
-    ROOM,
     SEEN,
     Slabs,
-    allocated,
-    class_of,
-    column,
     full,
     grow,
     new_slabs,
     touch,
 )
 from state.tree import Tree
-from state.user_words import HEAD, pack, unpack
+from state.user_tree import load_users, users_tree
+from state.user_words import HEAD, LENGTH_AT, pack, unpack
+from state.users import Roll, Users, seat
 from state.views import Columns, Scratch, Wanted, columns_of, copied, followed, newest, scratch, united
 
 _BANK_MS = np.array(BANK_S) * 1000.0
 _NO_HORIZON_MS = 1 << 60
-_COLUMNS = ("time_ms", "item", "category", "place", "known_ms", "last_ms", "pace_per_ms")
 _WAITING = ("user", "item", "category", "place", "time_ms", "known_ms", "minute")
 LABEL = len(_WAITING)
 """Where the words of a waiting event have the label's bits."""
+STAMPS = 2
+"""Words of a user's `Users.stamps`, after the others."""
+_UNSTAMPED = np.array([0, -1])
 
 
 class MemoryConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -66,6 +63,10 @@ class MemoryConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """Off for logs whose times are mere ticks: then no hour and no week view."""
     horizon_s: float | None = None
     """Windows leave out what is older than this; None for no limit."""
+    expire_ms: int | None = None
+    """Whoever's last event has been known for longer, by the stream's clock, is forgotten; None for never."""
+    most_users: int | None = None
+    """Of more users those are forgotten who have been silent for longest; None for no limit."""
 
     def __post_init__(self) -> None:
         for name in ("capacity", "strength_s", "strength_cap_s", "hour_width_h", "week_width_h"):
@@ -78,6 +79,10 @@ class MemoryConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             )
         if self.gain < 0:
             raise InputError(f"memory.gain: expected at least 0, got {self.gain}")
+        for name in ("expire_ms", "most_users"):
+            most = getattr(self, name)
+            if most is not None and most < 1:
+                raise InputError(f"memory.{name}: expected at least 1, got {most}")
 
 
 class UserMemory:
@@ -100,7 +105,7 @@ class UserMemory:
     ) -> None:
         self.config = config
         self._trimmed = trimmed
-        self.users = KeyMap()
+        self.users = Users(config.expire_ms, config.most_users)
         self.curve = Curve(
             config.capacity, config.strength_s * 1000.0, config.gain, config.strength_cap_s * 1000.0
         )
@@ -108,6 +113,7 @@ class UserMemory:
         self._pending = _room_to_wait(0)
         self._moved = 0
         self._changed_N = np.ones(0, np.bool_)
+        self._stamps: list[Int64s] = []
         log_2M = np.tile([periodic(config.hour_width_h, 24), periodic(config.week_width_h, 168)], 2)
         horizon_ms = _NO_HORIZON_MS if config.horizon_s is None else int(config.horizon_s * 1000)
         self._wanted = Wanted(
@@ -117,18 +123,23 @@ class UserMemory:
         self._scratch = scratch(window, config.capacity)
 
     def __len__(self) -> int:
-        return len(self.users)
+        return self.users.held
 
     @property
     def nbytes(self) -> int:
         """Bytes in use for users, their entries and the events that wait."""
         waiting = self._pending.span[1] - self._pending.span[0]
-        words = self.slabs.free[0] + len(self) * (HEADER + 1) + waiting * (FIELDS + 1)
-        return int(words) * 8 + self.users.table.nbytes
+        words = self.slabs.free[0] + len(self.users) * (HEADER + 1) + waiting * (FIELDS + 1)
+        return int(words) * 8 + self.users.nbytes
 
-    def rows(self, user_B: Int64s) -> Int64s:
-        """Rows of users by key; a new one gets the next. To be called before `step` with the same users."""
-        user_B = self.users.rows(user_B, grow=True)
+    def rows(self, key_B: Int64s) -> Int64s:
+        """Rows of users by key; a new one gets the next, or where memory is bounded -1, and a row by `step`.
+
+        To be called before `step` with the same users.
+        """
+        user_B = self.users.rows(key_B, grow=not self.users.bounded)
+        if self.users.bounded:
+            self.users.reserve(int((user_B < 0).sum()))
         self._make_room()
         return user_B
 
@@ -138,14 +149,14 @@ class UserMemory:
         self._make_room_to_wait(size)
         first = self._pending.span[0]
         rates_BR = np.empty((size, len(USER_RATES)), np.float32)
-        width = self._longest(rows.user_B) if self._trimmed else self._wanted.width
+        width = self._longest(rows) if self._trimmed else self._wanted.width
         window = _unwritten(size, width) if self._wanted.width else None
         columns = columns_of(window or _NO_WINDOW)
-        done = 0
+        roll, done = self.users.roll(size), 0
         while done < size:
             done = _step(
                 *(self.slabs, self._pending, self.curve, rows, done, _BANK_MS),
-                *(self._wanted, self._scratch, columns, rates_BR),
+                *(self._wanted, self._scratch, columns, rates_BR, roll, self.users.bounded),
             )
             if done < size:
                 self.slabs = grow(self.slabs, 0)
@@ -153,32 +164,27 @@ class UserMemory:
         self._changed_N[self._pending.words_P8[first : self._pending.span[0], 0]] = True
         return rates_BR, window
 
-    def _longest(self, user_B: Int64s) -> int:
+    def _longest(self, rows: Rows) -> int:
         """No memory of these users gets longer than this while they are remembered."""
         first, end = self._pending.span
+        there_B = rows.user_B >= 0
+        user_B = rows.user_B[there_B]
         coming = np.concatenate([user_B, self._pending.words_P8[first:end, 0]])
         longest = self.slabs.users[user_B, LENGTH].max(initial=0) + np.bincount(coming).max(initial=0)
-        return min(int(longest), self._wanted.width)
+        new = np.unique(rows.key_B[~there_B], return_counts=True)[1].max(initial=0)
+        return min(max(int(longest), int(new)), self._wanted.width)
 
     def tree(self) -> Tree:
-        """Users in order of first sight, their entries one user after another, then who waits."""
-        users = len(self)
-        headers = self.slabs.users[:users]
-        words_FE = np.empty((FIELDS, int(headers[:, LENGTH].sum())), np.int64)
-        _gather(self.slabs, users, words_FE)
-        packed_E2 = words_FE[PACKED].copy().view(np.int32).reshape(-1, 2)
-        entries: Tree = {name: words_FE[field].copy() for field, name in enumerate(_COLUMNS)}
-        entries["pace_per_ms"] = entries["pace_per_ms"].view(np.float64)
-        entries["label"] = packed_E2[:, 0].copy().view(np.float32)
-        entries["minute"] = packed_E2[:, 1].copy()
+        """Users in the order of `Users.order`, then who waits."""
+        user_N = self.users.order()
+        place_N = np.empty(len(self.users), np.int64)
+        place_N[user_N] = np.arange(len(user_N))
         first, end = self._pending.span
         waiting = {name: self._pending.words_P8[first:end, i].copy() for i, name in enumerate(_WAITING)}
+        waiting["user"] = place_N[waiting["user"]]
         return {
             "users": self.users.tree(),
-            "length": headers[:, LENGTH].copy(),
-            "seen_ms": headers[:, SEEN].copy(),
-            "sums": self.slabs.sums[:users, COUNT : HEADER - 1].copy(),
-            "entries": entries,
+            **users_tree(self.slabs, user_N),
             "waiting": waiting | {"label": self._pending.labels_P[first:end].copy()},
         }
 
@@ -191,22 +197,7 @@ class UserMemory:
                 f"got {longest}; use the configuration that the state was saved with"
             )
         self.users.load(tree["users"])
-        self.slabs = grow(new_slabs(self.config.capacity), len(self.users))
-        self.slabs.users[: len(self), LENGTH] = tree["length"]
-        self.slabs.users[: len(self), SEEN] = tree["seen_ms"]
-        self.slabs.sums[: len(self), COUNT : HEADER - 1] = tree["sums"]
-        entries = tree["entries"]
-        words_FE = np.empty((FIELDS, len(entries["item"])), np.int64)
-        for field, name in enumerate(_COLUMNS):
-            words_FE[field] = np.ascontiguousarray(entries[name]).view(np.int64)
-        packed_E2 = words_FE[PACKED].view(np.int32).reshape(-1, 2)
-        packed_E2[:, 0] = np.ascontiguousarray(entries["label"]).view(np.int32)
-        packed_E2[:, 1] = entries["minute"]
-        user = taken = 0
-        while user < len(self):
-            user, taken = _scatter(self.slabs, user, len(self), words_FE, taken)
-            if user < len(self):
-                self.slabs = grow(self.slabs, 0)
+        self.slabs = load_users(grow(new_slabs(self.config.capacity), len(self.users)), tree)
         self._changed_N = np.ones(len(self.slabs.users), np.bool_)
         waiting = tree["waiting"]
         self._moved = 0
@@ -215,39 +206,47 @@ class UserMemory:
         for i, name in enumerate(_WAITING):
             self._pending.words_P8[:, i] = waiting[name]
         self._pending.labels_P[:] = waiting["label"]
+        if self.users.bounded:
+            self._arrange(tree["users"].get("stamps"), int(tree["users"].get("expired", 0)))
 
     def changed(self) -> Int64s:
         """Rows of the users that are not as they were at the last call."""
-        user_N: Int64s = np.flatnonzero(self._changed_N[: len(self)])
-        self._changed_N[user_N] = False
+        user_N = self.users.order()
+        user_N = user_N[self._changed_N[user_N]]
+        self._changed_N[:] = False
         return user_N
 
     def sizes(self, user_N: Int64s) -> Int64s:
-        """Words of each user, as in `state.user_words`."""
-        size_N: Int64s = HEAD + FIELDS * self.slabs.users[user_N, LENGTH]
+        """Words of each user: those of `state.user_words`, and where memory is bounded the `Users.stamps`."""
+        size_N: Int64s = HEAD + FIELDS * self.slabs.users[user_N, LENGTH] + STAMPS * self.users.bounded
         return size_N
 
-    def packed(self, user_N: Int64s, start_N: Int64s, words_W: Int64s) -> None:
-        """Write users to `words_W`, each from its start on."""
-        pack(self.slabs, user_N, start_N, words_W)
+    def packed(self, user_N: Int64s, edge_E: Int64s, words_W: Int64s) -> None:
+        """Write users to `words_W`, each between two edges that are `sizes` apart."""
+        pack(self.slabs, user_N, edge_E[:-1], words_W)
+        if self.users.bounded:
+            words_W[edge_E[1:, None] - np.arange(STAMPS, 0, -1)] = self.users.stamps(user_N)
 
     def reserve(self, length_N: Int64s) -> None:
         """Make room for as many more users, with so many entries."""
         self.users.reserve(len(length_N))
         rooms = self.slabs.rooms
         words = FIELDS * int(rooms[np.searchsorted(rooms, np.minimum(length_N, self.config.capacity))].sum())
-        self.slabs = grow(self.slabs, len(self) + len(length_N), words)
+        self.slabs = grow(self.slabs, len(self.users) + len(length_N), words)
 
-    def adopt(self, key_N: Int64s, start_N: Int64s, words_W: Int64s) -> None:
-        """Take in new users that `packed` wrote; they count as not changed."""
-        first, done = len(self), 0
+    def adopt(self, key_N: Int64s, edge_E: Int64s, words_W: Int64s) -> None:
+        """Take in new users that `packed` wrote; they count as not changed. `wait` is to follow at last."""
+        first, done, start_N = len(self.users), 0, edge_E[:-1]
         self.users.rows(key_N, grow=True)
         self._make_room()
         while done < len(key_N):
             done = unpack(self.slabs, first, start_N, words_W, done)
             if done < len(key_N):
                 self.slabs = grow(self.slabs, 0)
-        self._changed_N[first : len(self)] = False
+        self._changed_N[first : len(self.users)] = False
+        stamped_N = np.diff(edge_E) == HEAD + FIELDS * words_W[start_N + LENGTH_AT] + STAMPS
+        stamps_N2 = words_W[edge_E[1:, None] - np.arange(STAMPS, 0, -1)]
+        self._stamps.append(np.where(stamped_N[:, None], stamps_N2, _UNSTAMPED))
 
     @property
     def span(self) -> tuple[int, int]:
@@ -263,8 +262,11 @@ class UserMemory:
         words_P8[:, LABEL] = self._pending.labels_P[rows].view(np.int32)
         return words_P8
 
-    def wait(self, first: int, words_P8: Int64s) -> None:
-        """Let events wait that `waiting` gave, the first numbered `first`. Raises InputError."""
+    def wait(self, first: int, words_P8: Int64s, expired: int) -> None:
+        """Let events wait that `waiting` gave, the first numbered `first`, after all users were adopted.
+
+        `expired` users have been discarded so far. Raises InputError.
+        """
         self._moved, self._pending = first, _room_to_wait(len(words_P8))
         self._pending.span[1] = len(words_P8)
         self._pending.words_P8[:] = words_P8
@@ -275,11 +277,28 @@ class UserMemory:
             )
         self._pending.words_P8[:, 0] = user_P
         self._pending.labels_P[:] = words_P8[:, LABEL].astype(np.int32).view(np.float32)
+        if self.users.bounded:
+            self._arrange(np.concatenate([*self._stamps, np.empty((0, STAMPS), np.int64)]), expired)
+            self.users.tell()
+        self._stamps = []
+
+    def _arrange(self, stamps_N2: Int64s | None, expired: int) -> None:
+        """Users without stamps (their state was kept when memory was not bounded) go by what is known."""
+        users = len(self.users)
+        if stamps_N2 is None:
+            stamps_N2 = np.tile(_UNSTAMPED, (users, 1))
+        first, end = self._pending.span
+        known_N = self.slabs.users[:users, SEEN].copy()
+        np.maximum.at(known_N, self._pending.words_P8[first:end, 0], self._pending.words_P8[first:end, 5])
+        without_N = stamps_N2[:, 1] < 0
+        stamps_N2[without_N, 0] = known_N[without_N]
+        self.users.arrange(stamps_N2, expired)
 
     def _make_room(self) -> None:
-        """For users who have got a row."""
-        if len(self.users) > len(self.slabs.users):
-            self.slabs = grow(self.slabs, len(self.users))
+        """For users who have a row, or may get one."""
+        rows = len(self.users.keys) if self.users.bounded else len(self.users)
+        if rows > len(self.slabs.users):
+            self.slabs = grow(self.slabs, rows)
         new = len(self.slabs.users) - len(self._changed_N)
         if new > 0:
             self._changed_N = np.concatenate([self._changed_N, np.ones(new, np.bool_)])
@@ -329,6 +348,8 @@ def _step(
     room: Scratch,
     columns: Columns,
     rates_BR: Floats,
+    roll: Roll,
+    bounded: bool,
 ) -> int:
     """Rows from `first` on; returns the first that is not done, for want of room in the arena."""
     tail = curve.capacity if wanted.views else wanted.width
@@ -341,6 +362,8 @@ def _step(
             know(slabs, pending, curve, bank_ms_T)
         if full(slabs):
             return b
+        if bounded:
+            seat(slabs, roll, rows, b)
         rates(slabs, rows, b, bank_ms_T, rates_BR[b])
         if wanted.follow_place:
             followed(slabs, rows, b, wanted.follow_time)
@@ -358,34 +381,3 @@ def _step(
             )
         wait(pending, rows, b)
     return len(rows.user_B)
-
-
-@compiled
-def _gather(slabs: Slabs, users: int, words_FE: Int64s) -> None:
-    e = 0
-    for user in range(users):
-        length = slabs.users[user, LENGTH]
-        for field in range(FIELDS):
-            start = column(slabs, user, field)
-            for i in range(length):
-                words_FE[field, e + i] = slabs.words[start + i]
-        e += length
-
-
-@compiled
-def _scatter(slabs: Slabs, first: int, users: int, words_FE: Int64s, taken: int) -> tuple[int, int]:
-    """The inverse of `_gather`; returns the first user without room, and the entries laid down."""
-    for user in range(first, users):
-        length = slabs.users[user, LENGTH]
-        if full(slabs):
-            return user, taken
-        if length > 0:
-            size_class = class_of(slabs, length)
-            slabs.users[user, BASE] = allocated(slabs, size_class)
-            slabs.users[user, ROOM] = slabs.rooms[size_class]
-        for field in range(FIELDS):
-            start = column(slabs, user, field)
-            for i in range(length):
-                slabs.words[start + i] = words_FE[field, taken + i]
-        taken += length
-    return users, taken

@@ -33,6 +33,12 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     remade: int = 0
     """How often the topic was made anew, or lost its end."""
     clock_ms: int | None = None
+    users: int = 0
+    """Who is remembered."""
+    expired: int = 0
+    """How often a user was forgotten for having been silent too long."""
+    user_bytes: int = 0
+    """Of memory in use for users."""
     """The partition's clock: the latest event time."""
     broker_ms: int = 0
     """The newest time of a message, as the broker has it."""

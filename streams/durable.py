@@ -5,7 +5,7 @@ For a log that is compacted by key: the newest value of every key is the state.
 | key | value (`streams.sealed`) |
 |---|---|
 | `operator` | counts, the clock, and where the queues below begin and end |
-| `user/KEY` | one user's rates and memory (`state.user_words`) |
+| `user/KEY` | one user's rates and memory (`state.user_words`), and how long silent if memory is bounded |
 | `waits/PAGE` | events that wait to be known (`streams.pages`) |
 | `ids/GENERATION/PAGE` | event ids remembered against duplicates |
 | `join`, `join/...` | the join's, if it has a window (`streams.join_records`) |
@@ -21,7 +21,7 @@ import numpy as np
 
 from state.errors import InputError
 from state.keys import Int64s
-from state.memory import UserMemory
+from state.memory import STAMPS, UserMemory
 from state.slabs import FIELDS
 from state.user_words import HEAD, LENGTH_AT
 from streams.join import Join
@@ -65,6 +65,7 @@ class Durable:
         user_N = memory.changed()
         for some in _few_at_once(memory.sizes(user_N)):
             found.update(_users(memory, user_N[some]))
+        found.update((b"user/%d" % key, None) for key in memory.users.gone().tolist())
         found.update(self._waits.changes(*memory.span, memory.waiting))
         found.update(self._changed_ids())
         if self._join is not None:
@@ -80,14 +81,17 @@ class Durable:
         """
         left = dict(records)
         numbers = taken(left, _OPERATOR)
-        if len(numbers) != len(self._numbers()):
-            raise damaged(_OPERATOR, f"expected {len(self._numbers())} numbers, got {len(numbers)}")
-        used, users, first, end, generation, before, now, *clock = numbers.tolist()
+        expected = len(self._numbers())
+        if len(numbers) == expected - 1:
+            numbers = np.append(numbers, 0)  # kept before anybody expired
+        if len(numbers) != expected:
+            raise damaged(_OPERATOR, f"expected {expected} numbers, got {len(numbers)}")
+        used, users, first, end, generation, before, now, *clock, expired = numbers.tolist()
         memory = self._operator.memory
         _restore_users(memory, left)
-        if len(memory) != users:
-            raise InputError(f"state records: expected those of {users:,} users, got {len(memory):,}")
-        memory.wait(first, self._waits.restored(left, first, end))
+        if len(memory.users) != users:
+            raise InputError(f"state records: expected those of {users:,} users, got {len(memory.users):,}")
+        memory.wait(first, self._waits.restored(left, first, end), expired)
         ids = {number: self._pages(number) for number in (generation - 1, generation)}
         of = zip(ids.values(), (before, now), strict=True)
         id_P, now_P = (pages.restored(left, 0, count).reshape(-1) for pages, count in of)
@@ -111,7 +115,7 @@ class Durable:
         memory, admission = self._operator.memory, self._operator.admission
         ids = map(len, admission.ids_by_generation.values())
         numbers = (self._operator.used, len(memory), *memory.span, admission.generation, *ids)
-        return np.array([*numbers, *admission.numbers], np.int64)
+        return np.array([*numbers, *admission.numbers, memory.users.expired], np.int64)
 
     def _pages(self, generation: int) -> Pages:
         return Pages(b"ids/%d" % generation, 1, self._page_words)
@@ -131,7 +135,7 @@ def _few_at_once(size_N: Int64s) -> list[slice]:
 def _users(memory: UserMemory, user_N: Int64s) -> dict[bytes, bytes]:
     edge_E = np.concatenate([[0], np.cumsum(memory.sizes(user_N))])
     words_W = np.empty(edge_E[-1], np.int64)
-    memory.packed(user_N, edge_E[:-1], words_W)
+    memory.packed(user_N, edge_E, words_W)
     keys = [b"user/%d" % key for key in memory.users.keys[user_N].tolist()]
     return sealed_all(keys, words_W, edge_E)
 
@@ -145,7 +149,7 @@ def _restore_users(memory: UserMemory, left: dict[bytes, bytes]) -> None:
         words_W, edge_E = opened_all(keys[some], [left.pop(key) for key in keys[some]])
         _check(memory, keys[some], words_W, edge_E)
         key_N = np.array([_key(key) for key in keys[some]], np.int64)
-        memory.adopt(key_N, edge_E[:-1], words_W)
+        memory.adopt(key_N, edge_E, words_W)
 
 
 def _check(memory: UserMemory, keys: Sequence[bytes], words_W: Int64s, edge_E: Int64s) -> None:
@@ -153,7 +157,8 @@ def _check(memory: UserMemory, keys: Sequence[bytes], words_W: Int64s, edge_E: I
     for n in np.flatnonzero(size_N < HEAD)[:1]:
         raise damaged(keys[n], f"expected at least {HEAD} words, got {size_N[n]}")
     length_N = words_W[edge_E[:-1] + LENGTH_AT]
-    for n in np.flatnonzero((length_N < 0) | (size_N != HEAD + FIELDS * length_N))[:1]:
+    stamped_N = size_N - (HEAD + FIELDS * length_N)
+    for n in np.flatnonzero((length_N < 0) | ((stamped_N != 0) & (stamped_N != STAMPS)))[:1]:
         raise damaged(keys[n], f"{size_N[n]} words do not hold {length_N[n]} entries")
     for n in np.flatnonzero(length_N > memory.config.capacity)[:1]:
         raise InputError(

@@ -62,6 +62,9 @@ class Output:
     """With the headers above."""
 
 
+_MAY_CHANGE = ("operator.memory.expire_ms", "operator.memory.most_users")
+"""From one start to the next: memory without a bound goes on with one."""
+
 NOTHING = Output([], [])
 
 
@@ -150,7 +153,7 @@ class Engine:
             }
         except (KeyError, ValueError, msgspec.DecodeError) as error:
             raise InputError(f"state of {self.topic}/{self.partition}: {error}") from error
-        both = differing(filled(said.made_by, self.made_by), self.made_by)
+        both = altered(said.made_by, self.made_by)
         if both:
             differ = ", ".join(f"{path} was {one}, is {other}" for path, one, other in both)
             raise InputError(
@@ -229,6 +232,9 @@ class Engine:
             unknown_fields=fields,
             clock_ms=self.operator.clock_ms if counts.used else None,
             broker_ms=int(heard.newest_ms_M[-1]),
+            users=counts.users,
+            expired=counts.expired,
+            user_bytes=round(counts.bytes_per_user * counts.users),
         )
 
     def _rejected(self, events: EventBatch, b: int, reason: str, detail: str) -> Rejected:
@@ -261,6 +267,12 @@ class _Said(msgspec.Struct):
 
 
 _ENGINE, _NAME = b"engine", b"name/"
+
+
+def altered(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
+    """Settings (path, before, now) that differ and may not, for states and examples of one stream."""
+    differ = differing(filled(before, now), now)
+    return [(path, was, is_) for path, was, is_ in differ if path not in _MAY_CHANGE]
 
 
 def _few_at_once(events: EventBatch) -> Iterator[EventBatch]:

@@ -58,6 +58,9 @@ class Counts:
     duplicates: int
     late: int
     users: int
+    """Who is remembered."""
+    expired: int
+    """How often a user was forgotten for having been silent too long."""
     bytes_per_user: float
     lag_ms: int
     """How far the last call's `now_ms` was ahead of the stream's clock; negative if behind."""
@@ -107,6 +110,7 @@ class Operator:
         known_ms_B = clock_ms_B + self.config.label_delay_ms
         rates_BR, window = self.memory.step(
             Rows(
+                key_B=events.user_B,
                 user_B=self.memory.rows(events.user_B),
                 item_B=events.item_B,
                 category_B=events.category_B,
@@ -158,6 +162,7 @@ class Operator:
             duplicates=self.admission.duplicates,
             late=self.admission.late,
             users=users,
+            expired=self.memory.users.expired,
             bytes_per_user=self.memory.nbytes / max(users, 1),
             lag_ms=self._lag_ms,
         )

@@ -99,6 +99,21 @@ def test_the_same_seed_gives_the_same_state_and_another_gives_another(tmp_path: 
     assert digests[0] == digests[1] != digests[2]
 
 
+def test_who_is_silent_for_long_is_forgotten_and_the_report_says_so(tmp_path: Path) -> None:
+    def users(expire: str, batch: int) -> tuple[int, int]:
+        out = tmp_path / f"{expire}-{batch}"
+        report = ebbtide.replay(LOG, out, learner="successors", floors=False, expire=expire, batch=batch)
+        assert report.user_memory is not None
+        assert report.user_memory.bytes_per_user > 100
+        return report.user_memory.users, report.user_memory.expired
+
+    assert users("52w", 100) == (40, 0)
+    held, expired = users("6h", 100)
+    assert held < 40
+    assert expired > 100
+    assert users("6h", 16) == (held, expired)
+
+
 def test_under_a_delay_beyond_the_log_nothing_was_known(tmp_path: Path) -> None:
     report = ebbtide.replay("planted:users=20,items=30,events=600,days=10", tmp_path, label_delay="30d")
     assert report.metrics.all.auc == 0.5

@@ -76,6 +76,7 @@ def path(brokers: str, server: str) -> list[str]:
             **{"offset": 14, "events": 15, "examples": 10, "duplicates": 2, "late": 1},
             **{"dead_letters": {"no key": 1, "no item": 1}, "unknown_fields": {"lable": 7}},
             **{"lost": 1069, "lost_last": (31, 1099), "base": 3, "remade": 1},
+            **{"users": 6, "expired": 5, "user_bytes": 2400},
         }
         newest = Progress(**counts)
         say(producer, "s-examples", 0, first, newest)
@@ -83,7 +84,13 @@ def path(brokers: str, server: str) -> list[str]:
             say(producer, "s-examples", 0, Progress(offset=99, events=99), aborted=True)
         say(producer, "s-examples", 1, Progress(offset=4, events=5, examples=4, dead_letters={"no key": 1}))
         last = Progress(
-            offset=9, events=10, examples=9, dead_letters={"no key": 1}, unknown_fields={"lable": 2}
+            offset=9,
+            events=10,
+            examples=9,
+            dead_letters={"no key": 1},
+            unknown_fields={"lable": 2},
+            users=2,
+            user_bytes=1200,
         )
         say(producer, "s-examples", 1, last)
     store = f"redis://{server}/0?run=status"
@@ -110,6 +117,9 @@ def test_status_says_how_far_everybody_is(path: list[str]) -> None:
         "duplicates": 2,
         "repeated": 1,
         "late": 1,
+        "users": 8,
+        "expired": 5,
+        "bytes_per_user": 450.0,
         "dead_letters": {"no item": 1, "no key": 2},
         "unknown_fields": {"lable": 9},
         "lost": 1069,
@@ -126,6 +136,7 @@ def test_people_get_one_screen(path: list[str]) -> None:
     said = run("status", *path).stdout
     for words in (
         "25 in, of them 2 duplicates, 1 too late, 3 dead letters",
+        "8 remembered, 450 bytes each, 5 expired",
         "2 no key, 1 no item",
         "19 out, by 0 workers of s",
         "40, published version 7",

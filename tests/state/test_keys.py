@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from state.errors import InputError
-from state.keys import NO_KEY, KeyMap, Names, key_of
+from state.keys import NO_KEY, KeyMap, Names, drop, find, key_of, put
 
 KEYS = st.lists(st.integers(-(2**63), 2**63 - 1) | st.integers(-3, 3), max_size=300)
 
@@ -69,3 +69,18 @@ def test_a_loaded_map_goes_on_like_the_saved_one(keys: list[int]) -> None:
     loaded.load(saved.tree())
     more = np.array([1, 2, *keys, 3], np.int64)
     assert loaded.rows(more, grow=True).tolist() == saved.rows(more, grow=True).tolist()
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.booleans(), st.integers(-3, 12)), max_size=80))
+def test_keys_that_are_taken_out_leave_the_others_to_be_found(steps: list[tuple[bool, int]]) -> None:
+    """A table of 16 with up to 15 keys: long runs, around the end too."""
+    table, there = np.full((16, 2), -1, np.int64), dict[int, int]()
+    for step, (come, key) in enumerate(steps):
+        if come and key not in there and len(there) < 15:
+            there[key] = step
+            put(table, key, step)
+        elif not come and key in there:
+            del there[key]
+            drop(table, key)
+        assert [find(table, key) for key in range(-3, 13)] == [there.get(key, -1) for key in range(-3, 13)]

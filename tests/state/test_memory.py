@@ -23,6 +23,7 @@ def rows(memory: UserMemory, user: np.ndarray, item: np.ndarray, time_ms: np.nda
     clock_ms = np.maximum.accumulate(time_ms)
     nothing = np.full(size, NO_KEY)
     return Rows(
+        key_B=user,
         user_B=memory.rows(user),
         item_B=item,
         category_B=nothing,

@@ -70,6 +70,9 @@ class Reference:
         self.ids: set[int] = set()
         self.old_ids: set[int] = set()
         self.since_ms = 0
+        self.silent: dict[int, int] = {}
+        """User -> when the last event becomes known, the longest silent first."""
+        self.expired = 0
         self.clock_ms: int | None = None
         self.duplicates = self.late = 0
 
@@ -86,8 +89,9 @@ class Reference:
             self.ids.add(event.event_id)
         while self.waiting and self.waiting[0][1] <= self.clock_ms:
             self.know(*self.waiting.pop(0))
-        user = self.users.setdefault(event.user, User())
         known_ms = self.clock_ms + self.config.label_delay_ms
+        self.forget(event.user, known_ms)
+        user = self.users.setdefault(event.user, User())
         request = self.request(user, event)
         rates, window = self.rates(user, event), self.chosen(user, event, request)
         row = Row(event, known_ms, request, rates, window)
@@ -95,6 +99,21 @@ class Reference:
             self.remember(user, event, known_ms)
         self.waiting.append((event, known_ms))
         return row
+
+    def forget(self, user: int, known_ms: int) -> None:
+        """Who has expired: the user, if so, and at most two of the others."""
+        expire_ms, most = self.memory.expire_ms or math.inf, self.memory.most_users or math.inf
+        if self.clock() - self.silent.pop(user, self.clock()) > expire_ms:
+            del self.users[user]
+            self.expired += 1
+        self.silent[user] = known_ms
+        for other, last_ms in list(self.silent.items())[:2]:
+            old = self.clock() - last_ms > expire_ms
+            crowded = len(self.silent) > most and last_ms <= self.clock()
+            if other == user or not (old or crowded):
+                return
+            del self.users[other], self.silent[other]
+            self.expired += 1
 
     def seen(self, event_id: int) -> bool:
         """Whether the id is one of the last two generations', a new one begun if it is time."""

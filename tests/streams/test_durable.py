@@ -24,7 +24,7 @@ PAGE_WORDS = 16
 
 def counted(operator: Operator) -> tuple[int, ...]:
     counts = operator.counts
-    return counts.used, counts.duplicates, counts.late, counts.users
+    return counts.used, counts.duplicates, counts.late, counts.users, counts.expired
 
 
 @settings(max_examples=200, deadline=None)
@@ -91,13 +91,16 @@ def state(operator: Operator) -> dict[str, Any]:
     """All that decides what comes, whatever rows users have."""
     memory = operator.memory
     users = {}
-    for row, user in enumerate(memory.users):
-        words_W = np.zeros(memory.sizes(np.array([row]))[0], np.int64)
-        memory.packed(np.array([row]), np.zeros(1, np.int64), words_W)
-        users[user] = words_W.tobytes()
+    for row in memory.users.order()[:, None]:
+        words_W = np.zeros(memory.sizes(row)[0], np.int64)
+        memory.packed(row, np.array([0, len(words_W)]), words_W)
+        users[int(memory.users.keys[row[0]])] = words_W.tobytes()
     waiting = memory.waiting(*memory.span).tolist()
     admission = digest(operator.tree()["admission"])
-    return {"counted": counted(operator), "users": users, "waiting": waiting, "admission": admission}
+    order = digest(memory.tree()) if memory.users.bounded else None
+    return {"counted": counted(operator), "users": users, "waiting": waiting, "admission": admission} | {
+        "order": order
+    }
 
 
 def steady(size: int, **config: Any) -> tuple[Operator, Durable, Kept]:

@@ -44,7 +44,7 @@ def streams(draw: st.DrawFn) -> EventBatch:
     if placed in ("cells", "both"):
         columns |= {"lat": 40.0 + point, "lon": -74.0 + point}
     return EventBatch.of(
-        user=random.integers(0, 3, size),
+        user=random.integers(0, draw(st.sampled_from([3, 3, 12])), size),
         item=random.integers(0, draw(st.integers(1, 12)), size),
         time_ms=time_ms - behind,
         label=label,
@@ -68,6 +68,8 @@ configs = st.builds(
         gain=st.sampled_from([0.0, 0.7]),
         periodic=st.booleans(),
         horizon_s=st.sampled_from([None, 4 * 86400.0]),
+        expire_ms=st.sampled_from([None, None, 1, 8 * HOUR_MS, 5 * DAY_MS]),
+        most_users=st.sampled_from([None, None, 1, 2]),
     ),
 )
 windows = st.sampled_from([(0, False), (3, False), (3, True), (8, True), (50, True)])
@@ -116,7 +118,11 @@ def test_it_is_the_blackboard_version(
     ones = singles(events, placed.cell_B, placed.tz_min_B)
     rows = [row for row in map(reference.process, ones) if row is not None]
     assert len(examples) == len(rows)
-    assert (operator.counts.duplicates, operator.counts.late) == (reference.duplicates, reference.late)
+    counts = operator.counts
+    assert (counts.duplicates, counts.late) == (reference.duplicates, reference.late)
+    if config.memory.expire_ms or config.memory.most_users:
+        assert (counts.users, counts.expired) == (len(reference.silent), reference.expired)
+        assert operator.memory.tree()["users"]["keys"].tolist() == list(reference.silent)
     for b, row in enumerate(rows):
         assert_same(examples, b, row)
 
