@@ -15,12 +15,3 @@ else:
     Column = pa.Array
 
 pc: Any = pyarrow.compute
-
-
-def joined(columns: list[Column]) -> Column:
-    """Columns one after another; those of different types as text."""
-    if not columns:
-        return pa.array([], pa.string())
-    if any(column.type != columns[0].type or pa.types.is_dictionary(column.type) for column in columns):
-        columns = [pc.cast(column, pa.string()) for column in columns]
-    return pa.concat_arrays(columns)

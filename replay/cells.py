@@ -1,26 +1,26 @@
-"""Cells of an Arrow column, whatever its type, as text, numbers or keys.
+"""Cells of a column of the few types of `replay.canonical` as text, numbers or keys.
 
 Shape suffix: B rows. A cell is missing where it is null, empty or one of the words that tables write for it.
-Bytes that are no UTF-8 are read as Latin-1.
 """
 
+import re
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from replay.arrow import Column, pc
+from replay.canonical import Bools, as_text
 from state.compiled import compiled
 from state.examples import Bytes, Doubles
 from state.keys import NO_KEY, Int64s, Names, key_of
 
-Bools = NDArray[np.bool_]
-
 MISSING = frozenset(("", "nan", "NaN", "NULL", "null", "None", "\\N"))
 """Texts that mean that an id is missing."""
 
+_TRUTH = {"true": 1.0, "false": 0.0}
 _WHOLE_LIMIT = 2**62
 _KEPT = 1 << 20
 
@@ -45,64 +45,70 @@ def decoded(cell: bytes | str) -> str:
 
 def texts(column: Column) -> tuple[list[str], Int64s]:
     """The distinct texts of a column and the index of each cell's, -1 where it is missing."""
-    coded: Any
-    if pa.types.is_dictionary(column.type):
-        coded = column
-    else:
-        if not _is_text(column.type):
-            column = pc.cast(column, pa.string())
-        coded = pc.dictionary_encode(column)
-    uniques = [decoded(cell) if cell is not None else "" for cell in _as_text(coded.dictionary).to_pylist()]
+    coded: Any = pc.dictionary_encode(column if _is_text(column.type) else as_text(column))
+    uniques = [decoded(cell) for cell in coded.dictionary.to_pylist()]
     place = np.array([-1 if text in MISSING else i for i, text in enumerate(uniques)] + [-1], np.int64)
     index_B = pc.fill_null(coded.indices, len(uniques)) if coded.null_count else coded.indices
     return uniques, place[index_B.to_numpy(zero_copy_only=False).astype(np.int64)]
 
 
 def numbers(column: Column) -> Cells:
-    """A column as numbers. Text that spells no finite number is bad; a float column's NaN is missing."""
-    kind = column.type
-    if pa.types.is_dictionary(kind):
-        column = pc.cast(column, kind.value_type)
-        kind = column.type
-    if pa.types.is_boolean(kind):
-        column, kind = pc.cast(column, pa.int8()), pa.int8()
-    if pa.types.is_decimal(kind):
-        column, kind = pc.cast(column, pa.float64()), pa.float64()
-    if pa.types.is_integer(kind) or pa.types.is_floating(kind):
+    """A column as numbers: NaN and what is missing are none, text that spells no finite number is bad."""
+    if pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
         value_B = _doubles(column)
-        return Cells(value_B, np.isinf(value_B))
-    if not _is_text(kind):
+        return Cells(np.where(np.isinf(value_B), np.nan, value_B), np.isinf(value_B))
+    if not _is_text(column.type):
         return Cells(np.full(len(column), np.nan), np.asarray(pc.is_valid(column)))
     try:
         value_B = _doubles(pc.cast(column, pa.float64()))
+        bad_B = np.isinf(value_B)
     except pa.ArrowInvalid:
         uniques, index_B = texts(column)
-        value = np.array([_number(text) for text in uniques] + [0.0])
-        value_B = np.where(index_B >= 0, value[index_B], np.nan)
-        missing_B = _blank(column)
-    else:
-        missing_B = np.asarray(pc.is_null(column))
-    bad_B = ~(np.isfinite(value_B) | missing_B)
+        value_U = np.array([*map(_number, uniques), np.nan])
+        value_B = value_U[index_B]
+        bad_B = np.isinf(value_B)
     return Cells(np.where(bad_B, np.nan, value_B), bad_B)
+
+
+def dotted(column: Column) -> Column:
+    """Texts with numbers that have a decimal comma written with a point; the column itself if it has none."""
+    if not _is_text(column.type) or not pc.any(pc.match_substring(column, ",")).as_py():
+        return column
+    made: Column = pc.replace_substring_regex(column, r"^(\s*[-+]?\d+),(\d+\s*)$", r"\1.\2")
+    return made
 
 
 class Ids:
     """Keys of one id column, chunk after chunk; what the hashed ones were called goes to `names`.
 
-    Whole numbers are their own keys in every type: 7, 7.0 in a float column, "7".
+    Whole numbers are their own keys in every type: 7, 7.0 in a float column, "7". So is the text "7.0" where
+    the column holds nothing but numbers; beside a text that is none (or "1.10", which no number is written
+    as) it is a text. Where the latter turns up after the former the keys so far are not settled: the log is
+    to be read once more, after `restart`.
     """
 
     def __init__(self, names: Names | None) -> None:
         self._names = names
         self._known: dict[str, int] = {}
+        self._texts_seen = self._taken_as_whole = False
+
+    @property
+    def settled(self) -> bool:
+        """Whether all keys since `restart` were made by one rule."""
+        return not (self._texts_seen and self._taken_as_whole)
+
+    def restart(self) -> None:
+        """Begin the column anew, with what is known of it."""
+        self._known.clear()
+        self._taken_as_whole = False
 
     def keys(self, column: Column) -> Int64s:
         """The key of each cell, NO_KEY where it is missing."""
         kind = column.type
-        if pa.types.is_integer(kind) and not pa.types.is_uint64(kind):
-            key_B = _integers(column)
-            if len(key_B) == 0 or (key_B.max() < _WHOLE_LIMIT and _least(key_B) > -_WHOLE_LIMIT):
-                return key_B
+        if pa.types.is_int64(kind):
+            bounds = pc.min_max(column).as_py()
+            if max(abs(bounds["min"] or 0), abs(bounds["max"] or 0)) < _WHOLE_LIMIT:
+                return np.array(pc.fill_null(column, NO_KEY).to_numpy(zero_copy_only=False), np.int64)
         elif pa.types.is_floating(kind):
             return self._floats(column)
         elif _is_text(kind):
@@ -119,63 +125,65 @@ class Ids:
         if len(self._known) > _KEPT:
             self._known.clear()
         known = self._known
-        key = np.array([known.get(text) or self._add(text) for text in uniques] + [NO_KEY], np.int64)
-        return key[index_B]
+        spelled = {text: numeral(text) for text in uniques if text not in known and text not in MISSING}
+        self._texts_seen |= None in spelled.values()
+        for text, number in spelled.items():
+            whole = number is not None and number != text and not self._texts_seen
+            self._taken_as_whole |= whole
+            known[text] = self._key(number if whole and number is not None else text)
+        return np.array([*(known.get(text, NO_KEY) for text in uniques), NO_KEY], np.int64)[index_B]
 
-    def _add(self, text: str) -> int:
-        key = self._known[text] = key_of(text) if self._names is None else self._names.add(text)
-        return key
+    def _key(self, text: str) -> int:
+        return key_of(text) if self._names is None else self._names.add(text)
 
     def _floats(self, column: Column) -> Int64s:
         value_B = _doubles(column)
         key_B = np.full(len(value_B), NO_KEY, np.int64)
-        whole_B = np.isfinite(value_B) & (np.floor(value_B) == value_B) & (np.abs(value_B) < 2.0**53)
+        whole_B = (np.floor(value_B) == value_B) & (np.abs(value_B) < _WHOLE_LIMIT)
         key_B[whole_B] = value_B[whole_B].astype(np.int64)
-        for row in np.flatnonzero(~whole_B & ~np.isnan(value_B)).tolist():
-            key_B[row] = self._add(repr(float(value_B[row])))
+        others_B = ~whole_B & ~np.isnan(value_B)
+        if others_B.any():
+            key_B[others_B] = self._texts(as_text(pa.array(value_B[others_B])))
         return key_B
 
 
+_NUMERAL = re.compile(r"(?P<whole>-?(?:0|[1-9][0-9]*))(?:\.0+|(?P<rest>\.[0-9]*[1-9]))?")
+_POWER = re.compile(r"-?[0-9]\.[0-9]+[eE][+]?[0-9]{1,2}|-?[0-9][eE][+][0-9]{1,2}")
+"""As programs write large numbers: 1.2E7, 1e+07; but 12e5 may be anything."""
+
+
+def numeral(text: str) -> str | None:
+    """A number without decimals that say nothing; None for what is none, or not as programs write one.
+
+    >>> numeral("7.0"), numeral("1.5"), numeral("1.2E7"), numeral("1.10"), numeral("007")
+    ('7', '1.5', '12000000', None, None)
+    """
+    found = _NUMERAL.fullmatch(text)
+    if found is not None:
+        return text if found["rest"] else "0" if found["whole"] == "-0" else found["whole"]
+    if _POWER.fullmatch(text):
+        number = Decimal(text)
+        return str(int(number)) if number == int(number) else text
+    return None
+
+
 def _number(text: str) -> float:
+    """The number that a text spells, infinite where it spells none."""
+    if text.lower() in _TRUTH:
+        return _TRUTH[text.lower()]
     try:
-        return float(text)
+        return float("inf" if "_" in text else text)
     except ValueError:
-        return np.nan
+        return np.inf
 
 
 def _is_text(kind: pa.DataType) -> bool:
-    return bool(
-        pa.types.is_string(kind)
-        or pa.types.is_binary(kind)
-        or pa.types.is_large_string(kind)
-        or pa.types.is_large_binary(kind)
-    )
-
-
-def _as_text(column: Column) -> Column:
-    return column if _is_text(column.type) else pc.cast(column, pa.string())
-
-
-def _blank(column: Column) -> Bools:
-    """Cells without anything in them; a word such as NaN is something."""
-    length = pc.fill_null(pc.binary_length(column), 0)
-    return np.asarray(pc.equal(length, 0))
+    return bool(pa.types.is_string(kind) or pa.types.is_binary(kind))
 
 
 def _doubles(column: Any) -> Doubles:
     """A numeric column, NaN where it is null."""
-    value_B = pc.cast(column, pa.float64(), safe=False).to_numpy(zero_copy_only=False)
-    return np.array(value_B, np.float64)
-
-
-def _integers(column: Column) -> Int64s:
-    filled = pc.fill_null(pc.cast(column, pa.int64()), NO_KEY)
-    return np.array(filled.to_numpy(zero_copy_only=False), np.int64)
-
-
-def _least(key_B: Int64s) -> int:
-    present = key_B[key_B != NO_KEY]
-    return int(present.min()) if len(present) else 0
+    return np.array(pc.cast(column, pa.float64(), safe=False).to_numpy(zero_copy_only=False), np.float64)
 
 
 def _buffers(column: Column) -> tuple[Int64s, Bytes, Bools]:

@@ -6,9 +6,10 @@ Shape suffix: B rows.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 from replay.arrow import Column
+from replay.canonical import Bools, Read, one_value
 from state.keys import Int64s
 
 
@@ -26,14 +27,39 @@ class BadRow:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """B rows that could be parsed, and those around them that could not."""
+    """B rows that could be parsed, and those around them that could not.
+
+    Columns are of the few types of `replay.canonical`.
+    """
 
     columns: dict[str, Column]
     number_B: Int64s
     bad: list[BadRow] = field(default_factory=list)
+    unreadable: dict[str, Bools] = field(default_factory=dict)
+    """Of columns that have any: which cells are neither text nor number, and so only shown as text."""
+    decimal_comma: bool = False
+    """Whether `3,5` in a text is one number."""
+
+    @classmethod
+    def of(cls, read: dict[str, Read], number_B: Int64s, bad: list[BadRow] | None = None) -> Self:
+        """A chunk of columns that went through `canonical`."""
+        return cls(
+            {name: column for name, (column, _) in read.items()},
+            number_B,
+            bad or [],
+            {name: bad_B for name, (_, bad_B) in read.items() if bad_B is not None},
+        )
 
     def __len__(self) -> int:
         return len(self.number_B)
+
+    def cells(self, name: str) -> Read:
+        """A column with one value a cell, and which cells hold none that can be read."""
+        column, several_B = one_value(self.columns[name])
+        unreadable_B = self.unreadable.get(name)
+        if several_B is None or unreadable_B is None:
+            return column, unreadable_B if several_B is None else several_B
+        return column, several_B | unreadable_B
 
 
 class RowsFile(Protocol):

@@ -119,7 +119,7 @@ def _is_number(text: str) -> bool:
 
 
 def _outcomes(column: Column) -> Cells:
-    if not (pa.types.is_string(column.type) or pa.types.is_binary(column.type)):
+    if not pa.types.is_string(column.type):
         return numbers(column)
     uniques, index_B = texts(column)
     value = [_YES.get(text.lower(), text) for text in uniques]

@@ -20,8 +20,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from replay.arrow import Column, joined, pc
-from replay.cells import Ids, numbers, texts
+from replay.arrow import Column, pc
+from replay.canonical import Bools, joined
+from replay.cells import Ids, dotted, numbers, texts
 from replay.chunks import RowsFile
 from replay.files import open_file
 from replay.times import Clock, find_unit, time_ms
@@ -64,9 +65,14 @@ def load_side(
 
 
 def side_of(
-    file: RowsFile, kind: str, names: Names, types: dict[str, str] | None = None, id_: str = ""
+    file: RowsFile,
+    kind: str,
+    names: Names,
+    types: dict[str, str] | None = None,
+    id_: str = "",
+    ids: Ids | None = None,
 ) -> SideTable:
-    """The side table of an opened file; see `load_side`."""
+    """The side table of an opened file; see `load_side`. `ids` read the log's ids of this kind, too."""
     table = _read(file)
     id_column = id_ or find_id(file.columns, kind) or ""
     if id_column not in table:
@@ -75,7 +81,7 @@ def side_of(
             f"{file.path}: no column holds the {kind}'s id; call it {kind}_id, or as the log does; "
             f"there are {there}"
         )
-    id_N = Ids(names).keys(table.pop(id_column))
+    id_N = (ids or Ids(names)).keys(table.pop(id_column))
     kinds = column_kinds(table, types or {})
     since_N = _since(table, kinds)
     order = np.lexsort((since_N, id_N))
@@ -178,12 +184,27 @@ def _separator(column: Column) -> str:
 
 def _read(file: RowsFile) -> dict[str, Column]:
     parts: dict[str, list[Column]] = {name: [] for name in file.columns}
+    decimal_comma = False
     for chunk in file.chunks(file.columns):
-        for name, array in chunk.columns.items():
-            parts[name].append(array)
+        decimal_comma |= chunk.decimal_comma
+        for name, column in chunk.columns.items():
+            unreadable_B = chunk.unreadable.get(name)
+            parts[name].append(column if unreadable_B is None else _without(column, unreadable_B))
     if not any(parts.values()):
         raise InputError(f"{file.path}: the side table has no rows; give one that does, or none")
-    return {name: joined(arrays) for name, arrays in parts.items()}
+    table = {name: joined(columns) for name, columns in parts.items()}
+    return {name: _numbers_dotted(column) for name, column in table.items()} if decimal_comma else table
+
+
+def _without(column: Column, unreadable_N: Bools) -> Column:
+    made: Column = pc.if_else(pa.array(unreadable_N), pa.scalar(None, column.type), column)
+    return made
+
+
+def _numbers_dotted(column: Column) -> Column:
+    """The column with its decimal commas as points, if that makes numbers of all its cells."""
+    made = dotted(column)
+    return column if numbers(made).bad_B.any() else made
 
 
 def _since(table: dict[str, Column], kinds: dict[str, str]) -> Int64s:

@@ -14,7 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
-from replay.arrow import Column, joined
+from replay.arrow import Column
+from replay.canonical import joined
+from replay.cells import dotted
 from replay.chunks import BadRow, RowsFile
 from replay.convert import Columns, Converter
 from replay.dead import DeadLetters
@@ -25,6 +27,7 @@ from replay.log_files import LogFiles
 from replay.mapping import ROW_ORDER, Mapping, resolve
 from replay.order import Ties, cut, shuffled_ties, size_of, sorted_by_time, take
 from replay.places import fill_places, single_category
+from replay.separated import SeparatedFile
 from replay.sides import find_id, side_of
 from replay.survey import Survey, Surveyor
 from replay.times import Clock, find_unit, time_ms
@@ -99,7 +102,7 @@ class Log:
         said = mapping or Mapping()
         found = find(log, said)
         said = said.over(found.mapping)
-        resolved = resolve(said, found.events[0].columns, found.name)
+        resolved = _resolved(said, found)
         mapped = set(resolved.columns.values())
         head = _head(found, [name for name in found.events[0].columns if name in mapped])
         notes = list(found.notes)
@@ -109,28 +112,30 @@ class Log:
         names = Names()
         converter = Converter(resolved, clock, rule, zone, names)
         _check_columns(found.events, converter.needed)
-        item_side = _side(items, found.items, "item", names, found.item_types, resolved)
-        user_side = _side(users, found.users, "user", names, found.user_types, resolved)
         if limit is not None and limit < 1:
             raise InputError(f"--limit {limit}: expected at least 1")
         notes.append(sentence)
         if "text" in resolved.columns:
             notes.append(f"column {resolved.columns['text']!r} (text) is not read: events carry no text")
-        return cls(
-            found=found,
-            converter=converter,
-            items=item_side,
-            users=user_side,
-            bounds_ms=(
-                None if from_ is None else time_ms(from_, clock.ticks),
-                None if until is None else time_ms(until, clock.ticks),
-            ),
-            limit=limit,
-            seed=seed,
-            memory_mb=memory_mb,
-            label_rule=None if rule is None else str(_as_said(rule, resolved)),
-            notes=notes,
-        )
+        while True:
+            opened = cls(
+                found=found,
+                converter=converter,
+                items=_side(items, found.items, "item", converter, found.item_types),
+                users=_side(users, found.users, "user", converter, found.user_types),
+                bounds_ms=(
+                    None if from_ is None else time_ms(from_, clock.ticks),
+                    None if until is None else time_ms(until, clock.ticks),
+                ),
+                limit=limit,
+                seed=seed,
+                memory_mb=memory_mb,
+                label_rule=None if rule is None else str(_as_said(rule, resolved)),
+                notes=list(notes),
+            )
+            if converter.settled:
+                return opened
+            converter.reread()
 
     @property
     def labelled(self) -> bool:
@@ -219,6 +224,9 @@ class Log:
             dead=dict(dead.counts.most_common()),
             place_of_item=of_item,
         )
+        if self._converter.decimal_commas:
+            with_commas = ", ".join(self._converter.decimal_commas)
+            self.notes.append(f"decimal comma in {with_commas}: a number such as 3,5 is read as 3.5")
         if not survey.in_order:
             self.notes.append("sorted by time: the log was not in time order")
         if survey.ties_sorted:
@@ -269,8 +277,9 @@ def _head(found: LogFiles, columns: list[str]) -> dict[str, Column]:
     bad: BadRow | None = None
     for file in found.events:
         for chunk in file.chunks([name for name in columns if name in file.columns]):
-            for name, array in chunk.columns.items():
-                parts[name].append(array[: HEAD_ROWS - rows])
+            for name in chunk.columns:
+                column = chunk.cells(name)[0][: HEAD_ROWS - rows]
+                parts[name].append(dotted(column) if chunk.decimal_comma else column)
             rows += len(chunk)
             bad = bad or next(iter(chunk.bad), None)
             if rows >= HEAD_ROWS:
@@ -283,6 +292,19 @@ def _head(found: LogFiles, columns: list[str]) -> dict[str, Column]:
         )
         raise InputError(f"{found.name}: the log {what}; give one that does")
     return {name: joined(arrays) for name, arrays in parts.items()}
+
+
+def _resolved(said: Mapping, found: LogFiles) -> Mapping:
+    for file in found.events:
+        if isinstance(file, SeparatedFile):
+            file.refuse_one_column()
+    first = found.events[0]
+    try:
+        return resolve(said, first.columns, found.name)
+    except InputError as error:
+        if isinstance(first, SeparatedFile) and first.hint:
+            raise InputError(f"{error}; {first.hint}") from error
+        raise
 
 
 def _clock(mapping: Mapping, head: dict[str, Column], name: str) -> Clock:
@@ -336,14 +358,10 @@ def _check_columns(files: tuple[RowsFile, ...], needed: list[str]) -> None:
 
 
 def _side(
-    said: str | Path | None,
-    found: RowsFile | None,
-    kind: str,
-    names: Names,
-    types: dict[str, str],
-    mapping: Mapping,
+    said: str | Path | None, found: RowsFile | None, kind: str, converter: Converter, types: dict[str, str]
 ) -> SideTable | None:
     file = found if said is None else open_file(Path(said))
     if file is None:
         return None
-    return side_of(file, kind, names, types, find_id(file.columns, kind, mapping.columns[kind]) or "")
+    id_ = find_id(file.columns, kind, converter.mapping.columns[kind]) or ""
+    return side_of(file, kind, converter.names, types, id_, converter.ids[kind])

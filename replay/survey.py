@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from replay.cells import Bools
+from replay.canonical import Bools
 from replay.convert import Columns
 from replay.distinct import Distinct, pairs
 from replay.places import ItemPlaces

@@ -7,6 +7,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from replay.arrow import Column, pc
+from replay.canonical import canonical
 from replay.chunks import Chunk
 from state.errors import InputError
 
@@ -82,15 +84,26 @@ class MemoryFile:
 def _numbered(batches: Iterator[pa.RecordBatch], columns: Sequence[str]) -> Iterator[Chunk]:
     number = 1
     for batch in batches:
-        arrays = {name: batch.column(name) for name in columns}
-        yield Chunk(arrays, np.arange(number, number + batch.num_rows))
+        read = {name: canonical(batch.column(name)) for name in columns}
+        yield Chunk.of(read, np.arange(number, number + batch.num_rows))
         number += batch.num_rows
 
 
 def _cut(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     for batch in batches:
+        for column in batch.columns:
+            _check(column)
         for start in range(0, batch.num_rows, CHUNK_ROWS):
             yield batch.slice(start, CHUNK_ROWS)
+
+
+def _check(column: Column) -> None:
+    """Raises ArrowInvalid where a buffer does not fit the others; whether text is text is asked later."""
+    if pa.types.is_string(column.type):
+        column = pc.cast(column, pa.binary())
+    elif pa.types.is_large_string(column.type):
+        column = pc.cast(column, pa.large_binary())
+    column.validate(full=True)
 
 
 def _damaged(path: Path, kind: str, error: Exception) -> InputError:

@@ -14,7 +14,8 @@ import numpy as np
 import pyarrow as pa
 
 from replay.arrow import Column, pc
-from replay.cells import Bools, decoded, numbers
+from replay.canonical import Bools
+from replay.cells import decoded, numbers
 from state.errors import InputError
 from state.examples import Doubles
 from state.keys import Int64s

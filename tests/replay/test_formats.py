@@ -7,8 +7,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from replay.files import open_file
-from replay.lines import SeparatedFile, blocks
+from replay.lines import blocks
 from replay.planted import Planted, PlantedOptions, plant
+from replay.separated import SeparatedFile
 from replay.source import Log
 from replay.tables_out import write_table
 from state.errors import InputError
@@ -79,8 +80,8 @@ def test_rows_may_span_lines_and_bad_quotes_cost_one_row(tmp_path: Path) -> None
     path = tmp_path / "a.csv"
     path.write_text('user,item,text\n1,2,"two\nlines"\n3,4,5" pipe\n"5,6,torn\n7,8,"a ""word"""\r\n\n9,10,\n')
     chunk = next(SeparatedFile(path).chunks(["user", "text"]))
-    assert chunk.columns["user"].to_pylist() == [b"1", b"3", b"7", b"9"]
-    assert chunk.columns["text"].to_pylist() == [b"two\nlines", b'5" pipe', b'a "word"', None]
+    assert chunk.columns["user"].to_pylist() == ["1", "3", "7", "9"]
+    assert chunk.columns["text"].to_pylist() == ["two\nlines", '5" pipe', 'a "word"', None]
     assert chunk.number_B.tolist() == [2, 4, 6, 8]
     assert [(row.number, row.reason) for row in chunk.bad] == [(5, "wrong number of fields")]
 
@@ -105,13 +106,17 @@ def test_latin_1_text_is_read(tmp_path: Path) -> None:
         ("a.csv", b"", "the file is empty"),
         ("a.csv", b"\0\1\2" * 100, "expected text, found binary data"),
         ("a.csv", b"user,item,time\n", "the log holds no events"),
-        ("a.csv", b"user,item,time\n1,2\n3\n", "holds no row that can be read (wrong number of fields"),
+        (
+            "a.csv",
+            b"user,item,time\n1,2\n3\n",
+            "2 of 2 rows have another number of cells than the first line, which has 3 separated by commas",
+        ),
         ("a.csv", b"user,item,time\n,,1500000000\n", "not one of its rows is an event (1 x no user)"),
-        ("a.csv.gz", b"no gzip", "the format is not known"),
+        ("a.csv.gz", b"nogzip", "found one column, 'nogzip'"),
         ("a.csv.gz", b"\x1f\x8b\x08\x00torn", "damaged gzip file"),
         ("a.parquet", b"PAR1 and no more", "no readable Parquet file"),
         ("a.arrow", b"ARROW1 and no more", "no readable Arrow IPC file"),
-        ("a.jsonl", b"hello\n", "expected objects, one a line, found none"),
+        ("a.jsonl", b"hello\n", "expected objects, one a line or in one array, found none"),
         ("a.xlsx", b"PK", "the format is not known; expected Parquet, CSV, TSV, JSON lines or Arrow IPC"),
     ],
 )

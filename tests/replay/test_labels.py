@@ -7,6 +7,7 @@ import pyarrow as pa
 import pytest
 
 from replay.arrow import Column
+from replay.canonical import canonical
 from replay.labels import parse_rule, usual_rule
 from state.errors import InputError
 
@@ -32,7 +33,7 @@ NAN = float("nan")
     ],
 )
 def test_a_rule_labels_a_column(rule: str, cells: list[Any], labels: list[float]) -> None:
-    label_B, bad_B = parse_rule(rule).label(pa.array(cells))
+    label_B, bad_B = parse_rule(rule).label(canonical(pa.array(cells))[0])
     np.testing.assert_array_equal(label_B, np.array(labels, np.float32))
     assert not bad_B.any()
 
@@ -46,7 +47,7 @@ def test_a_rule_labels_a_column(rule: str, cells: list[Any], labels: list[float]
     ],
 )
 def test_what_is_no_outcome_is_bad(rule: str, cells: list[Any], bad: list[bool]) -> None:
-    assert parse_rule(rule).label(pa.array(cells))[1].tolist() == bad
+    assert parse_rule(rule).label(canonical(pa.array(cells))[0])[1].tolist() == bad
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from replay.canonical import canonical
 from replay.places import fill_places, single_category
 from replay.sides import column_kinds, find_id, load_side, side_of
 from replay.source import Log
@@ -67,8 +68,9 @@ def test_columns_become_numbers_categories_and_text(tmp_path: Path) -> None:
     ],
 )
 def test_a_column_is_taken_for_what_it_looks_like(name: str, cells: list[object], kind: str) -> None:
-    assert column_kinds({name: pa.array(cells)}, {}) == {name: kind}
-    assert column_kinds({name: pa.array(cells)}, {name: "text"}) == {name: "text"}
+    column, _ = canonical(pa.array(cells))
+    assert column_kinds({name: column}, {}) == {name: kind}
+    assert column_kinds({name: column}, {name: "text"}) == {name: "text"}
 
 
 def test_recbole_and_camel_case_headers() -> None:

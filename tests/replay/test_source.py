@@ -125,9 +125,9 @@ BAD_ROWS = {
     "u1,i1,86400,5,48,2": ("bad time: out of bounds", "86400"),
     "u1,i1,9999999999,5,48,2": ("bad time: out of bounds", "9999999999"),
     f"u1,i1,{START_S},five,48,2": ("bad rating", "five"),
-    f"u1,i1,{START_S},nan,48,2": ("bad rating", "nan"),
+    f"u1,i1,{START_S},nan,48,2": ("no label", "nan"),
     f"u1,i1,{START_S},,48,2": ("no label", None),
-    f"u1,i1,{START_S},5,nan,2": ("bad lat", "nan"),
+    f"u1,i1,{START_S},5,north,2": ("bad lat", "north"),
     f"u1,i1,{START_S},5,90.5,2": ("bad lat", "90.5"),
     f"u1,i1,{START_S},5,48,-181": ("bad lon", "-181"),
 }
@@ -164,7 +164,7 @@ def test_bad_json_rows_cost_themselves_only(tmp_path: Path) -> None:
         '{"user_id": "u1", "item_': "malformed json",
         "hello": "malformed json",
         "[1, 2]": "wrong type",
-        f'{{"user_id": ["u"], "item_id": 3, "timestamp": {START_S}}}': "wrong type",
+        f'{{"user_id": ["u", "v"], "item_id": 3, "timestamp": {START_S}}}': "wrong type",
         f'{{"user_id": null, "item_id": 3, "timestamp": {START_S}}}': "no user",
         f'{{"user_id": "u", "timestamp": {START_S}}}': "no item",
     }

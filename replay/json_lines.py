@@ -1,0 +1,135 @@
+"""JSON lines: text files of one object a line; and JSON files that are one array of objects."""
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+
+from replay.canonical import Read
+from replay.chunks import BadRow, Chunk
+from replay.json_array import is_array, lines_of_array
+from replay.lines import Reform, blocks, first_lines
+from replay.text import HEAD_BYTES, pieces
+from state.errors import InputError
+from streams import reasons
+
+_HEAD_LINES = 1000
+
+
+class JsonLinesFile:
+    """A file of one JSON object a line, or of one array of them.
+
+    A column is a name that occurs in the first 1000.
+    """
+
+    rows: int | None = None
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        start = next(pieces(path, HEAD_BYTES), b"")
+        self._reform: Reform = lines_of_array if is_array(start) else iter
+        names: dict[str, None] = {}
+        found: list[Any] = []
+        for line in first_lines(path, _HEAD_LINES, self._reform):
+            try:
+                row = json.loads(line)
+            except (ValueError, RecursionError):
+                continue
+            if isinstance(row, dict):
+                found.append(row)
+                names.update(dict.fromkeys(row))
+        self.columns = list(names)
+        _refuse_what_wraps_rows(path, start, found)
+
+    def chunks(self, columns: Sequence[str]) -> Iterator[Chunk]:
+        """Rows with the chosen columns; in an array a row's number is its place."""
+        fields = [f"f{i}" for i in range(len(columns))]
+        row_type = msgspec.defstruct(
+            "Row", [(name, Any, None) for name in fields], rename=dict(zip(fields, columns, strict=True))
+        )
+        decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(row_type)
+        number = 1
+        for block in blocks(self.path, reform=self._reform):
+            lines = block.count(b"\n") + (not block.endswith(b"\n"))
+            bad: list[BadRow] = []
+            number_B = np.arange(number, number + lines)
+            try:
+                rows = decoder.decode_lines(block)
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                rows = []
+            if len(rows) != lines:
+                rows, number_B = _decoded_singly(decoder, block, number, bad)
+            read = {
+                name: _column([getattr(row, field) for row in rows])
+                for name, field in zip(columns, fields, strict=True)
+            }
+            yield Chunk.of(read, number_B, bad)
+            number += lines
+
+
+def _refuse_what_wraps_rows(path: Path, start: bytes, found: list[Any]) -> None:
+    """Raises InputError where the rows are inside of an object, or over several lines."""
+    if len(found) == 1:
+        inside = next(
+            (k for k, v in found[0].items() if isinstance(v, list) and v and isinstance(v[0], dict)), None
+        )
+        if inside is not None:
+            raise InputError(
+                f"{path}: expected objects, one a line or in one array, found one object that holds them in "
+                f"{inside!r}; take them out: jq -c '.[{json.dumps(inside)}][]' FILE > LINES.jsonl"
+            )
+    if not found and start.lstrip().startswith(b"{"):
+        raise InputError(
+            f"{path}: expected objects, one a line or in one array, found one over several lines; "
+            "put each on a line: jq -c . FILE > LINES.jsonl"
+        )
+
+
+def _decoded_singly(
+    decoder: "msgspec.json.Decoder[Any]", block: bytes, number: int, bad: list[BadRow]
+) -> tuple[list[Any], Any]:
+    rows: list[Any] = []
+    numbers: list[int] = []
+    for i, line in enumerate(block.split(b"\n")):
+        if not line.strip():
+            continue
+        try:
+            rows.append(decoder.decode(line))
+            numbers.append(number + i)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            reason = (
+                reasons.WRONG_TYPE if isinstance(error, msgspec.ValidationError) else reasons.MALFORMED_JSON
+            )
+            bad.append(BadRow(number + i, reason, line.decode(), str(error)))
+    return rows, np.array(numbers, np.int64)
+
+
+def _column(cells: list[Any]) -> Read:
+    """Cells of one type as they are, of several types as texts, or as lists where there are any."""
+    kinds = {type(cell) for cell in cells if cell is not None}
+    if kinds <= {int} or kinds == {float}:
+        try:
+            return pa.array(cells, pa.float64() if float in kinds else pa.int64()), None
+        except (pa.ArrowException, OverflowError):
+            pass  # whole numbers beyond 64 bits
+    if list not in kinds:
+        bad_B = np.array([isinstance(cell, dict) for cell in cells]) if dict in kinds else None
+        return pa.array([_text(cell) for cell in cells], pa.string()), bad_B
+    lists = [cell if cell is None or isinstance(cell, list) else [cell] for cell in cells]
+    deep_B = np.array([any(isinstance(v, dict | list) for v in cell or ()) for cell in lists])
+    texts = [None if cell is None else [_text(value) for value in cell] for cell in lists]
+    return pa.array(texts, pa.list_(pa.string())), deep_B if deep_B.any() else None
+
+
+def _text(cell: Any) -> str | None:
+    if cell is None or isinstance(cell, str):
+        return cell
+    if isinstance(cell, float):
+        return str(int(cell)) if cell.is_integer() else repr(cell)
+    if isinstance(cell, dict | list):
+        return msgspec.json.encode(cell).decode()
+    return str(cell).lower() if isinstance(cell, bool) else str(cell)

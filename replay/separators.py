@@ -1,0 +1,93 @@
+"""What separates the cells of a text file, found in its first lines."""
+
+import csv
+import re
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from replay.usual import plain
+
+NAMES = {"\t": "tabs", ",": "commas", ";": "semicolons", "|": "bars", "::": "'::'", " ": "blanks"}
+"""Separators by what people call them; runs of blanks only where none of the others is there."""
+_ONE = "\x1f"
+"""Stands for a separator that is more than one character."""
+_LONG = {
+    "::": re.compile(rb'"(?:[^"\n]|"")*"|::'),
+    " ": re.compile(rb'"(?:[^"\n]|"")*"|[ \t]+'),
+}
+_ENDS = re.compile(rb"(?m)^\x1f+|\x1f+$")
+
+
+@dataclass(frozen=True, slots=True)
+class Separator:
+    """What separates cells."""
+
+    text: str
+    """One of NAMES."""
+
+    @property
+    def name(self) -> str:
+        return NAMES[self.text]
+
+    @property
+    def character(self) -> str:
+        """The one character that separates cells in text that went through `single`."""
+        return _ONE if self.text in _LONG else self.text
+
+    @property
+    def decimal_comma(self) -> bool:
+        """Whether `3,5` can only be one number."""
+        return self.text != ","
+
+    def single(self, text: bytes) -> bytes:
+        """The text with one character for each separator outside of quotes."""
+        if self.text not in _LONG:
+            return text
+        made = _LONG[self.text].sub(_character, text)
+        return _ENDS.sub(b"", made) if self.text == " " else made
+
+    def shown(self, text: str) -> str:
+        """Text that went through `single`, as people write it."""
+        return text.replace(_ONE, self.text) if self.text in _LONG else text
+
+
+def _character(found: re.Match[bytes]) -> bytes:
+    return found[0] if found[0].startswith(b'"') else _ONE.encode()
+
+
+def find_separator(lines: Sequence[bytes]) -> Separator | None:
+    """The separator by which most lines have as many cells as the first, and more than one; None if none."""
+    found: tuple[float, int, Separator] | None = None
+    for text in NAMES:
+        separator = Separator(text)
+        if text == " " and found:
+            break
+        sizes = [len(cells) for cells in split(lines, separator)]
+        if sizes and sizes[0] > 1:
+            fit = round(sizes.count(sizes[0]) / len(sizes), 1)
+            if found is None or (fit, sizes[0]) > found[:2]:
+                found = fit, sizes[0], separator
+    return None if found is None else found[2]
+
+
+def split(lines: Sequence[bytes], separator: Separator) -> list[list[str]]:
+    """The cells of lines that are not empty, as far as they can be taken apart."""
+    text = separator.single(b"\n".join(lines)).decode("utf-8", "replace")
+    rows: list[list[str]] = []
+    with suppress(csv.Error):  # a cell of more than 128 kB: what came before will do
+        rows += (row for row in csv.reader(text.splitlines(True), delimiter=separator.character) if row)
+    return rows
+
+
+def is_header(cells: Sequence[str]) -> bool:
+    """Whether a first line holds names: it holds no number."""
+    return not any(map(_is_number, cells))
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(plain(cell) or "x")
+    except ValueError:
+        return False
+    return True
