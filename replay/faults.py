@@ -3,22 +3,53 @@
 Whoever finds that something breaks under seed 7 prints the schedule of seed 7, and plays it again.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from state.keys import Int64s
 from streams.schema import EventBatch
 
-Target = Literal["worker", "trainer", "broker", "store"]
-What = Literal["kill", "pause", "leave"]
-TARGETS: tuple[Target, ...] = ("worker", "trainer", "broker", "store")
-_PAUSES, _LEAVES = 0.25, 0.25
-"""Shares of a worker's faults that stop it for a while (then it wakes up, and does not know), or ask it to
-leave."""
-_LONGEST_PAUSE_S, _LONGEST_AWAY_S = 12.0, 4.0
+Bools = NDArray[np.bool_]
+
+Target = Literal["worker", "trainer", "broker", "store", "events", "sender"]
+What = Literal[
+    "kill",
+    "pause",
+    "leave",
+    "empty",
+    "full",
+    "read_only",
+    "evict",
+    "expire",
+    "grow",
+    "renew",
+    "ahead",
+    "seconds",
+]
+"""To a process: `kill` is SIGKILL, `pause` SIGSTOP and then SIGCONT, `leave` SIGTERM.
+
+To the store: it is emptied, has no room, takes no writes, or throws rows away to make room. To the topic of
+events: what no worker has read is deleted, it gets more partitions, or it is made anew. To one of several
+senders: its clock is decades ahead, or it sends seconds for milliseconds.
+"""
+LIKELY: dict[Target, dict[What, float]] = {
+    "worker": {"kill": 0.5, "pause": 0.25, "leave": 0.25},
+    "trainer": {"kill": 1.0},
+    "broker": {"kill": 1.0},
+    "store": {"kill": 0.4, "full": 0.3, "read_only": 0.3},
+    "sender": {"ahead": 0.5, "seconds": 0.5},
+}
+"""What is drawn, and how likely it is."""
+TARGETS: tuple[Target, ...] = tuple(LIKELY)
+SENDERS = 4
+_LONGEST_S: dict[What, float] = {"pause": 12.0}
+_LONGEST_OTHERS_S = 4.0
+_AHEAD_MS, _SECOND_MS = 75 * 365 * 86_400_000, 1000
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,9 +59,8 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds from the start."""
     target: Target
     what: What
-    """`kill` is SIGKILL; `pause` is SIGSTOP, then SIGCONT; `leave` is SIGTERM."""
     lasts_s: float
-    """How long until it is started again, or goes on."""
+    """How long until it is started again, goes on, or is as it was."""
     which: int = 0
     """Among several of a kind, modulo their number."""
 
@@ -45,9 +75,9 @@ def schedule(seed: int, seconds: float, faults: int, targets: tuple[Target, ...]
     found = []
     for at_s in np.sort(rng.uniform(0.1, 1.0, faults)) * seconds:
         target = targets[rng.integers(len(targets))]
-        drawn = rng.random() if target == "worker" else 1.0
-        what: What = "pause" if drawn < _PAUSES else "leave" if drawn < _PAUSES + _LEAVES else "kill"
-        lasts_s = rng.uniform(0.2, _LONGEST_PAUSE_S if what == "pause" else _LONGEST_AWAY_S)
+        likely = LIKELY[target]
+        what = list(likely)[rng.choice(len(likely), p=list(likely.values()))]
+        lasts_s = rng.uniform(0.2, _LONGEST_S.get(what, _LONGEST_OTHERS_S))
         found.append(
             Fault(
                 at_s=round(float(at_s), 3),
@@ -58,6 +88,23 @@ def schedule(seed: int, seconds: float, faults: int, targets: tuple[Target, ...]
             )
         )
     return found
+
+
+def misdated(events: EventBatch, faults: Sequence[Fault], seconds: float) -> tuple[EventBatch, Bools]:
+    """Events, sent evenly within so many seconds, with the times that wrong senders give theirs, and which.
+
+    A user's events have one sender.
+    """
+    sent_s_B = np.arange(len(events)) * (seconds / len(events))
+    time_ms_B, wrong_B = events.time_ms_B.copy(), np.zeros(len(events), np.bool_)
+    for fault in faults:
+        if fault.target == "sender":
+            own_B = events.user_B % SENDERS == fault.which % SENDERS
+            own_B &= (sent_s_B >= fault.at_s) & (sent_s_B < fault.at_s + fault.lasts_s) & ~wrong_B
+            wrong_B |= own_B
+            ahead = fault.what == "ahead"
+            time_ms_B[own_B] = time_ms_B[own_B] + _AHEAD_MS if ahead else time_ms_B[own_B] // _SECOND_MS
+    return replace(events, time_ms_B=time_ms_B), wrong_B
 
 
 def rough(events: EventBatch, seed: int, *, repeated: float = 0.03, moved: int = 20) -> EventBatch:

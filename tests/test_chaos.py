@@ -7,7 +7,7 @@ import pytest
 
 from ebbtide.services import control
 from replay.faults import schedule
-from tests import chaos
+from tests.chaos.one_seed import run
 
 
 @pytest.fixture(scope="module")
@@ -22,4 +22,4 @@ def mortal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def test_nothing_is_lost_doubled_or_taken_back(seed: int, mortal: Path, tmp_path: Path) -> None:
     faults = schedule(seed, 8.0, 3)
     print(faults)
-    chaos.run(seed, mortal, tmp_path, faults, seconds=8.0)
+    run(seed, mortal, tmp_path, faults, seconds=8.0)

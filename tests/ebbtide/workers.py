@@ -74,8 +74,10 @@ class Live:
         }
 
     def until(self, events: int) -> dict[int, Progress]:
-        """Wait until so many events are dealt with."""
-        return until(self.progress, lambda said: sum(one.events for one in said.values()) >= events)
+        """Wait until so many events are dealt with, or gone."""
+        return until(
+            self.progress, lambda said: sum(one.events + one.lost for one in said.values()) >= events
+        )
 
     def shipments(self) -> list[Shipment]:
         """What was committed, partition after partition; messages without examples left out."""

@@ -1,0 +1,111 @@
+"""What must have come of a seed, by identity."""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+
+from replay.faults import Bools
+from state import example_wire
+from state.examples import ExampleBatch, concat
+from state.progress import Progress
+from state.redis_store import RedisStore
+from state.tree import digest
+from streams.engine import Engine, EngineConfig, Output
+from streams.observer import Observer
+from streams.operator import OperatorConfig
+from streams.schema import EventBatch
+from streams.wire import Message
+from tests.chaos.group import PARTITIONS, Group
+from tests.ebbtide.workers import WINDOW, until
+
+_WRONG_TIME = "bad time"
+
+
+def check_partitions(group: Group, events: EventBatch, wrong_B: Bools) -> ExampleBatch:
+    """Every partition is what one engine makes of it; returns all examples."""
+    live, wanted_dead, found = group.live, list[Message](), list[ExampleBatch]()
+    progress = live.progress()
+    with Observer(live.brokers) as observer:
+        there = [*group.deleted, *observer.read(live.events)]
+        made = list(observer.read(f"{live.name}-examples"))
+        dead = list(observer.read(f"{live.name}-dead"))
+    for partition in range(PARTITIONS):
+        sent = {one.offset: one for one in there if one.partition == partition}
+        wanted = reference(live.events, partition, [sent[at] for at in sorted(sent)], progress[partition])
+        values = [one.value for one in made if one.partition == partition and one.value is not None]
+        batches = [_whole(some) for some in (wanted.examples, values)]
+        digests = [digest(batch.tree()) for batch in batches]
+        assert digests[0] == digests[1], f"partition {partition}: {digests}"
+        found.append(batches[1])
+        wanted_dead += wanted.dead
+    assert _said(dead) == _said(wanted_dead), "the dead letters differ"
+    lost = sum(one.lost for one in progress.values())
+    turned_down = Counter(
+        json.loads(one.value or b"")["event_id"]
+        for one in dead
+        if _headers(one)["ebbtide-reason"].startswith(_WRONG_TIME)
+    )
+    wrong = Counter(events.event_id_B[wrong_B].tolist())
+    assert turned_down <= wrong, f"good events turned down: {turned_down - wrong}"
+    assert lost or turned_down == wrong, f"wrong times taken: {wrong - turned_down}"
+    assert lost + sum(one.events for one in progress.values()) == len(events), f"{lost} of {len(events)} lost"
+    return concat(found)
+
+
+def reference(topic: str, partition: int, sent: Sequence[Message], said: Progress) -> Output:
+    """One engine's answer to a partition, without what the broker had deleted before a worker came."""
+    engine = Engine(EngineConfig(operator=OperatorConfig(), window=WINDOW), topic, partition)
+    if said.lost_last is None:
+        return engine.take(sent)
+    first, last = said.lost_last
+    assert said.lost == last + 1 - first, f"partition {partition}: {said.lost} lost, {said.lost_last} at last"
+    before = engine.take([one for one in sent if one.offset < first])
+    gap = engine.lose(last + 1)
+    after = engine.take(sent)
+    return Output([*before.examples, *gap.examples, *after.examples], [*before.dead, *after.dead])
+
+
+def _headers(letter: Message) -> dict[str, str]:
+    return {name: content.decode() for name, content in letter.headers}
+
+
+def _said(letters: Sequence[Message]) -> list[tuple[str, str, bytes | None]]:
+    """Where each came from, why, and what it was."""
+    headers = [_headers(one) for one in letters]
+    return sorted(
+        (said["ebbtide-source"], said["ebbtide-reason"], one.value)
+        for said, one in zip(headers, letters, strict=True)
+    )
+
+
+def _whole(values: Sequence[bytes]) -> ExampleBatch:
+    return concat([example_wire.decode(value).batch for value in values])
+
+
+def check_training(group: Group, examples: ExampleBatch) -> None:
+    """The trainer has had every example once, and the store has every user as of the last of them."""
+
+    def trained() -> int | str:
+        said = group.status()
+        return said if isinstance(said, str) else said.trained
+
+    size = len(examples)
+    assert until(trained, lambda count: isinstance(count, int) and count >= size) == size
+    newest = dict(zip(examples.user_B.tolist(), examples.time_ms_B.tolist(), strict=True))
+
+    def behind() -> list[str]:
+        with RedisStore(group.run_url) as store:
+            rows = {user: store.user(str(user)) for user in newest}
+        return [
+            f"{user}: {row}" for user, row in rows.items() if row is None or row.event_time_ms != newest[user]
+        ]
+
+    assert until(behind, lambda users: not users) == []
+
+
+def check_versions(versions: Sequence[int]) -> None:
+    """What a reader saw never went back."""
+    back = np.flatnonzero(np.diff(versions) < 0)
+    assert len(back) == 0, f"versions went back: {[versions[i : i + 2] for i in back.tolist()]}"
