@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from state.errors import EbbtideError, InputError
+from streams import reasons
 from streams.kafka import Producer, ensure_topic, partition_of
 from streams.letters import DETAIL, OMITTED, REASON, SOURCE
 from streams.observer import Observer
@@ -119,6 +120,9 @@ def _refusal(letter: Letter, to: str | None) -> str | None:
         return f"its value of {letter.omitted:,} bytes was too large to be kept here; it is still at {where}"
     if letter.message.key is None and letter.message.value is None:
         return "it has neither a key nor a value"
+    examples = letter.reason in (reasons.NOT_EXAMPLES, reasons.NOT_LEARNED)
+    if examples and (origin is None or to in (None, origin[0])):
+        return "it was among examples, which only workers may send there; name another topic by --to"
     if origin is None and to is None:
         return f"it does not say where it came from (header {SOURCE}); give --to TOPIC"
     return None

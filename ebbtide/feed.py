@@ -1,7 +1,7 @@
 """A topic's messages in the micro-batches in which they are learned: those of a journal, then live."""
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from ebbtide.intake import Arrival, arrival
 from ebbtide.journal import Line
@@ -15,8 +15,12 @@ ROWS = 1024
 class Feed:
     """Hands out micro-batches; `lines` are followed first."""
 
-    def __init__(self, reader: Reader, lines: Sequence[Line] = ()) -> None:
+    def __init__(
+        self, reader: Reader, lines: Sequence[Line] = (), alone: Mapping[int, int] | None = None
+    ) -> None:
         self.reader = reader
+        self._alone = dict(alone or {})
+        """Partition -> offset, up to which a message is a micro-batch."""
         self.lines = deque(lines)
         """What is still to be followed."""
         self.waiting: deque[Arrival] = deque()
@@ -45,10 +49,20 @@ class Feed:
         taken: list[Arrival] = []
         rows = 0
         while self.waiting and (not taken or rows + self.waiting[0].rows <= ROWS):
+            by_itself = self.waiting[0].offset <= self._alone.get(self.waiting[0].partition, -1)
+            if taken and by_itself:
+                break
             taken.append(self.waiting.popleft())
             rows += taken[-1].rows
+            if by_itself:
+                break
         self._rows -= rows
         return taken
+
+    def put_back(self, arrivals: Sequence[Arrival]) -> None:
+        """What was handed out comes next again."""
+        self.waiting.extendleft(reversed(arrivals))
+        self._rows += sum(one.rows for one in arrivals)
 
     def followed(self, timeout_ms: int) -> tuple[Line, list[Arrival]] | None:
         """The micro-batch of the next line, or nothing if it is not there in time. Raises InputError."""

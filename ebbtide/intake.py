@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from ebbtide.stream import Stream
 from state import example_wire, texts
-from state.errors import InputError
+from state.errors import EbbtideError, InputError
 from state.example_wire import Shipment
 from state.examples import ExampleBatch, concat, narrowed
 from state.keys import Int64s, Names
 from state.tree import Tree
+from streams import reasons
 from streams.engine import altered
 from streams.wire import Message
 
@@ -24,11 +25,19 @@ _BEFORE_ALL = (-1, -1)
 
 
 class Arrival(NamedTuple):
-    """A message; its shipment is None where it cannot be read."""
+    """A message; its shipment is None where it cannot be read, and `why` says why not."""
 
-    partition: int
-    offset: int
+    message: Message
     shipment: Shipment | None
+    why: str = ""
+
+    @property
+    def partition(self) -> int:
+        return self.message.partition
+
+    @property
+    def offset(self) -> int:
+        return self.message.offset
 
     @property
     def rows(self) -> int:
@@ -44,12 +53,19 @@ class Group:
 
 
 def arrival(message: Message) -> Arrival:
-    """A message, decoded."""
+    """A message, decoded. Never raises on what it holds."""
     try:
-        shipment = example_wire.decode(message.value or b"")
-    except InputError:
-        shipment = None
-    return Arrival(message.partition, message.offset, shipment)
+        return Arrival(message, example_wire.decode(message.value or b""))
+    except MemoryError:
+        raise
+    except Exception as error:
+        return Arrival(message, None, in_words(error))
+
+
+def in_words(error: Exception) -> str:
+    """An error in one line: ours say what is wrong, others do with their name."""
+    said = " ".join(str(error).split())
+    return said if isinstance(error, EbbtideError) else f"{type(error).__name__}: {said}"
 
 
 class Intake:
@@ -63,6 +79,9 @@ class Intake:
         self.offsets: dict[int, int] = {}
         """Partition of the topic -> the offset that is read next."""
         self.events = self.duplicates = self.unlabelled = self.unreadable = 0
+        """`events`: examples that are done with, learned or set aside; `unreadable`: messages."""
+        self.set_aside = self.unlearned = self.in_a_row = 0
+        """Messages that could not be learned, examples in them, and how many such messages came last."""
         self.clock_ms = np.iinfo(np.int64).min
         """The latest event time."""
         self._marks: dict[int, tuple[int, int]] = {}
@@ -71,14 +90,13 @@ class Intake:
         self._in_order = stream.made.join.window_ms == 0
 
     def take(self, arrivals: Sequence[Arrival]) -> Group | None:
-        """The examples in messages that were not there before; None if there are none. Raises InputError."""
+        """The examples in messages that were not there before; None if there are none."""
         batches, produced = [], []
         for one in arrivals:
             self.offsets[one.partition] = one.offset + 1
             if one.shipment is None:
                 self.unreadable += 1
                 continue
-            self._check(one)
             self.names.update(one.shipment.names)
             kept_B = self._kept(one.shipment.batch)
             if kept_B.any():
@@ -89,29 +107,50 @@ class Intake:
             return None
         batch = concat(batches)
         self.events += len(batch)
+        self.in_a_row = 0
         self.clock_ms = max(self.clock_ms, int(batch.time_ms_B.max()))
         return Group(self._in_turn(batch), np.concatenate(produced))
+
+    def pass_over(self, arrivals: Sequence[Arrival]) -> None:
+        """Messages that cannot be learned: they are done with."""
+        for one in arrivals:
+            self.offsets[one.partition] = one.offset + 1
+            self.events += max(one.rows, 1)
+            self.unlearned += max(one.rows, 1)
+        self.set_aside += len(arrivals)
+        self.in_a_row += len(arrivals)
+
+    def dead_letters(self) -> dict[str, int]:
+        """Messages that were set aside, by reason."""
+        counted = {reasons.NOT_EXAMPLES: self.unreadable, reasons.NOT_LEARNED: self.set_aside}
+        return {reason: count for reason, count in counted.items() if count}
 
     def left_out(self) -> list[str]:
         """What was not learned, in words."""
         counted = (
-            (self.unreadable, "messages could not be read and were left out"),
+            (self.unreadable, "messages could not be read and were set aside (`ebbtide dead-letters list`)"),
+            (
+                self.set_aside,
+                f"messages with {self.unlearned:,} examples could not be learned and were set aside "
+                "(`ebbtide dead-letters list`)",
+            ),
             (self.unlabelled, "examples without a label were left out: the stream has labels"),
         )
         return [f"{count:,} {what}" for count, what in counted if count]
 
-    def _check(self, one: Arrival) -> None:
-        assert one.shipment is not None
-        if one.shipment.made_by == self.stream.made_by:
-            return
-        both = altered(self.stream.made_by, one.shipment.made_by)
-        if both:
-            differ = "; ".join(f"{path} was {there} and is {here}" for path, there, here in both)
-            raise InputError(
-                f"{self.topic}/{one.partition}/{one.offset}: made with other settings of `ebbtide ingest` "
-                f"than the first examples: {differ}. Set them back, or learn these from a topic of their own "
-                "(--examples) with another --checkpoint"
-            )
+    def check(self, arrivals: Sequence[Arrival]) -> None:
+        """Raises InputError where examples were made with other settings."""
+        for one in arrivals:
+            if one.shipment is None or one.shipment.made_by == self.stream.made_by:
+                continue
+            both = altered(self.stream.made_by, one.shipment.made_by)
+            if both:
+                differ = "; ".join(f"{path} was {there} and is {here}" for path, there, here in both)
+                raise InputError(
+                    f"{self.topic}/{one.partition}/{one.offset}: made with other settings of `ebbtide "
+                    f"ingest` than the first examples: {differ}. Set them back, or learn these from a topic "
+                    "of their own (--examples) with another --checkpoint"
+                )
 
     def _kept(self, batch: ExampleBatch) -> NDArray[np.bool_]:
         """Rows that are new, and have a label where the stream has labels."""
@@ -152,7 +191,7 @@ class Intake:
 
     def load(self, tree: Tree) -> None:
         for name in _COUNTS:
-            setattr(self, name, int(tree[name]))
+            setattr(self, name, int(tree.get(name, 0)))  # an older checkpoint has fewer
         self._known_ms = int(tree["known_ms"])
         self.offsets = dict(tree["offsets"].tolist())
         self._marks = {partition: (offset, index) for partition, offset, index in tree["marks"].tolist()}
@@ -160,4 +199,7 @@ class Intake:
         self.names.update(dict(named))
 
 
-_COUNTS = ("events", "duplicates", "unlabelled", "unreadable", "clock_ms")
+_COUNTS = (
+    *("events", "duplicates", "unlabelled", "unreadable", "clock_ms"),
+    *("set_aside", "unlearned", "in_a_row"),
+)

@@ -3,11 +3,13 @@
 Messages of several partitions come in an order that nobody can repeat. So each micro-batch is first a line of
 the journal: how many examples are learned after it, and which messages it is, as [partition, offset of the
 last one], one after another. A checkpoint after N examples begins the file `journal-N`; those of the
-checkpoints that are still there are kept, so that one may also go on from the older of them.
+checkpoints that are still there are kept, so that one may also go on from the older of them. A line that says
+why it could not be learned is passed over.
 """
 
 import fcntl
 import json
+import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,9 +25,11 @@ class Line(NamedTuple):
     """A micro-batch."""
 
     events: int
-    """Examples learned, it included."""
+    """Examples done with, it included."""
     runs: list[tuple[int, int]]
     """Partition, and offset of the last message taken from it."""
+    why: str | None = None
+    """It was set aside."""
 
 
 class Journal:
@@ -59,10 +63,22 @@ class Journal:
         """A new file, as a checkpoint of `events` examples is made."""
         self._open(self._path(events))
 
+    def cut(self, events: int) -> None:
+        """Take out what was learned after so many examples; more is written after that. Raises OSError."""
+        current = self._path(events)
+        for path in self._files(0):
+            if self._number(path) > events:
+                path.unlink()
+            else:
+                os.truncate(path, _read(path, events)[1])
+                current = path
+        self._open(current)
+
     def write(self, line: Line) -> None:
         if self.broken is None:
+            said = line if line.why else line[:2]
             try:
-                os.write(self._file, (json.dumps(line) + "\n").encode())
+                os.write(self._file, (json.dumps(said) + "\n").encode())
             except OSError as error:
                 self.broken = f"journal: {error.strerror}"
 
@@ -72,9 +88,13 @@ class Journal:
             if self._number(path) < events:
                 path.unlink()
 
-    def _open(self, path: Path) -> None:
+    def close(self) -> None:
         if self._file >= 0:
             os.close(self._file)
+            self._file = -1
+
+    def _open(self, path: Path) -> None:
+        self.close()
         try:
             self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
             self.broken = None
@@ -119,16 +139,19 @@ def alone(directory: Path) -> Iterator[None]:
         os.close(lock)
 
 
-def _read(path: Path) -> tuple[list[Line], int]:
-    """The lines, and how many bytes they have: what was being written when the process died is none."""
+def _read(path: Path, most: float = math.inf) -> tuple[list[Line], int]:
+    """The lines up to so many examples, and how many bytes they have.
+
+    What was being written when the process died is no line.
+    """
     lines, size = [], 0
     for raw in path.read_bytes().splitlines(keepends=True):
         try:
-            events, runs = json.loads(raw)
+            events, runs, *why = json.loads(raw)
         except ValueError:
             break
-        if not raw.endswith(b"\n"):
+        if not raw.endswith(b"\n") or events > most:
             break
-        lines.append(Line(int(events), [(int(p), int(last)) for p, last in runs]))
+        lines.append(Line(int(events), [(int(p), int(last)) for p, last in runs], *why))
         size += len(raw)
     return lines, size

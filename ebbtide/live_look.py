@@ -60,6 +60,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     bytes_per_user: float | None = None
     dead_letters: dict[str, int] = {}
     """By reason."""
+    set_aside: dict[str, int] = {}
+    """Messages of examples that the trainer could not read or learn, by reason."""
     unknown_fields: dict[str, int] = {}
     """Field that is no role, and was not read -> events that had it."""
     lost: int | None = None
@@ -131,6 +133,7 @@ def _status(seen: Seen) -> Status:
         expired=sum(part.expired for part in parts) if parts else None,
         bytes_per_user=round(user_bytes / users, 1) if users else None,
         dead_letters=_together(part.dead_letters for part in parts),
+        set_aside={} if trainer is None else trainer.dead_letters,
         unknown_fields=_together(part.unknown_fields for part in parts),
         lost=sum(part.lost for part in parts) if parts else None,
         lag=seen.lag,

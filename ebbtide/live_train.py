@@ -30,6 +30,9 @@ def train(
     brokers: Brokers = None,
     store: Store = None,
     examples: Annotated[str, typer.Option(metavar="TOPIC", help="Where examples come from.")] = "examples",
+    dead_letters: Annotated[
+        str, typer.Option(metavar="TOPIC", help="Where examples that cannot be learned go, with the reason.")
+    ] = "dead-letters",
     learner: Annotated[str | None, typer.Option(metavar="NAME", help="The model; by default stim.")] = None,
     config: Annotated[
         Path | None,
@@ -74,6 +77,7 @@ def train(
     settings = Settings(
         brokers=where.brokers(brokers),
         topic=examples,
+        dead_letters=dead_letters,
         directory=checkpoint,
         every=every,
         every_s=every_seconds,

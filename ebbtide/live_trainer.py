@@ -2,7 +2,8 @@
 
 It goes on from its newest checkpoint: what it had learned after that stands in the journal and is learned
 again, in the same micro-batches and unseen by readers; then it is live. So a trainer that was killed ends in
-the state of one that was not, bit for bit.
+the state of one that was not, bit for bit. What cannot be learned ends it, too, and another goes on without
+(`ebbtide.set_aside`).
 """
 
 import logging
@@ -20,12 +21,22 @@ from ebbtide.config import RunConfig, fingerprint
 from ebbtide.delays import Delays
 from ebbtide.delivery import Delivery
 from ebbtide.feed import Feed, runs
-from ebbtide.intake import Arrival, Intake
+from ebbtide.intake import Arrival, Intake, in_words
 from ebbtide.journal import Journal, Line
 from ebbtide.learning import Learning
 from ebbtide.plan import needs_of
 from ebbtide.recent import Recent
 from ebbtide.saving import Saver
+from ebbtide.set_aside import (
+    OURS,
+    Again,
+    Letters,
+    UnlearnableError,
+    UnpublishableError,
+    UnsentError,
+    look_closer,
+    set_aside,
+)
 from ebbtide.stream import Stream
 from learners.measure import Measure
 from state import checkpoint, progress
@@ -34,12 +45,13 @@ from state.keys import Names
 from state.progress import TrainerStatus
 from state.store import EmbeddingStore
 from state.tree import Tree, digest
+from streams import reasons
 
 log = logging.getLogger("ebbtide.train")
 
 _NEVER = 1 << 62
 _WAIT_MS = 20
-_SAY_S, _INFO_S, _INFO_SHARE, _AGAIN_S, _PATIENCE_S = 1.0, 30.0, 0.005, 10.0, 10.0
+_SAY_S, _INFO_S, _INFO_SHARE, _AGAIN_S, _PATIENCE_S, _PAUSE_S = 1.0, 30.0, 0.005, 10.0, 10.0, 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,14 +67,20 @@ class Settings:
     publish_ms: int = 200
     out: Path | None = None
     """For the predictions."""
+    dead_letters: str = "dead-letters"
+    """Topic for messages that cannot be learned."""
     at_most: int | None = None
-    """Stop once so many examples are learned."""
+    """Stop once so many examples are done with."""
     until_idle_s: float | None = None
     """Stop when nothing has come for so long."""
 
 
 class LiveTrainer:
-    """One stream, one trainer. `saved` is the tree of a checkpoint."""
+    """One stream, one trainer. `saved` is the tree of a checkpoint; `again`, how to begin there once more.
+
+    `begin`, `step`, `tick` and `finish` raise UnlearnableError or UnpublishableError; then only `give_way` is
+    of use.
+    """
 
     def __init__(
         self,
@@ -71,6 +89,7 @@ class LiveTrainer:
         stream: Stream,
         store: EmbeddingStore,
         saved: Tree | None = None,
+        again: Again | None = None,
     ) -> None:
         self.settings, self.config, self.stream = settings, config, stream
         names = Names()
@@ -90,6 +109,12 @@ class LiveTrainer:
         self.recent, self.delays = Recent(plan.model, ranker), Delays()
         self.measure = None if settings.out is None else Measure(settings.out / "predictions", learners)
         self.journal, self.saver = Journal(settings.directory), Saver(settings.directory)
+        self.letters = Letters(settings.brokers, settings.dead_letters, settings.topic)
+        self._careful = again is not None and again.careful
+        self._unsent: str | None = None
+        self._resumed = saved is not None
+        self._before = (0, 0)
+        """The last micro-batch: examples done with before it, messages set aside just before it."""
         self.trouble: str | None = None
         """Of the checkpoints."""
         self.feed: Feed
@@ -102,11 +127,11 @@ class LiveTrainer:
         if saved is not None:
             self._load(saved)
 
-    def begin(self, feed: Feed, *, resumed: bool) -> None:
+    def begin(self, feed: Feed) -> None:
         """Read from a feed: first what was learned after the checkpoint, if any. Raises InputError."""
         self.feed = feed
         self.delivery.start()
-        if not resumed:
+        if not self._resumed:
             self.journal.prune(_NEVER)
             self.save()
             self._saved(wait=True)
@@ -129,7 +154,15 @@ class LiveTrainer:
             return True
         arrivals = self.feed.live(_WAIT_MS)
         if arrivals:
+            try:
+                self.letters.send([one for one in arrivals if one.shipment is None], reasons.NOT_EXAMPLES)
+            except UnsentError as unsent:
+                self.feed.put_back(arrivals)
+                self._say_unsent(unsent)
+                return True
+            self._unsent = None
             self._learn(arrivals, live=True)
+            self._careful &= len(arrivals) == 1
         return bool(arrivals)
 
     def tick(self, *, idle: bool) -> bool:
@@ -139,7 +172,7 @@ class LiveTrainer:
         now_s = time.monotonic()
         if now_s >= self._due["publish"] or (idle and self.delivery.idle):
             self._due["publish"] = now_s + self.settings.publish_ms / 1000
-            self.learning.publisher.flush()
+            self._flush()
             self._take_delays()
         if not self.feed.lines:
             if self.learning.publisher.width and now_s >= self._due["info"]:
@@ -153,7 +186,7 @@ class LiveTrainer:
 
     def save(self) -> None:
         """Begin a checkpoint. If it cannot be written the older ones stay, and it is tried again."""
-        self.learning.publisher.flush()
+        self._flush()
         self._saved_events = self.intake.events
         self.saver.start(self._saved_events, self._still())
         self.journal.begin(self._saved_events)
@@ -167,7 +200,7 @@ class LiveTrainer:
         if self.feed.lines:
             self.delivery.close()
             return
-        self.learning.publisher.flush()
+        self._flush()
         if self.learning.publisher.width:
             self._tell()
         arrived = self.delivery.drain(_PATIENCE_S)
@@ -182,10 +215,32 @@ class LiveTrainer:
         self.delivery.drain(_SAY_S)
         self.delivery.close()
 
+    def give_way(self, error: UnlearnableError | UnpublishableError) -> Again:
+        """End, with nothing of this object left; how another goes on. Raises InputError if none can."""
+        self._saved(wait=True)
+        again = Again(careful=self._careful)
+        try:
+            if isinstance(error, UnlearnableError):
+                again = set_aside(error, *self._before, self.journal, self.letters, again)
+            else:
+                again = look_closer(error, again)
+        except UnsentError as unsent:
+            self._say_unsent(unsent)
+        self.delivery.close()
+        self.journal.close()
+        return again
+
+    def _say_unsent(self, unsent: UnsentError) -> None:
+        self._unsent = f"{unsent}; learning waits until they are"
+        log.error("%s", self._unsent)
+        self.delivery.say(progress.encode(self.status()))
+        time.sleep(_PAUSE_S)
+
     def status(self) -> TrainerStatus:
         return TrainerStatus(
-            trained=self.intake.events,
+            trained=self.intake.events - self.intake.unlearned,
             duplicates=self.intake.duplicates,
+            dead_letters=self.intake.dead_letters(),
             version=self.delivery.version,
             offsets={str(partition): offset for partition, offset in sorted(self.intake.offsets.items())},
             freshness_ms=self.delays.recent(time.time()),
@@ -232,7 +287,10 @@ class LiveTrainer:
         if found is None:
             return False
         line, arrivals = found
-        self._learn(arrivals, live=False)
+        if line.why is None:
+            self._learn(arrivals, live=False)
+        else:
+            self.intake.pass_over(arrivals)
         if self.intake.events != line.events:
             raise InputError(
                 f"{self.settings.topic}: expected {line.events} examples up to {line.runs}, "
@@ -244,16 +302,33 @@ class LiveTrainer:
         return True
 
     def _learn(self, arrivals: Sequence[Arrival], *, live: bool) -> None:
-        group = self.intake.take(arrivals)
-        if group is None:
-            return
-        if live:
-            self.journal.write(Line(self.intake.events, runs(arrivals)))
-        self.delivery.learned(group.produced_ms_B)
-        scored = self.learning.step(group.batch)
-        self.recent.add(scored)
-        if self.measure is not None:
-            self.measure.add(scored.batch, scored.outcomes, scored.request)
+        self.intake.check(arrivals)
+        self._before = (self.intake.events, self.intake.in_a_row)
+        try:
+            group = self.intake.take(arrivals)
+            if group is None:
+                return
+            if live:
+                self.journal.write(Line(self.intake.events, runs(arrivals)))
+            self.delivery.learned(group.produced_ms_B)
+            scored = self.learning.step(group.batch)
+            self.recent.add(scored)
+            if self.measure is not None:
+                self.measure.add(scored.batch, scored.outcomes, scored.request)
+            if self._careful:
+                self.learning.publisher.flush()
+        except OURS:
+            raise
+        except Exception as error:
+            raise UnlearnableError(arrivals, in_words(error)) from error
+
+    def _flush(self) -> None:
+        try:
+            self.learning.publisher.flush()
+        except OURS:
+            raise
+        except Exception as error:
+            raise UnpublishableError(in_words(error)) from error
 
     def _save_if_due(self, now_s: float) -> None:
         self._saved()
@@ -287,7 +362,13 @@ class LiveTrainer:
             self.delays.add(one.at_ms - one.produced_ms_P, one.count_P, time.time())
 
     def _troubles(self) -> list[str]:
-        said = [self.trouble, self.journal.broken, self.delivery.trouble, self.feed.reader.trouble]
+        said = [
+            self._unsent,
+            self.trouble,
+            self.journal.broken,
+            self.delivery.trouble,
+            self.feed.reader.trouble,
+        ]
         if self.delivery.full:
             said.append("learning waits until the store has taken what is to be published")
         return [one for one in said if one] + self.intake.left_out()

@@ -97,6 +97,12 @@ def of_trainer(status: TrainerStatus | None) -> Iterator[Metric]:
     if status is None:
         return
     yield CounterMetricFamily("ebbtide_trained", "Examples learned, each once.", status.trained)
+    dead = CounterMetricFamily(
+        "ebbtide_trainer_dead_letters", "Messages of examples set aside.", labels=["reason"]
+    )
+    for reason, count in status.dead_letters.items():
+        dead.add_metric([reason], count)
+    yield dead
     yield CounterMetricFamily("ebbtide_repeated", "Examples dropped: they came again.", status.duplicates)
     yield GaugeMetricFamily("ebbtide_published_version", "Newest version readers see.", status.version)
     fresh = Metric(

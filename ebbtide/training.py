@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 import msgspec
 import numpy as np
@@ -13,6 +14,7 @@ from ebbtide.feed import ROWS, Feed
 from ebbtide.journal import alone
 from ebbtide.learning import Learning
 from ebbtide.live_trainer import LiveTrainer, Settings
+from ebbtide.set_aside import Again, UnlearnableError, UnpublishableError
 from ebbtide.stream import Stream, look
 from state import checkpoint
 from state.dict_store import DictStore
@@ -21,6 +23,7 @@ from state.example_wire import Shipment
 from state.examples import concat
 from state.keys import Names
 from state.store import EmbeddingStore
+from state.tree import Tree
 from streams.reader import Reader
 
 log = logging.getLogger("ebbtide.train")
@@ -54,8 +57,7 @@ def train(
                 f"--checkpoint {settings.directory}: made with other settings; go on with the same, or begin "
                 "with another folder"
             )
-        offsets = {} if saved is None else dict(saved["intake"]["offsets"].tolist())
-        with Reader(settings.brokers, settings.topic, offsets) as reader:
+        with Reader(settings.brokers, settings.topic, _offsets(saved)) as reader:
             feed = Feed(reader)
             if saved is None:
                 stream = _first(feed, config, stop)
@@ -66,11 +68,32 @@ def train(
                 stream = msgspec.json.decode(saved["stream"], type=Stream)
             if stream is None:
                 return None
-            training = LiveTrainer(settings, config, stream, store, saved)
-            training.begin(feed, resumed=saved is not None)
-            _run(training, stop, tell)
-            training.finish()
-            return training
+            ended = _live(LiveTrainer(settings, config, stream, store, saved), feed, stop, tell)
+            while isinstance(ended, Again):
+                found = checkpoint.load(settings.directory)
+                assert found is not None, "a trainer saves itself before it learns"
+                reader.rewind(_offsets(found[1]))
+                feed = Feed(reader, alone=ended.alone)
+                ended = _live(LiveTrainer(settings, config, stream, store, found[1], ended), feed, stop, tell)
+            return ended
+
+
+def _offsets(saved: Tree | None) -> dict[int, int]:
+    """Partition -> where a trainer that goes on from a checkpoint reads on."""
+    return {} if saved is None else dict(saved["intake"]["offsets"].tolist())
+
+
+def _live(
+    training: LiveTrainer, feed: Feed, stop: Callable[[], bool], tell: Callable[[LiveTrainer], None]
+) -> LiveTrainer | Again:
+    """A trainer to its end, or how another is to begin where this one could not go on."""
+    try:
+        training.begin(feed)
+        _run(training, stop, tell)
+        training.finish()
+    except (UnlearnableError, UnpublishableError) as error:
+        return training.give_way(error)
+    return training
 
 
 def _run(training: LiveTrainer, stop: Callable[[], bool], tell: Callable[[LiveTrainer], None]) -> None:
@@ -113,14 +136,18 @@ def _shipments(feed: Feed) -> list[Shipment]:
 
 
 def _rehearse(feed: Feed, stream: Stream, config: RunConfig) -> None:
-    """The first examples through a learning of their own, so that every kernel is compiled."""
+    """The first examples through a learning of their own, so that every kernel is compiled.
+
+    What cannot be learned is left to the trainer, which sets it aside.
+    """
     learning = Learning(stream.subject(Names()), config, DictStore())
     batch = concat([shipment.batch for shipment in _shipments(feed)])
     if stream.labelled:
         batch = batch.take(np.flatnonzero(~np.isnan(batch.label_B)))
     for first in range(0, min(len(batch), _REHEARSED), _REHEARSED // 4):
-        learning.step(batch.take(slice(first, first + _REHEARSED // 4)))
-    learning.publisher.flush()
+        with suppress(Exception):
+            learning.step(batch.take(slice(first, first + _REHEARSED // 4)))
+            learning.publisher.flush()
 
 
 def _claim(store: EmbeddingStore, *, clear: bool) -> None:

@@ -91,6 +91,8 @@ def decode(value: bytes) -> Shipment:
         width = int(metadata[_WIDTH])
         names = {int(key): str(text) for key, text in json.loads(metadata[_NAMES]).items()}
         made_by = json.loads(metadata[_MADE_BY])
+        if not isinstance(made_by, dict):
+            raise ValueError(f"made by {made_by!r}, which is no settings")
     except (pa.ArrowException, OSError, ValueError, KeyError, EOFError, StopIteration) as error:
         raise InputError(f"examples: expected an Arrow batch of examples, got {error}") from error
     if not 0 <= width <= MOST_WINDOW:

@@ -56,6 +56,8 @@ class TrainerStatus(msgspec.Struct, frozen=True, kw_only=True):
     """Examples scored and learned (or waiting for their label's delay), each once."""
     duplicates: int
     """Examples that came again and were dropped."""
+    dead_letters: dict[str, int] = {}
+    """Messages of examples that were set aside, by reason."""
     version: int
     offsets: dict[str, int]
     """Partition of the topic of examples -> the next offset to be read."""

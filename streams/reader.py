@@ -17,6 +17,10 @@ _FETCH_BYTES = 8 << 20
 _RECORDS = 1000
 
 
+class LostError(InputError):
+    """Messages that were to be read are gone."""
+
+
 class Reader:
     """Messages of every partition, each partition's in order; a member of no group.
 
@@ -33,6 +37,7 @@ class Reader:
         self._held: dict[int, deque[Message]] = {}
         self._bytes: dict[int, int] = {}
         self._paused: set[int] = set()
+        self._rewound = False
         self._consumer = consumer(
             brokers,
             auto_offset_reset="none",
@@ -51,8 +56,7 @@ class Reader:
 
     def fill(self, timeout_ms: int) -> bool:
         """Wait until messages come, that long at most; whether any came."""
-        if not self._held and not self._begin():
-            self.trouble = f"there is no topic {self.topic!r} yet: start `ebbtide ingest`"
+        if not self._held and not self._begun():
             time.sleep(timeout_ms / 1000)
             return False
         try:
@@ -70,6 +74,13 @@ class Reader:
             self._bytes[at.partition] += sum(map(_size, messages))
         self._restrain()
         return bool(polled)
+
+    def rewind(self, offsets: Mapping[int, int]) -> None:
+        """Begin again at other offsets; what is at hand is forgotten."""
+        self._offsets = dict(offsets)
+        self._consumer.resume(*(partition_at(self.topic, p) for p in self._paused))
+        self._held, self._bytes, self._paused = {}, {}, set()
+        self._rewound = True
 
     def take(self, partition: int | None = None) -> Message | None:
         """The next message of a partition, or else the oldest at hand by the broker's time; None if none."""
@@ -95,6 +106,20 @@ class Reader:
             if end is not None:
                 behind += max(0, end - self._consumer.position(at)) + len(held)
         return behind
+
+    def _begun(self) -> bool:
+        """Whether reading has begun; else the trouble says why not."""
+        try:
+            if self._begin():
+                return True
+            self.trouble = f"there is no topic {self.topic!r} yet: start `ebbtide ingest`"
+        except LostError:
+            raise
+        except InputError as error:
+            if not self._rewound:
+                raise
+            self.trouble = str(error)
+        return False
 
     def _begin(self) -> bool:
         """Go to where reading begins; False if there is no such topic."""
@@ -126,8 +151,8 @@ class Reader:
                 do(*(partition_at(self.topic, p) for p in partitions))
         self._paused = full
 
-    def _lost(self, what: str) -> InputError:
-        return InputError(
+    def _lost(self, what: str) -> LostError:
+        return LostError(
             f"{self.topic}/{what}; messages that were not read are gone, or the topic was made anew: "
             "let the broker keep them for longer (retention.ms), and begin again with another --checkpoint"
         )

@@ -23,6 +23,7 @@ from state.examples import ExampleBatch, concat
 from state.keys import Int64s, Names
 from state.records import MEMORY_ENTRY
 from state.store import ItemRows, UserRows
+from streams.wire import Message
 from tests.ebbtide.sent_examples import batches, made_by
 
 LINES = [Line(10, [(0, 3)]), Line(25, [(0, 4), (1, 7)]), Line(30, [(1, 9)])]
@@ -183,7 +184,11 @@ def intake() -> Intake:
 
 def arrival(batch: ExampleBatch, partition: int = 0, offset: int = 0) -> Arrival:
     produced_ms_B: Int64s = np.zeros(len(batch), np.int64)
-    return Arrival(partition, offset, Shipment(batch, produced_ms_B, {}, made_by()))
+    return Arrival(at(partition, offset), Shipment(batch, produced_ms_B, {}, made_by()))
+
+
+def at(partition: int, offset: int) -> Message:
+    return Message(None, partition=partition, offset=offset)
 
 
 def test_what_is_known_never_falls_over_partitions() -> None:
@@ -214,7 +219,7 @@ def test_examples_that_waited_for_feedback_are_not_taken_for_old_ones() -> None:
     one, other = batches(1, 50)[1], batches(1, 50)[0]
     for offset, batch in enumerate((one, other)):
         shipment = Shipment(batch, np.zeros(len(batch), np.int64), {}, joined)
-        assert taken.take([Arrival(0, offset, shipment)]) is not None
+        assert taken.take([Arrival(at(0, offset), shipment)]) is not None
     assert (taken.events, taken.duplicates) == (100, 0)
 
 

@@ -34,7 +34,14 @@ def server(services: Path) -> str:
 def trainer(**changes: Any) -> TrainerStatus:
     now_ms = int(time.time() * 1000)
     said: dict[str, Any] = {
-        **{"trained": 40, "duplicates": 1, "version": 7, "offsets": {"0": 4, "1": 2}, "trouble": None},
+        **{
+            "trained": 40,
+            "duplicates": 1,
+            "dead_letters": {"not learned": 3},
+            "version": 7,
+            "offsets": {"0": 4, "1": 2},
+            "trouble": None,
+        },
         **{"freshness_ms": {"p50": 80.0, "p95": 120.5, "p99": 300.0}, "metrics": {"auc": 0.71}},
         **{"checkpoint_ms": now_ms - 5000, "started_ms": now_ms - 60_000, "updated_ms": now_ms},
         **{"pid": 4242, "host": "here"},
@@ -121,6 +128,7 @@ def test_status_says_how_far_everybody_is(path: list[str]) -> None:
         "expired": 5,
         "bytes_per_user": 450.0,
         "dead_letters": {"no item": 1, "no key": 2},
+        "set_aside": {"not learned": 3},
         "unknown_fields": {"lable": 9},
         "lost": 1069,
         "lag": {"ingest": {"0": 3, "1": 5}, "train": {"0": 0, "1": 1}},
@@ -295,6 +303,7 @@ def test_prometheus_reads_what_workers_and_trainer_say() -> None:
         'ebbtide_lost_total{partition="2"} 4.0',
         'ebbtide_remade_total{partition="2"} 0.0',
         "ebbtide_trained_total 40.0",
+        'ebbtide_trainer_dead_letters_total{reason="not learned"} 3.0',
         'ebbtide_freshness_seconds{quantile="0.99"} 0.3',
         'ebbtide_lag{partition="2",stage="ingest"} 5.0',
         "ebbtide_published_version 7.0",

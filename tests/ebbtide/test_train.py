@@ -267,7 +267,7 @@ def test_a_message_that_is_none_of_ours_is_passed_over_and_said(here: InProcess)
     send(here.brokers, here.topic, batches(2, 50)[40:])
     status = here.train(until_idle_s=0.5).status()
     assert status.trained == EVENTS
-    assert status.trouble == "1 messages could not be read and were left out"
+    assert status.trouble == "1 messages could not be read and were set aside (`ebbtide dead-letters list`)"
 
 
 def _key(user: str) -> int:

@@ -1,0 +1,213 @@
+"""A trainer does not die on data: what cannot be learned is set aside, and leaves no trace in the model."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import learners
+from ebbtide import dead_letters
+from ebbtide.config import RunConfig
+from ebbtide.journal import Journal, Line
+from ebbtide.live_trainer import LiveTrainer
+from ebbtide.set_aside import IN_A_ROW, Letters
+from learners.registry import discover
+from state.errors import InputError
+from state.examples import ExampleBatch
+from streams.kafka import Producer
+from streams.wire import Message
+from tests.ebbtide.sent_examples import batches, send
+from tests.ebbtide.test_replay import run
+from tests.ebbtide.test_train import COMMAND, EVENTS, InProcess, _keeping, _newest, _until
+from tests.ebbtide.test_train import here as here
+from tests.ebbtide.test_train import store as store
+from tests.ebbtide.test_train import topic as topic
+from tests.planted_learners.poisoned import CANNOT_LEARN, CANNOT_SHOW
+
+FOLDER = Path(__file__).parent.parent / "planted_learners"
+CONFIG = RunConfig(learner="poisoned", floors=False, drift=False)
+
+
+@pytest.fixture(autouse=True)
+def poisoned() -> Iterator[None]:
+    """The learner is one more file in the package."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(learners, "__path__", [*learners.__path__, str(FOLDER)])
+        discover.cache_clear()
+        yield
+    discover.cache_clear()
+    del sys.modules["learners.poisoned"]
+
+
+def poison(batch: ExampleBatch, rating: float) -> ExampleBatch:
+    """One of the examples, its last."""
+    rating_B = np.full(len(batch), np.nan, np.float32)
+    rating_B[-1] = rating
+    return replace(batch, rating_B=rating_B)
+
+
+def made() -> tuple[ExampleBatch, ...]:
+    """Messages, of which 70 and 90 cannot be learned, and 110 can, but not be published."""
+    at = {70: CANNOT_LEARN, 90: CANNOT_LEARN, 110: CANNOT_SHOW}
+    return tuple(
+        poison(batch, at[number]) if number in at else batch for number, batch in enumerate(batches(2, 50))
+    )
+
+
+LOST = sum(len(made()[number]) for number in (70, 90, 110))
+
+
+def letters(here: InProcess) -> list[tuple[str, str, str]]:
+    """Source, reason and detail of those of this topic."""
+    found = dead_letters.read(here.brokers, f"{here.topic}-dead", None, None)
+    return sorted((one.source, one.reason, one.detail) for one in found)
+
+
+def train(here: InProcess, at_most: int) -> LiveTrainer:
+    return here.train(config=CONFIG, dead_letters=f"{here.topic}-dead", at_most=at_most, every=600)
+
+
+def at_once(here: InProcess, journals: Path) -> str:
+    """The digest of a trainer that follows the kept journals from the beginning, and is never disturbed."""
+    texts = [path.read_text() for path in sorted(journals.glob("journal-*"))]
+    lines = {line[0]: line for text in texts for line in map(json.loads, text.splitlines())}
+    shutil.rmtree(here.folder)
+    shutil.copytree(journals / "checkpoint-000000000000", here.folder / "checkpoint-000000000000")
+    text = "".join(json.dumps(lines[events]) + "\n" for events in sorted(lines))
+    (here.folder / "journal-000000000000").write_text(text)
+    return train(here, at_most=max(lines)).digest()
+
+
+def test_what_cannot_be_learned_is_a_dead_letter_and_learning_goes_on(here: InProcess) -> None:
+    journals = here.folder.parent / "journals"
+    journals.mkdir()
+    send(here.brokers, here.topic, made()[:60])
+    with Producer(here.brokers, here.topic) as producer:
+        producer.send(Message(b"junk", None, [], 0), 0)
+    send(here.brokers, here.topic, made()[60:])
+    with _keeping(here.folder, journals):
+        ended = train(here, at_most=EVENTS)
+    status = ended.status()
+    assert status.trained == EVENTS - LOST
+    assert status.dead_letters == {"not examples": 1, "not learned": 3}
+    assert status.trouble == (
+        "1 messages could not be read and were set aside (`ebbtide dead-letters list`); "
+        f"3 messages with {LOST} examples could not be learned and were set aside "
+        "(`ebbtide dead-letters list`)"
+    )
+    found = letters(here)
+    assert [
+        (source.rpartition("/")[0].removeprefix(here.topic), why, detail) for source, why, detail in found
+    ]
+    said = sorted(detail for _, reason, detail in found if reason == "not learned")
+    assert said == [
+        "FloatingPointError: overflow encountered in exp",
+        *["ZeroDivisionError: float division by zero"] * 2,
+    ]
+    (junk,) = [(source, detail) for source, reason, detail in found if reason == "not examples"]
+    assert junk[0] == f"{here.topic}/0/30"
+    assert junk[1].startswith("examples: expected an Arrow batch of examples, got")
+    assert at_once(here, journals) == ended.digest()
+    assert letters(here) == found
+
+
+def test_it_is_listed_and_not_sent_back_among_the_examples(here: InProcess) -> None:
+    send(here.brokers, here.topic, made()[:72])
+    train(here, at_most=sum(map(len, made()[:72])))
+    where = ["--brokers", here.brokers, "--topic", f"{here.topic}-dead"]
+    said = json.loads(run("dead-letters", "list", "--json", *where).stdout)
+    assert said["reasons"] == {"not learned": 1}
+    assert said["letters"][0]["source"].startswith(f"{here.topic}/0/")
+    refused = run("dead-letters", "replay", "--yes", *where, check=1).stderr
+    assert "it was among examples, which only workers may send there; name another topic by --to" in refused
+    assert "sent 1 again" in run("dead-letters", "replay", "--yes", *where, "--to", f"{here.topic}-x").stdout
+
+
+def test_killed_wherever_it_is_it_ends_in_the_same_state(here: InProcess) -> None:
+    journals = here.folder.parent / "journals"
+    journals.mkdir()
+    send(here.brokers, here.topic, made())
+    where = {
+        "--brokers": here.brokers,
+        "--store": here.store,
+        "--examples": here.topic,
+        "--dead-letters": f"{here.topic}-dead",
+        "--checkpoint": here.folder,
+        "--learner": "poisoned",
+        "--config": here.folder.parent / "settings.toml",
+        "--for": EVENTS,
+        "--every": 600,
+    }
+    (here.folder.parent / "settings.toml").write_text("drift = false\n")
+    said = [str(one) for pair in where.items() for one in pair]
+    command = [*COMMAND[: COMMAND.index("--learner")], *said, "--json"]
+    environment = {**os.environ, "PYTHONPATH": str(FOLDER)}
+    with _keeping(here.folder, journals):
+        for after in (1, 4000):
+            with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) as process:
+                _until(lambda: _newest(here.folder) >= after or process.poll() is not None)  # noqa: B023
+                process.kill()
+        done = subprocess.run(command, env=environment, capture_output=True, timeout=100, check=True)
+    killed = json.loads(done.stdout.splitlines()[-1])
+    assert killed["trained"] == EVENTS - LOST
+    assert killed["dead_letters"] == {"not learned": 3}
+    assert len({source for source, _, _ in letters(here)}) == 3
+    assert at_once(here, journals) == killed["state_digest"]
+
+
+@pytest.mark.parametrize(
+    ("owner", "step", "done", "sent"),
+    [
+        (Letters, "send", False, 1),
+        (Letters, "send", True, 2),
+        (Journal, "write", False, 2),
+        (Journal, "write", True, 1),
+    ],
+    ids=["before the letter", "after the letter", "before the line", "after the line"],
+)
+def test_ended_between_two_steps_it_takes_the_others(
+    here: InProcess, owner: type, step: str, done: bool, sent: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a process that is killed there: the next one finds what was written by then, and no more."""
+    journals, real = here.folder.parent / "journals", getattr(owner, step)
+    journals.mkdir()
+    send(here.brokers, here.topic, made()[:80])
+    examples = sum(map(len, made()[:80]))
+
+    def die(self: Any, what: Any, *rest: Any) -> None:
+        last = bool(what.why) if isinstance(what, Line) else bool(what)
+        if done or not last:
+            real(self, what, *rest)
+        if last:
+            raise KeyboardInterrupt
+
+    with _keeping(here.folder, journals):
+        monkeypatch.setattr(owner, step, die)
+        with pytest.raises(KeyboardInterrupt):
+            train(here, at_most=examples)
+        monkeypatch.setattr(owner, step, real)
+        ended = train(here, at_most=examples)
+    assert ended.status().trained == examples - len(made()[70])
+    assert ended.status().dead_letters == {"not learned": 1}
+    assert len(letters(here)) == sent
+    assert at_once(here, journals) == ended.digest()
+
+
+def test_if_nothing_can_be_learned_any_more_it_ends_rather_than_set_all_aside(here: InProcess) -> None:
+    good, bad = batches(2, 50)[:40], batches(2, 50)[40:60]
+    send(here.brokers, here.topic, good)
+    send(here.brokers, here.topic, tuple(poison(batch, CANNOT_LEARN) for batch in bad))
+    for _ in range(2):
+        with pytest.raises(
+            InputError, match=rf"nor could the {IN_A_ROW} messages before it: .* no more are set"
+        ):
+            train(here, at_most=EVENTS)
+        assert len(letters(here)) == IN_A_ROW

@@ -1,0 +1,29 @@
+"""A learner that fails on what its data say: for the tests of a trainer that must not.
+
+A two-tower in all else. The poison is in the example, so that every process fails on the same one; by then
+the weights have moved.
+"""
+
+from learners.contract import Outcome, Step
+from learners.twotower import TwoTower
+from state.examples import ExampleBatch, Floats
+
+CANNOT_LEARN, CANNOT_SHOW = -666.0, -667.0
+"""Ratings."""
+
+
+class Poisoned(TwoTower):
+    name = "poisoned"
+    spoiled = False
+
+    def step(self, step: Step) -> Outcome:
+        outcome = super().step(step)
+        if (step.batch.rating_B == CANNOT_LEARN).any():
+            raise ZeroDivisionError("float division by zero")
+        self.spoiled |= bool((step.batch.rating_B == CANNOT_SHOW).any())
+        return outcome
+
+    def interests(self, batch: ExampleBatch) -> Floats:
+        if self.spoiled:
+            raise FloatingPointError("overflow encountered in exp")
+        return super().interests(batch)
