@@ -20,6 +20,7 @@ def open_log(
     label: str | None = None,
     items: str | Path | None = None,
     users: str | Path | None = None,
+    time_format: str | None = None,
     from_: str | None = None,
     until: str | None = None,
     limit: int | None = None,
@@ -28,12 +29,15 @@ def open_log(
     """Open a file, a folder or a known log.
 
     `map` gives roles their columns (`{"user": "who"}`) or names a TOML file of such lines; the rest is
-    guessed from usual column names. `label` is a rule such as `rating>=4`, or `none`. Raises InputError.
+    guessed from usual column names. `label` is a rule such as `rating>=4`, or `none`; `time_format` is the
+    form of times that are text, with strptime's directives. Raises InputError.
     """
     if map is None or isinstance(map, str | Path):
-        mapping = None if map is None else Mapping.read(Path(map))
+        mapping = Mapping() if map is None else Mapping.read(Path(map))
     else:
         mapping = Mapping.of(f"{role}={column}" for role, column in map.items())
+    if time_format is not None:
+        mapping = Mapping(time_format=time_format).over(mapping)
     return Log.open(
         log,
         mapping=mapping,
@@ -54,6 +58,7 @@ def replay(
     map: Pairs[str, str] | str | Path | None = None,
     items: str | Path | None = None,
     users: str | Path | None = None,
+    time_format: str | None = None,
     label: str | None = None,
     learner: str | None = None,
     config: str | Path | None = None,
@@ -103,6 +108,7 @@ def replay(
             label=label,
             items=items,
             users=users,
+            time_format=time_format,
             from_=from_,
             until=until,
             limit=limit,

@@ -59,6 +59,14 @@ LabelOption = Annotated[
 Items = Annotated[
     Path | None, typer.Option("--items", metavar="FILE", help="A table of what is known of items.")
 ]
+TimeFormat = Annotated[
+    str | None,
+    typer.Option(
+        "--time-format",
+        metavar="FORM",
+        help="The form of the log's times, as in strptime: '%d/%m/%Y %H:%M'. [found in the log]",
+    ),
+]
 Users = Annotated[
     Path | None, typer.Option("--users", metavar="FILE", help="A table of what is known of users.")
 ]
@@ -80,6 +88,7 @@ def replay(
     map: Maps = None,
     items: Items = None,
     users: Users = None,
+    time_format: TimeFormat = None,
     label: LabelOption = None,
     learner: Annotated[
         str | None, typer.Option(metavar="NAME", help="The model; by default what suits the log.")
@@ -178,6 +187,7 @@ def replay(
         label=label,
         items=items,
         users=users,
+        time_format=time_format,
         from_=from_,
         until=until,
         limit=limit,
@@ -249,7 +259,7 @@ def query_recommend(
 
     An unknown user gets what is popular, with that reason, and exit code 3.
     """
-    from ebbtide.units import time_ms
+    from streams.times import time_ms
 
     at_ms = None if at is None else time_ms(at, "--at")
     _answer(source, as_json, lambda run: run.recommend(identifier, k, at_ms=at_ms, lat=lat, lon=lon))
@@ -305,13 +315,16 @@ def data_inspect(
     label: LabelOption = None,
     items: Items = None,
     users: Users = None,
+    time_format: TimeFormat = None,
     as_json: Json = False,
 ) -> None:
     """What a log holds: a proposed mapping, counts, time span and unit, ties, gaps, repeats, warnings."""
     from ebbtide import api
     from replay.inspect import inspect
 
-    found = inspect(api.open_log(log, map=_mapping(map), label=label, items=items, users=users))
+    found = inspect(
+        api.open_log(log, map=_mapping(map), label=label, items=items, users=users, time_format=time_format)
+    )
     if as_json:
         print_json(found.report())
         return

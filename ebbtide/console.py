@@ -140,6 +140,7 @@ def _facts(report: Report, out: Path) -> Table:
             (events.dead_letters, "dead letters"),
             (events.duplicates, "duplicates"),
             (events.late, "late"),
+            (events.left_out, "left out by --from, --until or --limit"),
         )
         if number
     ]
@@ -153,6 +154,8 @@ def _facts(report: Report, out: Path) -> Table:
         "drift": f"{count(len(report.drift))} alarms" if report.drift else "no alarm",
         "report": str(out / "report.html"),
     }
+    if report.warnings:
+        facts["warning"] = "\n".join(report.warnings)
     if report.notes:
         facts["note"] = "\n".join(report.notes)
     table = Table(box=None, show_header=False, pad_edge=False)

@@ -319,12 +319,16 @@ def _rows(report: Report) -> Markup:
         "dead letters": events.dead_letters,
         "duplicates": events.duplicates,
         "late": events.late,
+        "left out by --from, --until or --limit": events.left_out,
     }
     cards = [el("div", el("h3", "What became of the rows"), _definitions(facts), class_="card")]
     if report.dead_letters:
         cards.append(
             el("div", el("h3", "Dead letters by reason"), _definitions(report.dead_letters), class_="card")
         )
+    if report.warnings:
+        warnings = el("ul", *(el("li", warning) for warning in report.warnings))
+        cards.append(el("div", el("h3", "Warnings"), warnings, class_="card"))
     if report.notes:
         notes = el("ul", *(el("li", note) for note in report.notes))
         cards.append(el("div", el("h3", "Notes"), notes, class_="card"))

@@ -57,7 +57,7 @@ Partitions = Annotated[
 _DIR = SERVICES
 _SENDING = frozenset(("to", "rate", "format", "partitions"))
 _BOTH = frozenset(("log", "map", "items", "users", "label", "seed", "limit", "from_", "until"))
-_BOTH |= {"speed", "batch", "as_json", "quiet"}
+_BOTH |= {"speed", "batch", "time_format", "as_json", "quiet"}
 
 
 @services.command()

@@ -34,6 +34,8 @@ class EventCounts(msgspec.Struct, frozen=True, kw_only=True):
     dead_letters: int
     duplicates: int
     late: int
+    left_out: int = 0
+    """By --from, --until and --limit."""
 
 
 class UserMemory(msgspec.Struct, frozen=True, kw_only=True):
@@ -124,6 +126,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     config: dict[str, Any]
     versions: dict[str, str]
     notes: list[str]
+    warnings: list[str] = []
 
     @property
     def evaluation(self) -> Evaluation:
@@ -161,6 +164,7 @@ class RunFacts:
     """Any tree of builtins, structs and dataclasses."""
     drift: list[Alarm] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
     insight: Insight | None = None
     ablation: Ablation | None = None
     staleness: Staleness | None = None
@@ -216,6 +220,7 @@ def build(facts: RunFacts) -> Report:
         config=msgspec.to_builtins(facts.config, enc_hook=str, str_keys=True),
         versions=versions(),
         notes=facts.notes,
+        warnings=facts.warnings,
     )
 
 

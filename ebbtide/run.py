@@ -28,6 +28,7 @@ from state.embedded_store import open_store
 from state.errors import InputError
 from state.store import EmbeddingStore
 from state.tree import Tree, digest
+from streams.reasons import LATE
 from streams.schema import EventBatch
 
 Progress = Callable[[int, int, Measure], None]
@@ -68,6 +69,10 @@ class Run:
         self.events += len(events)
         with self.phases("remember"):
             batch = self.operator.process(events, int(events.time_ms_B.max()))
+        if len(self.operator.late_L):
+            self.log.set_aside(
+                events.take(self.operator.late_L), LATE, "its time lies behind the clock of the log"
+            )
         if not len(batch):
             return
         self.beside.before(batch)
@@ -280,11 +285,12 @@ def _facts(run: Run, evaluation: Evaluation, *, seconds: float, cpu: float, setu
             label_delay_ms=run.config.label_delay_ms,
         ),
         events=report.EventCounts(
-            read=run.events + sum(dead.values()),
+            read=run.events + sum(dead.values()) + log.left_out,
             used=counts.used,
             dead_letters=sum(dead.values()),
             duplicates=counts.duplicates,
             late=counts.late,
+            left_out=log.left_out,
         ),
         dead_letters=dead,
         user_memory=report.UserMemory(
@@ -306,6 +312,7 @@ def _facts(run: Run, evaluation: Evaluation, *, seconds: float, cpu: float, setu
         insight=run.insight(),
         ablation=ablation,
         staleness=staleness,
+        warnings=log.warnings,
         notes=[
             *log.notes,
             *(f"state_digest is without {one}, whose state cannot be read" for one in run.learning.unsaved()),

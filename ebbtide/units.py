@@ -1,9 +1,9 @@
-"""Durations and times as people write them."""
+"""Durations and shares as people write them."""
 
 import re
-from datetime import UTC, datetime
 
 from state.errors import InputError
+from streams.times import time_ms
 
 _UNIT_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w)")
@@ -46,24 +46,6 @@ def short(milliseconds: int) -> str:
         return "immediate"
     unit = next(unit for unit in ("d", "h", "m", "s", "ms") if milliseconds % _UNIT_MS[unit] == 0)
     return f"{milliseconds // _UNIT_MS[unit]}{unit}"
-
-
-def time_ms(text: str, option: str) -> int:
-    """A time in epoch milliseconds, from ISO 8601 (UTC unless it says otherwise) or epoch seconds or ms.
-
-    >>> time_ms("2017-10-02", "--from") == time_ms("1506902400", "--from") == 1506902400000
-    True
-    """
-    try:
-        number = int(text)
-    except ValueError:
-        try:
-            parsed = datetime.fromisoformat(text)
-        except ValueError:
-            raise InputError(f"{option}: expected a time such as 2017-10-02T18:00, got {text!r}") from None
-        aware = parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
-        return round(aware.timestamp() * 1000)
-    return number if abs(number) >= 10**11 else number * 1000
 
 
 def fraction_or_time(text: str, option: str) -> float | int:

@@ -13,12 +13,14 @@ from replay.arrow import Column
 from replay.canonical import Bools
 from replay.cells import Ids, dotted, numbers
 from replay.chunks import BadRow, Chunk
+from replay.decide import time_column
 from replay.labels import LabelRule
 from replay.mapping import ROW_ORDER, Mapping
-from replay.times import SECOND_MS, Clock
+from replay.times import Clock
 from replay.zones import Zone
 from state.keys import NO_KEY, Int64s, Names
 from streams import reasons
+from streams.times import SECOND_MS
 from streams.wire import BOUNDS, KEY_ROLES, NAMED_ROLES
 
 Columns = dict[str, NDArray[Any]]
@@ -30,6 +32,8 @@ class Converter:
     """Turns chunks into columns, the same way for every chunk of a log."""
 
     mapping: Mapping
+    times: list[str]
+    """Columns of the file: none where rows are the clock, two where a date and a clock stand apart."""
     clock: Clock
     rule: LabelRule | None
     """`column` is a column of the file here, not a role."""
@@ -42,9 +46,16 @@ class Converter:
     _ticks: int = 0
 
     def __init__(
-        self, mapping: Mapping, clock: Clock, rule: LabelRule | None, zone: Zone | None, names: Names
+        self,
+        mapping: Mapping,
+        times: list[str],
+        clock: Clock,
+        rule: LabelRule | None,
+        zone: Zone | None,
+        names: Names,
     ) -> None:
-        self.mapping, self.clock, self.rule, self.zone, self.names = mapping, clock, rule, zone, names
+        self.mapping, self.times = mapping, times
+        self.clock, self.rule, self.zone, self.names = clock, rule, zone, names
         self.ids = {role: Ids(names if role in NAMED_ROLES else None) for role in KEY_ROLES}
         self.decimal_commas = {}
         self._ticks = 0
@@ -53,12 +64,9 @@ class Converter:
     def needed(self) -> list[str]:
         """The columns of the file that are read."""
         rule = [self.rule.column] if self.rule else []
-        mapped = [name for role, name in self.mapping.columns.items() if role != "text"]
-        columns = dict.fromkeys([*mapped, *rule])
-        return [name for name in columns if name != ROW_ORDER and not self._is_zone(name)]
-
-    def _is_zone(self, column: str) -> bool:
-        return self.zone is not None and column == self.mapping.columns.get("tz")
+        mapped = [name for role, name in self.mapping.columns.items() if role not in ("time", "tz", "text")]
+        zone = [self.mapping.columns["tz"]] if "tz" in self.mapping.columns and self.zone is None else []
+        return list(dict.fromkeys([*mapped, *self.times, *zone, *rule]))
 
     def restart(self) -> None:
         """Begin a log anew."""
@@ -118,10 +126,10 @@ class Converter:
     def _times(self, chunk: Chunk, read: dict[str, Column], name: str, faults: "_Faults") -> Int64s:
         if name == ROW_ORDER:
             return np.arange(self._ticks, self._ticks + len(chunk)) * SECOND_MS
-        time_ms_B, missing_B, bad_B, outside_B = self.clock.read(self._dotted(chunk, read, name))
-        faults.mark(missing_B, reasons.missing("time"))
-        faults.mark(bad_B, reasons.bad("time"), f"expected a time, as the log has it ({self.clock.unit})")
-        faults.mark(outside_B, reasons.OUT_OF_BOUNDS, "expected one within --map earliest=... and latest=...")
+        columns = {name: self._dotted(chunk, read, name) for name in self.times}
+        time_ms_B, found = self.clock.read(time_column(columns, self.times))
+        for fault in found:
+            faults.mark(*fault)
         return time_ms_B
 
 

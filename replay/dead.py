@@ -36,15 +36,14 @@ class DeadLetters:
     def add(self, file: Path, bad: list[BadRow]) -> None:
         """Take the bad rows of a file."""
         self.counts.update(row.reason for row in bad)
+        for row in bad:
+            self.write(str(file), row)
+
+    def write(self, where: str, row: BadRow) -> None:
+        """Write one down without counting it; `where` it is from."""
         if self._file is not None:
-            for row in bad:
-                letter = {
-                    "reason": row.reason,
-                    "detail": row.detail,
-                    "file": str(file),
-                    "row_number": row.number,
-                }
-                self._file.write(json.dumps(letter | {"row": row.row}, default=_plain) + "\n")
+            letter = {"reason": row.reason, "detail": row.detail, "file": where, "row_number": row.number}
+            self._file.write(json.dumps(letter | {"row": row.row}, default=_plain) + "\n")
 
     def said(self) -> str:
         """The counts in words, most frequent first."""

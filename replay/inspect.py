@@ -1,13 +1,13 @@
 """What a log is, before one replays it: the mapping proposed, what it holds, and what to mind."""
 
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
 from replay.known import KNOWN
 from replay.planted import PLANTED
 from replay.source import Log
 from replay.survey import Survey
+from replay.times import shown
 from state.side import SideTable
 
 _DAY_MS = 86_400_000
@@ -91,7 +91,7 @@ def inspect(log: Log) -> Inspection:
         survey=log.survey,
         items=None if log.items is None else side_columns(log.items),
         users=None if log.users is None else side_columns(log.users),
-        warnings=_warnings(log.survey),
+        warnings=[*log.warnings, *_warnings(log.survey)],
         notes=list(log.notes),
     )
 
@@ -121,11 +121,6 @@ def known_logs() -> list[dict[str, str]]:
         for name, known in KNOWN.items()
     ]
     return [*fetched, planted]
-
-
-def shown(time_ms: int) -> str:
-    """A time for people, in UTC."""
-    return datetime.fromtimestamp(time_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def _span(survey: Survey) -> str:

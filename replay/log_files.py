@@ -20,3 +20,5 @@ class LogFiles:
     """What side columns are, where their values would mislead; see `replay.sides`."""
     user_types: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    """What was left out, and why."""

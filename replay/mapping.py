@@ -1,8 +1,8 @@
 """Which column of a log plays which role.
 
 A mapping is written as `role=column` pairs or as a TOML file of the same, and completed by guessing from
-usual column names. Besides columns, `time` may be `@row` (the rows are the clock), and `tz` may be
-a number of minutes or the name of a zone (`America/New_York`).
+usual column names. Besides columns, `time` may be `@row` (the rows are the clock) or `DATE+CLOCK` (two
+columns), and `tz` may be a number of minutes or the name of a zone (`America/New_York`).
 """
 
 import tomllib
@@ -19,7 +19,9 @@ ROW_ORDER = "@row"
 """The time of a log that has none: its rows are its clock, one tick each."""
 
 TIME_UNITS = ("s", "ms", "us", "ns", "date", "tick")
-_OPTIONS = ("time_unit", "earliest", "latest")
+EARLIEST, LATEST = "1990-01-01", "2100-01-01"
+"""Times outside are no times of a log, unless the mapping says otherwise; not asked of ticks."""
+_OPTIONS = ("time_unit", "time_format", "earliest", "latest")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +32,11 @@ class Mapping:
     """An empty column name says that the log has no such role, whatever its columns are called."""
     time_unit: str | None = None
     """One of TIME_UNITS; found from the values where None."""
-    earliest: str = "1990-01-01"
-    latest: str = "2100-01-01"
-    """Times outside are no times of this log; not asked of ticks."""
+    time_format: str | None = None
+    """The form of times that are text, with strptime's directives; found from the values where None."""
+    earliest: str | None = None
+    latest: str | None = None
+    """Times outside are no times of this log."""
 
     @classmethod
     def of(cls, pairs: Iterable[str], where: str = "--map") -> Self:
@@ -83,18 +87,13 @@ class Mapping:
 
     def over(self, other: "Mapping") -> "Mapping":
         """This mapping, completed by `other` where this one says nothing."""
-        unset = Mapping()
-        return Mapping(
-            other.columns | self.columns,
-            time_unit=self.time_unit or other.time_unit,
-            earliest=self.earliest if self.earliest != unset.earliest else other.earliest,
-            latest=self.latest if self.latest != unset.latest else other.latest,
-        )
+        options = {name: getattr(self, name) or getattr(other, name) for name in _OPTIONS}
+        return Mapping(other.columns | self.columns, **options)
 
     def flags(self) -> list[str]:
         """The mapping as `role=column` pairs for `--map`."""
-        unit = [f"time_unit={self.time_unit}"] if self.time_unit else []
-        return [f"{role}={column}" for role, column in self.columns.items()] + unit
+        said = {name: getattr(self, name) for name in _OPTIONS}
+        return [f"{name}={value}" for name, value in {**self.columns, **said}.items() if value]
 
     def toml(self) -> str:
         """The mapping as the text of a TOML file."""
@@ -136,6 +135,16 @@ def guess(
     return found
 
 
+def time_columns(mapped: str, columns: Sequence[str]) -> list[str]:
+    """The columns of a file that the role `time` is mapped to: one, or a date's and a clock's.
+
+    >>> time_columns("day+hour", ["day", "hour"]), time_columns("a+b", ["a+b"])
+    (['day', 'hour'], ['a+b'])
+    """
+    date, joined, clock = mapped.partition("+")
+    return [mapped] if mapped in columns or not joined else [date.strip(), clock.strip()]
+
+
 def resolve(said: Mapping, columns: Sequence[str], where: str) -> Mapping:
     """`said`, checked against the log's columns and completed by guessing.
 
@@ -146,11 +155,13 @@ def resolve(said: Mapping, columns: Sequence[str], where: str) -> Mapping:
     if twice:
         raise InputError(f"{where}: column {sorted(twice)[0]!r} stands there twice; rename one")
     for role, column in said.columns.items():
-        free_form = role == "tz" or (role == "time" and column == ROW_ORDER)
-        if column and column not in columns and not free_form:
-            raise InputError(
-                f"{where}: no column {column!r} for the role {role!r}; there are {', '.join(columns)}"
-            )
+        if not column or role == "tz" or (role == "time" and column == ROW_ORDER):
+            continue
+        for name in time_columns(column, columns) if role == "time" else [column]:
+            if name not in columns:
+                raise InputError(
+                    f"{where}: no column {name!r} for the role {role!r}; there are {', '.join(columns)}"
+                )
     open_roles = [role for role in ROLES if role not in said.columns]
     found = guess(columns, where, said.columns.values(), open_roles) | {
         k: v for k, v in said.columns.items() if v

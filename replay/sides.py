@@ -24,13 +24,15 @@ from replay.arrow import Column, pc
 from replay.canonical import Bools, joined
 from replay.cells import Ids, dotted, numbers, texts
 from replay.chunks import RowsFile
+from replay.evidence import TimeEvidence
 from replay.files import open_file
-from replay.times import Clock, find_unit, time_ms
+from replay.times import Clock
 from replay.usual import USUAL, plain
 from state.errors import InputError
 from state.examples import Doubles
 from state.keys import NO_KEY, Int64s, Names
 from state.side import ALWAYS, Categories, SideTable
+from streams.times import time_ms
 
 KINDS = ("number", "category", "categories", "text", "place", "since", "ignored")
 _CODES = re.compile(r"(^|_)(id|ids|code|codes|zip|zipcode|postcode|postal|phone|sku|upc|isbn)($|_)")
@@ -48,6 +50,7 @@ _SINCE = (
     *("time", "timestamp", "ts", "event_time"),
 )
 _SEPARATORS = ("|", ";", ",", " ")
+_BOUNDS_MS = time_ms("1900-01-01", "earliest"), time_ms("2100-01-01", "latest")
 _FEWEST_CELLS = 20
 _PARTS_A_CELL = 5
 _SHOWN = 8
@@ -148,8 +151,10 @@ def _kind(name: str, column: Column) -> str:
 
 
 def _is_time(column: Column) -> bool:
+    evidence = TimeEvidence()
+    evidence.add(column)
     try:
-        return find_unit(column, "") != "tick"
+        return evidence.reading("", final=False).unit != "tick"
     except InputError:
         return False
 
@@ -212,9 +217,14 @@ def _since(table: dict[str, Column], kinds: dict[str, str]) -> Int64s:
     if name is None:
         size = len(next(iter(table.values()))) if table else 0
         return np.full(size, ALWAYS, np.int64)
-    clock = Clock(find_unit(table[name], name), time_ms("1900-01-01"), time_ms("2100-01-01"))
-    time_ms_N, missing_N, bad_N, outside_N = clock.read(table[name])
-    return np.where(missing_N | bad_N | outside_N, ALWAYS, time_ms_N)
+    evidence = TimeEvidence()
+    evidence.add(table[name])
+    reading = evidence.reading(f"the side table's column {name!r}")
+    clock = Clock(reading.unit, *_BOUNDS_MS, reading.day_first)
+    time_ms_N, faults = clock.read(table[name])
+    for fault_N, _, _ in faults:
+        time_ms_N[fault_N] = ALWAYS
+    return time_ms_N
 
 
 def _places(

@@ -16,31 +16,30 @@ import numpy as np
 
 from replay.arrow import Column
 from replay.canonical import joined
-from replay.cells import dotted
 from replay.chunks import BadRow, RowsFile
 from replay.convert import Columns, Converter
 from replay.dead import DeadLetters
+from replay.decide import Decisions, as_said, cells_of, changed, zone_of
+from replay.far_off import HOUR_MS, near
 from replay.files import open_file
 from replay.found import find
-from replay.labels import LabelRule, parse_rule, usual_rule
 from replay.log_files import LogFiles
-from replay.mapping import ROW_ORDER, Mapping, resolve
+from replay.mapping import Mapping, resolve
 from replay.order import Ties, cut, shuffled_ties, size_of, sorted_by_time, take
 from replay.places import fill_places, single_category
 from replay.separated import SeparatedFile
 from replay.sides import find_id, side_of
 from replay.survey import Survey, Surveyor
-from replay.times import Clock, find_unit, time_ms
-from replay.zones import Zone
+from replay.times import shown
 from state.errors import InputError
 from state.keys import Names
 from state.side import SideTable
-from streams.schema import ROLES, EventBatch
+from streams.reasons import FAR_OFF
+from streams.schema import EventBatch
 
 HEAD_ROWS = 10_000
 _PIECE_ROWS = 1 << 16
 _COPIES = 4
-NO_LABEL = "none"
 
 
 class Log:
@@ -50,32 +49,31 @@ class Log:
         self,
         *,
         found: LogFiles,
+        decisions: Decisions,
         converter: Converter,
         items: SideTable | None,
         users: SideTable | None,
-        bounds_ms: tuple[int | None, int | None],
+        bounds: tuple[str | None, str | None],
         limit: int | None,
         seed: int,
         memory_mb: int,
-        label_rule: str | None,
-        notes: list[str],
     ) -> None:
         self.name = found.name
         self.mapping = converter.mapping
         self.names: Names = converter.names
         self.items, self.users = items, users
-        self.label_rule = label_rule
-        self.notes = notes
+        self.notes = list(found.notes)
+        self.warnings = list(found.warnings)
         self.dead = DeadLetters()
         """Of the last pass over the log."""
         self._files = found.events
         self._converter = converter
-        self._from_ms, self._until_ms = bounds_ms
+        self._bounds = bounds
         self._limit = limit
         self._seed = seed
         self._memory_mb = memory_mb
         self._category = single_category(items) if items and "category" not in self.mapping.columns else None
-        self.survey = self._look()
+        self.survey = self._look(decisions)
         self.roles = self.survey.roles
 
     @classmethod
@@ -103,35 +101,29 @@ class Log:
         found = find(log, said)
         said = said.over(found.mapping)
         resolved = _resolved(said, found)
-        mapped = set(resolved.columns.values())
-        head = _head(found, [name for name in found.events[0].columns if name in mapped])
-        notes = list(found.notes)
-        clock = _clock(resolved, head, found.name)
-        rule, sentence = _rule(label or found.label, resolved, found, head)
-        zone = _zone(resolved, found.events[0].columns)
+        columns = found.events[0].columns
+        decisions = Decisions(resolved, columns, label or found.label, found.name)
+        decisions.see(_head(found, decisions.columns))
+        decisions.take_as_head()
         names = Names()
-        converter = Converter(resolved, clock, rule, zone, names)
+        converter = Converter(
+            *(resolved, decisions.times, decisions.head.clock, decisions.head.rule),
+            *(zone_of(resolved, columns), names),
+        )
         _check_columns(found.events, converter.needed)
         if limit is not None and limit < 1:
             raise InputError(f"--limit {limit}: expected at least 1")
-        notes.append(sentence)
-        if "text" in resolved.columns:
-            notes.append(f"column {resolved.columns['text']!r} (text) is not read: events carry no text")
         while True:
             opened = cls(
                 found=found,
+                decisions=decisions,
                 converter=converter,
                 items=_side(items, found.items, "item", converter, found.item_types),
                 users=_side(users, found.users, "user", converter, found.user_types),
-                bounds_ms=(
-                    None if from_ is None else time_ms(from_, clock.ticks),
-                    None if until is None else time_ms(until, clock.ticks),
-                ),
+                bounds=(from_, until),
                 limit=limit,
                 seed=seed,
                 memory_mb=memory_mb,
-                label_rule=None if rule is None else str(_as_said(rule, resolved)),
-                notes=list(notes),
             )
             if converter.settled:
                 return opened
@@ -139,12 +131,23 @@ class Log:
 
     @property
     def labelled(self) -> bool:
-        return self._converter.rule is not None
+        return self.label_rule is not None
+
+    @property
+    def label_rule(self) -> str | None:
+        """What counts as a positive, in terms of roles."""
+        rule = self._converter.rule
+        return None if rule is None else str(as_said(rule, self.mapping))
 
     @property
     def rows(self) -> int:
         """How many events `batches` hands on."""
         return self.survey.rows if self._limit is None else min(self._limit, self.survey.rows)
+
+    @property
+    def left_out(self) -> int:
+        """How many events lie beyond --from, --until or --limit."""
+        return self.survey.left_out + self.survey.rows - self.rows
 
     @property
     def place_of_item(self) -> bool:
@@ -167,17 +170,27 @@ class Log:
                     events = fill_places(events, self.items, self._category, places=self.place_of_item)
                 yield events
 
+    def set_aside(self, events: EventBatch, reason: str, detail: str) -> None:
+        """Write down events that were handed on and could not be used; they are counted by who found out."""
+        roles = [role for role in ("user", "item", "action", "category") if role in self.roles]
+        for b in range(len(events)):
+            row: dict[str, str] = {role: self.names[int(getattr(events, f"{role}_B")[b])] for role in roles}
+            row["time"] = shown(int(events.time_ms_B[b]))
+            self.dead.write(self.name, BadRow(int(events.offset_B[b]) + 1, reason, row, detail))
+
     def _from(self, skip: int) -> Iterator[Columns]:
-        """Columns in the order in which events are handed on, within the limit, after `skip` of them."""
+        """Columns in the order in which events are handed on, within the limit, after `skip` of them.
+
+        Reads on beyond the limit, so that every dead letter is written down.
+        """
         end = self.rows
         at = 0
         for columns in self._ordered():
             size = size_of(columns)
-            if at + size > skip:
-                yield take(columns, slice(max(0, skip - at), min(size, end - at)))
+            first, last = max(0, skip - at), min(size, end - at)
+            if first < last:
+                yield take(columns, slice(first, last))
             at += size
-            if at >= end:
-                return
 
     def _ordered(self) -> Iterator[Columns]:
         survey = self.survey
@@ -188,12 +201,25 @@ class Log:
             return sorted_by_time(chunks, ties, memory_rows)
         return shuffled_ties(chunks, ties) if survey.ties_sorted else chunks
 
-    def _chunks(self, dead: DeadLetters) -> Iterator[Columns]:
-        """Every file's rows in the files' order, within the time bounds, numbered by `seq`."""
+    def _chunks(self, dead: DeadLetters, decisions: Decisions | None = None) -> Iterator[Columns]:
+        """Every file's rows in the files' order, within the time bounds, numbered by `seq`.
+
+        `decisions` see all of them.
+        """
         self._converter.restart()
+        self._outside = 0
+        clock = self._converter.clock
+        from_ms, until_ms = (
+            None if said is None else clock.said_ms(said, option)
+            for said, option in zip(self._bounds, ("--from", "--until"), strict=True)
+        )
         seq = 0
         for file in self._files:
+            if decisions is not None:
+                decisions.new_file()
             for chunk in file.chunks(self._converter.needed):
+                if decisions is not None:
+                    decisions.see({name: cells_of(chunk, name) for name in decisions.columns})
                 columns, _, bad = self._converter.columns(chunk)
                 if bad:
                     dead.add(file.path, bad)
@@ -201,27 +227,65 @@ class Log:
                 columns["seq"] = np.arange(seq, seq + len(time_ms_B))
                 seq += len(time_ms_B)
                 inside_B = np.ones(len(time_ms_B), np.bool_)
-                if self._from_ms is not None:
-                    inside_B &= time_ms_B >= self._from_ms
-                if self._until_ms is not None:
-                    inside_B &= time_ms_B < self._until_ms
+                if from_ms is not None:
+                    inside_B &= time_ms_B >= from_ms
+                if until_ms is not None:
+                    inside_B &= time_ms_B < until_ms
+                self._outside += len(inside_B) - int(inside_B.sum())
                 yield columns if inside_B.all() else take(columns, np.flatnonzero(inside_B))
 
-    def _look(self) -> Survey:
-        dead = DeadLetters()
-        surveyor = Surveyor(self.names)
-        for columns in cut(self._chunks(dead), _PIECE_ROWS):
-            surveyor.add(columns)
+    def _look(self, decisions: Decisions) -> Survey:
+        """Look over the whole log, again where it says what its head did not."""
+        converter = self._converter
+        first = converter.clock, converter.rule = replace(converter.clock, near_ms=None), converter.rule
+        surveyor, dead = self._pass(decisions)
+        whole = decisions.decide(final=True)
+        self.notes += [*whole.notes, *changed(decisions.head, whole)]
+        if (whole.clock, whole.rule) != first:
+            converter.clock, converter.rule = whole.clock, whole.rule
+            surveyor, dead = self._pass()
+        near_ms = self._near_ms(surveyor)
+        if near_ms is not None:
+            converter.clock = replace(whole.clock, near_ms=near_ms)
+            surveyor, dead = self._pass()
+            self.warnings.append(
+                f"{dead.counts[FAR_OFF]:,} of {surveyor.rows + len(dead):,} rows are years from all others"
+                f" ({shown(near_ms[0])} to {shown(near_ms[1])}), as if a clock had been wrong: dead letters;"
+                " --map earliest=... and --map latest=... take all that lie between"
+            )
         if surveyor.rows == 0:
             self._refuse(dead)
+        return self._surveyed(surveyor, dead)
+
+    def _pass(self, decisions: Decisions | None = None) -> tuple[Surveyor, DeadLetters]:
+        dead = DeadLetters()
+        surveyor = Surveyor(self.names)
+        if decisions is not None:
+            decisions.begin()
+        for columns in cut(self._chunks(dead, decisions), _PIECE_ROWS):
+            surveyor.add(columns)
+        return surveyor, dead
+
+    def _near_ms(self, surveyor: Surveyor) -> tuple[int, int] | None:
+        """The times that are not far off, None where all are near or that is not to be asked."""
+        said = self.mapping.earliest or self.mapping.latest
+        if self._converter.clock.ticks or said or surveyor.rows == 0:
+            return None
+        first, last = near(surveyor.hour_H, surveyor.number_H)
+        if (first, last) == (surveyor.hour_H[0], surveyor.hour_H[-1]):
+            return None
+        return first * HOUR_MS, (last + 1) * HOUR_MS - 1
+
+    def _surveyed(self, surveyor: Surveyor, dead: DeadLetters) -> Survey:
         clock = self._converter.clock
         placed = bool({"lat", "place"} & set(self.mapping.columns))
         borrowed = self.items is not None and self.items.lat_N is not None
         of_item = surveyor.item_places.of_item if placed else borrowed
         survey = surveyor.survey(
-            unit="tick" if self.mapping.columns["time"] == ROW_ORDER else clock.unit,
+            unit=clock.unit,
             roles=self._all_roles(borrowed and of_item),
             dead=dict(dead.counts.most_common()),
+            left_out=self._outside,
             place_of_item=of_item,
         )
         if self._converter.decimal_commas:
@@ -238,10 +302,14 @@ class Log:
             self.notes.append("times only give an order: one tick counts as one second")
         if of_item:
             self.notes.append("places are the items': a place view goes by where the user was last")
+        if "text" in self.mapping.columns:
+            self.notes.append(
+                f"column {self.mapping.columns['text']!r} (text) is not read: events carry no text"
+            )
         return survey
 
     def _refuse(self, dead: DeadLetters) -> None:
-        bounded = self._from_ms is not None or self._until_ms is not None
+        bounded = self._outside > 0
         if dead.counts and not bounded:
             raise InputError(
                 f"{self.name}: not one of its rows is an event ({dead.said()}); check the mapping "
@@ -278,8 +346,7 @@ def _head(found: LogFiles, columns: list[str]) -> dict[str, Column]:
     for file in found.events:
         for chunk in file.chunks([name for name in columns if name in file.columns]):
             for name in chunk.columns:
-                column = chunk.cells(name)[0][: HEAD_ROWS - rows]
-                parts[name].append(dotted(column) if chunk.decimal_comma else column)
+                parts[name].append(cells_of(chunk, name)[: HEAD_ROWS - rows])
             rows += len(chunk)
             bad = bad or next(iter(chunk.bad), None)
             if rows >= HEAD_ROWS:
@@ -305,46 +372,6 @@ def _resolved(said: Mapping, found: LogFiles) -> Mapping:
         if isinstance(first, SeparatedFile) and first.hint:
             raise InputError(f"{error}; {first.hint}") from error
         raise
-
-
-def _clock(mapping: Mapping, head: dict[str, Column], name: str) -> Clock:
-    column = mapping.columns["time"]
-    if column == ROW_ORDER:
-        return Clock("tick", 0, 0)
-    unit = mapping.time_unit or find_unit(head[column], f"{name}: the time, column {column!r},")
-    return Clock(unit, time_ms(mapping.earliest), time_ms(mapping.latest))
-
-
-def _zone(mapping: Mapping, columns: list[str]) -> Zone | None:
-    said = mapping.columns.get("tz")
-    return None if said is None or said in columns else Zone.of(said)
-
-
-def _rule(
-    label: str | None, mapping: Mapping, found: LogFiles, head: dict[str, Column]
-) -> tuple[LabelRule | None, str]:
-    """The label rule with its column, and a sentence about it."""
-    if label == NO_LABEL:
-        return None, "no label, as was said: every event is a positive"
-    if label is None:
-        by_role = {role: head[column] for role, column in mapping.columns.items() if column in head}
-        rule, sentence = usual_rule(frozenset(mapping.columns), by_role)
-    else:
-        rule = parse_rule(label)
-        sentence = f"label: {rule}"
-    if rule is None:
-        return None, sentence
-    column = mapping.columns.get(rule.column, rule.column)
-    if column not in found.events[0].columns:
-        there = ", ".join(found.events[0].columns)
-        raise InputError(f"--label {rule}: no role or column {rule.column!r}; there are {there}")
-    return replace(rule, column=column), sentence
-
-
-def _as_said(rule: LabelRule, mapping: Mapping) -> LabelRule:
-    """The rule with the role in place of the column, where the column has one."""
-    role = next((role for role in ROLES if mapping.columns.get(role) == rule.column), rule.column)
-    return replace(rule, column=role)
 
 
 def _check_columns(files: tuple[RowsFile, ...], needed: list[str]) -> None:

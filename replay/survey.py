@@ -12,10 +12,10 @@ import numpy as np
 from replay.canonical import Bools
 from replay.convert import Columns
 from replay.distinct import Distinct, pairs
+from replay.far_off import HOUR_MS
 from replay.places import ItemPlaces
 from state.keys import Int64s, Names
 
-HOUR_MS = 3_600_000
 _SORTED_SHARE = 0.75
 _FEWEST_PAIRS = 100
 _MOST_TEXT_PAIRS = 20_000
@@ -28,6 +28,8 @@ class Survey:
 
     rows: int
     dead: dict[str, int]
+    left_out: int
+    """Rows before --from, or from --until on."""
     first_ms: int
     last_ms: int
     unit: str
@@ -76,7 +78,10 @@ class Surveyor:
         self._ties = 0
         self._run = self._longest_run = 1
         self._ascending = self._compared = 0
-        self._hours: Int64s = np.zeros(0, np.int64)
+        self.hour_H: Int64s = np.zeros(0, np.int64)
+        """Hours since 1970 in which something happened, in order."""
+        self.number_H: Int64s = np.zeros(0, np.int64)
+        """How many rows each has."""
         self._users, self._items = Distinct(), Distinct()
         self._user_items, self._session_items = Distinct(1 << 16), Distinct(1 << 16)
         self._sessions = False
@@ -95,7 +100,7 @@ class Surveyor:
             max(self._last, int(time_ms_B.max())),
         )
         self._look_at_order(time_ms_B, item_B)
-        self._hours = np.union1d(self._hours, np.unique(time_ms_B // HOUR_MS))
+        self._count_hours(time_ms_B // HOUR_MS)
         self._users.add(user_B)
         self._items.add(item_B)
         self._user_items.add(pairs(user_B, item_B))
@@ -107,6 +112,13 @@ class Surveyor:
         if "label" in columns:
             self._labelled = True
             self._label_sum += float(columns["label"].sum(dtype=np.float64))
+
+    def _count_hours(self, hour_B: Int64s) -> None:
+        hour_P, number_P = np.unique(hour_B, return_counts=True)
+        both = np.concatenate((self.hour_H, hour_P))
+        self.hour_H, at = np.unique(both, return_inverse=True)
+        number = np.bincount(at, np.concatenate((self.number_H, number_P)), len(self.hour_H))
+        self.number_H = number.astype(np.int64)
 
     def _look_at_order(self, time_ms_B: Int64s, item_B: Int64s) -> None:
         before = time_ms_B[:1] - 1 if self._before is None else self._before
@@ -144,7 +156,13 @@ class Surveyor:
         self._longest_run = max(self._longest_run, self._run)
 
     def survey(
-        self, *, unit: str, roles: frozenset[str], dead: dict[str, int], place_of_item: bool = False
+        self,
+        *,
+        unit: str,
+        roles: frozenset[str],
+        dead: dict[str, int],
+        left_out: int = 0,
+        place_of_item: bool = False,
     ) -> Survey:
         """What was seen."""
         share = self._ascending / self._compared if self._compared >= _FEWEST_PAIRS else np.nan
@@ -152,6 +170,7 @@ class Surveyor:
         return Survey(
             rows=self.rows,
             dead=dead,
+            left_out=left_out,
             first_ms=self._first,
             last_ms=self._last,
             unit=unit,
@@ -174,10 +193,10 @@ class Surveyor:
         )
 
     def _silences(self, count: int = 3) -> list[tuple[int, int]]:
-        empty = np.diff(self._hours) - 1
+        empty = np.diff(self.hour_H) - 1
         longest = np.argsort(-empty, kind="stable")[:count]
         return [
-            (int(self._hours[i] + 1) * HOUR_MS, int(self._hours[i + 1]) * HOUR_MS)
+            (int(self.hour_H[i] + 1) * HOUR_MS, int(self.hour_H[i + 1]) * HOUR_MS)
             for i in longest
             if empty[i] > 0
         ]

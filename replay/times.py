@@ -1,34 +1,39 @@
 """Times of a log, whatever their type and unit, as milliseconds since 1970 in UTC.
 
 Numbers are seconds, milliseconds, microseconds or nanoseconds since 1970, dates written as 20170131, or
-ticks: small numbers that give an order and no more, taken as a second each. Text is ISO 8601 or one of a few
-other usual forms; without a zone it is UTC.
+ticks: small numbers that give an order and no more, taken as a second each. Text is read by `streams.times`,
+or in the form that was said. A date and a clock may stand in two columns, mapped as `time=DATE+CLOCK`.
 
 Shape suffix: B rows.
 """
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pyarrow as pa
 
 from replay.arrow import Column, pc
 from replay.canonical import Bools
-from replay.cells import decoded, numbers
+from replay.cells import numbers
 from state.errors import InputError
 from state.examples import Doubles
 from state.keys import Int64s
-
-SECOND_MS = 1000
-DAY_MS = 86_400_000
-_EPOCH_FROM_S, _EPOCH_UNTIL_S = 631_152_000.0, 4_102_444_800.0  # 1990, 2100
-_PER_SECOND = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
-_FORMS = (
-    *("%Y/%m/%d %H:%M:%S", "%Y/%m/%d %H:%M", "%Y/%m/%d", "%d.%m.%Y %H:%M:%S", "%d.%m.%Y"),
-    *("%a %b %d %H:%M:%S %z %Y", "%Y-%m-%d %H:%M:%S %Z", "%m/%d/%Y %H:%M:%S", "%m/%d/%Y %H:%M", "%m/%d/%Y"),
-    *("%a, %d %b %Y %H:%M:%S %z", "%d/%b/%Y:%H:%M:%S %z"),
+from streams import reasons
+from streams.times import (
+    EPOCH_FROM_S,
+    EPOCH_UNTIL_S,
+    PER_SECOND,
+    SECOND_MS,
+    UNIT_WORDS,
+    TimeFormat,
+    moment_ms,
+    time_ms,
 )
+
+DAY_MS = 86_400_000
+Fault = tuple[Bools, str, str]
+"""Rows (B,), the reason, and the details."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,38 +44,92 @@ class Clock:
     """One of `s ms us ns date tick`, or `timestamp` (the column says so itself) or `text`."""
     earliest_ms: int
     latest_ms: int
+    day_first: bool | None = None
+    """What 03/04/2024 means, where the log has such times."""
+    form: TimeFormat | None = None
+    """The form of texts, where it was said."""
+    near_ms: tuple[int, int] | None = None
+    """The first and the last time of the log without those that are alone, far from all others."""
 
     @property
     def ticks(self) -> bool:
         """Whether times only give an order."""
         return self.unit == "tick"
 
-    def read(self, column: Column) -> tuple[Int64s, Bools, Bools, Bools]:
-        """Milliseconds, and which cells are missing, are no time, and lie outside the bounds."""
-        time_ms_B, bad_B = self._timestamps(column) if _is_timestamp(column.type) else self._read(column)
-        missing_B = np.asarray(pc.is_null(column))
-        bad_B &= ~missing_B
-        if self.ticks:
-            outside_B = np.zeros(len(column), np.bool_)
+    def read(self, column: Column) -> tuple[Int64s, list[Fault]]:
+        """Milliseconds (B,), and what is wrong with which cells, the first that fits counts."""
+        if is_timestamp(column.type):
+            time_ms_B, bad_B = _timestamps(column), np.zeros(len(column), np.bool_)
+        elif self.unit == "text":
+            time_ms_B, bad_B = self._texts(column)
         else:
+            time_ms_B, bad_B = self._numbers(column)
+        faults = [(np.asarray(pc.is_null(column)), reasons.missing("time"), "")]
+        outside_B = np.zeros(len(column), np.bool_)
+        if not self.ticks:
             outside_B = (time_ms_B < self.earliest_ms) | (time_ms_B >= self.latest_ms)
-        return time_ms_B, missing_B, bad_B, outside_B & ~missing_B & ~bad_B
+        if not is_timestamp(column.type) and (bad_B | outside_B).any():
+            faults += self._in_another_unit(column, bad_B | outside_B)
+        faults.append((bad_B, reasons.bad("time"), f"expected {self._expected()}"))
+        bounds = f"expected {shown(self.earliest_ms)} to {shown(self.latest_ms)}"
+        faults.append(
+            (outside_B, reasons.OUT_OF_BOUNDS, f"{bounds}; --map earliest=... and latest=... move it")
+        )
+        if self.near_ms is not None:
+            first_ms, last_ms = self.near_ms
+            far_B = (time_ms_B < first_ms) | (time_ms_B > last_ms)
+            all_others = f"all others are from {shown(first_ms)} to {shown(last_ms)}"
+            faults.append((far_B, reasons.FAR_OFF, all_others))
+        return time_ms_B, faults
 
-    def _timestamps(self, column: Column) -> tuple[Int64s, Bools]:
-        wide = pc.cast(pc.cast(column, pa.timestamp("ms"), safe=False), pa.int64())
-        filled = pc.fill_null(wide, 0).to_numpy(zero_copy_only=False)
-        return np.array(filled, np.int64), np.zeros(len(column), np.bool_)
+    def said_ms(self, text: str, option: str) -> int:
+        """A time of this log as a person writes it. Raises InputError."""
+        if self.ticks:
+            try:
+                return round(float(text) * SECOND_MS)
+            except (ValueError, OverflowError):
+                raise InputError(f"{option}: expected a number of ticks, got {text!r}") from None
+        moment = self.form.ms(text) if self.form is not None else None
+        return time_ms(text, option, self.day_first) if moment is None else moment
 
-    def _read(self, column: Column) -> tuple[Int64s, Bools]:
-        if self.unit == "text":
-            return _parsed(column)
+    def _texts(self, column: Column) -> tuple[Int64s, Bools]:
+        """Text as times, and which cells are none: ISO 8601 throughout at once, all else text by text."""
+        times = iso(column) if self.form is None else None
+        if times is not None:
+            return times, np.zeros(len(column), np.bool_)
+        texts, index_B = distinct(column)
+        moments = [moment_ms(t, self.day_first) if self.form is None else self.form.ms(t) for t in texts]
+        time_ms_U = np.array([*(0 if moment is None else moment for moment in moments), 0], np.int64)
+        bad_U = np.array([*(moment is None for moment in moments), False])
+        return time_ms_U[index_B], bad_U[index_B]
+
+    def _expected(self) -> str:
+        if self.form is not None:
+            return f"a time of the form {self.form.said}"
+        return UNIT_WORDS.get(self.unit, {"tick": "a number"}.get(self.unit, "a time"))
+
+    def _in_another_unit(self, column: Column, wrong_B: Bools) -> list[Fault]:
+        """Cells that are a time in a unit which is not that of the log."""
+        if self.ticks:
+            return []
+        value_B = np.full(len(column), np.nan)
+        value_B[wrong_B] = numbers(column.filter(pa.array(wrong_B))).value_B
+        expected = f"the log's times are {self._expected()}"
+        return [
+            (in_unit_B & wrong_B, reasons.looks_like(UNIT_WORDS[unit]), expected)
+            for unit, in_unit_B in plausible(value_B).items()
+            if unit != self.unit
+        ]
+
+    def _numbers(self, column: Column) -> tuple[Int64s, Bools]:
+        nothing_B = np.zeros(len(column), np.bool_)
         if pa.types.is_integer(column.type) and not pa.types.is_uint64(column.type):
             whole = pc.fill_null(pc.cast(column, pa.int64()), 0).to_numpy(zero_copy_only=False)
-            return self._whole(np.array(whole, np.int64)), np.zeros(len(column), np.bool_)
+            return self._whole(np.array(whole, np.int64)), nothing_B
         if pa.types.is_string(column.type) or pa.types.is_binary(column.type):
             try:
                 whole = pc.fill_null(pc.cast(column, pa.int64()), 0).to_numpy(zero_copy_only=False)
-                return self._whole(np.array(whole, np.int64)), np.zeros(len(column), np.bool_)
+                return self._whole(np.array(whole, np.int64)), nothing_B
             except pa.ArrowInvalid:
                 pass  # decimals, or junk among the numbers
         cells = numbers(column)
@@ -82,7 +141,7 @@ class Clock:
             case "ms":
                 return raw_B
             case "us" | "ns":
-                return raw_B // int(_PER_SECOND[self.unit] / SECOND_MS)
+                return raw_B // (PER_SECOND[self.unit] // SECOND_MS)
             case "date":
                 return _dates(raw_B)
         near = np.abs(raw_B) < 2**52
@@ -91,57 +150,64 @@ class Clock:
     def _decimal(self, raw_B: Doubles) -> Int64s:
         if self.unit == "date":
             return _dates(raw_B.astype(np.int64))
-        scaled = raw_B * (SECOND_MS / _PER_SECOND.get(self.unit, 1.0))
+        scaled = raw_B * (SECOND_MS / PER_SECOND.get(self.unit, 1.0))
         return np.rint(np.clip(scaled, -(2.0**62), 2.0**62)).astype(np.int64)
 
 
-def find_unit(head: Column, where: str) -> str:
-    """The unit of a log's times, by what most of its first rows look like.
+def joined_times(date: Column, clock: Column) -> Column:
+    """A column of dates and one of clocks as one of times, as text; missing where either is."""
+    if is_timestamp(date.type):
+        date = pc.strftime(date, "%Y-%m-%d")
+    joined: Column = pc.binary_join_element_wise(_as_text(date), _as_text(clock), " ")
+    return joined
 
-    Raises InputError where they look like no time at all.
-    """
-    if _is_timestamp(head.type):
-        return "timestamp"
-    value_B = numbers(head).value_B
-    value_B = value_B[np.isfinite(value_B)]
-    present = len(head) - head.null_count
-    if 2 * len(value_B) < present or present == 0:
-        _, bad_B = _parsed(head) if present else (None, np.zeros(0, np.bool_))
-        if present and 2 * (int(bad_B.sum()) - head.null_count) < present:
-            return "text"
-        shown = [decoded(cell) if isinstance(cell, bytes) else str(cell) for cell in head[:3].to_pylist()]
-        raise InputError(
-            f"{where} holds no times, but {', '.join(map(repr, shown)) if present else 'nothing'}; "
-            "map another: --map time=COLUMN"
-        )
-    in_unit = {
-        unit: int(np.sum((value_B >= _EPOCH_FROM_S * per_s) & (value_B < _EPOCH_UNTIL_S * per_s)))
-        for unit, per_s in _PER_SECOND.items()
+
+def plausible(value_B: Doubles) -> dict[str, Bools]:
+    """Unit -> which numbers (B,) are a time between 1990 and 2100 in it; no number is in two of them."""
+    found = {
+        unit: (value_B >= EPOCH_FROM_S * per_s) & (value_B < EPOCH_UNTIL_S * per_s)
+        for unit, per_s in PER_SECOND.items()
     }
-    in_unit["date"] = int(np.sum(_looks_like_date(value_B)))
-    best = max(in_unit, key=lambda unit: in_unit[unit])
-    return best if 2 * in_unit[best] > len(value_B) else "tick"
+    return found | {"date": _looks_like_date(value_B)}
 
 
-def time_ms(text: str, ticks: bool = False) -> int:
-    """A time as a person writes it: a date, seconds or milliseconds since 1970, or a tick.
-
-    Raises InputError.
-    """
-    try:
-        number = float(text)
-        return round(number if abs(number) > _EPOCH_UNTIL_S * 10 and not ticks else number * SECOND_MS)
-    except (ValueError, OverflowError):
-        pass
-    moment = None if ticks else _moment(text)
-    if moment is None:
-        expected = "a number of ticks" if ticks else "a date such as 2017-05-01T12:00, or seconds since 1970"
-        raise InputError(f"time {text!r}: expected {expected}")
-    return moment
-
-
-def _is_timestamp(kind: pa.DataType) -> bool:
+def is_timestamp(kind: pa.DataType) -> bool:
+    """Whether a column says itself that it holds times."""
     return bool(pa.types.is_timestamp(kind) or pa.types.is_date(kind))
+
+
+def iso(column: Column) -> Int64s | None:
+    """Text (B,) that is ISO 8601 throughout as milliseconds, 0 where it is missing; else None."""
+    text = _as_text(column)
+    for unit in ("ms", "us"):
+        for zone in (None, "UTC"):
+            try:
+                return _timestamps(pc.cast(text, pa.timestamp(unit, zone)))
+            except pa.ArrowInvalid:
+                continue
+    return None
+
+
+def distinct(column: Column) -> tuple[list[str], Int64s]:
+    """The distinct texts of a column, and the index (B,) of each cell's; a missing one has the last."""
+    coded = pc.dictionary_encode(_as_text(column))
+    texts = coded.dictionary.to_pylist()
+    return texts, np.asarray(pc.fill_null(coded.indices, len(texts)), np.int64)
+
+
+def shown(time_ms: int) -> str:
+    """A time for people, in UTC."""
+    moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=time_ms)
+    return moment.strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _timestamps(column: Column) -> Int64s:
+    wide = pc.cast(pc.cast(column, pa.timestamp("ms"), safe=False), pa.int64())
+    return np.array(pc.fill_null(wide, 0).to_numpy(zero_copy_only=False), np.int64)
+
+
+def _as_text(column: Column) -> Column:
+    return column if pa.types.is_string(column.type) else pc.cast(column, pa.string())
 
 
 def _looks_like_date(value_B: Doubles) -> Bools:
@@ -157,48 +223,3 @@ def _dates(raw_B: Int64s) -> Int64s:
     first = np.clip(month_B, -20000, 20000).astype("M8[M]").astype("M8[D]").astype(np.int64)
     sound = _looks_like_date(raw_B.astype(np.float64))
     return np.where(sound, (first + raw_B % 100 - 1) * DAY_MS, -(2**62))
-
-
-def _parsed(column: Column) -> tuple[Int64s, Bools]:
-    """Text as times, and which cells are none (missing ones among them)."""
-    for kind in (
-        pa.timestamp("ms"),
-        pa.timestamp("ms", "UTC"),
-        pa.timestamp("us"),
-        pa.timestamp("us", "UTC"),
-    ):
-        try:
-            return _arrow_parsed(column, kind), np.asarray(pc.is_null(column))
-        except pa.ArrowInvalid:
-            continue
-    coded = pc.dictionary_encode(column)
-    moments = [_moment(decoded(cell)) for cell in coded.dictionary.to_pylist()] + [None]
-    index_B = pc.fill_null(coded.indices, len(moments) - 1).to_numpy(zero_copy_only=False)
-    time_ms_U = np.array([0 if moment is None else moment for moment in moments], np.int64)
-    bad_U = np.array([moment is None for moment in moments])
-    return time_ms_U[index_B], bad_U[index_B]
-
-
-def _arrow_parsed(column: Column, kind: pa.DataType) -> Int64s:
-    text = column if pa.types.is_string(column.type) else pc.cast(column, pa.string())
-    moments = pc.cast(pc.cast(pc.cast(text, kind), pa.timestamp("ms"), safe=False), pa.int64())
-    return np.array(pc.fill_null(moments, 0).to_numpy(zero_copy_only=False), np.int64)
-
-
-def _moment(text: str) -> int | None:
-    text = text.strip().removesuffix(" UTC")
-    try:
-        return _milliseconds(datetime.fromisoformat(text))
-    except ValueError:
-        pass
-    for form in _FORMS:
-        try:
-            return _milliseconds(datetime.strptime(text, form))
-        except ValueError:
-            continue
-    return None
-
-
-def _milliseconds(moment: datetime) -> int:
-    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return round(aware.timestamp() * SECOND_MS)

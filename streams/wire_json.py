@@ -13,7 +13,6 @@ Shape suffix: B events.
 import re
 from collections import Counter
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Annotated, Any
 
@@ -25,6 +24,7 @@ from numpy.typing import NDArray
 from state.keys import NO_KEY, Int64s, key_of
 from streams import reasons
 from streams.schema import EventBatch
+from streams.times import moment_ms
 from streams.wire import (
     BOUNDS,
     JSON,
@@ -195,12 +195,10 @@ def _milliseconds(time: int | float | str) -> int:
         if time != int(time):
             raise Fault(reasons.bad("time"), f"expected whole milliseconds, got {time}")
         return int(time)
-    try:
-        moment = datetime.fromisoformat(time)
-        aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-        return round(aware.timestamp() * 1000)
-    except (ValueError, OverflowError):
-        raise Fault(reasons.bad("time"), f"expected epoch milliseconds or ISO 8601, got {time!r}") from None
+    moment = moment_ms(time)
+    if moment is None:
+        raise Fault(reasons.bad("time"), f"expected epoch milliseconds or ISO 8601, got {time!r}")
+    return moment
 
 
 def _invalid(said: str) -> Fault:

@@ -34,7 +34,7 @@ def test_the_promised_keys_are_there(tmp_path: Path) -> None:
     found = written(report(), tmp_path)
     assert set(found) >= PROMISED
     assert found["schema_version"] == 1
-    assert set(found["events"]) == {"read", "used", "dead_letters", "duplicates", "late"}
+    assert set(found["events"]) == {"read", "used", "dead_letters", "duplicates", "late", "left_out"}
     assert set(found["metrics"]) == {"all", "scored", "windows"}
     for part in (found["metrics"]["all"], found["metrics"]["scored"], *found["metrics"]["windows"]):
         assert set(part) >= set(METRICS)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ebbtide.units import duration_ms, fraction_or_time, time_ms
+from ebbtide.units import duration_ms, fraction_or_time
 from state.errors import InputError
 
 
@@ -18,18 +18,6 @@ def test_a_duration(text: str, expected: int) -> None:
 def test_what_is_no_duration_is_refused_by_name(text: str) -> None:
     with pytest.raises(InputError, match=r"--label-delay: expected a duration such as 60s"):
         duration_ms(text, "--label-delay")
-
-
-@pytest.mark.parametrize(
-    "text", ["2017-10-02", "2017-10-02T00:00:00Z", "2017-10-02T02:00+02:00", "1506902400", "1506902400000"]
-)
-def test_one_moment_in_many_spellings(text: str) -> None:
-    assert time_ms(text, "--from") == 1506902400000
-
-
-def test_what_is_no_time_is_refused_by_name() -> None:
-    with pytest.raises(InputError, match=r"--until: expected a time .* got 'yesterday'"):
-        time_ms("yesterday", "--until")
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 
 from replay.convert import Columns
 from replay.distinct import Distinct, pairs
+from replay.far_off import HOUR_MS
 from replay.order import cut
-from replay.survey import HOUR_MS, Survey, Surveyor
+from replay.survey import Survey, Surveyor
 from state.keys import Names, pair
 
 ROLES = frozenset({"user", "item", "time"})

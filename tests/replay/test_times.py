@@ -6,12 +6,32 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from replay.times import Clock, find_unit, time_ms
+from replay.arrow import Column
+from replay.evidence import Reading, TimeEvidence
+from replay.times import Clock
 from replay.zones import Zone
 from state.errors import InputError
+from streams.times import moment_ms
 
 MOMENT_MS = 1_500_000_000_000
-BOUNDS = (time_ms("1990-01-01"), time_ms("2100-01-01"))
+BOUNDS = (631_152_000_000, 4_102_444_800_000)
+"""1990 and 2100."""
+
+
+def reading(*columns: Column, final: bool = True) -> Reading:
+    """How a log's times are read that come in these chunks."""
+    evidence = TimeEvidence()
+    for column in columns:
+        evidence.add(column)
+    return evidence.reading("time", final=final)
+
+
+def reasons_of(clock: Clock, column: Column) -> list[str]:
+    """What is wrong with each cell, nothing where it is a time."""
+    found = [""] * len(column)
+    for bad_B, reason, _ in reversed(clock.read(column)[1]):
+        found = [reason if bad else one for one, bad in zip(found, bad_B.tolist(), strict=True)]
+    return found
 
 
 @pytest.mark.parametrize(
@@ -41,51 +61,109 @@ BOUNDS = (time_ms("1990-01-01"), time_ms("2100-01-01"))
 )
 def test_units_are_found_and_read(cells: list[Any], unit: str, expected_ms: int) -> None:
     column = pa.array(cells)
-    assert find_unit(column, "time") == unit
-    times, missing, bad, outside = Clock(unit, *BOUNDS).read(column)
-    assert times.tolist() == [expected_ms]
-    assert [missing.any(), bad.any(), outside.any()] == [False] * 3
+    assert reading(column) == Reading(unit)
+    clock = Clock(unit, *BOUNDS)
+    assert clock.read(column)[0].tolist() == [expected_ms]
+    assert reasons_of(clock, column) == [""]
 
 
 def test_missing_bad_and_outside_are_told_apart() -> None:
     column = pa.array(["1500000000", None, "soon", "12", "99999999999", "1e400"])
-    _, missing, bad, outside = Clock("s", *BOUNDS).read(column)
-    assert missing.tolist() == [False, True, False, False, False, False]
-    assert bad.tolist() == [False, False, True, False, False, True]
-    assert outside.tolist() == [False, False, False, True, True, False]
+    assert reasons_of(Clock("s", *BOUNDS), column) == [
+        "",
+        "no time",
+        "bad time",
+        "bad time: out of bounds",
+        "bad time: out of bounds",
+        "bad time",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("unit", "cells", "expected"),
+    [
+        ("s", [1_500_000_000, 1_500_000_000_000], "bad time: looks like milliseconds"),
+        ("s", [1_500_000_000, 1_500_000_000_000_000], "bad time: looks like microseconds"),
+        ("s", [1_500_000_000, 1_500_000_000_000_000_000], "bad time: looks like nanoseconds"),
+        ("ms", [1_500_000_000_000, 1_500_000_000], "bad time: looks like seconds"),
+        ("ms", ["1500000000000", "1500000000.5"], "bad time: looks like seconds"),
+        ("s", [1_500_000_000.5, 20170714.0], "bad time: looks like a date such as 20240131"),
+        ("date", [20170714, 1_500_000_000], "bad time: looks like seconds"),
+        ("text", ["2017-07-14", "1500000000"], "bad time: looks like seconds"),
+        ("s", [1_500_000_000, 0], "bad time: out of bounds"),
+        ("text", ["2017-07-14", "1970-01-01"], "bad time: out of bounds"),
+    ],
+)
+def test_a_row_in_another_unit_says_which(unit: str, cells: list[Any], expected: str) -> None:
+    assert reading(pa.array(cells * 2 + cells[:1])).unit == unit
+    assert reasons_of(Clock(unit, *BOUNDS), pa.array(cells)) == ["", expected]
 
 
 def test_bad_text_among_good() -> None:
     column = pa.array(["2017-07-14T02:40:00", "yesterday", None, "2017-07-14"])
-    times, missing, bad, _ = Clock("text", *BOUNDS).read(column)
-    assert times[[0, 3]].tolist() == [MOMENT_MS, 1_499_990_400_000]
-    assert (missing.tolist(), bad.tolist()) == ([False, False, True, False], [False, True, False, False])
+    clock = Clock("text", *BOUNDS)
+    assert clock.read(column)[0][[0, 3]].tolist() == [MOMENT_MS, 1_499_990_400_000]
+    assert reasons_of(clock, column) == ["", "bad time", "no time", ""]
 
 
 def test_ticks_have_no_bounds() -> None:
-    assert not Clock("tick", *BOUNDS).read(pa.array([-5, 0, 7]))[3].any()
+    assert reasons_of(Clock("tick", *BOUNDS), pa.array([-5, 0, 7])) == [""] * 3
 
 
-def test_the_majority_says_the_unit() -> None:
-    assert find_unit(pa.array([1_500_000_000, 3, 1_500_000_001]), "time") == "s"
+def test_the_majority_of_the_whole_says_the_unit() -> None:
+    assert reading(pa.array([1_500_000_000, 3, 1_500_000_001])).unit == "s"
+    assert reading(pa.array([1] * 10), pa.array([1_500_000_000_000] * 11)).unit == "ms"
     with pytest.raises(InputError, match="time holds no times, but 'a', 'b'; map another"):
-        find_unit(pa.array(["a", "b"]), "time")
+        reading(pa.array(["a", "b"]))
 
 
-@pytest.mark.parametrize("text", ["2017-07-14T02:40", "1500000000", "1500000000000"])
-def test_times_said_by_hand(text: str) -> None:
-    assert time_ms(text) == MOMENT_MS
+DAY_FIRST, MONTH_FIRST = "day first", "month first"
 
 
-def test_no_time_said_by_hand() -> None:
-    with pytest.raises(InputError, match="time 'noon': expected a date such as"):
-        time_ms("noon")
-    with pytest.raises(InputError, match="expected a number of ticks"):
-        time_ms("2017-07-14", ticks=True)
+@pytest.mark.parametrize(
+    ("cells", "form"),
+    [
+        (["01/02/2024", "13/02/2024"], DAY_FIRST),
+        (["02/13/2024", "02/01/2024"], MONTH_FIRST),
+        (["29-01-2021 10:00", "01-02-2021 10:00"], DAY_FIRST),
+        (["1/2/2024 3:04 PM", "1/13/2024 12:00 AM"], MONTH_FIRST),
+        (["01/03/2024", "01/05/2024", "02/02/2024"], MONTH_FIRST),
+        (["02/01/2024", "03/01/2024", "01/02/2024"], DAY_FIRST),
+        (["01/02/2024", "03/01/2024", "02/01/2024"], DAY_FIRST),
+        (["05.01.2024", "04.01.2024", "07.03.2024"], DAY_FIRST),
+        (["01.31.2024", "02.01.2024"], MONTH_FIRST),
+        (["01/02/2024"] * 200 + ["13/02/2024"] * 200 + ["02/14/2024"], DAY_FIRST),
+    ],
+)
+def test_the_form_of_dates_is_one_that_fits_all_of_them(cells: list[str], form: str) -> None:
+    for cut in (1, len(cells) // 2):
+        found = reading(pa.array(cells[:cut]), pa.array(cells[cut:]))
+        assert (found.unit, found.day_first) == ("text", form == DAY_FIRST)
+        assert found.why.startswith(form)
+
+
+def test_who_cannot_tell_day_from_month_asks() -> None:
+    undecided = pa.array(["03/02/2024", "02/01/2024", "02/03/2024"])
+    with pytest.raises(
+        InputError,
+        match="time may be day first or month first, such as '03/02/2024', '02/01/2024', '02/03/2024': "
+        "neither the values nor their order tell; "
+        "say which: --time-format '%d/%m/%Y' or --time-format '%m/%d/%Y'",
+    ):
+        reading(undecided)
+    assert reading(undecided, final=False).unit == "text"
+    with pytest.raises(
+        InputError, match="neither day first throughout, as '02-14-2024' is not, nor month first, "
+    ):
+        reading(pa.array(["13-02-2024", "02-14-2024", "01-02-2024"]))
+
+
+def test_dates_that_are_the_same_both_ways_need_no_answer() -> None:
+    assert reading(pa.array(["02/02/2024", "01/01/2024", "03/03/2024"])).why == ""
 
 
 def test_zones_know_summer_time() -> None:
-    winter, summer = time_ms("2017-03-12T06:59"), time_ms("2017-03-12T07:00")
+    winter, summer = moment_ms("2017-03-12T06:59"), moment_ms("2017-03-12T07:00")
     times = pa.array([winter, summer]).to_numpy()
     assert Zone.of("America/New_York").offset_min(times).tolist() == [-300, -240]
     assert Zone.of("60").offset_min(times).tolist() == [60, 60]
