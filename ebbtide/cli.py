@@ -12,10 +12,10 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
-from ebbtide import doctor, live, live_dead, live_ingest, live_status, live_train
+from ebbtide import data, doctor, live, live_dead, live_ingest, live_status, live_train
 from ebbtide.live_options import Json
+from ebbtide.log_options import Items, LabelOption, Maps, TimeFormat, Users, mapping_of
 from ebbtide.output import print_json
 from state.errors import EbbtideError, UnknownIdError
 
@@ -28,9 +28,8 @@ app = typer.Typer(
 query = typer.Typer(
     help="Ask what was published: a user, an item, recommendations, likenesses.", no_args_is_help=True
 )
-data = typer.Typer(help="Known logs, and what a log of yours looks like.", no_args_is_help=True)
 app.add_typer(query, name="query")
-app.add_typer(data, name="data")
+app.add_typer(data.data, name="data")
 app.add_typer(live.services, name="services")
 app.command()(live_ingest.ingest)
 app.command()(live_train.train)
@@ -38,38 +37,10 @@ app.command()(live_status.status)
 app.command()(doctor.doctor)
 app.add_typer(live_dead.dead_letters, name="dead-letters")
 
-Maps = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--map",
-        metavar="ROLE=COLUMN",
-        help="Which column plays a role (repeat), or a TOML file of such lines.",
-    ),
-]
 Source = Annotated[
     str, typer.Option("--from", metavar="DIR|URL", help="A folder of `replay --out`, or a redis:// URL.")
 ]
 Count = Annotated[int, typer.Option("-k", min=1, max=10_000, help="How many.")]
-LabelOption = Annotated[
-    str | None,
-    typer.Option(
-        "--label", metavar="RULE", help="What counts as a positive: rating>=4, action==buy; or none."
-    ),
-]
-Items = Annotated[
-    Path | None, typer.Option("--items", metavar="FILE", help="A table of what is known of items.")
-]
-TimeFormat = Annotated[
-    str | None,
-    typer.Option(
-        "--time-format",
-        metavar="FORM",
-        help="The form of the log's times, as in strptime: '%d/%m/%Y %H:%M'. [found in the log]",
-    ),
-]
-Users = Annotated[
-    Path | None, typer.Option("--users", metavar="FILE", help="A table of what is known of users.")
-]
 
 
 @app.command()
@@ -183,7 +154,7 @@ def replay(
         screen.print(f"Opening {log} ...", style="dim", highlight=False)
     opened = api.open_log(
         log,
-        map=_mapping(map),
+        map=mapping_of(map),
         label=label,
         items=items,
         users=users,
@@ -293,56 +264,6 @@ def monitor(
         screens.drift(Console(), found)
 
 
-@data.command("list")
-def data_list(as_json: Json = False) -> None:
-    """The logs that are known by name."""
-    from replay.inspect import known_logs
-
-    known = known_logs()
-    if as_json:
-        print_json(known)
-        return
-    table = Table(*(known[0]), box=None, header_style="dim")
-    for row in known:
-        table.add_row(*row.values())
-    Console().print(table)
-
-
-@data.command("inspect")
-def data_inspect(
-    log: Annotated[str, typer.Argument(metavar="LOG", help="A file, a folder, or a known log.")],
-    map: Maps = None,
-    label: LabelOption = None,
-    items: Items = None,
-    users: Users = None,
-    time_format: TimeFormat = None,
-    as_json: Json = False,
-) -> None:
-    """What a log holds: a proposed mapping, counts, time span and unit, ties, gaps, repeats, warnings."""
-    from ebbtide import api
-    from replay.inspect import inspect
-
-    found = inspect(
-        api.open_log(log, map=_mapping(map), label=label, items=items, users=users, time_format=time_format)
-    )
-    if as_json:
-        print_json(found.report())
-        return
-    table = Table(box=None, show_header=False)
-    for name, value in found.rows():
-        table.add_row(name, value)
-    screen = Console()
-    screen.print(table, highlight=False)
-    for sentence in found.notes:
-        screen.print(f"note: {sentence}", style="dim", highlight=False, markup=False)
-    for warning in found.warnings:
-        screen.print(f"warning: {warning}", style="yellow", highlight=False, markup=False)
-    screen.print("\nproposed mapping (a TOML file for --map, or as flags):", style="bold")
-    screen.print(found.mapping_toml.rstrip(), highlight=False, markup=False)
-    flags = " ".join(f"--map {shlex.quote(flag)}" for flag in found.map_flags)
-    screen.print(flags, highlight=False, markup=False)
-
-
 def main() -> None:
     """The entry point: one clear line instead of a traceback for every error of ours."""
     from ebbtide import again
@@ -390,17 +311,6 @@ def _next(out: Path, source: str, names: Any) -> list[str]:
     return [f"ebbtide query {ask} --from {shlex.quote(source)}" for ask in asked] + [
         f"ebbtide monitor --from {out}"
     ]
-
-
-def _mapping(pairs: list[str] | None) -> dict[str, str] | str | None:
-    from replay.mapping import Mapping
-
-    if not pairs:
-        return None
-    if len(pairs) == 1 and "=" not in pairs[0]:
-        return pairs[0]
-    Mapping.of(pairs)
-    return dict(pair.split("=", 1) for pair in pairs)
 
 
 def _fail(message: str, code: int) -> None:

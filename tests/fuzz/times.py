@@ -6,14 +6,15 @@ from pathlib import Path
 from random import Random
 
 import msgspec
-import numpy as np
 import pyarrow as pa
 
 from ebbtide import units
-from replay.times import Clock, find_unit, time_ms
+from replay.evidence import TimeEvidence
+from replay.times import Clock
 from replay.zones import Zone
 from state.errors import InputError
 from streams import wire_json
+from streams.times import time_ms
 from streams.wire import Fault
 from tests.fuzz.seen import sentence
 from tests.fuzz.table import START, TIMES
@@ -68,8 +69,8 @@ class TimeCase(msgspec.Struct, frozen=True, tag="time"):
     def check(self, folder: Path) -> None:
         text = self.said
         found = {
-            "--from": _tried(lambda: time_ms(text)),
-            "--at": _tried(lambda: units.time_ms(text, "--at")),
+            "--from": _tried(lambda: time_ms(text, "--from")),
+            "--at": _tried(lambda: time_ms(text, "--at")),
             "the wire": _wire(text),
             "a file": _file(text),
         }
@@ -78,7 +79,7 @@ class TimeCase(msgspec.Struct, frozen=True, tag="time"):
         for at_ms in known.values():
             assert isinstance(at_ms, int)
             assert abs(at_ms) < 2**63, f"{text!r} is {at_ms}"
-        _tried(lambda: time_ms(text, ticks=True))
+        _tried(lambda: Clock("tick", 0, 0).said_ms(text, "--from"))
         _tried(lambda: units.fraction_or_time(text, "--score-from"))
         duration = _tried(lambda: units.duration_ms(text, "--label-delay"))
         assert duration is None or duration >= 0
@@ -108,14 +109,16 @@ def _wire(text: str) -> int | None:
 def _file(text: str) -> int | None:
     """As the only text of a column; numbers are left out, for their unit goes by the column."""
     column = pa.array([text])
+    evidence = TimeEvidence()
+    evidence.add(column)
     try:
-        unit = find_unit(column, "the time")
+        reading = evidence.reading("the time")
     except InputError as error:
         sentence(str(error))
         return None
-    at_ms_B, missing_B, bad_B, _ = Clock(unit, -(2**62), 2**62).read(column)
-    assert not np.any(missing_B & bad_B)
-    return int(at_ms_B[0]) if unit == "text" and not bad_B[0] else None
+    at_ms_B, faults = Clock(reading.unit, -(2**62), 2**62, reading.day_first).read(column)
+    bad = any(fault_B.any() for fault_B, _, _ in faults)
+    return int(at_ms_B[0]) if reading.unit == "text" and not bad else None
 
 
 def draw(rng: Random) -> TimeCase:
