@@ -24,7 +24,7 @@ from learners.gaussian_kernels import sigmoid
 from learners.part import Known, Part, Rows, moved, renumbered
 from learners.rings import Rings, Rows32, columns, length, put, rings, settle
 from learners.table import draw_normal
-from state.compiled import compiled, inlined
+from state.compiled import compiled, inlined, inner
 from state.examples import Doubles, Floats
 from state.keys import Int64s
 
@@ -137,7 +137,7 @@ class Snapshots(NamedTuple):
     """The row's own number among the user's events, -1 where it is not among them."""
 
 
-@compiled
+@inner
 def remember(user: int, rings: Rings, past: Snapshots, p: int) -> None:
     """Write the past of a user as waiting row p."""
     many = length(rings, user) if user >= 0 else 0
@@ -150,7 +150,7 @@ def remember(user: int, rings: Rings, past: Snapshots, p: int) -> None:
     past.residual_PH[p, many:] = 0.0
 
 
-@compiled
+@inner
 def summed(past: Snapshots, p: int, factors: Factors, s_K: Floats) -> float:
     """The user vector of waiting row p into `s_K`; what its terms were divided by."""
     norm = np.float32(np.sqrt(past.many_P[p] + _PRIOR))
@@ -166,7 +166,7 @@ def summed(past: Snapshots, p: int, factors: Factors, s_K: Floats) -> float:
     return float(norm)
 
 
-@compiled
+@inner
 def product(item: int, factors: Factors, s_K: Floats) -> float:
     """z of an item for a user vector."""
     z = np.float32(0.0)

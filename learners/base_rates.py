@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from state.compiled import compiled
+from state.compiled import inner
 from state.examples import ITEM_RATES, Floats
 
 SMOOTHING = 5.0
@@ -11,19 +11,19 @@ SMOOTHING = 5.0
 _ALL, _ALL_POSITIVES = ITEM_RATES.index("all_count"), ITEM_RATES.index("all_positives")
 
 
-@compiled
+@inner
 def logit(p: float) -> float:
     """Log odds."""
     return float(np.log(p / (1.0 - p)))
 
 
-@compiled
+@inner
 def base_rate(item_rates_R: Floats) -> float:
     """P(action) over everything known, with one success and one failure added."""
     return (np.float64(item_rates_R[_ALL_POSITIVES]) + 1.0) / (np.float64(item_rates_R[_ALL]) + 2.0)
 
 
-@compiled
+@inner
 def deviation(positives: float, count: float, base: float) -> float:
     """Log odds of a smoothed rate, less those of `base`."""
     return logit((positives + SMOOTHING * base) / (count + SMOOTHING)) - logit(base)

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from learners.evidence_rows import Found
-from state.compiled import compiled
+from state.compiled import compiled, inner
 from state.examples import Floats
 from state.keys import Int64s
 
@@ -32,7 +32,7 @@ def spread(found: Found, logit_C: Floats, score_BN: Floats) -> None:
             score_BN[b, found.item_C[c]] = logit_C[c]
 
 
-@compiled
+@inner
 def rank_found(
     start: int,
     end: int,

@@ -14,7 +14,7 @@ from learners.crowd import FOLLOW_FADE, LAST, CrowdArrays, CrowdRows, learn_rows
 from learners.evidence import COLUMN, Own, Tables, kilometres2, remember_own
 from learners.evidence_rows import NEAR, Asked, Found, Room, Row, write
 from learners.pairs import START, USED, PairArrays
-from state.compiled import compiled
+from state.compiled import compiled, inner
 from state.forgetting import minute_of_week
 from state.keys import NO_KEY, Int64s, find
 
@@ -53,7 +53,7 @@ def gather(
     return learned
 
 
-@compiled
+@inner
 def _row(
     b: int,
     start: int,
@@ -115,7 +115,7 @@ def _row(
     return end
 
 
-@compiled
+@inner
 def _take(rows: Int64s | Int32s, end: int, size: int, slot_N: Int32s, item_C: Int64s) -> int:
     """Add rows that are no candidates yet; a slot of -1 marks one that is not the user's own."""
     for n in rows:
@@ -126,7 +126,7 @@ def _take(rows: Int64s | Int32s, end: int, size: int, slot_N: Int32s, item_C: In
     return end
 
 
-@compiled
+@inner
 def _followed(own: Own, length: int, follow: PairArrays, time_ms: int, room: Room) -> int:
     """What follows the last items, by both counts, then after each of the last two alone."""
     touched, fade_long, fade_soon = 0, 1.0, 1.0
@@ -158,7 +158,7 @@ def _followed(own: Own, length: int, follow: PairArrays, time_ms: int, room: Roo
     return touched
 
 
-@compiled
+@inner
 def _take_best(touched: int, count: int, end: int, slot_N: Int32s, item_C: Int64s, room: Room) -> int:
     """Add the best followers, half by long and half by short counts."""
     for k in range(2):
@@ -179,7 +179,7 @@ def _take_best(touched: int, count: int, end: int, slot_N: Int32s, item_C: Int64
     return end
 
 
-@compiled
+@inner
 def _take_here(places: PairArrays, place: int, end: int, slot_N: Int32s, item_C: Int64s) -> int:
     """Add what the place sells most."""
     start, used = places.home_N[place, START], places.home_N[place, USED]
@@ -195,7 +195,7 @@ def _take_here(places: PairArrays, place: int, end: int, slot_N: Int32s, item_C:
     return end
 
 
-@compiled
+@inner
 def _find_near(n: int, size: int, events: int, crowd: CrowdArrays, room: Room) -> None:
     """Find item n's neighbours by popularity x distance^-1.5, unless that was done not long ago."""
     if room.near_at_N[n] >= 0 and events - room.near_at_N[n] < max(2048, size):

@@ -8,7 +8,7 @@ Shape suffixes: B rows, Q queue, N items, T time constants, R rates.
 
 import numpy as np
 
-from state.compiled import compiled
+from state.compiled import compiled, inner
 from state.examples import BANK_S, ITEM_RATES, Doubles, ExampleBatch, Floats
 from state.keys import Int64s, KeyMap, add, find, mix
 from state.tree import Tree
@@ -104,7 +104,7 @@ class Catalogue:
         self._reserve(0)
 
 
-@compiled
+@inner
 def local_hour(time_ms: int, tz_min: int) -> int:
     """Hour of day, 0..23, of a time at an offset from UTC."""
     return (time_ms // 60_000 + tz_min) // 60 % 24

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from learners.table import RANK, EmbeddingTable
-from state.compiled import compiled
+from state.compiled import assign, compiled
 from state.examples import Floats
 from state.keys import Int64s, KeyMap, find
 
@@ -71,7 +71,7 @@ def _write(
             row = row_T[t] = find(table, keys_N[part_T[t]])
             if row < 0:
                 continue
-            vector_TD[t, :width] = item_NK[row]
+            assign(vector_TD[t], item_NK[row])
             vector_TD[t, width] = bias_N1[row, 0]
             for p in range(kind_NP.shape[1]):
                 kind = kind_NP[row, p]

@@ -13,7 +13,7 @@ from learners.contract import NO_RANKS, Context, Learner, Outcome, RankRequest, 
 from learners.fading import TOP, FadedArrays
 from learners.leading import SPEAKER, Leader, LeaderArrays
 from learners.ranking import MISSED, sparse_rank
-from state.compiled import compiled
+from state.compiled import inner
 from state.errors import InputError
 from state.examples import Doubles, ExampleBatch, Floats
 from state.keys import Int64s
@@ -99,13 +99,13 @@ def positives(label_B: Floats) -> NDArray[np.bool_]:
     return ~(label_B <= 0.5)
 
 
-@compiled
+@inner
 def positive(label: float) -> bool:
     """Whether a row counts: a label above 1/2, or none at all."""
     return not label <= 0.5
 
 
-@compiled
+@inner
 def answer(
     ranks: Ranks,
     leader: LeaderArrays,

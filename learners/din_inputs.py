@@ -12,7 +12,7 @@ import numpy as np
 from learners.base_rates import base_rate, deviation
 from learners.contract import Context
 from learners.features import Features, Named
-from state.compiled import compiled
+from state.compiled import assign, compiled
 from state.examples import ITEM_RATES, USER_RATES, Doubles, ExampleBatch, Floats, Window
 from state.keys import NO_KEY, Int64s, KeyMap, key_of, mix, pair
 from state.tree import Tree
@@ -209,7 +209,7 @@ def _raw(
     """Numbers as they are, NaN where missing; counts as logarithms, label sums as `deviation`."""
     given = number_CX.shape[1]
     for c in range(raw_CX.shape[0]):
-        raw_CX[c, :given] = number_CX[c]
+        assign(raw_CX[c], number_CX[c])
         base = base_rate(item_rates_CR[c])
         x = given
         for rates_R, count_R in ((user_rates_CR[c], user_count_R), (item_rates_CR[c], item_count_R)):

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from learners.crowd import FOLLOW_CAP, LAST, SLOTS, CrowdArrays, time_slot
 from learners.evidence import BASE_SHARES, COLUMN, COLUMNS, FLOOR, LOGGED, OWN, SINCE_S, Own, kilometres2
 from learners.pairs import count_of
-from state.compiled import compiled, reordered
+from state.compiled import inner, reordered
 from state.examples import Doubles, Floats
 from state.keys import NO_KEY, Int64s
 from state.tree import Tree
@@ -152,7 +152,7 @@ class Row(NamedTuple):
     """The place's row, or -1."""
 
 
-@compiled
+@inner
 def write(row: Row, asked: Asked, crowd: CrowdArrays, own: Own, room: Room, found: Found) -> None:
     """Write the evidence and the base of a row's candidates, and what the views hold."""
     time_ms = asked.time_ms_B[row.b]
@@ -240,7 +240,7 @@ def write(row: Row, asked: Asked, crowd: CrowdArrays, own: Own, room: Room, foun
             entries[v] += one > 0.05
 
 
-@compiled
+@inner
 def _past(newest: bool, age_s: float, oldest_s: float, count: float, x: Floats) -> None:
     x[_PAST] = 1.0 if newest else 0.0
     x[_PAST + 1] = 1.0 if age_s < 57600.0 else 0.0

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from state.compiled import compiled
+from state.compiled import inner
 from state.examples import Doubles
 from state.tree import Tree
 
@@ -67,7 +67,7 @@ class Faded:
         self.arrays = self.arrays._replace(weight_VN=weight_VN, clock_V3=clock_V3)
 
 
-@compiled
+@inner
 def fade_add(faded: FadedArrays, n: int, time_ms: int) -> None:
     """Count one event of row n at a time; an infinite half-life counts without fading."""
     for v in range(faded.half_life_ms_V.shape[0]):
@@ -87,7 +87,7 @@ def fade_add(faded: FadedArrays, n: int, time_ms: int) -> None:
         clock[TOP] = max(clock[TOP], weight_N[n])
 
 
-@compiled
+@inner
 def worth(faded: FadedArrays, v: int, events: float) -> float:
     """What a weight is multiplied by so that all of them together are worth `events`."""
     total = faded.clock_V3[v, TOTAL]

@@ -20,7 +20,7 @@ from typing import NamedTuple
 import numpy as np
 
 from learners.features import Fields
-from state.compiled import compiled
+from state.compiled import compiled, inner
 from state.examples import Doubles, Floats
 from state.keys import Int64s, add, find, mix
 
@@ -66,7 +66,7 @@ class Store(NamedTuple):
     x_L: Doubles
 
 
-@compiled
+@inner
 def sigmoid(z: float) -> float:
     """1 / (1 + e^-z)."""
     return float(1.0 / (1.0 + np.exp(-z)))
@@ -135,7 +135,7 @@ def rescale_all(number_X: Doubles, scale_X3: Doubles) -> None:
             rescale(number_X[x], scale_X3[x])
 
 
-@compiled
+@inner
 def write_features(
     b: int,
     fields: Fields,

@@ -17,7 +17,7 @@ from learners.counting import Counting, Ranks, Rows, answer, positive
 from learners.fading import DAY_MS, Faded, FadedArrays, fade_add, worth
 from learners.leading import SPEAKER, LeaderArrays, settle, trial
 from learners.visits import BLOCK, BLOCKS, FILLED, NEWEST, OLDEST, VisitArrays, Visits, append
-from state.compiled import compiled
+from state.compiled import compiled, inner
 from state.examples import Doubles, ExampleBatch, Floats
 from state.keys import Int64s, add, find
 from state.tree import Tree
@@ -108,13 +108,13 @@ def hour_kernel(sd_h: float, wide: float) -> Doubles:
     return np.asarray(wide + (1.0 - wide) * np.exp((np.cos(angle_M) - 1.0) / sd**2))
 
 
-@compiled
+@inner
 def minute_of_day(time_ms: int, tz_min: int) -> int:
     """Local minute of day, 0 .. 1439."""
     return (time_ms // 60_000 + tz_min) % 1440
 
 
-@compiled
+@inner
 def _recall(
     own_N: Doubles,
     touched: Int64s,

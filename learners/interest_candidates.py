@@ -7,12 +7,12 @@ import numpy as np
 
 from learners.interest_views import Int32s
 from learners.sampling import Slots, draw
-from state.compiled import compiled
+from state.compiled import compiled, inner
 from state.examples import Floats
 from state.keys import Int64s, mix
 
 
-@compiled
+@inner
 def sample_one(
     y: int,
     state: int,

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from learners.interest_deep import FAINT, Attention, attend, room
-from state.compiled import compiled, reordered
+from state.compiled import assign, compiled, inner, reordered
 from state.examples import Floats
 from state.keys import Int64s, find
 
@@ -104,7 +104,7 @@ def view_weights(
                 weight_VBW[v, b, w] *= scale
 
 
-@compiled
+@inner
 def recall_hidden(
     recalled: Recalled, b: int, deep_NK: Floats, kind_NP: Int32s, entry_S: Int64s, at: Attention
 ) -> int:
@@ -120,7 +120,7 @@ def recall_hidden(
             continue
         entry_S[entries] = w
         hidden_K = at.hidden_SK[entries]
-        hidden_K[:] = deep_NK[row]
+        assign(hidden_K, deep_NK[row])
         for kind in kind_NP[row]:
             if kind < 0:
                 break

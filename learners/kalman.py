@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from learners.gaussian_kernels import probability, sigmoid
-from state.compiled import compiled
+from state.compiled import compiled, inner
 from state.examples import Doubles
 from state.keys import Int64s
 from state.tree import Tree
@@ -66,7 +66,7 @@ class Kalman:
         self.belief = Belief(**{name: np.array(tree[name]) for name in Belief._fields})
 
 
-@compiled
+@inner
 def _moments(belief: Belief, x_F: Doubles, offset: float, gain_F: Doubles) -> tuple[float, float]:
     """Mean and variance of the logit; `gain_F` gets P x."""
     m, s = offset, 0.0
@@ -79,7 +79,7 @@ def _moments(belief: Belief, x_F: Doubles, offset: float, gain_F: Doubles) -> tu
     return m, max(s, 0.0)
 
 
-@compiled
+@inner
 def _learn(belief: Belief, forget: float, x_F: Doubles, offset: float, y: float, gain_F: Doubles) -> None:
     if np.isnan(y):
         return

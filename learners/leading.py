@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from state.compiled import compiled
+from state.compiled import inner
 from state.examples import Doubles
 from state.keys import Int64s
 from state.tree import Tree
@@ -81,7 +81,7 @@ class Leader:
         self.arrays = LeaderArrays(score_V, at, row_W, np.array(tree["reward_WV"]))
 
 
-@compiled
+@inner
 def trial(leader: LeaderArrays, b: int, true: int) -> int:
     """The place for the variants' answers, or -1 if ranked row b of the batch is no trial."""
     at = leader.at
@@ -95,7 +95,7 @@ def trial(leader: LeaderArrays, b: int, true: int) -> int:
     return int(at[LAST] - 1)
 
 
-@compiled
+@inner
 def settle(leader: LeaderArrays, counts: bool) -> None:
     """The next row of the stream is learned: its trial, if it had one and it `counts`, is judged."""
     score_V, at = leader.score_V, leader.at

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from learners.mixture_update import CLIP, Moments, Rates, State, Weights, observe, update
-from state.compiled import compiled, reordered
+from state.compiled import assign, compiled, inner, reordered
 from state.examples import Doubles, Floats
 from state.keys import Int64s
 
@@ -65,7 +65,7 @@ class Work(NamedTuple):
     spare_C: Floats
 
 
-@compiled
+@inner
 def _work(evidence: Evidence, weights: Weights) -> Work:
     most = 0
     for r in range(evidence.true_R.shape[0]):
@@ -218,7 +218,7 @@ def score(evidence: Evidence, state: State, plan: Plan, logit_C: Floats) -> None
         for start in range(evidence.start_R1[r], evidence.start_R1[r + 1], BLOCK):
             stop = min(start + BLOCK, evidence.start_R1[r + 1])
             _forward(evidence, r, start, stop, state, plan, work)
-            logit_C[start:stop] = work.logit_C[: stop - start]
+            assign(logit_C[start:], work.logit_C[: stop - start])
 
 
 @reordered
@@ -294,7 +294,7 @@ def _backward(open_E: Bools, real: int, size: int, lean: float, state: State, pl
                 gradient.gate_context_EX[e, x] += total * work.context_X[x]
 
 
-@compiled
+@inner
 def _route(open_E: Bools, real: int, share: float, work: Work, routed_E: Doubles) -> None:
     """Count to whom each candidate gates most, as `share` of a row."""
     for c in range(real):
@@ -322,7 +322,7 @@ def learn(evidence: Evidence, state: State, plan: Plan, rates: Rates) -> None:
                 update(state, rates)
 
 
-@compiled
+@inner
 def _learn_row(
     evidence: Evidence, r: int, row_C: Floats, state: State, plan: Plan, rates: Rates, work: Work
 ) -> None:
@@ -332,7 +332,7 @@ def _learn_row(
     for start in range(first, end, BLOCK):
         stop = min(start + BLOCK, end)
         size = _forward(evidence, r, start, stop, state, plan, work)
-        row_C[start - first : stop - first] = work.logit_C[: stop - start]
+        assign(row_C[start - first :], work.logit_C[: stop - start])
     softmax(row_C[: end - first], row_C[: end - first])
     row_C[evidence.true_R[r]] -= _ONE
     open_E = evidence.open_RE[r]
@@ -348,7 +348,7 @@ def _learn_row(
         if end - first > BLOCK:
             size = _forward(evidence, r, start, stop, state, plan, work)
         work.error_C[:size] = _ZERO
-        work.error_C[: stop - start] = row_C[start - first : stop - first]
+        assign(work.error_C, row_C[start - first : stop - first])
         if choices > 1:
             _route(open_E, stop - start, choices * share, work, state.routed_E)
         _backward(open_E, stop - start, size, rates.balance * share, state, plan, work)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from state.compiled import compiled
+from state.compiled import compiled, inner
 from state.examples import Doubles, Floats
 from state.keys import Int64s
 
@@ -75,7 +75,7 @@ class Rates(NamedTuple):
     warmup: int
 
 
-@compiled
+@inner
 def _fold(rows_CN: Floats, warmup: int, moments: Moments) -> None:
     """Add one row's values to the sums of the columns that are not frozen yet."""
     for n in range(rows_CN.shape[1]):
@@ -93,7 +93,7 @@ def _fold(rows_CN: Floats, warmup: int, moments: Moments) -> None:
             moments.rows_N[n] += 1
 
 
-@compiled
+@inner
 def _settle(moments: Moments) -> None:
     """Put the sums to use. A column that has not varied yet begins anew."""
     for n in range(len(moments.mean_N)):
@@ -107,7 +107,7 @@ def _settle(moments: Moments) -> None:
             moments.rows_N[n] = 0
 
 
-@compiled
+@inner
 def _adam(flat_4P: Floats, t: int, rates: Rates) -> None:
     """Adam with decoupled decay (Kingma & Ba 2015; Loshchilov & Hutter 2019); clears the gradient."""
     weight_P, gradient_P, first_P, second_P = flat_4P[0], flat_4P[1], flat_4P[2], flat_4P[3]

@@ -25,7 +25,7 @@ from learners.fifo import Columns
 from learners.pair_table import Pairs, PairTable, pair_key, place_for, place_of
 from learners.part import Known, Part, Rows, moved, renumbered
 from learners.rings import Rings, columns, length, put, rings, settle
-from state.compiled import compiled
+from state.compiled import compiled, inner
 from state.examples import Doubles
 from state.keys import Int64s
 from state.tree import Tree
@@ -140,7 +140,7 @@ class Places(NamedTuple):
     place: int
 
 
-@compiled
+@inner
 def _features(owner: int, other: int, past: Past, pairs: Pairs, shrink: float, made_F: Doubles) -> None:
     if owner < 0 or other < 0:
         return
@@ -167,7 +167,7 @@ def _features(owner: int, other: int, past: Past, pairs: Pairs, shrink: float, m
     made_F[3] = _SCALE / 5.0 * affinity / (many + _SHOWN)
 
 
-@compiled
+@inner
 def _meet(owner: int, other: int, past: Past, pairs: Pairs) -> int:
     """An event whose outcome is not known; its number among the owner's."""
     for h in range(length(past.rings, owner)):
@@ -178,7 +178,7 @@ def _meet(owner: int, other: int, past: Past, pairs: Pairs) -> int:
     return put(past.rings, owner, other, np.nan)
 
 
-@compiled
+@inner
 def _learn(owner: int, other: int, number: int, residual: float, past: Past, pairs: Pairs) -> None:
     """The outcome of an event that the owner has met."""
     for h in range(length(past.rings, owner)):

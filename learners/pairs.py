@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from learners.fading import DAY_MS
-from state.compiled import compiled, inlined
+from state.compiled import compiled, inlined, inner
 from state.examples import Doubles
 from state.keys import Int64s, mix
 from state.tree import Tree
@@ -105,7 +105,7 @@ def _grown(old: NDArray[Any], size: int, blank: int) -> NDArray[Any]:
     return new
 
 
-@compiled
+@inner
 def gain(pairs: PairArrays, v: int, time_ms: int) -> float:
     """What an event at a time adds; the reference moves up before that grows beyond 2^400."""
     ahead = (time_ms - pairs.reference_ms_V[v]) / pairs.half_life_ms_V[v]
@@ -149,7 +149,7 @@ def _slot(slot_H: Int64s, start: int, size: int, j: int) -> int:
     return int(2 * start + i)
 
 
-@compiled
+@inner
 def _make_room(pairs: PairArrays, largest: int, n: int) -> None:
     """Give a row twice the places, or keep only the greater half of its successors."""
     home = pairs.home_N[n]

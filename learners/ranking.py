@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from state.compiled import compiled
+from state.compiled import compiled, inner
 from state.examples import Doubles, Floats
 from state.keys import Int64s
 
@@ -42,7 +42,7 @@ def true_ranks(
         ranks_R[r] = max(better, 1)
 
 
-@compiled
+@inner
 def sparse_rank(
     own_N: Doubles,
     touched: Int64s,

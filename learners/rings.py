@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from learners.fifo import Columns
-from state.compiled import compiled
+from state.compiled import inner
 from state.keys import Int64s
 
 Rows32 = NDArray[np.int32]
@@ -39,13 +39,13 @@ def rings(kept: dict[str, NDArray[Any]]) -> Rings:
     return Rings(kept["other_NH"], kept["residual_NH"], kept["count_N"])
 
 
-@compiled
+@inner
 def length(rings: Rings, owner: int) -> int:
     """Events that are there; they lie in slots 0 to this number."""
     return int(min(rings.count_N[owner], rings.other_NH.shape[1]))
 
 
-@compiled
+@inner
 def put(rings: Rings, owner: int, other: int, residual: float) -> int:
     """Add an event; its number."""
     number = rings.count_N[owner]
@@ -56,7 +56,7 @@ def put(rings: Rings, owner: int, other: int, residual: float) -> int:
     return int(number)
 
 
-@compiled
+@inner
 def settle(rings: Rings, owner: int, number: int, residual: float) -> None:
     """Event `number` came out with this residual."""
     room = rings.other_NH.shape[1]

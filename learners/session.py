@@ -13,7 +13,7 @@ import numpy as np
 
 from learners.contract import Settings
 from learners.part import Known, Part, Rows
-from state.compiled import compiled
+from state.compiled import compiled, inner
 from state.examples import Doubles
 from state.keys import Int64s
 
@@ -82,7 +82,7 @@ class Moods(NamedTuple):
     known_I2: Doubles
 
 
-@compiled
+@inner
 def _features(user: int, item: int, time_ms: int, moods: Moods, gap_ms: int, made_F: Doubles) -> None:
     if user >= 0:
         n, total = moods.known_U2[user]
@@ -99,7 +99,7 @@ def _features(user: int, item: int, time_ms: int, moods: Moods, gap_ms: int, mad
         made_F[8] = np.log1p(n) / 5.0
 
 
-@compiled
+@inner
 def _show(user: int, time_ms: int, moods: Moods, gap_ms: int) -> int:
     """Count the row; the number of its session."""
     shown, last_ms, session = moods.shown_U3[user]
@@ -111,7 +111,7 @@ def _show(user: int, time_ms: int, moods: Moods, gap_ms: int) -> int:
     return int(session)
 
 
-@compiled
+@inner
 def _learn(user: int, item: int, session: int, residual: float, moods: Moods) -> None:
     if np.isnan(residual):
         return

@@ -18,7 +18,7 @@ from learners.counting import Counting, Ranks, Rows, answer, positive
 from learners.fading import Faded, FadedArrays, fade_add, worth
 from learners.leading import SPEAKER, LeaderArrays, settle, trial
 from learners.pairs import START, USED, PairArrays, Pairs, bump, gain
-from state.compiled import compiled
+from state.compiled import compiled, inner
 from state.errors import InputError
 from state.examples import Doubles, ExampleBatch, Floats
 from state.keys import Int64s, KeyMap, add, find
@@ -126,7 +126,7 @@ class Successors(Counting):
         self.popular.load(tree["popular"])
 
 
-@compiled
+@inner
 def _follow(
     own_N: Doubles,
     touched: Int64s,

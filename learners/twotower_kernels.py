@@ -13,7 +13,7 @@ from learners.interest_deep import Attention, Queries, attend, attend_back, room
 from learners.interest_views import SHORT, Int32s, Recalled, recall_hidden
 from learners.sampling import Slots
 from learners.table import CHECKPOINT, EVERYONE
-from state.compiled import compiled, inlined, reordered
+from state.compiled import assign, inlined, inner, reordered
 from state.examples import Bytes, Floats
 from state.keys import Int64s
 
@@ -114,7 +114,7 @@ def _descend(
         row_K[k] = keep * row_K[k] - move * vector_K[k]
 
 
-@compiled
+@inner
 def _touch(touched: Touched, many: int, b: int, z: int, short: np.float32, long: np.float32) -> int:
     """Add to what row z weighs in event b; how many rows are touched by then."""
     if touched.seen_N[z] != b:
@@ -129,7 +129,7 @@ def _touch(touched: Touched, many: int, b: int, z: int, short: np.float32, long:
     return many
 
 
-@compiled
+@inner
 def _recall(recalled: Recalled, b: int, kind_NP: Int32s, touched: Touched) -> int:
     """The rows of the window's entries and of their kinds; how many."""
     many = 0
@@ -337,7 +337,7 @@ def learn(
             gradient_K[k] = (sum_PK[0, k] + sum_PK[1, k]) + (sum_PK[2, k] + sum_PK[3, k])
 
         long_square = short_square = _mean_square(gradient_K)
-        at.shallow_K[:] = gradient_K
+        assign(at.shallow_K, gradient_K)
         if interests:
             attend_back(queries, shallow_K, at, entries, gradient_K, rates.query_lr)
             _deepen(

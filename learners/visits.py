@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from learners.growing import grown
-from state.compiled import compiled
+from state.compiled import inner
 from state.keys import Int64s, KeyMap
 from state.tree import Tree
 
@@ -84,7 +84,7 @@ class Visits:
         )
 
 
-@compiled
+@inner
 def append(visits: VisitArrays, most: int, u: int, item: int, time_ms: int, minute: int) -> None:
     """Add one visit of user row `u`; the caller has reserved the room."""
     user = visits.user_U[u]

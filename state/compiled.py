@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import Any, Self, TypeVar, cast
 
 import numba
+from numba.core import types
 from numba.core.caching import CacheImpl, UserProvidedCacheLocator
+from numba.core.registry import CPUDispatcher
 
 F = TypeVar("F", bound=Callable[..., object])
 
@@ -32,6 +34,15 @@ _KEPT = 8
 def compiled(function: F) -> F:
     """Compile `function` to machine code at its first call, and keep the result on disk."""
     return cast(F, _kept(numba.njit(cache=_CACHED, nogil=True)(function)))
+
+
+def inner(function: F) -> F:
+    """Like `compiled`, but for kernels to call only: no wrapper for Python has to be compiled."""
+    options = {"nopython": True, "nogil": True, "boundscheck": None}
+    kernel = _Inner(function, targetoptions={**options, "no_cpython_wrapper": True, "no_cfunc_wrapper": True})
+    if _CACHED:
+        kernel.enable_caching()
+    return cast(F, _kept(kernel))
 
 
 def inlined(function: F) -> F:
@@ -97,7 +108,22 @@ def _source(module: str) -> bytes | None:
     return None
 
 
+class _Inner(CPUDispatcher):
+    """A kernel that Python cannot call: its machine code has no way in."""
+
+    def __call__(self, *args: object, **kwargs: object) -> object:
+        raise TypeError(f"{self.py_func.__qualname__}: an inner kernel, which only kernels can call")
+
+
 def _kept(kernel: Any) -> Any:
+    """Note a kernel, and compile it once for all values of a number that its callers write literally."""
+    by_types = kernel.get_call_template
+    wide: Callable[[Any], Any] = types.unliteral
+
+    def widened(args: tuple[Any, ...], kws: dict[str, Any]) -> Any:
+        return by_types(tuple(map(wide, args)), {name: wide(given) for name, given in kws.items()})
+
+    kernel.get_call_template = widened
     _kernels.append(kernel)
     return kernel
 
@@ -141,3 +167,13 @@ def _prepare() -> bool:
 
 _HOME = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ebbtide" / "kernels"
 _CACHED = _prepare()
+
+
+@inner
+def assign(to_N: Any, from_M: Any) -> None:
+    """`to_N[:M] = from_M` of arrays that do not overlap, M at most N.
+
+    For numba's own the text of an error that cannot happen is compiled, too: sixty functions on strings.
+    """
+    for i in range(len(from_M)):
+        to_N[i] = from_M[i]

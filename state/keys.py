@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from state.compiled import compiled
+from state.compiled import compiled, inner
 from state.errors import InputError
 from state.tree import Tree
 
@@ -105,7 +105,7 @@ def find(table: Int64s, key: int) -> int:
     return -1
 
 
-@compiled
+@inner
 def add(table: Int64s, keys: Int64s, count: Int64s, key: int) -> int:
     """The row of `key`, given the next free one if it is new. The caller has reserved the room."""
     mask = table.shape[0] - 1

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from state.compiled import compiled
+from state.compiled import inner
 from state.examples import Doubles, Floats
 from state.forgetting import fold, retention, strengthened
 from state.keys import NO_KEY, Int64s
@@ -80,7 +80,7 @@ class Pending(NamedTuple):
     """First waiting, first free."""
 
 
-@compiled
+@inner
 def wait(pending: Pending, rows: Rows, b: int) -> None:
     """Put row b at the end of the queue."""
     p = pending.span[1]
@@ -96,13 +96,13 @@ def wait(pending: Pending, rows: Rows, b: int) -> None:
     pending.span[1] = p + 1
 
 
-@compiled
+@inner
 def due(pending: Pending, clock_ms: int) -> bool:
     """Whether the first waiting event is known at `clock_ms`."""
     return bool(pending.span[0] < pending.span[1] and pending.words_P8[pending.span[0], 5] <= clock_ms)
 
 
-@compiled
+@inner
 def know(slabs: Slabs, pending: Pending, curve: Curve, bank_ms_T: Doubles) -> None:
     """Take the first waiting event: into the rates, and without a label only now into the memory."""
     p = pending.span[0]
@@ -123,7 +123,7 @@ def know(slabs: Slabs, pending: Pending, curve: Curve, bank_ms_T: Doubles) -> No
         )
 
 
-@compiled
+@inner
 def remember(
     slabs: Slabs,
     curve: Curve,
@@ -171,7 +171,7 @@ def remember(
     slabs.ints[2 * (slot + PACKED * room) + 1] = minute
 
 
-@compiled
+@inner
 def among(key: int, keys: Int64s) -> int:
     """How often `key` occurs: a loop without a branch, many entries a cycle."""
     count = 0
@@ -180,7 +180,7 @@ def among(key: int, keys: Int64s) -> int:
     return count
 
 
-@compiled
+@inner
 def faintest(slabs: Slabs, user: int, time_ms: int, pace: float) -> int:
     """The entry with the least retention; of equals the oldest. Compares exponents: no underflow ties.
 
@@ -198,7 +198,7 @@ def faintest(slabs: Slabs, user: int, time_ms: int, pace: float) -> int:
     return at
 
 
-@compiled
+@inner
 def rates(slabs: Slabs, rows: Rows, b: int, bank_ms_T: Doubles, rates_R: Floats) -> None:
     """USER_RATES as of row b; of the memory's entries those count whose outcome is known."""
     user, time_ms, clock_ms = rows.user_B[b], rows.time_ms_B[b], rows.clock_ms_B[b]

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from state.compiled import compiled
+from state.compiled import assign, compiled, inner
 from state.examples import Doubles, Floats
 from state.keys import Int64s
 
@@ -101,13 +101,13 @@ def _pack(slabs: Slabs, words: Int64s) -> int:
     used = 0
     for user in range(slabs.users.shape[0]):
         base, size = slabs.users[user, BASE], FIELDS * slabs.users[user, ROOM]
-        words[used : used + size] = slabs.words[base : base + size]
+        assign(words[used:], slabs.words[base : base + size])
         slabs.users[user, BASE] = used
         used += size
     return used
 
 
-@compiled
+@inner
 def touch(slabs: Slabs, user_B: Int64s, tail: int) -> int:
     """Read what the rows will need, so that their cache misses overlap instead of queueing up.
 
@@ -132,42 +132,42 @@ def full(slabs: Slabs) -> bool:
     return bool(slabs.free[0] + FIELDS * slabs.rooms[-1] > slabs.words.shape[0])
 
 
-@compiled
+@inner
 def column(slabs: Slabs, user: int, field: int) -> int:
     """Where the user's column begins in `words` (its oldest entry)."""
     users = slabs.users
     return int(users[user, BASE] + users[user, START] + field * users[user, ROOM])
 
 
-@compiled
+@inner
 def entries(slabs: Slabs, user: int, field: int) -> Int64s:
     """The user's column, oldest first: a view."""
     start = column(slabs, user, field)
     return slabs.words[start : start + slabs.users[user, LENGTH]]
 
 
-@compiled
+@inner
 def paces(slabs: Slabs, user: int) -> Doubles:
     """The user's PACE column: a view."""
     start = column(slabs, user, PACE)
     return slabs.doubles[start : start + slabs.users[user, LENGTH]]
 
 
-@compiled
+@inner
 def labels(slabs: Slabs, user: int) -> Floats:
     """The user's labels: a view."""
     start = 2 * column(slabs, user, PACKED)
     return slabs.floats[start : start + 2 * slabs.users[user, LENGTH] : 2]
 
 
-@compiled
+@inner
 def minutes(slabs: Slabs, user: int) -> NDArray[np.int32]:
     """The user's local minutes of week: a view."""
     start = 2 * column(slabs, user, PACKED)
     return slabs.ints[start + 1 : start + 2 * slabs.users[user, LENGTH] : 2]
 
 
-@compiled
+@inner
 def opened(slabs: Slabs, user: int, at: int) -> int:
     """Make place for an entry before entry `at`; returns its place in the first column."""
     users, words = slabs.users, slabs.words
@@ -187,7 +187,7 @@ def opened(slabs: Slabs, user: int, at: int) -> int:
     return first + at
 
 
-@compiled
+@inner
 def closed(slabs: Slabs, user: int, at: int) -> None:
     """Drop entry `at`, moving the smaller side."""
     users, words = slabs.users, slabs.words
@@ -207,7 +207,7 @@ def closed(slabs: Slabs, user: int, at: int) -> None:
         users[user, START] += 1
 
 
-@compiled
+@inner
 def allocated(slabs: Slabs, size_class: int) -> int:
     """An extent of this class: one that was left, or new."""
     base = slabs.free[1 + size_class]
@@ -219,7 +219,7 @@ def allocated(slabs: Slabs, size_class: int) -> int:
     return int(base)
 
 
-@compiled
+@inner
 def class_of(slabs: Slabs, entries: int) -> int:
     """The smallest class that holds this many."""
     size_class = 0
@@ -228,7 +228,7 @@ def class_of(slabs: Slabs, entries: int) -> int:
     return size_class
 
 
-@compiled
+@inner
 def _promote(slabs: Slabs, user: int) -> None:
     """Move the user to the next class."""
     users = slabs.users
@@ -240,7 +240,7 @@ def _promote(slabs: Slabs, user: int) -> None:
         slabs.free[size_class] = old_base
 
 
-@compiled
+@inner
 def _move(slabs: Slabs, user: int, base: int, room: int) -> None:
     """Lay the user's entries at the start of the extent at `base`, which may be its own."""
     users, words = slabs.users, slabs.words

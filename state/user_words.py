@@ -6,7 +6,7 @@ of the decayed sums, the sums (float64), and the entries column after column (`s
 Shape suffixes: N users, W words of the buffer.
 """
 
-from state.compiled import compiled
+from state.compiled import assign, compiled
 from state.keys import Int64s
 from state.slabs import (
     BASE,
@@ -38,11 +38,11 @@ def pack(slabs: Slabs, user_N: Int64s, start_N: Int64s, words_W: Int64s) -> None
         length = slabs.users[user, LENGTH]
         words_W[at + LENGTH_AT] = length
         words_W[at + LENGTH_AT + 1] = slabs.users[user, SEEN]
-        words_W[at + _SUMS_AT : at + HEAD] = slabs.users[user, COUNT : HEADER - 1]
+        assign(words_W[at + _SUMS_AT :], slabs.users[user, COUNT : HEADER - 1])
         at += HEAD
         for field in range(FIELDS):
             first = column(slabs, user, field)
-            words_W[at : at + length] = slabs.words[first : first + length]
+            assign(words_W[at:], slabs.words[first : first + length])
             at += length
 
 
@@ -59,7 +59,7 @@ def unpack(slabs: Slabs, first: int, start_N: Int64s, words_W: Int64s, done: int
         length = words_W[at + LENGTH_AT]
         slabs.users[user, LENGTH] = length
         slabs.users[user, SEEN] = words_W[at + LENGTH_AT + 1]
-        slabs.users[user, COUNT : HEADER - 1] = words_W[at + _SUMS_AT : at + HEAD]
+        assign(slabs.users[user, COUNT:], words_W[at + _SUMS_AT : at + HEAD])
         if length > 0:
             size_class = class_of(slabs, length)
             slabs.users[user, BASE] = allocated(slabs, size_class)
@@ -67,6 +67,6 @@ def unpack(slabs: Slabs, first: int, start_N: Int64s, words_W: Int64s, done: int
         at += HEAD
         for field in range(FIELDS):
             start = column(slabs, user, field)
-            slabs.words[start : start + length] = words_W[at : at + length]
+            assign(slabs.words[start:], words_W[at : at + length])
             at += length
     return len(start_N)

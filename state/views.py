@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from state.compiled import compiled
+from state.compiled import inner
 from state.examples import HOUR, PLACE, RECENT, Bytes, Doubles, Floats, Window
 from state.forgetting import WEEK_MIN, minute_of_week, tz_min_of
 from state.keys import NO_KEY, Int64s
@@ -83,7 +83,7 @@ def scratch(width: int, capacity: int) -> Scratch:
     )
 
 
-@compiled
+@inner
 def followed(slabs: Slabs, rows: Rows, b: int, time_too: bool) -> None:
     """Put request b where the user's newest entry that has a place was; without any it stays where it is."""
     user = rows.user_B[b]
@@ -96,7 +96,7 @@ def followed(slabs: Slabs, rows: Rows, b: int, time_too: bool) -> None:
             return
 
 
-@compiled
+@inner
 def newest(slabs: Slabs, user: int, width: int, since_ms: int, scratch: Scratch) -> int:
     """Choose the newest entries not older than `since_ms`, oldest first; returns how many."""
     times = entries(slabs, user, TIME)
@@ -109,7 +109,7 @@ def newest(slabs: Slabs, user: int, width: int, since_ms: int, scratch: Scratch)
     return len(times) - first
 
 
-@compiled
+@inner
 def united(slabs: Slabs, rows: Rows, b: int, wanted: Wanted, scratch: Scratch) -> int:
     """Choose the union of the views, oldest first; returns how many.
 
@@ -155,7 +155,7 @@ def united(slabs: Slabs, rows: Rows, b: int, wanted: Wanted, scratch: Scratch) -
     return w
 
 
-@compiled
+@inner
 def _best(score: Doubles, first: int, keep: int, bit: int, scratch: Scratch) -> int:
     """Give `bit` to the `keep` best scores from `first` on; returns how many had no bit before.
 
@@ -190,7 +190,7 @@ def _best(score: Doubles, first: int, keep: int, bit: int, scratch: Scratch) -> 
     return fresh
 
 
-@compiled
+@inner
 def _narrowed(score: Doubles, keep: int) -> tuple[float, float]:
     """(low, high) with at most `keep` scores above high, and more than that above low unless it is -inf."""
     low, high = -1.0, 0.0
@@ -211,7 +211,7 @@ def _narrowed(score: Doubles, keep: int) -> tuple[float, float]:
     return low, high
 
 
-@compiled
+@inner
 def _above(score: Doubles, bound: float) -> int:
     count = 0
     for i in range(len(score)):
@@ -219,7 +219,7 @@ def _above(score: Doubles, bound: float) -> int:
     return count
 
 
-@compiled
+@inner
 def copied(
     slabs: Slabs, rows: Rows, b: int, wanted: Wanted, scratch: Scratch, length: int, out: Columns
 ) -> None:
@@ -262,13 +262,13 @@ def copied(
         bits_W[w] = 0
 
 
-@compiled
+@inner
 def _zero(value_W: Floats, first: int) -> None:
     for w in range(first, len(value_W)):
         value_W[w] = 0.0
 
 
-@compiled
+@inner
 def gathered(keys: Int64s, chosen: Int64s, key_W: Int64s) -> None:
     """The chosen entries' keys, then NO_KEY."""
     for w in range(len(chosen)):
@@ -277,7 +277,7 @@ def gathered(keys: Int64s, chosen: Int64s, key_W: Int64s) -> None:
         key_W[w] = NO_KEY
 
 
-@compiled
+@inner
 def ages(times: Int64s, chosen: Int64s, time_ms: int, age_s_W: Floats) -> None:
     """Seconds since the chosen entries, then zeros."""
     for w in range(len(chosen)):

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from state.compiled import compiled
+from state.compiled import compiled, inner
 from state.keys import NO_KEY, Int64s, find, mix, pair
 
 KEY, TIME, ARRIVAL, SOURCE, PLACE = range(5)
@@ -97,7 +97,7 @@ def join(
                 _leave(waiting, order[0], UNLABELLED, most, out_O2)
 
 
-@compiled
+@inner
 def put(table_T2: Int64s, key: int, value: int) -> None:
     """Set what the table has for `key`; the caller has made room."""
     mask = table_T2.shape[0] - 1
@@ -123,7 +123,7 @@ def set_keys(slots_SW: Int64s, event_id_N: Int64s, user_N: Int64s) -> None:
         slots_SW[n, KEY] = pair(event_id_N[n], user_N[n])
 
 
-@compiled
+@inner
 def _erase(table_T2: Int64s, key: int) -> None:
     """Take out a key that is there, and close the gap: who was pushed past it moves up."""
     mask = table_T2.shape[0] - 1
@@ -140,26 +140,26 @@ def _erase(table_T2: Int64s, key: int) -> None:
     table_T2[gap, 1] = -1
 
 
-@compiled
+@inner
 def _over(time_ms: int, window_ms: int, numbers: Int64s) -> bool:
     return bool(time_ms + window_ms <= numbers[CLOCK])
 
 
-@compiled
+@inner
 def _hand_out(numbers: Int64s, out_O2: Int64s, source: int, answer: int) -> None:
     out_O2[numbers[OUT], 0] = source
     out_O2[numbers[OUT], 1] = answer
     numbers[OUT] += 1
 
 
-@compiled
+@inner
 def _forget(waiting: Waiting) -> None:
     """The id that left first."""
     _erase(waiting.table_T2, waiting.done_D3[waiting.numbers[FIRST], 0])
     waiting.numbers[FIRST] += 1
 
 
-@compiled
+@inner
 def _enter(waiting: Waiting, key: int, time_ms: int, source: int) -> int:
     numbers = waiting.numbers
     slot = waiting.order_S[numbers[WAITING]]
@@ -174,7 +174,7 @@ def _enter(waiting: Waiting, key: int, time_ms: int, source: int) -> int:
     return int(slot)
 
 
-@compiled
+@inner
 def _leave(waiting: Waiting, slot: int, answer: int, most: int, out_O2: Int64s) -> None:
     """Hand out who waits in `slot`, and remember for a while that it was here."""
     numbers, slots, done = waiting.numbers, waiting.slots_SW, waiting.done_D3
@@ -198,20 +198,20 @@ def _leave(waiting: Waiting, slot: int, answer: int, most: int, out_O2: Int64s) 
     _hand_out(numbers, out_O2, slots[slot, SOURCE], answer)
 
 
-@compiled
+@inner
 def _set(waiting: Waiting, place: int, slot: int) -> None:
     waiting.order_S[place] = slot
     waiting.slots_SW[slot, PLACE] = place
 
 
-@compiled
+@inner
 def _earlier(slots_SW: Int64s, a: int, b: int) -> bool:
     if slots_SW[a, TIME] != slots_SW[b, TIME]:
         return bool(slots_SW[a, TIME] < slots_SW[b, TIME])
     return bool(slots_SW[a, ARRIVAL] < slots_SW[b, ARRIVAL])
 
 
-@compiled
+@inner
 def _lift(waiting: Waiting, place: int) -> None:
     """Move who stands at `place` towards the front, past those who came later."""
     order, slots = waiting.order_S, waiting.slots_SW
@@ -222,7 +222,7 @@ def _lift(waiting: Waiting, place: int) -> None:
     _set(waiting, place, slot)
 
 
-@compiled
+@inner
 def _sink(waiting: Waiting, place: int) -> None:
     """Move who stands at `place` back, past those who came earlier."""
     order, slots = waiting.order_S, waiting.slots_SW
