@@ -15,17 +15,16 @@ import typer
 from ebbtide import again
 from ebbtide.live_options import Brokers, Json
 from ebbtide.output import log_to_stderr, print_line
-from state.errors import EbbtideError, InputError
+from state.errors import EbbtideError
 
 if TYPE_CHECKING:
     from state.progress import Progress
-    from streams.faust_worker import Settings
+    from streams.partitions import Settings
 
 _TOLD_S = 10.0
 _AGAIN_S = 2.0
 _RESTARTS = "EBBTIDE_RESTARTS"
-_SEGMENT_BYTES = 16 << 20
-"""Of the changelog: a segment that is written to is not compacted, and whoever takes over reads it all."""
+log = logging.getLogger("ebbtide.ingest")
 
 
 def ingest(
@@ -91,11 +90,11 @@ def ingest(
     from ebbtide import where
     from ebbtide.config import read
     from ebbtide.units import duration_ms
-    from streams import faust_worker
+    from streams import partitions as of_worker
     from streams.engine import EngineConfig
     from streams.join import JoinConfig
     from streams.security import from_environment
-    from streams.transactions import Topics
+    from streams.topics import Topics
 
     log_to_stderr()
     run = read(
@@ -112,7 +111,7 @@ def ingest(
     join = JoinConfig(window_ms=0 if join_window is None else duration_ms(join_window, "--join-window"))
     ahead_ms = duration_ms(ahead, "--ahead")
     found = where.brokers(brokers)
-    settings = faust_worker.Settings(
+    settings = of_worker.Settings(
         brokers=found,
         group=group,
         topics=Topics(events, examples, dead_letters, f"{group}-changelog"),
@@ -125,18 +124,13 @@ def ingest(
 
 
 def _topics(settings: "Settings", partitions: int | None) -> None:
+    from streams import topics
     from streams.kafka import ensure_topic
 
-    topics, brokers = settings.topics, settings.brokers
-    count = ensure_topic(brokers, topics.events, partitions)
-    compacted = {"cleanup.policy": "compact", "segment.bytes": str(_SEGMENT_BYTES)}
-    for topic, configs in ((topics.examples, {}), (topics.dead_letters, {}), (topics.changelog, compacted)):
-        found = ensure_topic(brokers, topic, None, count, configs)
-        if found != count:
-            raise InputError(
-                f"topic {topic!r} has {found} partitions and {topics.events!r} has {count}: "
-                "expected as many; name another topic (or group), or delete it"
-            )
+    count = ensure_topic(settings.brokers, settings.topics.events, partitions)
+    grown = topics.make_room(settings.brokers, settings.topics, count)
+    for sentence in topics.said(settings.topics.events, grown, count):
+        log.warning("%s", sentence)
 
 
 def _run(settings: "Settings", *, as_json: bool, metrics_port: int | None) -> None:
@@ -167,7 +161,7 @@ def _run(settings: "Settings", *, as_json: bool, metrics_port: int | None) -> No
 def _restart(failure: BaseException) -> None:
     """Start over, a little later every time: nothing is in this process that Kafka has not."""
     restarts = int(os.environ.get(_RESTARTS, "0")) + 1
-    logging.getLogger("ebbtide.ingest").warning("%s: %s; starting again", type(failure).__name__, failure)
+    log.warning("%s: %s; starting again", type(failure).__name__, failure)
     time.sleep(min(_AGAIN_S * restarts, 30.0))
     again.start_over(_RESTARTS, str(restarts))
 
@@ -200,7 +194,7 @@ class _Said:
             line = {"partitions": sorted(progress), "events_in": events, "examples_out": examples}
             print_line({**line, "dead_letters": dead, "events_per_s": round(rate, 1)})
         elif rate or always:
-            logging.getLogger("ebbtide.ingest").info(
+            log.info(
                 "%d partitions: %s events, %s examples, %s dead letters (%s events/s)",
                 *(len(progress), f"{events:,}", f"{examples:,}", f"{dead:,}", f"{rate:,.0f}"),
             )

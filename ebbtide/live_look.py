@@ -16,8 +16,9 @@ from state import progress
 from state.errors import InputError
 from state.progress import Progress, TrainerStatus
 from state.redis_store import RedisStore
-from streams import kafka
+from streams import kafka, topics
 from streams.observer import Observer
+from streams.place import followed
 
 _SILENT_S = 10.0
 """A trainer says something every second or so."""
@@ -106,7 +107,7 @@ def look(brokers: str, store: str | None, names: Names) -> Seen:
     try:
         with Observer(brokers) as observer:
             found = _progress(observer, names, trouble)
-            trouble += _gone(names.events, found)
+            trouble += _source(brokers, names, observer, found)
             lag = _lag(observer, names, found, trainer, trouble)
         workers = kafka.members(brokers, names.group)
     except InputError as error:
@@ -188,22 +189,19 @@ def _progress(observer: Observer, names: Names, trouble: list[str]) -> dict[int,
     return found
 
 
-def _gone(topic: str, found: Mapping[int, Progress]) -> Iterator[str]:
-    """What was lost at the source, in sentences."""
+def _source(brokers: str, names: Names, observer: Observer, found: Mapping[int, Progress]) -> Iterator[str]:
+    """What was lost of the events, also what no worker has noticed yet, and what nobody reads."""
+    spans = topics.look(brokers, names.events)
     for partition, said in found.items():
-        if said.lost_last is not None:
-            first, last = said.lost_last
-            yield (
-                f"{topic}/{partition}: {said.lost:,} messages were deleted by the broker before a worker "
-                f"read them, the newest at offsets {first} to {last}; let it keep them for longer "
-                "(retention.ms)"
-            )
-        if said.remade:
-            times = "" if said.remade == 1 else f" {said.remade} times"
-            yield (
-                f"{topic}/{partition}: the topic was made anew{times}, or has lost its end; reading went on "
-                "where it begins, with the memory that was there, and what was not read before is lost"
-            )
+        if partition in spans:
+            said = followed(said, spans[partition], said.next)
+        yield from progress.trouble(names.events, partition, said)
+    there = observer.partitions(names.examples)
+    if there and len(spans) > len(there):
+        yield (
+            f"{names.events!r} has {len(spans)} partitions, and {names.examples!r} {len(there)}: the new "
+            "ones are not read yet; a running `ebbtide ingest` makes them grow within seconds"
+        )
 
 
 def _lag(

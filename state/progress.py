@@ -30,16 +30,18 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     """Offsets that the broker had deleted before they were read."""
     lost_last: tuple[int, int] | None = None
     """The newest such stretch, from and to, as the broker counted them."""
+    topic_id: str | None = None
+    """The broker's, of the topic of events."""
     remade: int = 0
     """How often the topic was made anew, or lost its end."""
     clock_ms: int | None = None
+    """The partition's clock: the latest event time."""
     users: int = 0
     """Who is remembered."""
     expired: int = 0
     """How often a user was forgotten for having been silent too long."""
     user_bytes: int = 0
     """Of memory in use for users."""
-    """The partition's clock: the latest event time."""
     broker_ms: int = 0
     """The newest time of a message, as the broker has it."""
 
@@ -73,6 +75,24 @@ class TrainerStatus(msgspec.Struct, frozen=True, kw_only=True):
     updated_ms: int
     pid: int
     host: str
+
+
+def trouble(topic: str, partition: int, now: Progress, before: Progress | None = None) -> list[str]:
+    """What was lost at the source in all, or since `before`, in sentences."""
+    before, found = before or Progress(), []
+    if now.remade > before.remade:
+        times = "" if now.remade == 1 else f" ({now.remade} times by now)"
+        found.append(
+            f"{topic}/{partition}: the topic was made anew, or has lost its end{times}: reading goes on "
+            "where it begins, users' memory stays, and what was there before and not read is lost"
+        )
+    if now.lost > before.lost and now.lost_last is not None:
+        first, last = now.lost_last
+        found.append(
+            f"{topic}/{partition}: {now.lost:,} messages were deleted by the broker before a worker read "
+            f"them, the newest at offsets {first} to {last}; let it keep them for longer (retention.ms)"
+        )
+    return found
 
 
 def encode(said: Progress | TrainerStatus) -> bytes:

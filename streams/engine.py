@@ -27,6 +27,7 @@ from streams.durable import Durable
 from streams.join import Join, JoinConfig
 from streams.letters import letter
 from streams.operator import Operator, OperatorConfig
+from streams.place import Span, followed, lost
 from streams.schema import EventBatch
 from streams.wire import Message, Rejected, iso
 
@@ -111,25 +112,21 @@ class Engine:
         dead = sorted([*rejected, *late], key=lambda one: (one.offset, one.index or 0))
         return Output(values, self._letters(messages, dead))
 
-    def lose(self, end: int) -> Output:
-        """Go on at the broker's offset `end`: what was to be read before it is gone from there."""
-        before = self.progress
-        assert end > before.next
-        self.progress = msgspec.structs.replace(
-            before,
-            offset=end + before.base - 1,
-            lost=before.lost + end - before.next,
-            lost_last=(before.next, end - 1),
-        )
-        return self._nothing()
+    def follow(self, span: Span, read_to: int) -> Output:
+        """Go on where the source is now (`streams.place`); NOTHING if that is where it was left."""
+        return self._moved(followed(self.progress, span, read_to))
 
-    def remake(self, first: int) -> Output:
-        """Go on at the broker's offset `first` of a topic that was made anew, or has lost its end."""
-        before = self.progress
-        self.progress = msgspec.structs.replace(
-            before, base=before.offset + 1 - first, remade=before.remade + 1
-        )
-        return self._nothing()
+    def lose(self, end: int) -> Output:
+        """Go on at the broker's offset `end`: what was to be read before it is gone."""
+        return self._moved(lost(self.progress, end))
+
+    def _moved(self, progress: Progress) -> Output:
+        before, self.progress = self.progress, progress
+        if progress == msgspec.structs.replace(before, topic_id=progress.topic_id):
+            return NOTHING
+        none = empty_examples(0, self.config.window)
+        [(_, value)] = example_wire.encode(none, none.time_ms_B, {}, self.made_by, width=self.config.window)
+        return Output([value], [])
 
     def records(self) -> dict[bytes, bytes | None]:
         """The state's records that changed since the last call; None where one is gone."""
@@ -180,12 +177,6 @@ class Engine:
         width = self.config.window
         sent = example_wire.encode(batch, produced_ms_B, names, self.made_by, width=width)
         return [value for _, value in sent]
-
-    def _nothing(self) -> Output:
-        """A message without examples, which carries progress."""
-        none = empty_examples(0, self.config.window)
-        [(_, value)] = example_wire.encode(none, none.time_ms_B, {}, self.made_by, width=self.config.window)
-        return Output([value], [])
 
     def _bounded(self, events: EventBatch, heard: "_Heard") -> tuple[EventBatch, list[Rejected]]:
         """Those whose time can be, and the others."""

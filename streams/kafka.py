@@ -106,8 +106,8 @@ def cluster_id(brokers: str, security: Security | None = None) -> str | None:
     """The id of the cluster whose broker is ready for clients there, or nothing."""
     try:
         _reach(brokers)
-        with closing(_admin(brokers, security)) as admin:
-            found = admin.describe_cluster()
+        with closing(admin(brokers, security)) as asked:
+            found = asked.describe_cluster()
     except (OSError, KafkaError):
         return None
     return str(found["cluster_id"]) if found["brokers"] else None
@@ -119,6 +119,7 @@ def ensure_topic(
     partitions: int | None,
     default: int = 4,
     configs: Mapping[str, str] | None = None,
+    security: Security | None = None,
 ) -> int:
     """The number of partitions of `topic`, which is created where there is none. Raises InputError.
 
@@ -126,18 +127,18 @@ def ensure_topic(
     """
     try:
         _reach(brokers)
-        with closing(_admin(brokers)) as admin:
-            if topic not in admin.list_topics():
+        with closing(admin(brokers, security)) as asked:
+            if topic not in asked.list_topics():
                 try:
                     options = {
                         "num_partitions": partitions or default,
                         "replication_factor": -1,
                         "configs": dict(configs or {}),
                     }
-                    admin.create_topics({topic: options}, timeout_ms=_TIMEOUT_MS, wait_for_metadata=True)
+                    asked.create_topics({topic: options}, timeout_ms=_TIMEOUT_MS, wait_for_metadata=True)
                 except TopicAlreadyExistsError:
                     pass  # somebody was faster
-            found = len(admin.describe_topics([topic])[0]["partitions"])
+            found = len(asked.describe_topics([topic])[0]["partitions"])
     except (KafkaError, OSError, ValueError) as error:
         raise unreachable(brokers, error) from error
     if partitions is not None and partitions != found:
@@ -150,9 +151,9 @@ def ensure_topic(
 
 def members(brokers: str, group: str) -> int:
     """How many consumers a group has; 0 where nobody knows of it. Raises InputError."""
-    with asking(brokers), closing(_admin(brokers)) as admin:
+    with asking(brokers), closing(admin(brokers)) as asked:
         try:
-            return len(admin.describe_groups([group])[group]["members"])
+            return len(asked.describe_groups([group])[group]["members"])
         except CoordinatorNotAvailableError:  # no group was ever there
             return 0
 
@@ -161,9 +162,9 @@ def transactions(brokers: str) -> str:
     """The broker's version; raises InputError where it does not take transactions."""
     with asking(brokers):
         _reach(brokers)
-        with closing(_admin(brokers)) as admin:
-            (node, *_) = admin.describe_cluster()["brokers"]
-            version = admin.get_broker_version_data(node["broker_id"]).broker_version
+        with closing(admin(brokers)) as asked:
+            (node, *_) = asked.describe_cluster()["brokers"]
+            version = asked.get_broker_version_data(node["broker_id"]).broker_version
         options = {"transactional_id": f"ebbtide-doctor-{uuid.uuid4().hex}", "max_block_ms": _TIMEOUT_MS}
         producer = KafkaProducer(**client(brokers), **options)
         try:
@@ -340,5 +341,6 @@ def client(brokers: str, security: Security | None = None) -> dict[str, Any]:
     }
 
 
-def _admin(brokers: str, security: Security | None = None) -> Any:
+def admin(brokers: str, security: Security | None = None) -> Any:
+    """kafka-python's client for administration; to be closed."""
     return KafkaAdminClient(**client(brokers, security), request_timeout_ms=_TIMEOUT_MS)

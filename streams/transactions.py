@@ -9,16 +9,16 @@ committed is gone. So what is read afterwards is the whole truth.
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition  # type: ignore[import-untyped]
-from aiokafka.errors import KafkaError, ProducerFenced  # type: ignore[import-untyped]
+from aiokafka.errors import IllegalOperation, KafkaError, ProducerFenced  # type: ignore[import-untyped]
 
 from state import example_wire, progress
 from state.progress import Progress
 from streams.engine import Output
 from streams.security import Security
+from streams.topics import Topics
 from streams.wire import Message, message_of
 
 _READ_MS = 200
@@ -28,16 +28,20 @@ _NEAR_END = 32
 _MOST_BYTES = 1 << 20
 
 
+FAILURES = (KafkaError, TimeoutError, IllegalOperation)
+"""What a broker that is away, or in trouble, ends in; the last where a transaction was left in the middle."""
+
+
 class Fenced(Exception):
     """Another worker has taken the partition over."""
 
 
-@dataclass(frozen=True, slots=True)
-class Topics:
-    events: str
-    examples: str
-    dead_letters: str
-    changelog: str
+class Gone(Exception):
+    """What was to be read is not there (any more)."""
+
+    def __init__(self, oldest: int) -> None:
+        super().__init__(f"the oldest offset is {oldest}")
+        self.oldest = oldest
 
 
 class Outlet:
@@ -56,8 +60,12 @@ class Outlet:
 
     async def open(self) -> None:
         """Fence off whoever had the partition. Raises KafkaError, TimeoutError."""
+        topics = self.topics
         async with asyncio.timeout(_ANSWER_S):
             await self._producer.start()
+            for topic in (topics.examples, topics.dead_letters, topics.changelog):
+                if self.partition not in await self._producer.partitions_for(topic):
+                    raise TimeoutError(f"there is no partition {self.partition} of the topic {topic!r} yet")
             await self._producer.begin_transaction()
 
     async def committed(self) -> Progress:
@@ -89,10 +97,15 @@ class Outlet:
         return found
 
     async def source(self, first: int, end: int) -> AsyncIterator[list[Message]]:
-        """Events from offset `first` to before `end`, some at a time. Raises KafkaError."""
+        """Events from offset `first` to before `end`, as far as they are there, some at a time.
+
+        Raises KafkaError, and Gone where the broker has deleted the first of them.
+        """
         at = TopicPartition(self.topics.events, self.partition)
-        async with self._reading(at) as (consumer, oldest, _):
-            async for records in _batches(consumer, at, max(first, oldest), end):
+        async with self._reading(at) as (consumer, oldest, newest):
+            if oldest > first:
+                raise Gone(oldest)
+            async for records in _batches(consumer, at, first, min(end, newest)):
                 yield [message_of(record) for record in records]
 
     async def commit(

@@ -17,6 +17,7 @@ from state.progress import OTHERS, Progress
 from state.tree import digest
 from streams.engine import NOTHING, Engine, EngineConfig, Output
 from streams.letters import DETAIL, REASON, SOURCE
+from streams.place import Span
 from streams.wire import Message, iso
 
 NOW_MS, HOUR_MS = 1_764_000_000_000, 3_600_000
@@ -150,8 +151,10 @@ def test_what_the_broker_had_deleted_is_counted_and_reading_goes_on() -> None:
 
 def test_after_a_topic_was_made_anew_offsets_go_on_upwards() -> None:
     one, other = engine(), engine()
+    assert one.follow(Span("first", 0, 5), 0) == NOTHING
     one.take([event(i, NOW_MS) for i in range(5)])
-    one.remake(0)
+    assert one.follow(Span("first", 0, 5), 5) == NOTHING
+    assert one.follow(Span("second", 0, 9), 5) != NOTHING
     assert (one.progress.next, one.progress.remade) == (0, 1)
     other.restore({key: value for key, value in one.records().items() if value is not None})
     output = other.take([event(0, NOW_MS), event(1, YEAR_2099_MS), event(2, NOW_MS)])
@@ -160,6 +163,39 @@ def test_after_a_topic_was_made_anew_offsets_go_on_upwards() -> None:
     assert concat(batches).user_rates_BR[:, 0].tolist() == [5.0, 6.0]
     assert dict(output.dead[0].headers)[SOURCE] == b"events/0/1"
     assert (other.progress.offset, other.progress.next) == (7, 3)
+
+
+@pytest.mark.parametrize(
+    ("span", "read_next", "lost"),
+    [
+        (Span("first", 0, 3), 3, 0),
+        (Span(None, 0, 3), 0, 0),
+        (Span("second", 2, 30), 2, 0),
+        (Span("first", 9, 30), 9, 4),
+        (Span("first", 0, 5), 5, 0),
+        (Span(None, 0, 7), 5, 0),
+    ],
+)
+def test_reading_goes_on_where_the_source_is(span: Span, read_next: int, lost: int) -> None:
+    """It has lost its end, was made anew (without and with an id), was cut at its beginning, is as it was."""
+    one = engine()
+    one.follow(Span("first", 0, 5), 0)
+    one.take([event(i, NOW_MS) for i in range(5)])
+    one.follow(span, 5)
+    assert (one.progress.next, one.progress.lost) == (read_next, lost)
+    assert one.progress.offset + 1 == 5 + lost
+
+
+def test_who_looked_before_more_was_read_sees_no_end_lost() -> None:
+    one = engine()
+    one.take([event(i, NOW_MS) for i in range(5)])
+    assert one.follow(Span("first", 0, 3), 2) == NOTHING
+
+
+def test_a_partition_that_was_never_read_begins_where_it_is_and_has_lost_nothing() -> None:
+    one = engine()
+    one.follow(Span("first", 700, 900), 0)
+    assert (one.progress.next, one.progress.lost) == (700, 0)
 
 
 def made_by(records: dict[bytes, bytes | None], change: Any) -> dict[bytes, bytes]:
