@@ -239,8 +239,6 @@ def _is_list(kind: pa.DataType) -> bool:
 
 
 def _lists(column: Any) -> Read:
-    if not pa.types.is_list(column.type):
-        column = pc.cast(column, pa.list_(column.type.value_type))
     there_B = np.asarray(column.is_valid())
     values, bad_V = canonical(pc.list_flatten(column))
     if pa.types.is_list(values.type):

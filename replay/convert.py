@@ -103,9 +103,11 @@ class Converter:
             made["label"], bad_B = self.rule.label(self._dotted(chunk, read, self.rule.column))
             faults.mark(bad_B, reasons.bad("label"), f"no value that {self.rule} can be asked of")
             faults.mark(np.isnan(made["label"]), reasons.missing("label"))
-        if "lat" in made and "lon" in made:
-            nowhere_B = np.isnan(made["lat"]) | np.isnan(made["lon"])
-            made["lat"][nowhere_B] = made["lon"][nowhere_B] = np.nan
+        if "lat" in made or "lon" in made:
+            nowhere = np.full(size, np.nan)
+            nowhere_B = np.isnan(made.get("lat", nowhere)) | np.isnan(made.get("lon", nowhere))
+            for role in made.keys() & {"lat", "lon"}:
+                made[role][nowhere_B] = np.nan
         self._ticks += size + len(chunk.bad)
         keep_B = None
         if faults.any:

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 
-from replay.arrow import Column
+from replay.arrow import Column, pc
 from replay.chunks import BadRow, Chunk
 from replay.lines import blocks, first_lines
 from replay.separators import NAMES, Separator, find_separator, is_header, split
@@ -26,6 +26,7 @@ _HEAD_LINES = 100
 _JOINED_LINES = 100
 _BEFORE_HEADER = re.compile(rb"(?:[ \t]*\n)*(?:\"?sep=.\"?\n)?", re.IGNORECASE)
 """Empty lines, and the line by which spreadsheets tell each other the separator."""
+_BLANKS = " \t"
 _END = "\x03"
 
 
@@ -70,7 +71,10 @@ class SeparatedFile:
             )
 
     def chunks(self, columns: Sequence[str]) -> Iterator[Chunk]:
-        """Rows with the chosen columns, as text. Raises InputError where most rows turn out not to fit."""
+        """Rows with the chosen columns, as text without blanks around it.
+
+        Raises InputError where most rows turn out not to fit.
+        """
         skip = self._lines_before + self._has_header
         number = 1
         rows = unlike = 0
@@ -134,7 +138,10 @@ class SeparatedFile:
         number_B = np.arange(number, number + lines)
         if bad:
             number_B = np.setdiff1d(number_B, [row.number for row in bad])
-        arrays = {name: pa.concat_arrays(table[name].chunks) for name in columns}
+        arrays: dict[str, Column] = {name: pa.concat_arrays(table[name].chunks) for name in columns}
+        at_edge = (f"{self._separator.character} ", f" {self._separator.character}", "\n ", " \n")
+        if any(edge.encode() in body for edge in at_edge):
+            arrays = {name: pc.ascii_trim(column, _BLANKS) for name, column in arrays.items()}
         return Chunk(arrays, number_B, bad, decimal_comma=self._separator.decimal_comma)
 
     def _singly(self, body: bytes, number: int, columns: Sequence[str]) -> Chunk:
@@ -151,7 +158,7 @@ class SeparatedFile:
             if len(fields) == len(self.columns):
                 numbers.append(number + at)
                 for cell, place in zip(cells, places, strict=True):
-                    cell.append(fields[place] or None)
+                    cell.append(fields[place].strip(_BLANKS) or None)
             elif lines[at].strip():
                 bad.append(self._wrong_fields(number + at, lines[at].decode(), len(fields)))
             at += used

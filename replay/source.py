@@ -327,6 +327,8 @@ class Log:
             roles.add("label")
         if borrowed:
             roles |= {"lat", "lon"}
+        if not roles >= {"lat", "lon"}:
+            roles -= {"lat", "lon"}
         if self._category is not None:
             roles.add("category")
         return frozenset(roles)

@@ -90,6 +90,8 @@ def decode(
     rows = _Rows(len(batch))
     made: dict[str, NDArray[Any]] = {}
     for role, field, array in zip(batch.schema.names, batch.schema, batch.columns, strict=True):
+        if pa.types.is_null(array.type) and role in ROLES:
+            array = array.cast(_type(role))
         if role in KEY_ROLES:
             made[role] = _keys(role, field, array, rows, names if role in NAMED_ROLES else None)
         elif role == "time":
@@ -190,6 +192,8 @@ def _check(found: Any) -> None:
 
 
 def _fits(role: str, kind: Any) -> bool:
+    if pa.types.is_null(kind):
+        return True
     is_text = pa.types.is_string(kind) or pa.types.is_large_string(kind)
     is_whole = pa.types.is_integer(kind) and not pa.types.is_uint64(kind)
     if role == "text":
