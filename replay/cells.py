@@ -147,7 +147,7 @@ class Ids:
         return key_B
 
 
-_NUMERAL = re.compile(r"(?P<whole>-?(?:0|[1-9][0-9]*))(?:\.0+|(?P<rest>\.[0-9]*[1-9]))?")
+_NUMERAL = re.compile(r"(?P<whole>0|-0(?=\.)|-?[1-9][0-9]*)(?:\.0+|(?P<rest>\.[0-9]*[1-9]))?")
 _POWER = re.compile(r"-?[0-9]\.[0-9]+[eE][+]?[0-9]{1,2}|-?[0-9][eE][+][0-9]{1,2}")
 """As programs write large numbers: 1.2E7, 1e+07; but 12e5 may be anything."""
 

@@ -66,8 +66,9 @@ def run_ends(of: Stored) -> Stored:
 
 def lists_of_one(of: Stored, kind: Any) -> Stored:
     def stored(cells: Cells) -> Column:
-        item = of(cells)
-        return pa.array([None if c is None else [c] for c in item.to_pylist()], kind(item.type))
+        one = of(cells)
+        made: Column = pa.array([None if c is None else [c] for c in one.to_pylist()], kind(one.type))
+        return made
 
     return stored
 
