@@ -47,3 +47,7 @@ def __getattr__(name: str) -> object:
         if name in names:
             return getattr(import_module(module), name)
     raise AttributeError(f"module 'ebbtide' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

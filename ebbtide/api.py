@@ -9,10 +9,12 @@ from ebbtide.report import Report
 from ebbtide.run import Checkpointing, Progress
 from ebbtide.run import replay as replay_log
 from ebbtide.units import duration_ms, durations_ms, fraction_or_time
+from ebbtide.waiting import hint
 from replay.mapping import Mapping
 from replay.source import Log
 
 
+@hint()
 def open_log(
     log: str | Path,
     *,
@@ -51,6 +53,7 @@ def open_log(
     )
 
 
+@hint()
 def replay(
     log: str | Path | Log,
     out: str | Path,

@@ -145,25 +145,24 @@ def replay(
     Try:  ebbtide replay movielens-100k --out runs/ml
     """
     live.wants(context, to, out)
-    from ebbtide import api, console
+    from ebbtide import api, console, waiting
 
     if resume and checkpoint is None:
         raise typer.BadParameter("--resume needs --checkpoint DIR")
     screen = Console(stderr=as_json)
-    if not (quiet or as_json):
-        screen.print(f"Opening {log} ...", style="dim", highlight=False)
-    opened = api.open_log(
-        log,
-        map=mapping_of(map),
-        label=label,
-        items=items,
-        users=users,
-        time_format=time_format,
-        from_=from_,
-        until=until,
-        limit=limit,
-        seed=seed or 0,
-    )
+    with waiting.status(screen, f"Opening {log} ...", quiet=quiet or as_json):
+        opened = api.open_log(
+            log,
+            map=mapping_of(map),
+            label=label,
+            items=items,
+            users=users,
+            time_format=time_format,
+            from_=from_,
+            until=until,
+            limit=limit,
+            seed=seed or 0,
+        )
     if to is not None:
         how = {"form": format, "partitions": partitions, "speed": speed, "rate": rate, "batch": batch}
         live.send(opened, to, quiet=quiet, as_json=as_json, **how)

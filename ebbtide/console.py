@@ -15,10 +15,12 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn,
 from rich.table import Column, Table
 from rich.text import Text
 
+from ebbtide import waiting
 from ebbtide.comparison_tables import comparison_tables
 from ebbtide.report import Report
 from ebbtide.words import METRIC_WORDS, count, duration, headline, measure, protocol, verdict
 from learners.metrics import METRICS
+from state.compiled import watched
 
 
 class Looker(Protocol):
@@ -48,7 +50,8 @@ class _Rate(ProgressColumn):
 def progress(console: Console, *, quiet: bool = False) -> Iterator[Tell]:
     """A bar with the rate and the metrics of the last events; gives the function to call as events pass."""
     if quiet or not console.is_terminal:
-        yield lambda done, total, looker: None
+        with waiting.silent() if quiet else waiting.hint(console):
+            yield lambda done, total, looker: None
         return
     whole = Column(no_wrap=True)
     columns = (
@@ -61,7 +64,7 @@ def progress(console: Console, *, quiet: bool = False) -> Iterator[Tell]:
         ),
     )
     with Progress(*columns, console=console, transient=True, expand=True, refresh_per_second=5) as bar:
-        task = bar.add_task("", total=None, done="preparing", last="the very first run compiles for a minute")
+        task = bar.add_task("", total=None, done="preparing", last="")
         drawn = looked = float("-inf")
 
         def tell(done: int, total: int, looker: Looker) -> None:
@@ -75,7 +78,8 @@ def progress(console: Console, *, quiet: bool = False) -> Iterator[Tell]:
                 looked = now
                 bar.update(task, last=_recent_text(looker.recent()))
 
-        yield tell
+        with watched(lambda kernel, of: bar.update(task, last=waiting.compiling(kernel, of))):
+            yield tell
 
 
 def _recent_text(recent: Mapping[str, Mapping[str, float]]) -> str:

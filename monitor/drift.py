@@ -14,10 +14,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import msgspec
 import numpy as np
-from river.base import DriftDetector
-from river.drift.adwin import ADWIN
-from river.drift.page_hinkley import PageHinkley
 
+from monitor.detectors import ADWIN, DriftDetector, PageHinkley
 from state.compiled import compiled
 from state.examples import Doubles
 from state.keys import NO_KEY, Int64s, KeyMap

@@ -11,12 +11,13 @@ import hashlib
 import os
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self, TypeVar, cast
 
 import numba
-from numba.core import types
+from numba.core import event, types
 from numba.core.caching import CacheImpl, UserProvidedCacheLocator
 from numba.core.registry import CPUDispatcher
 
@@ -27,6 +28,7 @@ _ROOMS = ("state", "streams", "learners")
 """Where kernels are."""
 _IMPORT = re.compile(r"^from ([\w.]+) import (\([^)]*\)|.*)$|^import ([\w.]+)", re.MULTILINE)
 _kernels: list[Any] = []
+_watching = False
 _KEPT = 8
 """Digests of a module whose kernels are kept, the newest first."""
 
@@ -65,6 +67,37 @@ def compiled_here() -> bool:
     What it gave here may differ in the last bits from what it gives once it is loaded from disk.
     """
     return _CACHED and any(kernel.stats.cache_misses for kernel in _kernels)
+
+
+@contextmanager
+def watched(tell: Callable[[int, int], None]) -> Iterator[None]:
+    """Call `tell` with each kernel that has to be compiled: its number from 1, and how many there may be.
+
+    Within another such block nothing is told: whoever came first speaks.
+    """
+    global _watching
+    if _watching:
+        yield
+        return
+    _watching = True
+    try:
+        with event.install_listener("numba:compile", _Counted(tell)):
+            yield
+    finally:
+        _watching = False
+
+
+class _Counted(event.Listener):
+    def __init__(self, tell: Callable[[int, int], None]) -> None:
+        self._tell, self._met = tell, 0
+
+    def on_start(self, event: Any) -> None:
+        if event.data["dispatcher"] in _kernels:
+            self._met += 1
+            self._tell(self._met, len(_kernels))
+
+    def on_end(self, event: Any) -> None:
+        pass
 
 
 def digest(module: str) -> str:
