@@ -21,6 +21,7 @@ from ebbtide.report import Report
 from ebbtide.words import METRIC_WORDS, count, duration, headline, measure, protocol, verdict
 from learners.metrics import METRICS
 from state.compiled import watched
+from state.printable import printable
 
 
 class Looker(Protocol):
@@ -161,7 +162,7 @@ def _facts(report: Report, out: Path) -> Table:
     if report.warnings:
         facts["warning"] = "\n".join(report.warnings)
     if report.notes:
-        facts["note"] = "\n".join(report.notes)
+        facts["note"] = "\n".join(map(printable, report.notes))
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(style="dim")
     table.add_column(overflow="fold")

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from ebbtide.live_options import Json
 from ebbtide.log_options import Items, LabelOption, Maps, TimeFormat, Users, mapping_of
@@ -51,7 +52,7 @@ def inspect_(
         return
     table = Table(box=None, show_header=False)
     for name, value in found.rows():
-        table.add_row(name, value)
+        table.add_row(name, Text(value))
     screen = Console()
     screen.print(table, highlight=False)
     for sentence in found.notes:

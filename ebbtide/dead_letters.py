@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from state.errors import EbbtideError, InputError
+from state.printable import printable
 from streams import reasons
 from streams.kafka import Producer, ensure_topic, partition_of
 from streams.letters import DETAIL, OMITTED, REASON, SOURCE
@@ -42,9 +43,9 @@ class Letter:
         value = self.message.value
         return {
             "at": self.at,
-            "source": _plain(self.source),
-            "reason": _plain(self.reason),
-            "detail": _plain(self.detail),
+            "source": printable(self.source),
+            "reason": printable(self.reason),
+            "detail": printable(self.detail),
             "time_ms": self.message.produced_ms,
             "key": _text(self.message.key),
             "bytes": len(value or b"") if self.omitted is None else self.omitted,
@@ -151,9 +152,4 @@ def _text(value: bytes | None) -> str | None:
     if value is None:
         return None
     cut = value[:_SHOWN_BYTES].decode(errors="backslashreplace")
-    return _plain(cut) + ("..." if len(value) > _SHOWN_BYTES else "")
-
-
-def _plain(text: str) -> str:
-    """Without what a terminal would obey."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return printable(cut) + ("..." if len(value) > _SHOWN_BYTES else "")

@@ -87,7 +87,7 @@ def up(
         f"ebbtide replay movielens-100k --to kafka://{status.brokers}/events --rate 2000",
         f"ebbtide services down{said}",
     ):
-        screen.print(f"  {line}", style="cyan", highlight=False, soft_wrap=True)
+        screen.print(f"  {line}", style="cyan", highlight=False, markup=False, soft_wrap=True)
 
 
 @services.command()
@@ -178,8 +178,8 @@ def _show(screen: Console, found: "Status") -> None:
             said = f"does not answer (process {service.pid}); see {service.log}"
         else:
             said = "not running"
-        screen.print(f"{service.name:<14}{said}", highlight=False, soft_wrap=True)
-    screen.print(f"{'data, logs':<14}{found.dir}", style="dim", highlight=False, soft_wrap=True)
+        screen.print(f"{service.name:<14}{said}", highlight=False, markup=False, soft_wrap=True)
+    screen.print(f"{'data, logs':<14}{found.dir}", style="dim", highlight=False, markup=False, soft_wrap=True)
 
 
 @contextmanager

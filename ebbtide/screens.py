@@ -20,6 +20,7 @@ from ebbtide.report import Report
 from ebbtide.svg import time_text
 from ebbtide.words import METRIC_WORDS, headline, measure
 from learners.metrics import METRICS
+from state.printable import printable
 
 _FIRST = 8
 """Numbers of a vector that are shown; all of them come with --json."""
@@ -29,17 +30,17 @@ def show(console: Console, answer: Answer, titles: Mapping[str, str]) -> None:
     """An answer for a person; `titles` are what people call the items."""
 
     def called(item: str) -> str:
-        return f"{item} {titles[item]}" if item in titles else item
+        return printable(f"{item} {titles[item]}" if item in titles else item)
 
     match answer:
         case UserAnswer(user, version, event_time, interests):
-            console.print(_title(f"user {user}", version, event_time))
+            console.print(_title(printable(f"user {user}"), version, event_time))
             console.print(_vectors(interests))
         case ItemAnswer(item, version, event_time, vector):
             console.print(_title(f"item {called(item)}", version, event_time))
             console.print(_vectors([vector]))
         case RecommendAnswer(user, version, items, by):
-            console.print(_title(f"for user {user}", version) + Text(f", by {by}", "dim"))
+            console.print(_title(printable(f"for user {user}"), version) + Text(f", by {by}", "dim"))
             table = Table("", "item", "score", "why", box=None, header_style="dim", leading=1)
             for place, one in enumerate(items, 1):
                 why = "\n".join(_reason(reason, called) for reason in one.why)

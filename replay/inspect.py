@@ -8,11 +8,14 @@ from replay.planted import PLANTED
 from replay.source import Log
 from replay.survey import Survey
 from replay.times import shown
+from state.printable import printable
 from state.side import SideTable
 
 _DAY_MS = 86_400_000
 _NOTABLE_DEAD = 0.01
 _NOTABLE_SILENCE = 0.02
+_LONGEST = 20_000
+"""Characters of a line: of a wide table every column is named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,21 +81,21 @@ class Inspection:
                 lines.append(
                     (kind, ", ".join(f"{name} ({what})" for name, what in table.items()) or "no columns")
                 )
-        return lines
+        return [(name, printable(said, _LONGEST)) for name, said in lines]
 
 
 def inspect(log: Log) -> Inspection:
     """Look at an opened log."""
     return Inspection(
-        name=log.name,
+        name=printable(log.name),
         mapping_toml=log.mapping.toml(),
-        map_flags=log.mapping.flags(),
+        map_flags=[printable(flag) for flag in log.mapping.flags()],
         label_rule=log.label_rule,
         survey=log.survey,
         items=None if log.items is None else side_columns(log.items),
         users=None if log.users is None else side_columns(log.users),
-        warnings=[*log.warnings, *_warnings(log.survey)],
-        notes=list(log.notes),
+        warnings=[printable(warning, _LONGEST) for warning in [*log.warnings, *_warnings(log.survey)]],
+        notes=[printable(note, _LONGEST) for note in log.notes],
     )
 
 

@@ -3,11 +3,16 @@
 A message says where, what was expected, what was found, and what to do.
 """
 
+from state.printable import printable
+
 
 class EbbtideError(Exception):
-    """Anything that Ebbtide raises on purpose."""
+    """Anything that Ebbtide raises on purpose: one line, whatever names and cells it quotes."""
 
     exit_code = 1
+
+    def __init__(self, said: str) -> None:
+        super().__init__(printable(said))
 
 
 class InputError(EbbtideError):

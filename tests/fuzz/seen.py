@@ -1,6 +1,7 @@
 """What a user sees of a log, and what must hold of it whatever the log is like."""
 
 import json
+import tomllib
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -13,18 +14,18 @@ from state.errors import InputError
 from state.tree import digest
 from streams.schema import EventBatch, concat_events
 
-_LONGEST = 1200
+_LONGEST, _LONGEST_LIST = 1200, 25_000
 
 
 class Refused(Exception):
     """The product turned its input down, as it may: in one sentence."""
 
 
-def sentence(said: str) -> None:
+def sentence(said: str, longest: int = _LONGEST) -> None:
     """What people read is one line that a terminal shows as it is, and not the file that it is about."""
     strange = sorted({c for c in said if not c.isprintable()})
     assert not strange, f"a message holds {strange}: {said!r}"
-    assert 0 < len(said) <= _LONGEST, f"a message of {len(said):,} characters: {said[:200]!r}"
+    assert 0 < len(said) <= longest, f"a message of {len(said):,} characters: {said[:200]!r}"
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,9 @@ def look(path: Path, options: dict[str, str], folder: Path) -> Seen:
     seen = Seen(log, events, dead, inspect(log))
     json.dumps(seen.inspection.report(), allow_nan=False)
     for line in seen.said.splitlines():
-        sentence(line)
+        sentence(line, _LONGEST_LIST)
+    said = tomllib.loads(seen.inspection.mapping_toml)
+    assert {role: said[role] for role in log.mapping.columns} == log.mapping.columns, said
     return seen
 
 

@@ -95,7 +95,10 @@ HEADERS = (
         "user:token",
         "__index__",
     ),
+    *("[/]", "time\\", "@row", "=user", "a\x07b", "time zone"),
 )
+
+FOLDERS = ("log", "lög [/b]", "a b", "100%", "[red]", "day=x", "a\x1b[31mb", "x.csv")
 
 LITTER = (
     *(

@@ -3,6 +3,12 @@
 import json
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from typer.testing import CliRunner
+
+from ebbtide.cli import app
 from replay.inspect import inspect, known_logs
 from replay.mapping import Mapping
 from replay.source import Log
@@ -54,3 +60,15 @@ def test_side_tables_are_shown() -> None:
 def test_known_logs_are_listed() -> None:
     assert [log["name"] for log in known_logs()] == ["completejourney", "movielens-100k", "planted"]
     assert all(log["about"] and log["licence"] for log in known_logs())
+
+
+@pytest.mark.parametrize("name", ["[/bold]", "a\x1b[31mb", 'say "time"', "a\\b", "tab\tbed", "日"])
+def test_a_column_may_be_called_anything(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"user": [1, 2], "item": [1, 2], name: [START_S, START_S + 1]}), path)
+    told = inspect(Log.open(path, mapping=Mapping.of([f"time={name}"])))
+    (tmp_path / "m.toml").write_text(told.mapping_toml)
+    assert Mapping.read(tmp_path / "m.toml").columns["time"] == name
+    shown = CliRunner().invoke(app, ["data", "inspect", str(path), "--map", str(tmp_path / "m.toml")])
+    assert shown.exit_code == 0, shown.output
+    assert all(line.isprintable() for line in shown.output.splitlines())

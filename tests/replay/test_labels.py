@@ -8,7 +8,7 @@ import pytest
 
 from replay.arrow import Column
 from replay.canonical import canonical
-from replay.labels import parse_rule, usual_rule
+from replay.labels import LabelRule, parse_rule, usual_rule
 from state.errors import InputError
 
 NAN = float("nan")
@@ -83,6 +83,12 @@ def test_ratings_are_labelled_by_their_scale(ratings: list[float], rule: str | N
     found, sentence = usual_rule(frozenset({"rating"}), {"rating": pa.array(ratings)})
     assert (None if found is None else str(found)) == rule
     assert sentence.startswith("no label" if rule is None else "label:")
+
+
+def test_a_label_beyond_every_float_is_no_label() -> None:
+    label_B, bad_B = LabelRule("label").label(pa.array([1.0, 1e300, -1e300]))
+    assert bad_B.tolist() == [False, True, True]
+    assert label_B[0] == 1
 
 
 def test_a_label_column_comes_before_ratings() -> None:

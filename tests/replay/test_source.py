@@ -176,6 +176,16 @@ def test_bad_json_rows_cost_themselves_only(tmp_path: Path) -> None:
     assert log.dead.counts == {"malformed json": 2, "wrong type": 2, "no user": 1, "no item": 1}
 
 
+def test_dead_letters_after_the_last_event_are_read_too(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.mkdir()
+    write_csv(log / "a.csv", "user,item,time", [f"1,2,{START_S}", f"1,3,{START_S + 1}"])
+    write_csv(log / "b.csv", "user,item,time", [f"1,,{START_S + 2}", "torn"])
+    opened = Log.open(log)
+    assert len(read(opened)) == 2
+    assert opened.dead.counts == opened.survey.dead == {"no item": 1, "wrong number of fields": 1}
+
+
 def test_bounds_of_time_may_be_moved(tmp_path: Path) -> None:
     path = write_csv(tmp_path / "a.csv", "user,item,time", ["1,2,1980-05-01", "1,2,2000-05-01"])
     assert Log.open(path).rows == 1
