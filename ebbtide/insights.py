@@ -17,6 +17,8 @@ from learners.insight import AgeCurve, Insight, Kernel, View
 
 _MOST = 6
 """Lines that can be told apart; the others are in report.json."""
+_FLAT = 0.05
+"""A line whose weights lie closer together than this tells nothing, and is not drawn."""
 _FIXED = "the memory's fixed curve"
 _AGES = {"1 min": 60, "10 min": 600, "1 h": 3600, "6 h": 21_600, "1 d": 86_400, "7 d": 604_800}
 _AGES |= {"30 d": 2_592_000, "1 y": 31_536_000}
@@ -70,7 +72,8 @@ def figures(report: Report) -> list[Figure]:
 
 
 def _curves(curves: Sequence[AgeCurve], memory: Sequence[Curve]) -> Figure | None:
-    shown = [curve for curve in curves[:_MOST] if any(w is not None for w in curve.weight)]
+    telling = [curve for curve in curves if _moves(curve.weight)]
+    shown = telling[:_MOST]
     if not shown:
         return None
     low = min(curve.age_s[0] for curve in shown)
@@ -108,13 +111,13 @@ def _curves(curves: Sequence[AgeCurve], memory: Sequence[Curve]) -> Figure | Non
         ]
         plot.dots(dots, f"s{i}", 0.0)
     says = findings.of_curves(shown, half_s)
-    if len(curves) > _MOST:
-        says += f" {len(curves) - _MOST} more curves are in report.json."
+    if len(telling) > _MOST:
+        says += f" {len(telling) - _MOST} more curves are in report.json."
     return Figure("Learned retention", legend(names, kinds), plot.render(), says)
 
 
 def _kernels(kernels: Sequence[Kernel], period_h: int, memory: Sequence[Curve]) -> Figure | None:
-    shown = [kernel for kernel in kernels if kernel.period_h == period_h][:_MOST]
+    shown = [kernel for kernel in kernels if kernel.period_h == period_h and _moves(kernel.weight)][:_MOST]
     if not shown:
         return None
     span, unit, unit_h = ("day", "hours", 1) if period_h == 24 else ("week", "days", 24)
@@ -187,7 +190,7 @@ def _gates(
 
 
 def _views(views: Sequence[View]) -> Figure | None:
-    shown = [view for view in views if view.empty is not None]
+    shown = [view for view in views if view.empty is not None and view.entries]
     if not shown:
         return None
     most = max([*(view.entries or 0.0 for view in shown), 1e-9])
@@ -206,6 +209,12 @@ def _views(views: Sequence[View]) -> Figure | None:
     return Figure(
         "What each view holds", None, el("div", table, class_="scroll", tabindex=0), findings.of_views(shown)
     )
+
+
+def _moves(weights: Sequence[float | None]) -> bool:
+    """Whether a line has a course that one could look at."""
+    known = [weight for weight in weights if weight is not None]
+    return bool(known) and max(known) - min(known) >= _FLAT
 
 
 def _meter(share: float) -> Markup:

@@ -180,13 +180,28 @@ def test_nothing_to_show_shows_nothing() -> None:
     assert shown(None) == shown(Insight()) == shown(GateLedger(EXPERTS, EXPERTS).insight()) == {}
 
 
+def test_a_line_without_a_course_and_a_view_that_never_held_anything_are_not_drawn() -> None:
+    flat = -np.ones(len(AGES_S))
+    assert shown(Insight(curves=curves({"own": flat}))) == {}
+    both = shown(Insight(curves=curves({"own": flat, "hour": faded(1e5)})))["Learned retention"]
+    assert "hour after" in both.says
+    assert "own" not in both.says
+    assert shown(Insight(kernels=[kernel("own", [0, 6], [1.0, 0.99], period_h=24)])) == {}
+    never = View(name="after", empty=1.0, entries=0.0, gate=0.1)
+    often = View(name="recent", empty=0.2, entries=3.0, gate=0.9)
+    assert shown(Insight(views=[never])) == {}
+    assert "after" not in shown(Insight(views=[never, often]))["What each view holds"].picture
+
+
 def test_hostile_names_stay_text() -> None:
     ledger = GateLedger([HOSTILE], [HOSTILE])
     ledger.add(
         np.full(200, MONDAY_MS), np.zeros(200, np.int64), np.ones((200, 1)), np.ones((200, 1), np.int64)
     )
     made = curves({HOSTILE: faded(1e5)})
-    page = html.render(report(600, insight=ledger.insight(made, [kernel(HOSTILE, [0], [1.0], period_h=24)])))
+    page = html.render(
+        report(600, insight=ledger.insight(made, [kernel(HOSTILE, [0, 6], [1.0, 0.5], period_h=24)]))
+    )
     inner = page.split("<main>")[1].split("</main>")[0]
     said = "".join(ElementTree.fromstring(f"<main>{inner}</main>").itertext())
     assert HOSTILE not in page
