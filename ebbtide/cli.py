@@ -93,7 +93,7 @@ def replay(
     expire: Annotated[
         str | None,
         typer.Option(
-            metavar="TIME", help="Forget users who have done nothing for so long: 90d, 52w. [never]"
+            metavar="TIME", help="Forget users and items that nothing was heard of for so long: 90d. [never]"
         ),
     ] = None,
     leave_out: Annotated[

@@ -43,6 +43,11 @@ class Freshness:
             raise InputError(
                 f"--sync-every: the times of {log.name} only give an order; map a time with --map time=COLUMN"
             )
+        if config.operator.memory.expire_ms is not None:
+            raise InputError(
+                "--sync-every: a copy's catalogue has to be the beginning of the model's, and with --expire "
+                "items leave it; leave out one of the two"
+            )
         self.names = tuple(dict.fromkeys([plan.model, plan.embedder]))
         self.phases = phases
 

@@ -33,6 +33,13 @@ def train(
     dead_letters: Annotated[
         str, typer.Option(metavar="TOPIC", help="Where examples that cannot be learned go, with the reason.")
     ] = "dead-letters",
+    expire: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            help="Forget users and items that nothing was heard of for so long. [as the workers do]",
+        ),
+    ] = None,
     learner: Annotated[str | None, typer.Option(metavar="NAME", help="The model; by default stim.")] = None,
     config: Annotated[
         Path | None,
@@ -86,7 +93,7 @@ def train(
         at_most=for_,
         until_idle_s=until_idle,
     )
-    chosen = read(config, {"floors": False}, learner=learner)
+    chosen = read(config, {"floors": False}, expire=expire, learner=learner)
     ending: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda number, _: ending.append(number))

@@ -95,7 +95,8 @@ class LiveTrainer:
         names = Names()
         self.delivery = Delivery(store)
         never = msgspec.structs.replace(config, publish_every=_NEVER)
-        self.learning = Learning(stream.subject(names), never, self.delivery)
+        expire_ms = config.operator.memory.expire_ms
+        self.learning = Learning(stream.subject(names, expire_ms), never, self.delivery)
         if self.learning.unsaved():
             raise InputError(
                 f"--learner: {self.learning.unsaved()[0]!r} cannot be saved, and a trainer must be; "

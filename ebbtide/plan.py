@@ -10,6 +10,7 @@ import msgspec
 from ebbtide.config import RunConfig
 from learners.catalogue import Catalogue
 from learners.contract import Context, Learner, Needs, Settings
+from learners.expiry import Expiry
 from learners.leaveout import Had, Rule
 from learners.registry import discover, learner
 from learners.trainer import Trainer
@@ -154,8 +155,9 @@ def trainer_of(plan: Plan, config: RunConfig, subject: Subject) -> Trainer:
     learners = learners_of(plan.learners, config, subject, catalogue)
     if config.ablate:
         learners |= _variants(learners[plan.model], config)
-    had = Had(plan.leave_out)
-    return Trainer(learners, catalogue, had, rank_share=plan.rank_share, seed=config.seed)
+    had, expire_ms = Had(plan.leave_out), subject.operator.memory.expire_ms
+    expiry = None if expire_ms is None else Expiry(expire_ms)
+    return Trainer(learners, catalogue, had, rank_share=plan.rank_share, seed=config.seed, expiry=expiry)
 
 
 def needs_of(trainer: Trainer) -> Needs:

@@ -260,6 +260,7 @@ def _rehearse(log: Log, config: RunConfig) -> None:
         tempfile.TemporaryDirectory() as folder,
         closing(Run(log, config, DictStore(), Path(folder))) as run,
     ):
+        run.trainer.rehearse(_REHEARSED_BATCH)
         for start in range(0, _REHEARSED, _REHEARSED_BATCH):
             run.step(events.take(slice(start, start + _REHEARSED_BATCH)))
         run.finish()
@@ -318,7 +319,8 @@ def _facts(run: Run, evaluation: Evaluation, *, seconds: float, cpu: float, setu
             *(f"state_digest is without {one}, whose state cannot be read" for one in run.learning.unsaved()),
             *followed(run.store.info()),
             f"memory: {counts.bytes_per_user:,.0f} bytes a user over {counts.users:,} users"
-            + (f", {counts.expired:,} expired" if counts.expired else ""),
+            + (f", {counts.expired:,} expired" if counts.expired else "")
+            + f"; {len(run.trainer.catalogue):,} items in the catalogue",
         ],
     )
 

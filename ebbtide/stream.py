@@ -36,9 +36,12 @@ class Stream(msgspec.Struct, frozen=True, kw_only=True):
     def made(self) -> EngineConfig:
         return settings_of(self.made_by)
 
-    def subject(self, names: Names) -> Subject:
-        """The stream, as learning sees it."""
+    def subject(self, names: Names, expire_ms: int | None = None) -> Subject:
+        """The stream, as learning sees it. It forgets after `expire_ms`, or as the first workers did."""
         operator = self.made.operator
+        if expire_ms is not None:
+            memory = msgspec.structs.replace(operator.memory, expire_ms=expire_ms)
+            operator = msgspec.structs.replace(operator, memory=memory)
         return Subject(
             name=self.name,
             labelled=self.labelled,

@@ -140,7 +140,8 @@ def _rehearse(feed: Feed, stream: Stream, config: RunConfig) -> None:
 
     What cannot be learned is left to the trainer, which sets it aside.
     """
-    learning = Learning(stream.subject(Names()), config, DictStore())
+    learning = Learning(stream.subject(Names(), config.operator.memory.expire_ms), config, DictStore())
+    learning.trainer.rehearse(_REHEARSED // 4)
     batch = concat([shipment.batch for shipment in _shipments(feed)])
     if stream.labelled:
         batch = batch.take(np.flatnonzero(~np.isnan(batch.label_B)))

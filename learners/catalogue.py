@@ -1,7 +1,8 @@
 """Item-keyed state, kept by the trainer, who sees every example in one order.
 
 Rates of every item (and of every item at each hour of day), popularity, and the negatives drawn from it.
-Rows are numbered in the order in which items became known, so "the catalogue as of row i" is a prefix.
+Rows are numbered in the order in which items became known, so "the catalogue as of row i" is a prefix. Items
+leave only in `expire`, which is called between two steps: rows then close up, and their order stays.
 
 Shape suffixes: B rows, Q queue, N items, T time constants, R rates.
 """
@@ -76,6 +77,17 @@ class Catalogue:
         size = len(self)
         age = np.maximum(time_ms - self.last_ms_N[:size], 0) / _BANK_MS[constant]
         return np.asarray(self.decayed_NT[:size, constant] * np.exp(-age))
+
+    def expire(self, before_ms: int) -> Int64s:
+        """Let items go that were last known before; where each row is now (N,), -1 where it has gone."""
+        size = len(self)
+        keep_N = self.last_ms_N[:size] >= before_ms
+        self.items = KeyMap(self.items.keys[:size][keep_N])
+        for name in ("first_ms_N", "last_ms_N", "total_NR", "decayed_NT", "hour_NR"):
+            setattr(self, name, getattr(self, name)[:size][keep_N])
+        self._reserve(0)
+        moved_N: Int64s = np.where(keep_N, np.cumsum(keep_N) - 1, -1)
+        return moved_N
 
     def _reserve(self, extra: int) -> None:
         self.items.reserve(extra)

@@ -17,6 +17,7 @@ import msgspec
 import numpy as np
 
 from learners.catalogue import Catalogue
+from learners.expiry import Forgotten
 from learners.insight import Insight
 from learners.ranking import true_ranks
 from state.copy_score import CopyScore
@@ -214,6 +215,12 @@ class Learner(ABC):
     def insight(self) -> Insight | None:
         """What it has learned that people can look at, or None."""
         return None
+
+    def forget(self, forgotten: Forgotten) -> None:
+        """Keep nothing of users and items that have left, and follow the rows of the catalogue.
+
+        Called between two steps, by a trainer that forgets: memory is bounded on a stream without an end.
+        """
 
     def tree(self) -> Tree:
         """All that a restart needs."""

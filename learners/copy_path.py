@@ -20,6 +20,7 @@ from learners.evidence import COLUMN, COLUMNS, own, tables
 from learners.evidence_queue import EvidenceQueue, chosen
 from learners.evidence_rows import Asked, Found, Room, near_tree, new_found, new_room
 from learners.experts import HELD, VIEWS, context, experts, opened, silenced
+from learners.expiry import Forgotten
 from learners.insight import GateLedger
 from learners.interest_views import repeats
 from learners.mixture import Evidence, Mixture, MixtureSettings
@@ -293,6 +294,15 @@ class CopyPath:
         s = self.settings
         candidates = s.own + 4 * s.popular + s.brought + kernels.OTHERS
         return new_room(size, s.window, candidates, old)
+
+    def forget(self, forgotten: Forgotten) -> None:
+        """Follow the catalogue's rows. Neighbours in space are looked for anew."""
+        self.crowd.forget(forgotten)
+        leaders_N = forgotten.moved_N[self.leaders_N]
+        self.leaders_N = leaders_N[leaders_N >= 0]
+        size = len(self.context.catalogue)
+        self._own, self._room = own(self.settings.window, size), self._new_room(size)
+        self.interests.forget(forgotten)
 
     def tree(self) -> Tree:
         return {

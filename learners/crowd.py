@@ -11,9 +11,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from learners.expiry import Forgotten, renumber_rings, without
 from learners.fading import Faded, FadedArrays, fade_add
 from learners.growing import grown
-from learners.pairs import PairArrays, Pairs, bump, gain
+from learners.pairs import USED, PairArrays, Pairs, bump, gain
 from state.compiled import compiled
 from state.examples import Doubles, ExampleBatch, Floats
 from state.forgetting import day_off, minute_of_week
@@ -124,6 +125,23 @@ class Crowd:
             part = cut(rows, start, start + 128)
             crowd = self.reserve(size, len(part.item_Q))
             learn_rows(part, 0, len(part.item_Q), crowd)
+
+    def forget(self, forgotten: Forgotten) -> None:
+        """Drop users and items that have left, and places that are left with no item."""
+        kept_K, moved_N = forgotten.kept_K, forgotten.moved_N
+        self.users, kept_U = without(self.users, forgotten.user_U)
+        self.last_UL = self.last_UL[kept_U]
+        renumber_rings(self.last_UL, moved_N)
+        self.popular.keep(kept_K)
+        self.slotted.keep(((SLOTS + 1) * kept_K[:, np.newaxis] + np.arange(SLOTS + 1)).reshape(-1))
+        self.follow.keep(kept_K, moved_N)
+        self.places.keep(np.arange(len(self.place_map)), moved_N)
+        kept_P = np.flatnonzero(self.places.arrays.home_N[:, USED])
+        self.places.keep(kept_P, np.arange(len(kept_K)))
+        self.place_map = KeyMap(self.place_map.keys[kept_P])
+        for name in _COLUMNS:
+            column = getattr(self, name)
+            setattr(self, name, column[kept_K[kept_K < len(column)]])
 
     def tree(self) -> Tree:
         known = int(np.flatnonzero(self.first_ms_N >= 0)[-1]) + 1 if (self.first_ms_N >= 0).any() else 0

@@ -25,6 +25,7 @@ import numpy as np
 from learners.catalogue import negatives
 from learners.contract import Context, Learner, Needs, Settings
 from learners.din_inputs import Reader, own_rates
+from learners.expiry import Forgotten, without
 from learners.table import EmbeddingTable, Slot
 from state.errors import InputError
 from state.examples import USER_RATES, Doubles, ExampleBatch, Floats, window_of
@@ -230,6 +231,11 @@ class DIN(Learner):
         if now_ms - self.swept_ms >= life_ms // 10:
             self.swept_ms = now_ms
             self.table.expire(now_ms - life_ms)
+
+    def forget(self, forgotten: Forgotten) -> None:
+        self.table.expire(forgotten.before_ms)
+        self.items, kept_N = without(self.items, forgotten.item_I)
+        self.category_N = self.category_N[kept_N]
 
     def tree(self) -> Tree:
         return {

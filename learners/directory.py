@@ -8,6 +8,7 @@ Shape suffixes: B rows, N users or items.
 
 import numpy as np
 
+from learners.expiry import without
 from state.compiled import compiled
 from state.keys import Int64s, KeyMap, add, find
 from state.tree import Tree
@@ -61,6 +62,15 @@ class Directory:
                 keep = np.sort(oldest[size - size // 2 :])
                 self.maps[side] = KeyMap(self.keys(side)[keep])
                 self.used[side] = self.used[side][keep]
+            kept.append(keep)
+        return kept[0], kept[1]
+
+    def without(self, user_U: Int64s, item_I: Int64s) -> tuple[Int64s, Int64s]:
+        """Forget these ids; the rows of users and of items that are kept, in order."""
+        kept = []
+        for side, keys in enumerate((user_U, item_I)):
+            self.maps[side], keep = without(self.maps[side], keys)
+            self.used[side] = self.used[side][keep]
             kept.append(keep)
         return kept[0], kept[1]
 

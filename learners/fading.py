@@ -12,6 +12,7 @@ import numpy as np
 
 from state.compiled import inner
 from state.examples import Doubles
+from state.keys import Int64s
 from state.tree import Tree
 
 DAY_MS = 86_400_000.0
@@ -53,6 +54,14 @@ class Faded:
             known = min(size, len(weight_N))
             share_N[:known] = weight_N[:known] / clock[TOTAL]
         return share_N
+
+    def keep(self, kept_K: Int64s) -> None:
+        """Forget all rows but these; the k-th of them becomes row k."""
+        known = self.arrays.weight_VN.shape[1]
+        weight_VN = np.take(self.arrays.weight_VN, kept_K[kept_K < known], 1)
+        self.arrays = self.arrays._replace(weight_VN=weight_VN)
+        self.arrays.clock_V3[:, TOTAL] = weight_VN.sum(1)
+        self.arrays.clock_V3[:, TOP] = weight_VN.max(1, initial=0.0)
 
     def tree(self) -> Tree:
         used = np.flatnonzero(self.arrays.weight_VN.any(0))

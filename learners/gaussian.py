@@ -16,6 +16,7 @@ from typing import ClassVar
 import numpy as np
 
 from learners.contract import Context, Learner, Outcome, Settings, Step
+from learners.expiry import Forgotten
 from learners.features import Features
 from learners.gaussian_kernels import Plan, peek, run, settle
 from learners.gaussian_state import Waiting, WeightTable, store_of
@@ -156,6 +157,10 @@ class GaussianRows(Learner):
                 )
             self._serial += len(due)
         return p_B
+
+    def forget(self, forgotten: Forgotten) -> None:
+        """Weights go by when they were last used, whoever's they are."""
+        self._weights.drop(forgotten.before_row, self._waiting)
 
     def tree(self) -> Tree:
         return {

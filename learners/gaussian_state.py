@@ -37,7 +37,8 @@ class WeightTable:
         Raises InputError where the rows that wait for their outcome leave no room.
         """
         if len(self) + least > self.most_rows:
-            self._drop(waiting)
+            used_N = self.weight_N3[: len(self), USED]
+            self.drop(float(np.nextafter(np.median(used_N), np.inf)), waiting)
         if len(self) + least > self.most_rows:
             raise InputError(
                 f"gaussian.most_rows: expected room for the {len(self)} weights of rows that wait for their "
@@ -49,9 +50,9 @@ class WeightTable:
             grown[: len(self)] = self.weight_N3[: len(self)]
             self.weight_N3 = grown
 
-    def _drop(self, waiting: "Waiting") -> None:
-        used_N = self.weight_N3[: len(self), USED]
-        keep_N = used_N > np.median(used_N)
+    def drop(self, before: float, waiting: "Waiting") -> None:
+        """Drop weights that were last used before this row, but those of rows that wait."""
+        keep_N = self.weight_N3[: len(self), USED] >= before
         keep_N[waiting.rows()] = True
         moved_N = np.cumsum(keep_N) - 1
         kept = self.weight_N3[: len(self)][keep_N]

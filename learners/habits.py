@@ -14,6 +14,7 @@ import numpy as np
 
 from learners.contract import Context, Settings
 from learners.counting import Counting, Ranks, Rows, answer, positive
+from learners.expiry import Forgotten
 from learners.fading import DAY_MS, Faded, FadedArrays, fade_add, worth
 from learners.leading import SPEAKER, LeaderArrays, settle, trial
 from learners.visits import BLOCK, BLOCKS, FILLED, NEWEST, OLDEST, VisitArrays, Visits, append
@@ -91,6 +92,10 @@ class Habits(Counting):
         user_B = self.visits.users.rows(batch.user_B)
         _add_own(user_B, self._rows(batch), self.visits.arrays, v, self.habits, score_BN)
         return score_BN.astype(np.float32)
+
+    def forget(self, forgotten: Forgotten) -> None:
+        self.visits.forget(forgotten)
+        self.popular.keep(forgotten.kept_K)
 
     def tree(self) -> Tree:
         return {"leader": self.leader.tree(), "visits": self.visits.tree(), "popular": self.popular.tree()}

@@ -9,6 +9,7 @@ from typing import Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from learners.expiry import Forgotten, without
 from learners.growing import grown
 from state.compiled import compiled
 from state.examples import ExampleBatch
@@ -136,13 +137,22 @@ class Had:
 
     def _drop_idle(self) -> None:
         """Close up what is left of sessions that are not over: links in order, owners by their newest."""
-        if self.rule != "session":
-            return
-        owners, links = len(self.owners), len(self.pairs)
-        kept_O = np.flatnonzero(self.clock_ms - self.last_ms_O[:owners] <= self.idle_ms)
-        kept_O = kept_O[np.argsort(self.link_O[kept_O])]
+        if self.rule == "session":
+            last_ms_O = self.last_ms_O[: len(self.owners)]
+            self._keep(np.flatnonzero(self.clock_ms - last_ms_O <= self.idle_ms), KeyMap())
+
+    def forget(self, forgotten: Forgotten) -> None:
+        """Drop users and items that have left."""
+        if self.rule != "none":
+            gone_U = forgotten.user_U if self.rule == "user" else forgotten.user_U[:0]
+            self._keep(without(self.owners, gone_U)[1], KeyMap(forgotten.item_I))
+
+    def _keep(self, kept_O: Int64s, gone: KeyMap) -> None:
+        """Close up what is left: these owners, without the items that are gone."""
+        links = len(self.pairs)
         kept_L = np.zeros(links, np.bool_)
-        _mark(self.link_O[kept_O], self.size_O[kept_O], self.before_L, kept_L)
+        _rewire(kept_O, self.link_O, self.size_O, self.item_L, self.before_L, gone.table, kept_L)
+        kept_O = kept_O[np.argsort(self.link_O[kept_O], kind="stable")]
         link_L = np.where(kept_L, np.cumsum(kept_L) - 1, -1)
         self.pairs = KeyMap(self.pairs.keys[:links][kept_L])
         self.item_L = self.item_L[:links][kept_L]
@@ -151,7 +161,7 @@ class Had:
         self.owners = KeyMap(self.owners.keys[kept_O])
         for name in _OF_OWNERS:
             setattr(self, name, getattr(self, name)[kept_O])
-        self.link_O = link_L[self.link_O]
+        self.link_O = np.where(self.link_O >= 0, link_L[self.link_O], -1)
 
     def tree(self) -> Tree:
         """Without what is over, so that it depends on the stream alone."""
@@ -233,12 +243,32 @@ def _step(
 
 
 @compiled
-def _mark(link_O: Int64s, size_O: Int64s, before_L: Int64s, kept_L: NDArray[np.bool_]) -> None:
-    for o in range(link_O.shape[0]):
-        link = link_O[o]
+def _rewire(
+    kept_O: Int64s,
+    link_O: Int64s,
+    size_O: Int64s,
+    item_L: Int64s,
+    before_L: Int64s,
+    gone: Int64s,
+    kept_L: NDArray[np.bool_],
+) -> None:
+    """Mark the links of owners that are kept, and lead past those of items that are gone."""
+    for o in kept_O:
+        link, newer, many = link_O[o], -1, 0
+        link_O[o] = -1
         for _ in range(size_O[o]):
-            kept_L[link] = True
-            link = before_L[link]
+            older = before_L[link]
+            if find(gone, item_L[link]) < 0:
+                kept_L[link] = True
+                many += 1
+                before_L[link] = -1
+                if newer < 0:
+                    link_O[o] = link
+                else:
+                    before_L[newer] = link
+                newer = link
+            link = older
+        size_O[o] = many
 
 
 @compiled

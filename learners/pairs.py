@@ -81,6 +81,26 @@ class Pairs:
         self.arrays = arrays
         return arrays
 
+    def keep(self, kept_K: Int64s, moved_N: Int64s) -> None:
+        """Forget all rows but these, the k-th of them becoming row k; successor j becomes `moved_N[j]`, or is
+        forgotten where that is -1. The pool holds no unused places of earlier homes any more."""
+        old = self.arrays
+        kept_K = kept_K[kept_K < len(old.home_N)]
+        used_K = np.empty(len(kept_K), np.int64)
+        _count_kept(old, kept_K, moved_N, used_K)
+        doublings_K = np.ceil(np.log2(np.maximum(used_K, 1) / _SMALLEST)).astype(np.int64)
+        size_K = np.where(used_K > 0, _SMALLEST << np.maximum(doublings_K, 0), 0)
+        places = int(size_K.sum())
+        self.arrays = old._replace(
+            home_N=np.column_stack([np.cumsum(size_K) - size_K, size_K, np.zeros_like(size_K)]),
+            total_VN=np.take(old.total_VN, kept_K, 1),
+            item_S=np.zeros(places, np.int32),
+            weight_VS=np.zeros((len(old.weight_VS), places)),
+            slot_H=np.full(2 * places, -1, np.int64),
+            end=np.array([places]),
+        )
+        _refill(old, self.arrays, kept_K, moved_N)
+
     def tree(self) -> Tree:
         arrays = self.arrays
         used = np.flatnonzero(arrays.home_N[:, SIZE])
@@ -137,6 +157,31 @@ def bump(pairs: PairArrays, largest: int, n: int, j: int, amount_V: Doubles) -> 
     for v in range(amount_V.shape[0]):
         pairs.total_VN[v, n] += amount_V[v]
         pairs.weight_VS[v, place] += amount_V[v]
+
+
+@compiled
+def _count_kept(pairs: PairArrays, kept_K: Int64s, moved_N: Int64s, used_K: Int64s) -> None:
+    for k in range(kept_K.shape[0]):
+        home = pairs.home_N[kept_K[k]]
+        used_K[k] = 0
+        for i in range(home[START], home[START] + home[USED]):
+            used_K[k] += moved_N[pairs.item_S[i]] >= 0
+
+
+@compiled
+def _refill(old: PairArrays, new: PairArrays, kept_K: Int64s, moved_N: Int64s) -> None:
+    """Lay down what is kept, in its order, where homes have their places and none is in use."""
+    for k in range(kept_K.shape[0]):
+        source, home = old.home_N[kept_K[k]], new.home_N[k]
+        for i in range(source[START], source[START] + source[USED]):
+            j = moved_N[old.item_S[i]]
+            if j >= 0:
+                place = home[START] + home[USED]
+                new.item_S[place] = j
+                for v in range(new.weight_VS.shape[0]):
+                    new.weight_VS[v, place] = old.weight_VS[v, i]
+                new.slot_H[_slot(new.slot_H, home[START], home[SIZE], j)] = (j << 16) | home[USED]
+                home[USED] += 1
 
 
 @inlined

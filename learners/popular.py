@@ -9,6 +9,7 @@ import numpy as np
 
 from learners.contract import Context, Settings
 from learners.counting import Counting, Ranks, Rows, answer, positive
+from learners.expiry import Forgotten
 from learners.fading import Faded, FadedArrays, fade_add
 from learners.leading import SPEAKER, LeaderArrays, settle, trial
 from state.compiled import compiled
@@ -39,6 +40,9 @@ class Popular(Counting):
     def rank(self, batch: ExampleBatch) -> Floats:
         share_N = self.counts.share(self.leader.speaker, len(self.context.catalogue))
         return np.tile(share_N.astype(np.float32), (len(batch), 1))
+
+    def forget(self, forgotten: Forgotten) -> None:
+        self.counts.keep(forgotten.kept_K)
 
     def tree(self) -> Tree:
         return {"leader": self.leader.tree(), "counts": self.counts.tree()}

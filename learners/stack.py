@@ -15,6 +15,7 @@ import numpy as np
 from learners.asymmetric import Asymmetric, AsymmetricPart
 from learners.contract import NO_RANKS, Context, Learner, Outcome, Settings, Step
 from learners.directory import Directory
+from learners.expiry import Forgotten
 from learners.exposure import Exposure, ExposurePart
 from learners.fifo import Fifo
 from learners.gaussian import Gaussian, GaussianRows
@@ -122,7 +123,7 @@ class Stack(Learner):
                 p_B[part] = self._score(rows, label_Q[learned:due], due_B[part] - learned)
                 done, learned = part.stop, due
             if done < len(batch):
-                self._forget()
+                self._make_room()
         return p_B
 
     def _score(self, rows: Rows, label_Q: Floats, due_B: Int64s) -> Doubles:
@@ -152,9 +153,18 @@ class Stack(Learner):
     def _joined(self, made: list[Doubles], rows: int) -> Doubles:
         return np.concatenate([np.ones((rows, 1)), *made], axis=1)
 
-    def _forget(self) -> None:
+    def forget(self, forgotten: Forgotten) -> None:
+        if self.base is not None:
+            self.base.forget(forgotten)
         users, items = (len(self.directory.keys(side)) for side in (0, 1))
-        kept_users, kept_items = self.directory.forget()
+        self._keep(users, items, *self.directory.without(forgotten.user_U, forgotten.item_I))
+
+    def _make_room(self) -> None:
+        users, items = (len(self.directory.keys(side)) for side in (0, 1))
+        self._keep(users, items, *self.directory.forget())
+
+    def _keep(self, users: int, items: int, kept_users: Int64s, kept_items: Int64s) -> None:
+        """Let parts and waiting rows follow the directory, which had so many users and items."""
         for part in self.parts.values():
             part.keep(kept_users, kept_items)
         queue = slice(self.waiting.head, self.waiting.tail)

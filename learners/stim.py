@@ -18,6 +18,7 @@ from typing import Any, ClassVar, cast
 from learners.contract import Context, Learner, Needs, Outcome, RankRequest, Settings, Step
 from learners.copy_path import CopyPath, CopySettings
 from learners.distil import copy_score
+from learners.expiry import Forgotten
 from learners.further_pass import FurtherPass
 from learners.insight import Insight
 from learners.probing import probe
@@ -119,6 +120,11 @@ class Stim(Learner):
     @property
     def _ranker(self) -> CopyPath | TwoTower:
         return self.copy if self.copy is not None else self.unit
+
+    def forget(self, forgotten: Forgotten) -> None:
+        if self.action is not None:
+            self.action.forget(forgotten)
+        self._ranker.forget(forgotten)
 
     def item_vectors(self, keys_N: Int64s) -> Floats | None:
         return self.unit.item_vectors(keys_N)

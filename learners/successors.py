@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from learners.contract import Context, Settings
 from learners.counting import Counting, Ranks, Rows, answer, positive
+from learners.expiry import Forgotten, renumber_rings, without
 from learners.fading import Faded, FadedArrays, fade_add, worth
 from learners.leading import SPEAKER, LeaderArrays, settle, trial
 from learners.pairs import START, USED, PairArrays, Pairs, bump, gain
@@ -108,6 +109,13 @@ class Successors(Counting):
         pairs = self.pairs.reserve(size, 0)
         _add_followers(user_B, self._rows(batch), self.last_UL, pairs, v, self.rule, score_BN)
         return score_BN.astype(np.float32)
+
+    def forget(self, forgotten: Forgotten) -> None:
+        self.users, kept_U = without(self.users, forgotten.user_U)
+        self.last_UL = self.last_UL[kept_U]
+        renumber_rings(self.last_UL, forgotten.moved_N)
+        self.pairs.keep(forgotten.kept_K, forgotten.moved_N)
+        self.popular.keep(forgotten.kept_K)
 
     def tree(self) -> Tree:
         return {

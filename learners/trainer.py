@@ -4,14 +4,15 @@ Each micro-batch goes through the same steps: which rows become due, the item-ke
 what the ranking leaves out, every learner's `step`, then the listeners (measure, drift, publish).
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from learners.catalogue import Catalogue
 from learners.contract import Learner, Outcome, RankRequest, Step
+from learners.expiry import Expiry, Forgotten
 from learners.leaveout import Had
 from learners.queue import Pending
 from state.compiled import compiled
@@ -27,6 +28,8 @@ class Scored:
     batch: ExampleBatch
     request: RankRequest
     outcomes: Mapping[str, Outcome]
+    forgotten: tuple[Forgotten, ...] = ()
+    """What the trainer forgot after some of the rows."""
 
 
 Listener = Callable[[Scored], None]
@@ -36,7 +39,7 @@ class Trainer:
     """Drives learners over a stream of examples.
 
     `rank_share` of the rows, chosen by the example's identity and `seed`, have the whole catalogue ranked;
-    on a log with labels only positives (label > 1/2) do.
+    on a log with labels only positives (label > 1/2) do. With `expiry` it forgets users and items in time.
     """
 
     def __init__(
@@ -48,6 +51,7 @@ class Trainer:
         rank_share: float = 1.0,
         seed: int = 0,
         listeners: tuple[Listener, ...] = (),
+        expiry: Expiry | None = None,
     ) -> None:
         self.learners = dict(learners)
         self.catalogue = catalogue
@@ -59,14 +63,35 @@ class Trainer:
         self.rank_share = rank_share
         self.seed = seed
         self.listeners = listeners
+        self.expiry = expiry
 
     def step(self, batch: ExampleBatch) -> Scored:
-        """Score the rows of `batch`, then learn all that is due by its end."""
+        """Score the rows of `batch`, then learn all that is due by its end.
+
+        Where it is time to forget between two rows of it, it is gone through in pieces.
+        """
+        if self.expiry is None:
+            return self._step(batch)
+        parts = []
+        for rows in self.expiry.parts(len(batch)):
+            scored = self._step(batch.take(rows))
+            forgotten = self.expiry.sweep(len(scored.batch), self.catalogue)
+            if forgotten is not None:
+                self.had.forget(forgotten)
+                for learner in self.learners.values():
+                    learner.forget(forgotten)
+                scored = replace(scored, forgotten=(forgotten,))
+            parts.append(scored)
+        return parts[0] if len(parts) == 1 else _joined(batch, parts)
+
+    def _step(self, batch: ExampleBatch) -> Scored:
         waiting = len(self.pending)
         due_B = self.pending.due(batch)
         due = int(due_B[-1])
         self.pending.push(batch if self.keep is None else narrowed(batch, self.keep))
         queue = self.pending.pop(due)
+        if self.expiry is not None:
+            self.expiry.know(queue)
         rates_BR, size_B = self.catalogue.step(batch, queue, due_B)
         batch.item_rates_BR[:] = rates_BR
         queue.item_rates_BR[waiting:] = rates_BR[: max(due - waiting, 0)]
@@ -77,6 +102,11 @@ class Trainer:
         for listener in self.listeners:
             listener(scored)
         return scored
+
+    def rehearse(self, every: int) -> None:
+        """Forget after every so many rows: for a trainer whose work only makes kernels be compiled."""
+        if self.expiry is not None:
+            self.expiry.every = every
 
     def finish(self) -> None:
         """The stream is over: everything still waiting becomes known and is learned."""
@@ -109,6 +139,7 @@ class Trainer:
             "catalogue": self.catalogue.tree(),
             "had": self.had.tree(),
             "pending": self.pending.tree(),
+            **({} if self.expiry is None else {"expiry": self.expiry.tree()}),
             "learners": {
                 name: learner.tree() for name, learner in self.learners.items() if learner.saved or unsaved
             },
@@ -118,8 +149,36 @@ class Trainer:
         self.catalogue.load(tree["catalogue"])
         self.had.load(tree["had"])
         self.pending.load(tree["pending"])
+        if self.expiry is not None:
+            self.expiry.load(tree.get("expiry", {}))
         for name, learner in self.learners.items():
             learner.load(tree["learners"].get(name, {}))
+
+
+def _joined(batch: ExampleBatch, parts: Sequence[Scored]) -> Scored:
+    """Pieces of a micro-batch as one. Catalogue rows of its request are as they were at each."""
+    starts = np.cumsum([0, *(len(part.batch) for part in parts)])
+    requests = [part.request for part in parts]
+    left = np.cumsum([0, *(len(request.left_out) for request in requests)])
+    request = RankRequest(
+        np.concatenate([one.rows_R + start for one, start in zip(requests, starts, strict=False)]),
+        np.concatenate([one.true_R for one in requests]),
+        np.concatenate([one.size_R for one in requests]),
+        np.append(
+            np.concatenate(
+                [one.left_start_R1[:-1] + start for one, start in zip(requests, left, strict=False)]
+            ),
+            left[-1],
+        ),
+        np.concatenate([one.left_out for one in requests]),
+    )
+    outcomes = {}
+    for name in parts[0].outcomes:
+        said = [part.outcomes[name] for part in parts]
+        p = [one.p_B for one in said if one.p_B is not None]
+        rank = [one.rank_R for one in said if one.rank_R is not None]
+        outcomes[name] = Outcome(np.concatenate(p) if p else None, np.concatenate(rank) if rank else None)
+    return Scored(batch, request, outcomes, sum((part.forgotten for part in parts), ()))
 
 
 @compiled

@@ -31,6 +31,7 @@ from learners import interest_views as views
 from learners import twotower_kernels as kernels
 from learners.columns import Columns
 from learners.contract import Context, Learner, Needs, RankRequest, Settings
+from learners.expiry import Forgotten
 from learners.interest_kinds import Kinds, whole
 from learners.ranking import true_ranks
 from learners.sampling import Sampler, identities
@@ -200,9 +201,7 @@ class TwoTower(Learner):
         if self.context.labelled:
             target_B[~(batch.label_B > 0.5)] = -1
         if self.sampler.due(len(batch)):
-            catalogue = self.context.catalogue
-            rows_N = table.rows(catalogue.items.keys[: len(catalogue)])
-            self.sampler.rebuild(catalogue.popularity(int(batch.time_ms_B[-1])), rows_N)
+            self._resample(int(batch.time_ms_B[-1]))
         recalled = self._recalled(window_of(batch))
         full = s.softmax == "full" or (s.softmax == "auto" and len(table) <= s.few)
         events = kernels.Events(
@@ -312,6 +311,11 @@ class TwoTower(Learner):
         self.kinds.spread(self.table, RANK)
         return self.columns.refresh(self.context.catalogue.items, self.table, self.kinds.kind_NP)
 
+    def _resample(self, now_ms: int) -> None:
+        catalogue = self.context.catalogue
+        rows_N = self.table.rows(catalogue.items.keys[: len(catalogue)])
+        self.sampler.rebuild(catalogue.popularity(now_ms), rows_N)
+
     def _sweep(self, now_ms: int) -> None:
         """Let rows expire, checked a tenth of the lifetime apart."""
         life_ms = int(self.settings.expire_days * _DAY_MS)
@@ -320,6 +324,11 @@ class TwoTower(Learner):
             if self.kinds.expire(self.table, now_ms - life_ms):
                 self.sampler = Sampler()
                 self.columns = Columns(self.settings.width, self.settings.cold_bias)
+
+    def forget(self, forgotten: Forgotten) -> None:
+        self.kinds.expire(self.table, forgotten.before_ms)
+        self.columns = Columns(self.settings.width, self.settings.cold_bias)
+        self._resample(forgotten.clock_ms)
 
     def tree(self) -> Tree:
         return {

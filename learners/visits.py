@@ -11,8 +11,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from learners.expiry import Forgotten, without
 from learners.growing import grown
-from state.compiled import inner
+from state.compiled import compiled, inner
 from state.keys import Int64s, KeyMap
 from state.tree import Tree
 
@@ -64,6 +65,21 @@ class Visits:
         self.arrays = VisitArrays(user_U, next_V, time_ms_VE, item_VE, minute_VE, blocks)
         return self.arrays
 
+    def forget(self, forgotten: Forgotten) -> None:
+        """Drop users and items that have left, and what is left of blocks."""
+        old = self.arrays
+        self.users, kept_U = without(self.users, forgotten.user_U)
+        blocks = int(old.user_U[kept_U, BLOCKS].sum())
+        self.arrays = VisitArrays(
+            np.zeros((len(kept_U), 4), np.int64),
+            np.zeros(blocks, np.int64),
+            np.zeros((blocks, BLOCK), np.int64),
+            np.zeros((blocks, BLOCK), np.int32),
+            np.zeros((blocks, BLOCK), np.int16),
+            np.zeros(1, np.int64),
+        )
+        _move(old, self.arrays, self.most, kept_U, forgotten.moved_N)
+
     def tree(self) -> Tree:
         size = {"user_U": len(self.users)}
         used = int(self.arrays.blocks[0])
@@ -107,3 +123,16 @@ def append(visits: VisitArrays, most: int, u: int, item: int, time_ms: int, minu
     visits.time_ms_VE[v, e] = time_ms
     visits.minute_VE[v, e] = minute
     user[FILLED] += 1
+
+
+@compiled
+def _move(old: VisitArrays, new: VisitArrays, most: int, kept_U: Int64s, moved_N: Int64s) -> None:
+    for u in range(kept_U.shape[0]):
+        user = old.user_U[kept_U[u]]
+        block = user[OLDEST]
+        for _ in range(user[BLOCKS]):
+            for e in range(user[FILLED] if block == user[NEWEST] else BLOCK):
+                n = moved_N[old.item_VE[block, e]]
+                if n >= 0:
+                    append(new, most, u, n, old.time_ms_VE[block, e], old.minute_VE[block, e])
+            block = old.next_V[block]

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from state.compiled import compiled
+from state.compiled import compiled, inner
 from state.keys import NO_KEY, Int64s, KeyMap, drop, find, put
 from state.recall import Rows
 from state.slabs import BASE, ROOM, Slabs, class_of
@@ -154,7 +154,7 @@ def _longer(old: Int64s, size: int) -> Int64s:
     return new
 
 
-@compiled
+@inner
 def seat(slabs: Slabs, roll: Roll, rows: Rows, b: int) -> None:
     """Write the row of row b's user, new if never seen or expired; then the longest silent may have to go.
 
@@ -181,7 +181,7 @@ def seat(slabs: Slabs, roll: Roll, rows: Rows, b: int) -> None:
         _discard(slabs, roll, oldest)
 
 
-@compiled
+@inner
 def _new(roll: Roll, key: int) -> int:
     """A row for a key that has none; the caller has reserved the room."""
     row = roll.at[FREE]
@@ -196,7 +196,7 @@ def _new(roll: Roll, key: int) -> int:
     return int(row)
 
 
-@compiled
+@inner
 def _link(roll: Roll, user: int, known_ms: int) -> None:
     """Put a user at the end of the list."""
     links, at, newest = roll.links_N4, roll.at, roll.at[NEWEST]
@@ -210,7 +210,7 @@ def _link(roll: Roll, user: int, known_ms: int) -> None:
     at[NUMBERED] += 1
 
 
-@compiled
+@inner
 def _unlink(roll: Roll, user: int) -> None:
     links, at = roll.links_N4, roll.at
     before, after = links[user, BEFORE], links[user, AFTER]
@@ -224,7 +224,7 @@ def _unlink(roll: Roll, user: int) -> None:
         at[NEWEST] = before
 
 
-@compiled
+@inner
 def _discard(slabs: Slabs, roll: Roll, user: int) -> None:
     """Forget a user: the row and the extent are free for others."""
     links, at = roll.links_N4, roll.at
@@ -242,7 +242,8 @@ def _discard(slabs: Slabs, roll: Roll, user: int) -> None:
         size_class = class_of(slabs, room)
         slabs.words[slabs.users[user, BASE]] = slabs.free[1 + size_class]
         slabs.free[1 + size_class] = slabs.users[user, BASE]
-    slabs.users[user] = 0
+    for word in range(slabs.users.shape[1]):
+        slabs.users[user, word] = 0
 
 
 @compiled

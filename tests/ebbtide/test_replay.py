@@ -194,6 +194,11 @@ def test_an_old_checkpoint_serves_where_the_newest_was_harmed(tmp_path: Path) ->
         (("replay", LOG, "--out", "{tmp}", "--learner", "oracle"), "oracle"),
         (("replay", LOG, "--out", "{tmp}", "--label-delay", "soon"), "soon"),
         (("replay", LOG, "--out", "{tmp}", "--leave-out", "some"), "leave_out"),
+        (("replay", LOG, "--out", "{tmp}", "--expire", "0s"), "memory.expire_ms: expected at least 1"),
+        (
+            ("replay", LOG, "--out", "{tmp}", "--expire", "9d", "--sync-every", "1h"),
+            "leave out one of the two",
+        ),
         (("replay", LOG, "--out", "{tmp}", "--config", "{tmp}/none.toml"), "none.toml"),
         (("replay", LOG, "--out", "{tmp}", "--store", "redis://127.0.0.1:1"), "127.0.0.1:1"),
         (("replay", LOG, "--out", "{tmp}", "--resume"), "--checkpoint"),

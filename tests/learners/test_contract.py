@@ -12,13 +12,15 @@ import pytest
 
 from learners.catalogue import Catalogue
 from learners.contract import Context, Learner
+from learners.expiry import Expiry
 from learners.leaveout import Had
 from learners.ranking import MISSED
 from learners.registry import discover
 from learners.trainer import Scored, Trainer
 from state.errors import InputError
 from state.examples import ExampleBatch, concat
-from state.tree import digest
+from state.memory import MemoryConfig
+from state.tree import Tree, digest, flatten
 from streams.operator import Operator, OperatorConfig
 from streams.schema import EventBatch
 
@@ -28,8 +30,13 @@ EXEMPT: dict[tuple[str, str], str] = {
         "river-ftrl",
         "saved",
     ): "river's models are Python objects without a tree; a run with one cannot be resumed",
+    (
+        "river-ftrl",
+        "bounded",
+    ): "river's models keep a weight for every feature they have met, and none can be taken from them",
 }
 SIZE = 600
+DAY_MS = 86_400_000
 
 
 def events(labelled: bool, seed: int = 0) -> EventBatch:
@@ -61,14 +68,27 @@ def context(labelled: bool, catalogue: Catalogue, seed: int = 0) -> Context:
 class Bench:
     """One learner on a stream of its own, batch after batch."""
 
-    def __init__(self, cls: type[Learner], labelled: bool, *, seed: int = 0, delay_ms: int = 0) -> None:
+    def __init__(
+        self,
+        cls: type[Learner],
+        labelled: bool,
+        *,
+        seed: int = 0,
+        delay_ms: int = 0,
+        expire_ms: int | None = None,
+    ) -> None:
         self.catalogue = Catalogue()
         self.learner = cls(cls.Config(), context(labelled, self.catalogue, seed))
         needs = self.learner.needs
-        self.operator = Operator(OperatorConfig(label_delay_ms=delay_ms), needs.window, needs.views)
+        config = OperatorConfig(label_delay_ms=delay_ms, memory=MemoryConfig(expire_ms=expire_ms))
+        self.operator = Operator(config, needs.window, needs.views)
         self.scored: list[Scored] = []
         self.trainer = Trainer(
-            {cls.name: self.learner}, self.catalogue, Had("none"), listeners=(self.scored.append,)
+            {cls.name: self.learner},
+            self.catalogue,
+            Had("none"),
+            listeners=(self.scored.append,),
+            expiry=None if expire_ms is None else Expiry(expire_ms, every=64),
         )
         self.stream = events(labelled)
 
@@ -237,3 +257,43 @@ def test_vectors_come_in_one_width_and_name_what_changed(name: str, labelled: bo
         assert np.isfinite(vectors).all()
         assert np.isfinite(interests).all()
         assert len(bench.learner.changed_items()) == 0
+
+
+def endless(labelled: bool, size: int) -> EventBatch:
+    """A row every 20 minutes; nobody and nothing is there for longer than a day, and nobody comes back."""
+    rng = np.random.default_rng(0)
+    step = np.arange(size)
+    user, item = step // 15 + rng.integers(0, 5, size), step // 12 + rng.integers(0, 6, size)
+    place = step // 50
+    return EventBatch.of(
+        user=user,
+        item=10_000_000 + item,
+        time_ms=1_500_000_000_000 + step * 1_200_000,
+        category=step // 200,
+        session=step // 30,
+        lat=40.0 + place * 0.01,
+        lon=-74.0 + place * 0.01,
+        **({"label": ((user + item) % 3 == 0).astype(np.float32)} if labelled else {}),
+    )
+
+
+def size_of(tree: Tree) -> int:
+    """Bytes of its arrays."""
+    return sum(leaf.nbytes for _, leaf in flatten(tree) if isinstance(leaf, np.ndarray))
+
+
+@each
+def test_memory_is_bounded_on_a_stream_without_an_end(name: str, labelled: bool) -> None:
+    """Left to grow, everything would double from the rows that are early here to those that are late."""
+    if skip_exempt(name, "bounded"):
+        return
+    bench = Bench(LEARNERS[name], labelled, expire_ms=DAY_MS)
+    bench.stream = endless(labelled, 2000)
+    sizes = []
+    for start in range(0, 2000, 50):
+        bench.run(start, start + 50)
+        bench.scored.clear()
+        sizes.append((size_of(bench.learner.tree()), size_of(bench.trainer.tree()), len(bench.catalogue)))
+    early, late = np.array(sizes[10:20]).max(0), np.array(sizes[30:]).max(0)
+    assert (late <= 1.4 * early).all(), f"{early} bytes, bytes with the trainer's, and items grew to {late}"
+    assert late[2] < 30
