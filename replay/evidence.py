@@ -113,17 +113,20 @@ class TimeEvidence:
         self._steps[side] += int((step_B < 0).sum()), int((step_B > 0).sum())
         self._last[side] = int(time_ms_B[-1])
 
-    def reading(self, where: str, unit: str | None = None, *, final: bool = True) -> Reading:
+    def reading(
+        self, where: str, unit: str | None = None, *, usual: bool | None = None, final: bool = True
+    ) -> Reading:
         """How the times are to be read; `unit` where it was said.
 
-        Unless `final`, the choice between day and month may be left open. Raises InputError where the cells
-        look like no time at all, or the caller has to say what they mean.
+        Unless `final`, the choice between day and month may be left open; where nothing tells, the day is
+        first if `usual` says so. Raises InputError where the cells look like no time at all, or the caller
+        has to say what they mean.
         """
         if unit is None:
             unit = self._unit(where)
         if unit != "text" or self._form is not None or not self._year_last:
             return Reading(unit)
-        day_first, why = self._day_first(where, final)
+        day_first, why = self._day_first(where, usual, final)
         return Reading(unit, day_first, why)
 
     def _unit(self, where: str) -> str:
@@ -149,7 +152,7 @@ class TimeEvidence:
     def _cells(self) -> str:
         return ", ".join(map(repr, self._first[:_SHOWN])) or "nothing"
 
-    def _day_first(self, where: str, final: bool) -> tuple[bool, str]:
+    def _day_first(self, where: str, usual: bool | None, final: bool) -> tuple[bool, str]:
         day, month = (self._form_of(day_first) for day_first in (True, False))
         which = {True: f"day first ({day})", False: f"month first ({month})"}
         cure = f"say which: --time-format {day!r} or --time-format {month!r}"
@@ -173,6 +176,8 @@ class TimeEvidence:
         ordered = [bool(self._steps[side].min() == 0) for side in (0, 1)]
         if ordered[0] != ordered[1] or not final:
             return ordered[0], f"{which[ordered[0]]}, as the log is in order of time so"
+        if usual is not None:
+            return usual, f"{which[usual]}, as elsewhere"
         raise InputError(
             f"{where} may be day first or month first, such as {self._cells()}: neither the values nor their"
             f" order tell; {cure}"

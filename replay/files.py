@@ -36,8 +36,14 @@ def suffix(path: Path) -> str:
 
 
 def is_rows(path: Path) -> bool:
-    """Whether a file of a folder is taken for data: by its suffix, and not hidden."""
-    return suffix(path) in FORMATS and not path.name.startswith((".", "_"))
+    """Whether a file of a folder is taken for data, by its suffix."""
+    return suffix(path) in FORMATS
+
+
+def is_empty(path: Path) -> bool:
+    """Whether nothing is in a file, packed or not. Raises InputError if it cannot be read."""
+    raw = _start(path)
+    return not raw or (packing(path, raw) is not None and not head(path))
 
 
 def open_file(path: Path) -> RowsFile:

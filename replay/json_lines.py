@@ -1,7 +1,7 @@
 """JSON lines: text files of one object a line; and JSON files that are one array of objects."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +18,11 @@ from state.errors import InputError
 from streams import reasons
 
 _HEAD_LINES = 1000
+_OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 class JsonLinesFile:
-    """A file of one JSON object a line, or of one array of them.
-
-    A column is a name that occurs in the first 1000.
-    """
+    """A file of one JSON object a line, or of one array of them. A column is a name that occurs in any."""
 
     rows: int | None = None
 
@@ -42,8 +40,10 @@ class JsonLinesFile:
             if isinstance(row, dict):
                 found.append(row)
                 names.update(dict.fromkeys(row))
-        self.columns = list(names)
         _refuse_what_wraps_rows(path, start, found)
+        for block in blocks(path, reform=self._reform):
+            names.update(_keys(block, names))
+        self.columns = list(names)
 
     def chunks(self, columns: Sequence[str]) -> Iterator[Chunk]:
         """Rows with the chosen columns; in an array a row's number is its place."""
@@ -87,6 +87,27 @@ def _refuse_what_wraps_rows(path: Path, start: bytes, found: list[Any]) -> None:
             f"{path}: expected objects, one a line or in one array, found one over several lines; "
             "put each on a line: jq -c . FILE > LINES.jsonl"
         )
+
+
+def _keys(block: bytes, known: dict[str, None]) -> dict[str, None]:
+    """The names in a block of lines that are not known yet, in order."""
+    new: dict[str, None] = {}
+    try:
+        rows: Iterable[dict[str, msgspec.Raw]] = _OBJECT.decode_lines(block)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        rows = _objects(block)
+    for row in rows:
+        if not known.keys() >= row.keys():
+            new |= dict.fromkeys(name for name in row if name not in known)
+    return new
+
+
+def _objects(block: bytes) -> Iterator[dict[str, msgspec.Raw]]:
+    for line in block.split(b"\n"):
+        try:
+            yield _OBJECT.decode(line)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            continue
 
 
 def _decoded_singly(

@@ -105,8 +105,8 @@ def open_known(name: str) -> LogFiles:
     return LogFiles(
         name=name,
         events=(open_file(folder / file(known.events)),),
-        items=None if known.items is None else open_file(folder / file(known.items)),
-        users=None if known.users is None else open_file(folder / file(known.users)),
+        items=() if known.items is None else (open_file(folder / file(known.items)),),
+        users=() if known.users is None else (open_file(folder / file(known.users)),),
         mapping=Mapping(known.mapping),
         label=known.label,
         item_types=known.item_types,

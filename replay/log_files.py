@@ -12,8 +12,8 @@ class LogFiles:
 
     name: str
     events: tuple[RowsFile, ...]
-    items: RowsFile | None = None
-    users: RowsFile | None = None
+    items: tuple[RowsFile, ...] = ()
+    users: tuple[RowsFile, ...] = ()
     mapping: Mapping = field(default_factory=Mapping)
     label: str | None = None
     item_types: dict[str, str] = field(default_factory=dict)

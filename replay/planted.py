@@ -215,8 +215,8 @@ def open_planted(name: str) -> LogFiles:
     return LogFiles(
         name=name,
         events=(MemoryFile(name, made.events),),
-        items=MemoryFile(f"{name} items", made.items),
-        users=MemoryFile(f"{name} users", made.users),
+        items=(MemoryFile(f"{name} items", made.items),),
+        users=(MemoryFile(f"{name} users", made.users),),
         item_types={"title": "text"},
     )
 

@@ -1,19 +1,13 @@
-"""Side tables in: files of what is known of items or users.
+"""Side tables in: files of what is known of items or users. What its columns are: `replay.side_columns`.
 
-Each column is one of
-- `number`: numbers, also written as text; not what is called an id, a code or a zip;
-- `categories`: several a cell, separated by `|`, `;`, `,` or blanks, where the parts plainly repeat;
-- `category`: text (or an id) whose values repeat, twice on the average, or that is called so;
-- `text`: nearly unique cells of several words;
-- `place`: latitude and longitude;
-- `since`: the time from which the row holds;
-- `ignored`: nearly unique single words (a venue's foreign id), or nothing at all.
+Nothing is left out in silence: a row that cannot be read, or that belongs to nobody, is a dead letter; a cell
+that is none of its column's is missing, and counted; a column that is not used is named.
 
 Shape suffix: N rows.
 """
 
-import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,89 +16,98 @@ import pyarrow as pa
 
 from replay.arrow import Column, pc
 from replay.canonical import Bools, joined
-from replay.cells import Ids, dotted, numbers, texts
-from replay.chunks import RowsFile
+from replay.cells import MISSING, Ids, dotted, numbers, texts
+from replay.chunks import BadRow, RowsFile
 from replay.evidence import TimeEvidence
-from replay.files import open_file
+from replay.side_columns import column_kinds, separator_of
 from replay.times import Clock
 from replay.usual import USUAL, plain
 from state.errors import InputError
 from state.examples import Doubles
 from state.keys import NO_KEY, Int64s, Names
 from state.side import ALWAYS, Categories, SideTable
+from streams import reasons
 from streams.times import time_ms
 
-KINDS = ("number", "category", "categories", "text", "place", "since", "ignored")
-_CODES = re.compile(r"(^|_)(id|ids|code|codes|zip|zipcode|postcode|postal|phone|sku|upc|isbn)($|_)")
-_SINCE = (
-    *(
-        "since",
-        "since_ms",
-        "valid_from",
-        "effective_from",
-        "updated_at",
-        "changed_at",
-        "modified_at",
-        "as_of",
-    ),
-    *("time", "timestamp", "ts", "event_time"),
-)
-_SEPARATORS = ("|", ";", ",", " ")
+_SHOWN = 3
 _BOUNDS_MS = time_ms("1900-01-01", "earliest"), time_ms("2100-01-01", "latest")
-_FEWEST_CELLS = 20
-_PARTS_A_CELL = 5
-_SHOWN = 8
 
 
-def load_side(
-    path: Path, kind: str, names: Names, types: dict[str, str] | None = None, id_: str = ""
-) -> SideTable:
-    """The side table of a file; `kind` is `item` or `user`.
+@dataclass(frozen=True, slots=True)
+class Side:
+    """A side table, and what of its files is not in it."""
 
-    `types` says what a column is (one of KINDS) where the values would mislead; `id_` is the id column, else
-    found by its usual name. Raises InputError.
-    """
-    return side_of(open_file(path), kind, names, types, id_)
+    table: SideTable
+    bad: list[tuple[Path, BadRow]] = field(default_factory=list)
+    """Rows that were left out, and their files."""
+    notes: list[str] = field(default_factory=list)
+    """Sentences on columns and cells that are not used."""
+    warnings: list[str] = field(default_factory=list)
+    """Sentences on rows that are not used."""
 
 
 def side_of(
-    file: RowsFile,
+    files: Sequence[RowsFile],
     kind: str,
     names: Names,
     types: dict[str, str] | None = None,
     id_: str = "",
     ids: Ids | None = None,
-) -> SideTable:
-    """The side table of an opened file; see `load_side`. `ids` read the log's ids of this kind, too."""
-    table = _read(file)
+    day_first: bool | None = None,
+) -> Side:
+    """The side table of opened files with the same columns; `kind` is `item` or `user`.
+
+    `types` says what a column is where the values would mislead; `id_` is the id column, else found by its
+    usual name; `ids` read the log's ids of this kind, too; `day_first` is what 03/04/2024 means in the log.
+    Raises InputError.
+    """
+    file = files[0]
     id_column = id_ or find_id(file.columns, kind) or ""
-    if id_column not in table:
+    if id_column not in file.columns:
         there = ", ".join(file.columns)
         raise InputError(
             f"{file.path}: no column holds the {kind}'s id; call it {kind}_id, or as the log does; "
             f"there are {there}"
         )
+    raw = _read(files)
+    name, notes = file.path.name, raw.notes
+    table = _one_a_name(raw.table, id_column, name, notes)
     id_N = (ids or Ids(names)).keys(table.pop(id_column))
-    kinds = column_kinds(table, types or {})
-    since_N = _since(table, kinds)
+    raw.mark(id_N == NO_KEY, reasons.missing(kind), "expected an id, got none")
+    described = column_kinds(table, types or {})
+    kinds = {column: found for column, (found, _) in described.items()}
+    notes += [
+        f"{name}: column {column!r} is not used: {why}"
+        for column, (found, why) in described.items()
+        if found == "ignored"
+    ]
+    since_N = _since(table, kinds, raw, day_first)
     order = np.lexsort((since_N, id_N))
-    order = order[id_N[order] != NO_KEY]
-    lat_N, lon_N = _places(table, kinds, order)
-    return SideTable(
+    order = order[raw.good_N[order]]
+    lat_N, lon_N = _places(table, kinds, order, name, notes)
+    made = SideTable(
         id_N=id_N[order],
         since_ms_N=since_N[order],
-        numbers={plain(name): _ordered(table[name], order) for name, k in kinds.items() if k == "number"},
-        categories={
-            plain(name): _categories(
-                table[name], order, names, _separator(table[name]) if k == "categories" else ""
-            )
-            for name, k in kinds.items()
-            if k in ("category", "categories")
+        numbers={
+            plain(column): _numbers(table[column], order, f"{name}: column {column!r}", notes)
+            for column, found in kinds.items()
+            if found == "number"
         },
-        texts={plain(name): _texts(table[name], order) for name, k in kinds.items() if k == "text"},
+        categories={
+            plain(column): _categories(table[column], order, names, several=found == "categories")
+            for column, found in kinds.items()
+            if found in ("category", "categories")
+        },
+        texts={
+            plain(column): _texts(table[column], order) for column, found in kinds.items() if found == "text"
+        },
         lat_N=lat_N,
         lon_N=lon_N,
     )
+    again = int(((np.diff(made.id_N) == 0) & (np.diff(made.since_ms_N) == 0)).sum())
+    if again:
+        notes.append(f"{name}: {again:,} rows have the {kind} and the time of a later one, which counts")
+    return Side(made, raw.bad, notes, raw.warnings(name))
 
 
 def find_id(columns: Iterable[str], kind: str, like: str = "") -> str | None:
@@ -114,91 +117,83 @@ def find_id(columns: Iterable[str], kind: str, like: str = "") -> str | None:
     return next((by_name[name] for name in usual if name in by_name), None)
 
 
-def column_kinds(table: dict[str, Column], types: dict[str, str]) -> dict[str, str]:
-    """What each column of a side table is taken for."""
-    places = {
-        role: next((name for usual in USUAL[role] for name in table if plain(name) == usual), None)
-        for role in ("lat", "lon")
-    }
-    both = None not in places.values()
-    return {
-        name: types.get(plain(name)) or ("place" if both and name in places.values() else _kind(name, column))
-        for name, column in table.items()
-    }
+class _Raw:
+    """The rows of side files, and what is wrong with which."""
+
+    def __init__(
+        self, table: dict[str, Column], origin: list[tuple[Path, Int64s]], bad: list[tuple[Path, BadRow]]
+    ) -> None:
+        self.table, self.bad = table, bad
+        self.notes: list[str] = []
+        self._origin = origin
+        self.good_N = np.ones(sum(len(number_B) for _, number_B in origin), np.bool_)
+
+    def mark(self, bad_N: Bools, reason: str, detail: str) -> None:
+        """Leave out rows, with a dead letter each."""
+        for n in np.flatnonzero(bad_N & self.good_N).tolist():
+            path, number = self._where(n)
+            cells = {name: column[n].as_py() for name, column in self.table.items()}
+            self.bad.append((path, BadRow(number, reason, cells, detail)))
+        self.good_N &= ~bad_N
+
+    def _where(self, n: int) -> tuple[Path, int]:
+        for path, number_B in self._origin:
+            if n < len(number_B):
+                return path, int(number_B[n])
+            n -= len(number_B)
+        raise IndexError(n)
+
+    def warnings(self, name: str) -> list[str]:
+        if not self.bad:
+            return []
+        counts: dict[str, int] = {}
+        for _, row in self.bad:
+            counts[row.reason] = counts.get(row.reason, 0) + 1
+        said = ", ".join(f"{count:,} x {reason}" for reason, count in counts.items())
+        rows = len(self.bad) + int(self.good_N.sum())
+        return [f"{name}: {len(self.bad):,} of {rows:,} rows are left out ({said}); see the dead letters"]
 
 
-def _kind(name: str, column: Column) -> str:
-    called = plain(name)
-    if column.null_count == len(column):
-        return "ignored"
-    if called in _SINCE and _is_time(column):
-        return "since"
-    if pa.types.is_nested(column.type):
-        return "ignored"
-    if pa.types.is_temporal(column.type):
-        return "number"
-    uniques, index_N = texts(column)
-    cells = int((index_N >= 0).sum())
-    repeats = 2 * len(uniques) <= cells
-    if not _CODES.search(called) and _are_numbers(column, uniques):
-        return "number"
-    if _separator(column):
-        return "categories"
-    if repeats or called in USUAL["category"]:
-        return "category"
-    words = np.mean([len(text.split()) for text in uniques]) if uniques else 0
-    return "text" if words >= 1.5 else "ignored"
-
-
-def _is_time(column: Column) -> bool:
-    evidence = TimeEvidence()
-    evidence.add(column)
-    try:
-        return evidence.reading("", final=False).unit != "tick"
-    except InputError:
-        return False
-
-
-def _are_numbers(column: Column, uniques: list[str]) -> bool:
-    cells = numbers(column)
-    zeros = any(len(text) > 1 and text.startswith("0") and text.isdigit() for text in uniques)
-    return not bool(cells.bad_B.any()) and not bool(np.isnan(cells.value_B).all()) and not zeros
-
-
-def _separator(column: Column) -> str:
-    """What separates the categories of a cell, or nothing."""
-    if pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
-        return ""
-    uniques, _ = texts(column)
-    for separator in _SEPARATORS:
-        together = [text for text in uniques if separator in text]
-        if not together:
-            continue
-        parts = {part.strip() for text in uniques for part in text.split(separator)} - {""}
-        if separator == "|":
-            return separator
-        if any(part.replace(".", "").isdigit() for part in parts) or 10 * len(together) < len(uniques):
-            continue
-        if separator == " ":
-            if len(uniques) >= _FEWEST_CELLS and _PARTS_A_CELL * len(parts) <= len(uniques):
-                return separator
-        elif len(parts) < len(uniques):
-            return separator
-    return ""
-
-
-def _read(file: RowsFile) -> dict[str, Column]:
-    parts: dict[str, list[Column]] = {name: [] for name in file.columns}
+def _read(files: Sequence[RowsFile]) -> _Raw:
+    columns = files[0].columns
+    parts: dict[str, list[Column]] = {name: [] for name in columns}
+    origin: list[tuple[Path, Int64s]] = []
+    bad: list[tuple[Path, BadRow]] = []
+    unreadable = dict.fromkeys(columns, 0)
     decimal_comma = False
-    for chunk in file.chunks(file.columns):
-        decimal_comma |= chunk.decimal_comma
-        for name, column in chunk.columns.items():
-            unreadable_B = chunk.unreadable.get(name)
-            parts[name].append(column if unreadable_B is None else _without(column, unreadable_B))
-    if not any(parts.values()):
-        raise InputError(f"{file.path}: the side table has no rows; give one that does, or none")
-    table = {name: joined(columns) for name, columns in parts.items()}
-    return {name: _numbers_dotted(column) for name, column in table.items()} if decimal_comma else table
+    for file in files:
+        for chunk in file.chunks(columns):
+            decimal_comma |= chunk.decimal_comma
+            bad += [(file.path, row) for row in chunk.bad]
+            origin.append((file.path, chunk.number_B))
+            for name, column in chunk.columns.items():
+                unreadable_B = chunk.unreadable.get(name)
+                parts[name].append(column if unreadable_B is None else _without(column, unreadable_B))
+                unreadable[name] += 0 if unreadable_B is None else int(unreadable_B.sum())
+    if not sum(len(number_B) for _, number_B in origin):
+        why = f" that can be read ({bad[0][1].reason}: {bad[0][1].detail})" if bad else ""
+        raise InputError(f"{files[0].path}: the side table has no rows{why}; give one that does, or none")
+    table = {name: joined(arrays) for name, arrays in parts.items()}
+    if decimal_comma:
+        table = {name: _numbers_dotted(column) for name, column in table.items()}
+    raw = _Raw(table, origin, bad)
+    raw.notes += [
+        f"{files[0].path.name}: column {name!r}: {count:,} cells are neither text nor number: missing"
+        for name, count in unreadable.items()
+        if count
+    ]
+    return raw
+
+
+def _one_a_name(table: dict[str, Column], id_column: str, where: str, notes: list[str]) -> dict[str, Column]:
+    """The first column of each plain name; the others are named in `notes`."""
+    found: dict[str, str] = {}
+    for name in table:
+        first = found.setdefault(plain(name), name)
+        if first != name and id_column not in (first, name):
+            notes.append(f"{where}: column {name!r} is not used: {first!r} is called the same")
+    kept = {id_column, *found.values()}
+    return {name: column for name, column in table.items() if name in kept}
 
 
 def _without(column: Column, unreadable_N: Bools) -> Column:
@@ -212,38 +207,54 @@ def _numbers_dotted(column: Column) -> Column:
     return column if numbers(made).bad_B.any() else made
 
 
-def _since(table: dict[str, Column], kinds: dict[str, str]) -> Int64s:
+def _since(table: dict[str, Column], kinds: dict[str, str], raw: _Raw, day_first: bool | None) -> Int64s:
+    """From when each row holds; one whose time cannot be read is left out."""
     name = next((name for name, kind in kinds.items() if kind == "since"), None)
     if name is None:
-        size = len(next(iter(table.values()))) if table else 0
-        return np.full(size, ALWAYS, np.int64)
+        return np.full(len(raw.good_N), ALWAYS, np.int64)
     evidence = TimeEvidence()
     evidence.add(table[name])
-    reading = evidence.reading(f"the side table's column {name!r}")
-    clock = Clock(reading.unit, *_BOUNDS_MS, reading.day_first)
-    time_ms_N, faults = clock.read(table[name])
-    for fault_N, _, _ in faults:
-        time_ms_N[fault_N] = ALWAYS
+    reading = evidence.reading(f"the side table's column {name!r}", usual=day_first)
+    time_ms_N, faults = Clock(reading.unit, *_BOUNDS_MS, reading.day_first).read(table[name])
+    for fault_N, reason, detail in faults:
+        if reason == reasons.missing("time"):
+            time_ms_N[fault_N] = ALWAYS
+        else:
+            raw.mark(fault_N & (time_ms_N != ALWAYS), reason, f"column {name!r}: {detail}")
     return time_ms_N
 
 
 def _places(
-    table: dict[str, Column], kinds: dict[str, str], order: Int64s
+    table: dict[str, Column], kinds: dict[str, str], order: Int64s, where: str, notes: list[str]
 ) -> tuple[Doubles | None, Doubles | None]:
     """Latitudes and longitudes, NaN both where either is missing or absurd; None without columns."""
-    found = {plain(name): _ordered(table[name], order) for name, kind in kinds.items() if kind == "place"}
-    lat_N = next((column for name, column in found.items() if name in USUAL["lat"]), None)
-    lon_N = next((column for name, column in found.items() if name in USUAL["lon"]), None)
+    found = {plain(name): numbers(table[name]).value_B for name, kind in kinds.items() if kind == "place"}
+    lat_N = next((column[order] for name, column in found.items() if name in USUAL["lat"]), None)
+    lon_N = next((column[order] for name, column in found.items() if name in USUAL["lon"]), None)
     if lat_N is None or lon_N is None:
         return None, None
     sound_N = (np.abs(lat_N) <= 90) & (np.abs(lon_N) <= 180)
+    said_N = np.any(
+        [np.asarray(table[n].is_valid())[order] for n, kind in kinds.items() if kind == "place"], 0
+    )
+    if (said_N & ~sound_N).any():
+        notes.append(
+            f"{where}: {int((said_N & ~sound_N).sum()):,} rows have half a place, or none on this planet"
+        )
     return np.where(sound_N, lat_N, np.nan), np.where(sound_N, lon_N, np.nan)
 
 
-def _ordered(column: Column, order: Int64s) -> Doubles:
+def _numbers(column: Column, order: Int64s, where: str, notes: list[str]) -> Doubles:
     if pa.types.is_temporal(column.type):
-        column = pc.cast(pc.cast(column, pa.timestamp("ms"), safe=False), pa.int64())
-    return numbers(column).value_B[order]
+        column = pc.cast(column, pa.int64())
+    cells = numbers(column)
+    if cells.bad_B.any():
+        shown = dict.fromkeys(map(repr, column.filter(pa.array(cells.bad_B)).to_pylist()))
+        notes.append(
+            f"{where}: {int(cells.bad_B.sum()):,} of {len(column):,} cells are no numbers"
+            f" ({', '.join(list(shown)[:_SHOWN])}): missing"
+        )
+    return cells.value_B[order]
 
 
 def _texts(column: Column, order: Int64s) -> list[str]:
@@ -252,10 +263,20 @@ def _texts(column: Column, order: Int64s) -> list[str]:
     return [padded[i] for i in index_N[order].tolist()]
 
 
-def _categories(column: Column, order: Int64s, names: Names, separator: str) -> Categories:
-    uniques, index_N = texts(column)
-    parts = [text.split(separator) if separator else [text] for text in uniques]
-    keys = [list(dict.fromkeys(names.add(p.strip()) for p in cell if p.strip())) for cell in parts]
-    flat: Any = [keys[i] if i >= 0 else [] for i in index_N[order].tolist()]
+def _categories(column: Column, order: Int64s, names: Names, *, several: bool) -> Categories:
+    if pa.types.is_list(column.type):
+        cells = [[text for text in cell or () if text is not None] for cell in column.to_pylist()]
+        flat: Any = [_keys(cells[n], names) for n in order.tolist()]
+    else:
+        uniques, index_N = texts(column)
+        separator = separator_of(column) if several else ""
+        keys = [_keys(text.split(separator) if separator else [text], names) for text in uniques]
+        flat = [keys[i] if i >= 0 else [] for i in index_N[order].tolist()]
     start = np.cumsum([0, *(len(cell) for cell in flat)]).astype(np.int64)
     return Categories(start, np.array([key for cell in flat for key in cell], np.int64))
+
+
+def _keys(parts: Iterable[str], names: Names) -> list[int]:
+    return list(
+        dict.fromkeys(names.add(part.strip()) for part in parts if part.strip() and part not in MISSING)
+    )

@@ -14,30 +14,25 @@ from pathlib import Path
 
 import numpy as np
 
-from replay.arrow import Column
-from replay.canonical import joined
-from replay.chunks import BadRow, RowsFile
+from replay.chunks import BadRow
 from replay.convert import Columns, Converter
 from replay.dead import DeadLetters
 from replay.decide import Decisions, as_said, cells_of, changed, zone_of
 from replay.far_off import HOUR_MS, near
-from replay.files import open_file
 from replay.found import find
 from replay.log_files import LogFiles
-from replay.mapping import Mapping, resolve
+from replay.mapping import Mapping
+from replay.opening import check_columns, head, resolved_mapping, side_table
 from replay.order import Ties, cut, shuffled_ties, size_of, sorted_by_time, take
 from replay.places import fill_places, single_category
-from replay.separated import SeparatedFile
-from replay.sides import find_id, side_of
+from replay.sides import Side
 from replay.survey import Survey, Surveyor
 from replay.times import shown
 from state.errors import InputError
 from state.keys import Names
-from state.side import SideTable
-from streams.reasons import FAR_OFF
+from streams.reasons import FAR_OFF, missing
 from streams.schema import EventBatch
 
-HEAD_ROWS = 10_000
 _PIECE_ROWS = 1 << 16
 _COPIES = 4
 
@@ -51,8 +46,8 @@ class Log:
         found: LogFiles,
         decisions: Decisions,
         converter: Converter,
-        items: SideTable | None,
-        users: SideTable | None,
+        items: Side | None,
+        users: Side | None,
         bounds: tuple[str | None, str | None],
         limit: int | None,
         seed: int,
@@ -61,9 +56,11 @@ class Log:
         self.name = found.name
         self.mapping = converter.mapping
         self.names: Names = converter.names
-        self.items, self.users = items, users
-        self.notes = list(found.notes)
-        self.warnings = list(found.warnings)
+        self._sides = [side for side in (items, users) if side is not None]
+        self.items = None if items is None else items.table
+        self.users = None if users is None else users.table
+        self.notes = [*found.notes, *(note for side in self._sides for note in side.notes)]
+        self.warnings = [*found.warnings, *(warning for side in self._sides for warning in side.warnings)]
         self.dead = DeadLetters()
         """Of the last pass over the log."""
         self._files = found.events
@@ -72,7 +69,8 @@ class Log:
         self._limit = limit
         self._seed = seed
         self._memory_mb = memory_mb
-        self._category = single_category(items) if items and "category" not in self.mapping.columns else None
+        borrows = self.items is not None and "category" not in self.mapping.columns
+        self._category = single_category(self.items) if self.items is not None and borrows else None
         self.survey = self._look(decisions)
         self.roles = self.survey.roles
 
@@ -100,17 +98,17 @@ class Log:
         said = mapping or Mapping()
         found = find(log, said)
         said = said.over(found.mapping)
-        resolved = _resolved(said, found)
+        resolved = resolved_mapping(said, found)
         columns = found.events[0].columns
         decisions = Decisions(resolved, columns, label or found.label, found.name)
-        decisions.see(_head(found, decisions.columns))
+        decisions.see(head(found, decisions.columns))
         decisions.take_as_head()
         names = Names()
         converter = Converter(
             *(resolved, decisions.times, decisions.head.clock, decisions.head.rule),
             *(zone_of(resolved, columns), names),
         )
-        _check_columns(found.events, converter.needed)
+        check_columns(found.events, converter.needed)
         if limit is not None and limit < 1:
             raise InputError(f"--limit {limit}: expected at least 1")
         while True:
@@ -118,8 +116,8 @@ class Log:
                 found=found,
                 decisions=decisions,
                 converter=converter,
-                items=_side(items, found.items, "item", converter, found.item_types),
-                users=_side(users, found.users, "user", converter, found.user_types),
+                items=side_table(items, found.items, "item", converter, found.item_types),
+                users=side_table(users, found.users, "user", converter, found.user_types),
                 bounds=(from_, until),
                 limit=limit,
                 seed=seed,
@@ -162,6 +160,9 @@ class Log:
         beginning.
         """
         with DeadLetters(dead_letters) as self.dead:
+            for side in self._sides:
+                for path, row in side.bad:
+                    self.dead.write(str(path), row)
             offset = 0
             for columns in cut(self._from(skip), size):
                 events = _events(columns, skip + offset)
@@ -255,6 +256,12 @@ class Log:
             )
         if surveyor.rows == 0:
             self._refuse(dead)
+        unlabelled = dead.counts[missing("label")]
+        if unlabelled > surveyor.rows:
+            self.warnings.append(
+                f"{unlabelled:,} of {surveyor.rows + len(dead):,} rows have no label: dead letters;"
+                " --label none takes every event as a positive"
+            )
         return self._surveyed(surveyor, dead)
 
     def _pass(self, decisions: Decisions | None = None) -> tuple[Surveyor, DeadLetters]:
@@ -338,59 +345,3 @@ def _events(columns: Columns, offset: int) -> EventBatch:
     size = size_of(columns)
     given = {role: column for role, column in columns.items() if role != "seq"}
     return EventBatch.of(offset=np.arange(offset, offset + size), **given)
-
-
-def _head(found: LogFiles, columns: list[str]) -> dict[str, Column]:
-    """The first rows of the log, whatever its chunks. Raises InputError if there are none."""
-    parts: dict[str, list[Column]] = {name: [] for name in columns}
-    rows = 0
-    bad: BadRow | None = None
-    for file in found.events:
-        for chunk in file.chunks([name for name in columns if name in file.columns]):
-            for name in chunk.columns:
-                parts[name].append(cells_of(chunk, name)[: HEAD_ROWS - rows])
-            rows += len(chunk)
-            bad = bad or next(iter(chunk.bad), None)
-            if rows >= HEAD_ROWS:
-                return {name: joined(arrays) for name, arrays in parts.items()}
-    if rows == 0:
-        what = (
-            "holds no events"
-            if bad is None
-            else f"holds no row that can be read ({bad.reason}: {bad.detail})"
-        )
-        raise InputError(f"{found.name}: the log {what}; give one that does")
-    return {name: joined(arrays) for name, arrays in parts.items()}
-
-
-def _resolved(said: Mapping, found: LogFiles) -> Mapping:
-    for file in found.events:
-        if isinstance(file, SeparatedFile):
-            file.refuse_one_column()
-    first = found.events[0]
-    try:
-        return resolve(said, first.columns, found.name)
-    except InputError as error:
-        if isinstance(first, SeparatedFile) and first.hint:
-            raise InputError(f"{error}; {first.hint}") from error
-        raise
-
-
-def _check_columns(files: tuple[RowsFile, ...], needed: list[str]) -> None:
-    for file in files:
-        missing = [name for name in needed if name not in file.columns]
-        if missing:
-            raise InputError(
-                f"{file.path}: no column {missing[0]!r}, which the log's first file has; there are "
-                f"{', '.join(file.columns)}"
-            )
-
-
-def _side(
-    said: str | Path | None, found: RowsFile | None, kind: str, converter: Converter, types: dict[str, str]
-) -> SideTable | None:
-    file = found if said is None else open_file(Path(said))
-    if file is None:
-        return None
-    id_ = find_id(file.columns, kind, converter.mapping.columns[kind]) or ""
-    return side_of(file, kind, converter.names, types, id_, converter.ids[kind])

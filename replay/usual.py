@@ -45,7 +45,7 @@ USUAL: dict[str, tuple[str, ...]] = {
         " transaction_time created_at created creation_time utc_time utc_timestamp server_time"
         " server_timestamp unix_review_time review_time rating_timestamp checkin_time start_time"
         " started_at purchase_time order_time invoice_date purchase_date order_date review_date t_dat date"
-        " day time_local order seq sequence step tick"
+        " day dt ds time_local order seq sequence step tick"
     ),
     "label": _words(
         "label click clicked is_click is_clicked clk correct is_correct converted conversion is_converted"

@@ -132,6 +132,11 @@ class TimeFormat:
                 f"--time-format {said!r}: expected a year, a month and a day, as in %d/%m/%Y %H:%M"
             )
 
+    @property
+    def day_first(self) -> bool:
+        """Whether the day stands before the month."""
+        return self._pattern.groupindex["d"] < min(self._pattern.groupindex.get(month, 99) for month in "mB")
+
     def ms(self, text: str) -> int | None:
         """A text as epoch milliseconds, or None where it has another form."""
         found = self._pattern.fullmatch(text.strip())

@@ -1,5 +1,6 @@
 """Side tables: how columns are taken, which row holds when, and what events borrow."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +9,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from replay.canonical import canonical
+from replay.files import open_file
 from replay.places import fill_places, single_category
-from replay.sides import column_kinds, find_id, load_side, side_of
+from replay.side_columns import column_kinds
+from replay.sides import Side, find_id, side_of
 from replay.source import Log
 from replay.tables import MemoryFile
 from state.errors import InputError
@@ -26,6 +29,10 @@ FILMS = [
 ]
 
 
+def read_side(path: Path, kind: str, names: Names) -> Side:
+    return side_of([open_file(path)], kind, names)
+
+
 def keys(side: SideTable, column: str, row: int, names: Names) -> list[str]:
     found = side.categories[column]
     return [names[int(k)] for k in found.keys[found.start_N1[row] : found.start_N1[row + 1]]]
@@ -34,7 +41,7 @@ def keys(side: SideTable, column: str, row: int, names: Names) -> list[str]:
 def test_columns_become_numbers_categories_and_text(tmp_path: Path) -> None:
     names = Names()
     path = write_csv(tmp_path / "films.csv", "movieId,title,year,genres,score,rated,zip_code", FILMS)
-    side = load_side(path, "item", names)
+    side = read_side(path, "item", names).table
     assert side.id_N.tolist() == [1, 2, 3, 4]
     assert set(side.since_ms_N.tolist()) == {ALWAYS}
     np.testing.assert_array_equal(side.numbers["year"], [1995, 1995, np.nan, 1996])
@@ -69,8 +76,8 @@ def test_columns_become_numbers_categories_and_text(tmp_path: Path) -> None:
 )
 def test_a_column_is_taken_for_what_it_looks_like(name: str, cells: list[object], kind: str) -> None:
     column, _ = canonical(pa.array(cells))
-    assert column_kinds({name: column}, {}) == {name: kind}
-    assert column_kinds({name: column}, {name: "text"}) == {name: "text"}
+    assert column_kinds({name: column}, {})[name][0] == kind
+    assert column_kinds({name: column}, {name: "text"})[name][0] == "text"
 
 
 def test_recbole_and_camel_case_headers() -> None:
@@ -82,7 +89,7 @@ def test_recbole_and_camel_case_headers() -> None:
 
 def test_rows_that_carry_a_time_hold_from_then(tmp_path: Path) -> None:
     rows = ["i1,10,2017-02-01", "i1,5,", "i1,20,2017-03-01", "i2,7,2017-01-01"]
-    side = load_side(write_csv(tmp_path / "prices.csv", "item,price,valid_from", rows), "item", Names())
+    side = read_side(write_csv(tmp_path / "prices.csv", "item,price,valid_from", rows), "item", Names()).table
     moments = np.array(["2016-12-31", "2017-02-01", "2017-06-01"], "M8[ms]").astype(np.int64)
     first = side.rows(np.full(3, key_of("i1")), moments)
     assert side.numbers["price"][first].tolist() == [5, 10, 20]
@@ -91,11 +98,11 @@ def test_rows_that_carry_a_time_hold_from_then(tmp_path: Path) -> None:
 
 def test_what_is_wrong_with_a_side_table_is_said(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no column holds the item's id; call it item_id"):
-        load_side(write_csv(tmp_path / "a.csv", "colour,size", ["red,1"]), "item", Names())
+        read_side(write_csv(tmp_path / "a.csv", "colour,size", ["red,1"]), "item", Names())
     with pytest.raises(InputError, match="the side table has no rows"):
-        load_side(write_csv(tmp_path / "b.csv", "item,size", []), "item", Names())
+        read_side(write_csv(tmp_path / "b.csv", "item,size", []), "item", Names())
     with pytest.raises(InputError, match="no such file"):
-        load_side(tmp_path / "c.csv", "item", Names())
+        read_side(tmp_path / "c.csv", "item", Names())
 
 
 def events_of(item: list[int], **columns: object) -> EventBatch:
@@ -107,7 +114,7 @@ def test_events_take_place_and_category_of_their_item() -> None:
     names = Names()
     table = pa.table({"item": [1, 2, 3, 4], "lat": [48.0, None, 50, 51], "lng": [2.0, 3, 4, 5]})
     table = table.append_column("category", pa.array(["bar", "bar", None, "park"]))
-    side = side_of(MemoryFile("venues", table), "item", names)
+    side = side_of([MemoryFile("venues", table)], "item", names).table
     assert single_category(side) == "category"
     events = events_of(
         [1, 2, 3, 9, 4], lat=np.array([np.nan] * 4 + [1.0]), lon=np.array([np.nan] * 4 + [2.0])
@@ -132,7 +139,7 @@ def test_a_log_borrows_from_its_items(tmp_path: Path) -> None:
 
 def test_half_a_place_or_an_absurd_one_is_none() -> None:
     table = pa.table({"item": [1, 2, 3, 4], "lat": [48.0, None, 91, 1], "lon": [None, 2.0, 2, 1]})
-    side = side_of(MemoryFile("venues", table), "item", Names())
+    side = side_of([MemoryFile("venues", table)], "item", Names()).table
     filled = fill_places(events_of([1, 2, 3, 4]), side)
     np.testing.assert_array_equal(filled.lat_B, [np.nan, np.nan, np.nan, 1])
     np.testing.assert_array_equal(filled.lon_B, [np.nan, np.nan, np.nan, 1])
@@ -144,5 +151,66 @@ def test_parquet_types_are_kept(tmp_path: Path) -> None:
     )
     pq.write_table(table, tmp_path / "p.parquet")
     names = Names()
-    side = load_side(tmp_path / "p.parquet", "item", names)
+    side = read_side(tmp_path / "p.parquet", "item", names).table
     assert [keys(side, "aisle", row, names) for row in range(4)] == [["a"], ["b"], ["a"], ["b"]]
+
+
+def test_a_list_of_texts_is_several_categories(tmp_path: Path) -> None:
+    lines = [{"item": f"i{i}", "tags": ["Toys", f"c{i % 3}"], "size": [1.5, i]} for i in range(8)]
+    (tmp_path / "items.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    pq.write_table(pa.Table.from_pylist(lines), tmp_path / "items.parquet")
+    for path in (tmp_path / "items.jsonl", tmp_path / "items.parquet"):
+        names = Names()
+        side = read_side(path, "item", names)
+        assert len(side.table) == 8
+        at = side.table.rows(np.array([key_of("i4")]), np.zeros(1, np.int64))[0]
+        assert keys(side.table, "tags", at, names) == ["Toys", "c1"]
+        assert (side.bad, side.warnings) == ([], [])
+        assert side.notes == [f"{path.name}: column 'size' is not used: it holds lists of numbers"]
+
+
+def test_one_dash_among_prices_is_missing_and_counted(tmp_path: Path) -> None:
+    rows = [f"i{i},{'-' if i == 3 else i + 0.5}" for i in range(8)]
+    side = read_side(write_csv(tmp_path / "items.csv", "item,price", rows), "item", Names())
+    at = side.table.rows(np.array([key_of("i3"), key_of("i4")]), np.zeros(2, np.int64))
+    np.testing.assert_array_equal(side.table.numbers["price"][at], [np.nan, 4.5])
+    assert side.notes == ["items.csv: column 'price': 1 of 8 cells are no numbers ('-'): missing"]
+    sizes = [f"i{i},{size}" for i, size in enumerate(["S", "M", "38", "40", "S", "M", "38", "40"])]
+    assert (
+        read_side(write_csv(tmp_path / "sizes.csv", "item,size", sizes), "item", Names()).table.numbers == {}
+    )
+
+
+def test_rows_that_cannot_be_used_are_dead_letters_beside_those_of_the_log(tmp_path: Path) -> None:
+    rows = ["i1,5,2017-01-01", "i2", ",6,2017-01-01", "i3,7,2999-01-01", "i4,8,2017-01-01", "i4,9,2017-01-01"]
+    items = write_csv(tmp_path / "items.csv", "item,price,valid_from", rows)
+    events = write_csv(
+        tmp_path / "log.csv", "user,item,time", [f"u,i{i % 5},{START_S + i}" for i in range(20)]
+    )
+    log = Log.open(events, items=items)
+    assert log.items is not None
+    assert len(log.items) == 3
+    assert log.warnings == [
+        "items.csv: 3 of 6 rows are left out (1 x wrong number of fields, 1 x no item,"
+        " 1 x bad time: out of bounds); see the dead letters"
+    ]
+    assert "items.csv: 1 rows have the item and the time of a later one, which counts" in log.notes
+    assert sum(len(batch) for batch in log.batches(64, dead_letters=tmp_path)) == 20
+    letters = [json.loads(line) for line in (tmp_path / "dead_letters.jsonl").read_text().splitlines()]
+    assert [(letter["file"], letter["row_number"], letter["reason"]) for letter in letters] == [
+        (str(items), 3, "wrong number of fields"),
+        (str(items), 4, "no item"),
+        (str(items), 5, "bad time: out of bounds"),
+    ]
+    assert log.dead.counts == {}
+
+
+def test_columns_that_are_not_used_are_named(tmp_path: Path) -> None:
+    rows = [f"i{i},{i * 7919:x}z,,a,{i % 2}" for i in range(8)]
+    side = read_side(write_csv(tmp_path / "items.csv", "item,foreign,empty,Kind,kind", rows), "item", Names())
+    assert set(side.table.categories) == {"kind"}
+    assert side.notes == [
+        "items.csv: column 'kind' is not used: 'Kind' is called the same",
+        "items.csv: column 'foreign' is not used: nearly every row has a word of its own",
+        "items.csv: column 'empty' is not used: nothing is in it",
+    ]

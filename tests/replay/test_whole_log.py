@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from replay.mapping import Mapping
-from replay.source import HEAD_ROWS, Log
+from replay.opening import HEAD_ROWS
+from replay.source import Log
 from state.errors import InputError
 from streams.times import moment_ms
 from tests.replay.events import START_S, read, write_csv
@@ -129,3 +130,33 @@ def test_rows_read_are_used_or_dead_or_left_out(tmp_path: Path) -> None:
     letters = [json.loads(line) for line in (tmp_path / "dead_letters.jsonl").read_text().splitlines()]
     assert (used, log.left_out, len(letters)) == (200, 300, 3)
     assert log.dead.counts == log.survey.dead == {"no user": 1, "bad time": 1, "no item": 1}
+
+
+@pytest.mark.parametrize("as_array", [False, True])
+def test_a_key_that_comes_late_is_a_column(tmp_path: Path, as_array: bool) -> None:
+    """Feedback was logged from some day on."""
+    rows = [
+        {
+            "user": f"u{i % 5}",
+            "item": f"i{i % 7}",
+            "time": START_S + i,
+            **({"label": i % 2} if i >= 1100 else {}),
+        }
+        for i in range(1200)
+    ]
+    lines = [json.dumps(row) for row in rows]
+    text = f"[{', '.join(lines)}]" if as_array else "\n".join(lines)
+    (tmp_path / "log.json").write_text(text)
+    log = Log.open(tmp_path / "log.json")
+    assert (log.labelled, log.rows, log.survey.dead) == (True, 100, {"no label": 1100})
+    assert log.warnings == [
+        "1,100 of 1,200 rows have no label: dead letters; --label none takes every event as a positive"
+    ]
+
+
+def test_a_key_of_a_line_among_broken_ones_is_a_column(tmp_path: Path) -> None:
+    lines = [f'{{"user": "u", "item": {i}, "time": {START_S + i}}}' for i in range(1500)]
+    lines[1200] = '{"user": '
+    lines[1300] = lines[1300].replace("}", ', "category": "new"}')
+    (tmp_path / "log.jsonl").write_text("\n".join(lines))
+    assert "category" in Log.open(tmp_path / "log.jsonl").roles
