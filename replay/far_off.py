@@ -26,6 +26,32 @@ _FEWEST = 20
 _LEAST_H = 5 * 8766
 
 
+class Hours:
+    """In which hours something happens, and how often."""
+
+    def __init__(self) -> None:
+        self.hour_H: Int64s = np.zeros(0, np.int64)
+        """Numbers since 1970, in order."""
+        self.number_H: Int64s = np.zeros(0, np.int64)
+
+    def add(self, time_ms_B: Int64s) -> None:
+        """Take more rows."""
+        hour_P, number_P = np.unique(time_ms_B // HOUR_MS, return_counts=True)
+        self.hour_H, at = np.unique(np.concatenate((self.hour_H, hour_P)), return_inverse=True)
+        number = np.bincount(at, np.concatenate((self.number_H, number_P)), len(self.hour_H))
+        self.number_H = number.astype(np.int64)
+
+    @property
+    def near_ms(self) -> tuple[int, int] | None:
+        """The first and the last time that are not far off; None where all are near."""
+        if len(self.hour_H) == 0:
+            return None
+        first, last = near(self.hour_H, self.number_H)
+        if (first, last) == (self.hour_H[0], self.hour_H[-1]):
+            return None
+        return first * HOUR_MS, (last + 1) * HOUR_MS - 1
+
+
 def near(hour_H: Int64s, number_H: Int64s) -> tuple[int, int]:
     """The first and the last hour (a number since 1970) that are not far off, of hours in order.
 

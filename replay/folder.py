@@ -35,7 +35,8 @@ def open_folder(path: Path, said: Mapping) -> LogFiles:
     opened = [_opened(path, p) for p in rows if p not in empty]
     if not opened:
         raise InputError(
-            f"{path}: no Parquet, CSV, JSON-lines or Arrow file with rows in this folder; give one that has"
+            f"{path}: no Parquet, CSV, JSON-lines or Arrow file in this folder, or empty ones only; "
+            "give one that has some"
         )
     groups: dict[tuple[str, ...], list[RowsFile]] = {}
     for file in opened:

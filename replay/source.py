@@ -18,7 +18,7 @@ from replay.chunks import BadRow
 from replay.convert import Columns, Converter
 from replay.dead import DeadLetters
 from replay.decide import Decisions, as_said, cells_of, changed, zone_of
-from replay.far_off import HOUR_MS, near
+from replay.far_off import Hours
 from replay.found import find
 from replay.log_files import LogFiles
 from replay.mapping import Mapping
@@ -208,7 +208,7 @@ class Log:
         `decisions` see all of them.
         """
         self._converter.restart()
-        self._outside = 0
+        self._outside, self._hours = 0, Hours()
         clock = self._converter.clock
         from_ms, until_ms = (
             None if said is None else clock.said_ms(said, option)
@@ -227,6 +227,7 @@ class Log:
                 time_ms_B = columns["time_ms"]
                 columns["seq"] = np.arange(seq, seq + len(time_ms_B))
                 seq += len(time_ms_B)
+                self._hours.add(time_ms_B)
                 inside_B = np.ones(len(time_ms_B), np.bool_)
                 if from_ms is not None:
                     inside_B &= time_ms_B >= from_ms
@@ -245,12 +246,14 @@ class Log:
         if (whole.clock, whole.rule) != first:
             converter.clock, converter.rule = whole.clock, whole.rule
             surveyor, dead = self._pass()
-        near_ms = self._near_ms(surveyor)
-        if near_ms is not None:
+        near_ms = self._hours.near_ms
+        bounds_said = self.mapping.earliest or self.mapping.latest
+        if near_ms is not None and not whole.clock.ticks and not bounds_said:
             converter.clock = replace(whole.clock, near_ms=near_ms)
             surveyor, dead = self._pass()
             self.warnings.append(
-                f"{dead.counts[FAR_OFF]:,} of {surveyor.rows + len(dead):,} rows are years from all others"
+                f"{dead.counts[FAR_OFF]:,} of {self._outside + surveyor.rows + len(dead):,} rows are years"
+                " from all others"
                 f" ({shown(near_ms[0])} to {shown(near_ms[1])}), as if a clock had been wrong: dead letters;"
                 " --map earliest=... and --map latest=... take all that lie between"
             )
@@ -272,16 +275,6 @@ class Log:
         for columns in cut(self._chunks(dead, decisions), _PIECE_ROWS):
             surveyor.add(columns)
         return surveyor, dead
-
-    def _near_ms(self, surveyor: Surveyor) -> tuple[int, int] | None:
-        """The times that are not far off, None where all are near or that is not to be asked."""
-        said = self.mapping.earliest or self.mapping.latest
-        if self._converter.clock.ticks or said or surveyor.rows == 0:
-            return None
-        first, last = near(surveyor.hour_H, surveyor.number_H)
-        if (first, last) == (surveyor.hour_H[0], surveyor.hour_H[-1]):
-            return None
-        return first * HOUR_MS, (last + 1) * HOUR_MS - 1
 
     def _surveyed(self, surveyor: Surveyor, dead: DeadLetters) -> Survey:
         clock = self._converter.clock

@@ -12,7 +12,7 @@ import numpy as np
 from replay.canonical import Bools
 from replay.convert import Columns
 from replay.distinct import Distinct, pairs
-from replay.far_off import HOUR_MS
+from replay.far_off import HOUR_MS, Hours
 from replay.places import ItemPlaces
 from state.keys import Int64s, Names
 
@@ -78,10 +78,7 @@ class Surveyor:
         self._ties = 0
         self._run = self._longest_run = 1
         self._ascending = self._compared = 0
-        self.hour_H: Int64s = np.zeros(0, np.int64)
-        """Hours since 1970 in which something happened, in order."""
-        self.number_H: Int64s = np.zeros(0, np.int64)
-        """How many rows each has."""
+        self._hours = Hours()
         self._users, self._items = Distinct(), Distinct()
         self._user_items, self._session_items = Distinct(1 << 16), Distinct(1 << 16)
         self._sessions = False
@@ -100,7 +97,7 @@ class Surveyor:
             max(self._last, int(time_ms_B.max())),
         )
         self._look_at_order(time_ms_B, item_B)
-        self._count_hours(time_ms_B // HOUR_MS)
+        self._hours.add(time_ms_B)
         self._users.add(user_B)
         self._items.add(item_B)
         self._user_items.add(pairs(user_B, item_B))
@@ -112,13 +109,6 @@ class Surveyor:
         if "label" in columns:
             self._labelled = True
             self._label_sum += float(columns["label"].sum(dtype=np.float64))
-
-    def _count_hours(self, hour_B: Int64s) -> None:
-        hour_P, number_P = np.unique(hour_B, return_counts=True)
-        both = np.concatenate((self.hour_H, hour_P))
-        self.hour_H, at = np.unique(both, return_inverse=True)
-        number = np.bincount(at, np.concatenate((self.number_H, number_P)), len(self.hour_H))
-        self.number_H = number.astype(np.int64)
 
     def _look_at_order(self, time_ms_B: Int64s, item_B: Int64s) -> None:
         before = time_ms_B[:1] - 1 if self._before is None else self._before
@@ -193,10 +183,7 @@ class Surveyor:
         )
 
     def _silences(self, count: int = 3) -> list[tuple[int, int]]:
-        empty = np.diff(self.hour_H) - 1
+        hour_H = self._hours.hour_H
+        empty = np.diff(hour_H) - 1
         longest = np.argsort(-empty, kind="stable")[:count]
-        return [
-            (int(self.hour_H[i] + 1) * HOUR_MS, int(self.hour_H[i + 1]) * HOUR_MS)
-            for i in longest
-            if empty[i] > 0
-        ]
+        return [(int(hour_H[i] + 1) * HOUR_MS, int(hour_H[i + 1]) * HOUR_MS) for i in longest if empty[i] > 0]

@@ -5,6 +5,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from rich.console import Console
 
 import ebbtide
@@ -22,10 +23,11 @@ def rows(count: int) -> list[str]:
     return [f"e{i},u{i % 9},i{i % 7},{START_S + 60 * i},{i % 5 + 1}" for i in range(count)]
 
 
-def test_rows_read_are_used_dead_duplicates_or_left_out(tmp_path: Path) -> None:
+@pytest.mark.parametrize("years_off", [-25, 65])
+def test_rows_read_are_used_dead_duplicates_or_left_out(tmp_path: Path, years_off: int) -> None:
     good = rows(600)
     bad = ["e,,i1,1500000000,3", "e,u1,i1,soon,3", f"e,u1,i1,{START_S * 1000},3", f"e,u1,i1,{START_S},great"]
-    stray = f"e,u1,i1,{START_S - 800_000_000},3"
+    stray = f"e,u1,i1,{START_S + years_off * 31_557_600},3"
     log = write_csv(tmp_path / "log.csv", HEADER, [*good[:300], *good[200:210], *bad, *good[300:], stray])
     last = str(START_S + 60 * 500)
     report = ebbtide.replay(log, tmp_path / "out", until=last, limit=450, learner="popular", floors=False)
@@ -45,7 +47,7 @@ def test_rows_read_are_used_dead_duplicates_or_left_out(tmp_path: Path) -> None:
     letters = (tmp_path / "out" / "dead_letters.jsonl").read_text().splitlines()
     assert len(letters) == events.dead_letters
     (warning,) = report.warnings
-    assert warning.startswith("1 of 515 rows are years from all others")
+    assert warning.startswith("1 of 615 rows are years from all others")
     shown = io.StringIO()
     console.summary(Console(file=shown, width=200), report, tmp_path / "out")
     assert (

@@ -89,7 +89,7 @@ def test_whatever_is_not_used_is_named(tmp_path: Path) -> None:
 def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_bytes(b"")
     with pytest.raises(
-        InputError, match="no Parquet, CSV, JSON-lines or Arrow file with rows in this folder"
+        InputError, match="no Parquet, CSV, JSON-lines or Arrow file in this folder, or empty ones only"
     ):
         Log.open(tmp_path)
 
