@@ -109,6 +109,14 @@ def joined(columns: list[Column]) -> Column:
     return pa.concat_arrays(columns)
 
 
+def shown_cell(column: Column, b: int) -> Any:
+    """One cell of a column of the few types, to be written down."""
+    try:
+        return column[b].as_py()
+    except (ValueError, OverflowError):  # a moment that no calendar has
+        return f"{column[b].cast(pa.int64())} ms"
+
+
 def _written(value: float) -> str:
     """A number as text, `7` for 7.0."""
     return str(int(value)) if value.is_integer() else repr(value)

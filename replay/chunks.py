@@ -70,6 +70,11 @@ class RowsFile(Protocol):
     rows: int | None
     """How many, where the format says so."""
 
+    @property
+    def doubt(self) -> str:
+        """What stands against its being a table, in a sentence; empty if nothing does."""
+        ...
+
     def chunks(self, columns: Sequence[str]) -> Iterator[Chunk]:
         """All rows in order, with the chosen columns."""
         ...

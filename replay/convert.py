@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from replay.arrow import Column
-from replay.canonical import Bools
+from replay.canonical import Bools, shown_cell
 from replay.cells import Ids, dotted, numbers
 from replay.chunks import BadRow, Chunk
 from replay.decide import time_column
@@ -172,7 +172,7 @@ class _Faults:
         """Every bad row of the chunk, in order."""
         found = list(chunk.bad)
         for b in np.flatnonzero(self.code_B).tolist():
-            cells = {name: column[b].as_py() for name, column in chunk.columns.items()}
+            cells = {name: shown_cell(column, b) for name, column in chunk.columns.items()}
             reason, detail = self._found[self.code_B[b] - 1]
             found.append(BadRow(int(chunk.number_B[b]), reason, cells, detail))
         return sorted(found, key=lambda row: row.number)

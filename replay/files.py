@@ -72,8 +72,7 @@ def open_file(path: Path) -> RowsFile:
         refuse_binary(path, start)
     opened = kind(path)
     if not opened.columns:
-        what = "objects, one a line or in one array" if kind is JsonLinesFile else "a line of column names"
-        raise InputError(f"{path}: expected {what}, found none; give a log with events")
+        raise InputError(f"{path}: {opened.doubt or 'expected columns, found none; give a log with events'}")
     return opened
 
 

@@ -14,7 +14,6 @@ from replay.chunks import BadRow, Chunk
 from replay.json_array import is_array, lines_of_array
 from replay.lines import Reform, blocks, first_lines
 from replay.text import HEAD_BYTES, pieces
-from state.errors import InputError
 from streams import reasons
 
 _HEAD_LINES = 1000
@@ -40,10 +39,10 @@ class JsonLinesFile:
             if isinstance(row, dict):
                 found.append(row)
                 names.update(dict.fromkeys(row))
-        _refuse_what_wraps_rows(path, start, found)
         for block in blocks(path, reform=self._reform):
             names.update(_keys(block, names))
         self.columns = list(names)
+        self.doubt = _doubt(start, found)
 
     def chunks(self, columns: Sequence[str]) -> Iterator[Chunk]:
         """Rows with the chosen columns; in an array a row's number is its place."""
@@ -71,22 +70,22 @@ class JsonLinesFile:
             number += lines
 
 
-def _refuse_what_wraps_rows(path: Path, start: bytes, found: list[Any]) -> None:
-    """Raises InputError where the rows are inside of an object, or over several lines."""
+def _doubt(start: bytes, found: list[Any]) -> str:
+    """That the rows are inside of an object, or over several lines."""
     if len(found) == 1:
-        inside = next(
-            (k for k, v in found[0].items() if isinstance(v, list) and v and isinstance(v[0], dict)), None
-        )
+        tables = (k for k, v in found[0].items() if isinstance(v, list) and v and isinstance(v[0], dict))
+        inside = next(tables, None)
         if inside is not None:
-            raise InputError(
-                f"{path}: expected objects, one a line or in one array, found one object that holds them in "
-                f"{inside!r}; take them out: jq -c '.[{json.dumps(inside)}][]' FILE > LINES.jsonl"
+            return (
+                f"expected objects, one a line or in one array, found one object that holds them in {inside!r};"
+                f" take them out: jq -c '.[{json.dumps(inside)}][]' FILE > LINES.jsonl"
             )
     if not found and start.lstrip().startswith(b"{"):
-        raise InputError(
-            f"{path}: expected objects, one a line or in one array, found one over several lines; "
-            "put each on a line: jq -c . FILE > LINES.jsonl"
+        return (
+            "expected objects, one a line or in one array, found one over several lines; put each on a line: "
+            "jq -c . FILE > LINES.jsonl"
         )
+    return "" if found else "expected objects, one a line or in one array, found none; give a log with events"
 
 
 def _keys(block: bytes, known: dict[str, None]) -> dict[str, None]:

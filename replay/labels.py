@@ -45,6 +45,7 @@ class LabelRule:
         else:
             cells.bad_B[:] |= (label_B < 0) | (label_B > 1)
             label_B[cells.bad_B] = np.nan
+            label_B[cells.bad_B] = np.nan
         return label_B.astype(np.float32), cells.bad_B
 
     def _equal(self, column: Column) -> tuple[Floats, NDArray[np.bool_]]:

@@ -42,8 +42,8 @@ def head(found: LogFiles, columns: list[str]) -> dict[str, Column]:
 
 def resolved_mapping(said: Mapping, found: LogFiles) -> Mapping:
     for file in found.events:
-        if isinstance(file, SeparatedFile):
-            file.refuse_one_column()
+        if file.doubt:
+            raise InputError(f"{file.path}: {file.doubt}")
     first = found.events[0]
     try:
         return resolve(said, first.columns, found.name)

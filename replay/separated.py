@@ -61,14 +61,18 @@ class SeparatedFile:
             else f"its first line holds no names but {', '.join(map(repr, self._first))}"
         )
 
-    def refuse_one_column(self) -> None:
-        """Raises InputError where no separator was found."""
-        if len(self.columns) == 1:
-            *most, last = NAMES.values()
-            raise InputError(
-                f"{self.path}: expected columns separated by {', '.join(most)} or {last}, found one column, "
-                f"{self.columns[0]!r}; write the file with one of these between its cells"
-            )
+    @property
+    def doubt(self) -> str:
+        """That no separator was found."""
+        if len(self.columns) > 1:
+            return ""
+        if not self.columns:
+            return "expected a line of column names, found none; give a log with events"
+        *most, last = NAMES.values()
+        return (
+            f"expected columns separated by {', '.join(most)} or {last}, found one column, "
+            f"{self.columns[0]!r}; write the file with one of these between its cells"
+        )
 
     def chunks(self, columns: Sequence[str]) -> Iterator[Chunk]:
         """Rows with the chosen columns, as text without blanks around it.
@@ -188,4 +192,9 @@ class SeparatedFile:
 
     def _wrong_fields(self, number: int, text: str, got: int) -> BadRow:
         expected = f"expected {len(self.columns)} cells separated by {self._separator.name}"
-        return BadRow(number, reasons.WRONG_FIELDS, self._separator.shown(text), f"{expected}, got {got}")
+        return BadRow(
+            number,
+            reasons.WRONG_FIELDS,
+            self._separator.shown(text),
+            f"{expected}, got {got or 'a torn row'}",
+        )

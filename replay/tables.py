@@ -19,6 +19,8 @@ _MAGIC = b"ARROW1"
 class ParquetFile:
     """A Parquet file, read a row group's pages at a time."""
 
+    doubt = ""
+
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
@@ -42,6 +44,7 @@ class ArrowFile:
     """An Arrow IPC file or stream."""
 
     rows: int | None = None
+    doubt = ""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -70,6 +73,8 @@ class ArrowFile:
 
 class MemoryFile:
     """A table in memory under the name of a file."""
+
+    doubt = ""
 
     def __init__(self, name: str, table: pa.Table) -> None:
         self.path = Path(name)

@@ -1,13 +1,14 @@
 """Text files as UTF-8 with `\\n` at the end of a line, however they are packed, encoded and broken up.
 
 Packed by gzip (of one member or many), bzip2, xz, zstd, LZ4 or Brotli; in UTF-8 or, by its byte order mark,
-UTF-16 or UTF-32; lines end in `\\n`, `\\r\\n` or `\\r`.
+UTF-16 or UTF-32; lines end in `\\n`, `\\r\\n` or, where the first line does, `\\r`.
 """
 
 import bz2
 import codecs
 import gzip
 import lzma
+import re
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -57,6 +58,8 @@ def pieces(path: Path, size: int) -> Iterator[bytes]:
     Bytes that are no UTF-8 are left as they are. Raises InputError if the file is damaged.
     """
     decoder: Any = None
+    returns: bool | None = None
+    """Whether lines end in a carriage return alone; None while there was no end of a line."""
     ended = b""
     """A carriage return at the end of a piece: half of a line end, perhaps."""
     for number, read in enumerate(_unpacked(path, size)):
@@ -70,7 +73,11 @@ def pieces(path: Path, size: int) -> Iterator[bytes]:
         ended = b"\r" if piece.endswith(b"\r") else b""
         piece = piece[: len(piece) - len(ended)]
         if b"\r" in piece:
-            piece = piece.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+            piece = piece.replace(b"\r\n", b"\n")
+        if returns is None and (first := re.search(rb"[\r\n]", piece)):
+            returns = first[0] == b"\r"
+        if returns:
+            piece = piece.replace(b"\r", b"\n")
         if piece:
             yield piece
     if ended:

@@ -275,6 +275,7 @@ def _within(role: str, array: Any, rows: _Rows) -> NDArray[np.float64]:
     least, most = BOUNDS[role]
     bad_B = (value_B < least) | (value_B > most)
     rows.mark(bad_B, reasons.bad(role), lambda b: f"expected {least:g} to {most:g}, got {value_B[b]:g}")
+    value_B[bad_B] = np.nan
     return value_B
 
 

@@ -214,3 +214,10 @@ def test_what_cannot_be_read_is_named_with_the_cure(
         Log.open(tmp_path / name)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_return_within_a_cell_ends_no_line_where_lines_end_otherwise(tmp_path: Path) -> None:
+    text = lines().replace("u1,i1", "u1,i\r1", 1)
+    (tmp_path / "a.csv").write_bytes(text.encode())
+    log = Log.open(tmp_path / "a.csv")
+    assert (log.rows, log.survey.dead) == (39, {"wrong number of fields": 1})
