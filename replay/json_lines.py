@@ -77,7 +77,7 @@ def _doubt(start: bytes, found: list[Any]) -> str:
         inside = next(tables, None)
         if inside is not None:
             return (
-                f"expected objects, one a line or in one array, found one object that holds them in {inside!r};"
+                f"expected objects, one a line or in one array, found one that holds them in {inside!r};"
                 f" take them out: jq -c '.[{json.dumps(inside)}][]' FILE > LINES.jsonl"
             )
     if not found and start.lstrip().startswith(b"{"):

@@ -187,7 +187,7 @@ UNREAD = [
     (
         "a.json",
         json.dumps({"events": [{"user": 1}]}),
-        "found one object that holds them in 'events'; take them out: jq -c '.[\"events\"][]' FILE",
+        "found one that holds them in 'events'; take them out: jq -c '.[\"events\"][]' FILE",
     ),
     ("a.json", '{\n "user": 1\n}\n{\n "user": 2\n}', "found one over several lines; put each on a line: jq"),
     (
