@@ -27,7 +27,7 @@ class PartitionFile:
     """A file of rows with columns of its path beside its own, which go before them."""
 
     def __init__(self, file: RowsFile, partition: dict[str, str | None]) -> None:
-        self.path, self.rows = file.path, file.rows
+        self.path, self.rows, self.doubt = file.path, file.rows, file.doubt
         self._file = file
         self._partition = {name: value for name, value in partition.items() if name not in file.columns}
         self.columns = [*file.columns, *self._partition]
