@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from ebbtide import data, doctor, live, live_dead, live_ingest, live_status, live_train
+from ebbtide import data, doctor, live, live_dead, live_ingest, live_mend, live_status, live_train
 from ebbtide.live_options import Json
 from ebbtide.log_options import Items, LabelOption, Maps, TimeFormat, Users, mapping_of
 from ebbtide.output import print_json
@@ -34,6 +34,7 @@ app.add_typer(live.services, name="services")
 app.command()(live_ingest.ingest)
 app.command()(live_train.train)
 app.command()(live_status.status)
+app.command()(live_mend.mend)
 app.command()(doctor.doctor)
 app.add_typer(live_dead.dead_letters, name="dead-letters")
 

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ebbtide.live_options import Brokers, DeadLetters, Json
+from ebbtide.live_options import Brokers, DeadLetters, Events, Examples, Group, Json
 from ebbtide.output import print_json
 from state.errors import InputError
 
@@ -35,14 +35,18 @@ Offset = Annotated[
 @dead_letters.command("list")
 def list_(
     brokers: Brokers = None,
-    topic: DeadLetters = "dead-letters",
+    events: Events = "events",
+    examples: Examples = "examples",
+    dead_letters: DeadLetters = "dead-letters",
+    group: Group = "ebbtide",
     reason: Reason = None,
     offset: Offset = None,
     limit: Annotated[int, typer.Option(metavar="N", min=1, help="Show the newest N.")] = 20,
     as_json: Json = False,
 ) -> None:
     """How many there are by reason, and the newest."""
-    from ebbtide import dead_letters, where
+    from ebbtide import dead_letters as lying
+    from ebbtide import where
 
     counts: Counter[str] = Counter()
 
@@ -51,7 +55,7 @@ def list_(
             counts[letter.reason] += 1
             yield letter
 
-    with closing(dead_letters.read(where.brokers(brokers), topic, reason, offset)) as letters:
+    with closing(lying.read(where.brokers(brokers), dead_letters, reason, offset)) as letters:
         newest = heapq.nlargest(limit, counted(letters), key=lambda letter: letter.message.produced_ms)[::-1]
     if as_json:
         shown = [letter.shown() for letter in newest]
@@ -75,7 +79,10 @@ def list_(
 @dead_letters.command()
 def replay(
     brokers: Brokers = None,
-    topic: DeadLetters = "dead-letters",
+    events: Events = "events",
+    examples: Examples = "examples",
+    dead_letters: DeadLetters = "dead-letters",
+    group: Group = "ebbtide",
     reason: Reason = None,
     offset: Offset = None,
     to: Annotated[
@@ -88,18 +95,19 @@ def replay(
 
     Nothing is marked or removed: a second replay sends them once more. What is still no event comes back.
     """
-    from ebbtide import dead_letters, where
+    from ebbtide import dead_letters as lying
+    from ebbtide import where
 
     found = where.brokers(brokers)
     if not yes:
         if as_json or not sys.stdin.isatty():
             raise InputError("dead-letters replay: nobody is there to be asked; say --yes")
-        with closing(dead_letters.read(found, topic, reason, offset)) as letters:
+        with closing(lying.read(found, dead_letters, reason, offset)) as letters:
             counts = Counter(letter.reason for letter in letters)
         asked = ", ".join(f"{count:,} {name}" for name, count in counts.most_common()) or "none"
         if not counts or not typer.confirm(f"Send {counts.total():,} again ({asked})?", err=True):
             raise typer.Exit(0 if not counts else 1)
-    resent = dead_letters.resend(found, topic, reason, offset, to)
+    resent = lying.resend(found, dead_letters, reason, offset, to)
     if as_json:
         print_json({"sent": resent.sent, "refused": resent.refused})
     else:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import msgspec
 import typer
 
-from ebbtide import again
-from ebbtide.live_options import Brokers, Json
+from ebbtide import again, waiting
+from ebbtide.live_options import Brokers, DeadLetters, Events, Examples, Group, Json
 from ebbtide.output import log_to_stderr, print_line
 from state.errors import EbbtideError
 
@@ -29,14 +29,10 @@ log = logging.getLogger("ebbtide.ingest")
 
 def ingest(
     brokers: Brokers = None,
-    events: Annotated[str, typer.Option(metavar="TOPIC", help="Where events come from.")] = "events",
-    examples: Annotated[str, typer.Option(metavar="TOPIC", help="Where examples go.")] = "examples",
-    dead_letters: Annotated[
-        str, typer.Option(metavar="TOPIC", help="Where messages that are no events go, with the reason.")
-    ] = "dead-letters",
-    group: Annotated[
-        str, typer.Option(metavar="NAME", help="Workers of one name share the work.")
-    ] = "ebbtide",
+    events: Events = "events",
+    examples: Examples = "examples",
+    dead_letters: DeadLetters = "dead-letters",
+    group: Group = "ebbtide",
     partitions: Annotated[
         int | None, typer.Option(metavar="N", min=1, max=10_000, help="Of the events, if they are new. [4]")
     ] = None,
@@ -87,6 +83,8 @@ def ingest(
     Messages of the topic of events are validated, joined with late feedback, remembered, and become examples
     for `ebbtide train`. What is no event goes to the dead letters. Topics are created where there are none.
     """
+    log_to_stderr()
+    log.info("starting a worker of the group %s", group)
     from ebbtide import where
     from ebbtide.config import read
     from ebbtide.units import duration_ms
@@ -96,7 +94,6 @@ def ingest(
     from streams.security import from_environment
     from streams.topics import Topics
 
-    log_to_stderr()
     run = read(
         config,
         expire=expire,
@@ -120,6 +117,8 @@ def ingest(
         security=from_environment(),
     )
     _topics(settings, partitions)
+    _rehearse(settings)
+    log.info("the topics are there; joining the group on %s", found)
     _run(settings, as_json=as_json, metrics_port=metrics_port)
 
 
@@ -131,6 +130,17 @@ def _topics(settings: "Settings", partitions: int | None) -> None:
     grown = topics.make_room(settings.brokers, settings.topics, count)
     for sentence in topics.said(settings.topics.events, grown, count):
         log.warning("%s", sentence)
+
+
+def _rehearse(settings: "Settings") -> None:
+    """Compile what the first events would have to wait for, before any partition is ours."""
+    from streams.engine import Engine
+    from streams.wire import Message
+
+    with waiting.hint():
+        engine = Engine(settings.engine, "rehearsal", 0)
+        engine.take([Message(b'{"user": 1, "item": 1, "time": "2020-01-01", "label": 1}', b"1")])
+        engine.records()
 
 
 def _run(settings: "Settings", *, as_json: bool, metrics_port: int | None) -> None:

@@ -5,12 +5,13 @@ import time
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, RenderableType
+from rich.console import Group as Lines
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from ebbtide.live_options import Brokers, Json, Store
+from ebbtide.live_options import Brokers, DeadLetters, Events, Examples, Group, Json, Store
 from state.errors import InputError
 
 if TYPE_CHECKING:
@@ -26,9 +27,10 @@ _SHOWN = 8
 def status(
     brokers: Brokers = None,
     store: Store = None,
-    group: Annotated[str, typer.Option(metavar="NAME", help="The workers' name.")] = "ebbtide",
-    events: Annotated[str, typer.Option(metavar="TOPIC", help="Where events come from.")] = "events",
-    examples: Annotated[str, typer.Option(metavar="TOPIC", help="Where examples go.")] = "examples",
+    events: Events = "events",
+    examples: Examples = "examples",
+    dead_letters: DeadLetters = "dead-letters",
+    group: Group = "ebbtide",
     watch: Annotated[bool, typer.Option("--watch", help="Look again every second.")] = False,
     metrics_port: Annotated[
         int | None,
@@ -108,7 +110,7 @@ def _screen(found: "Status", names: "Names") -> RenderableType:
     rows.add_row("metrics", scores or "-")
     lines: list[RenderableType] = [rows]
     lines += [Text(f"! {sentence}", style="yellow") for sentence in found.trouble]
-    return Group(*lines)
+    return Lines(*lines)
 
 
 def _lag(lag: "Mapping[int, int]") -> str:

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from ebbtide.live_options import Brokers, Json, Store
+from ebbtide.live_options import Brokers, DeadLetters, Events, Examples, Group, Json, Store
 from ebbtide.output import log_to_stderr, print_line
 
 if TYPE_CHECKING:
@@ -29,10 +29,10 @@ def train(
     ],
     brokers: Brokers = None,
     store: Store = None,
-    examples: Annotated[str, typer.Option(metavar="TOPIC", help="Where examples come from.")] = "examples",
-    dead_letters: Annotated[
-        str, typer.Option(metavar="TOPIC", help="Where examples that cannot be learned go, with the reason.")
-    ] = "dead-letters",
+    events: Events = "events",
+    examples: Examples = "examples",
+    dead_letters: DeadLetters = "dead-letters",
+    group: Group = "ebbtide",
     expire: Annotated[
         str | None,
         typer.Option(

@@ -2,7 +2,11 @@
 
 import json
 import logging
+import os
 import sys
+
+VERBOSE = "EBBTIDE_VERBOSE"
+_OURS = "ebbtide"
 
 
 def print_json(value: object) -> None:
@@ -16,6 +20,11 @@ def print_line(value: object) -> None:
 
 
 def log_to_stderr() -> None:
-    """Our own lines, and what others warn of, with the time."""
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s %(message)s", stream=sys.stderr)
-    logging.getLogger("ebbtide").setLevel(logging.INFO)
+    """Our own lines, with the time; those of libraries only if EBBTIDE_VERBOSE is set."""
+    handler = logging.StreamHandler(sys.stderr)
+    if not os.environ.get(VERBOSE):
+        handler.addFilter(logging.Filter(_OURS))
+    logging.basicConfig(
+        level=logging.WARNING, format="%(asctime)s %(name)s %(message)s", handlers=[handler], force=True
+    )
+    logging.getLogger(_OURS).setLevel(logging.INFO)

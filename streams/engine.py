@@ -79,7 +79,7 @@ class Engine:
         self.progress = Progress()
         self.operator = Operator(config.operator, config.window, config.views, trimmed=True)
         self.join = Join(config.join)
-        self._names: dict[int, str] = {}
+        self.names: dict[int, str] = {}
         """Of what waits in the join."""
         self._saved_names: set[int] = set()
         self._durable = Durable(self.operator, self.join)
@@ -98,8 +98,8 @@ class Engine:
         rejected = [*decoded.rejected, *ahead, *(self._rejected(events, *one) for one in joined.late)]
         names = decoded.names
         if self.config.join.window_ms:
-            self._names.update(names)
-            names = self._names
+            self.names.update(names)
+            names = self.names
         values, examples, late = [], 0, list[Rejected]()
         for some in _few_at_once(joined.events):
             batch = self.operator.process(some, int(some.time_ms_B.max()))
@@ -122,8 +122,11 @@ class Engine:
 
     def _moved(self, progress: Progress) -> Output:
         before, self.progress = self.progress, progress
-        if progress == msgspec.structs.replace(before, topic_id=progress.topic_id):
-            return NOTHING
+        same = progress == msgspec.structs.replace(before, topic_id=progress.topic_id)
+        return NOTHING if same else self.still()
+
+    def still(self) -> Output:
+        """A message without examples, which carries progress."""
         none = empty_examples(0, self.config.window)
         [(_, value)] = example_wire.encode(none, none.time_ms_B, {}, self.made_by, width=self.config.window)
         return Output([value], [])
@@ -143,7 +146,7 @@ class Engine:
         left = dict(records)
         try:
             said = msgspec.json.decode(left.pop(_ENGINE), type=_Said)
-            self._names = {
+            self.names = {
                 int(key.removeprefix(_NAME)): left.pop(key).decode()
                 for key in records
                 if key.startswith(_NAME)
@@ -158,18 +161,18 @@ class Engine:
                 f"{differ}; use the same, or another --group"
             )
         self._durable.restore(left)
-        self.progress, self._saved_names = said.progress, set(self._names)
+        self.progress, self._saved_names = said.progress, set(self.names)
 
     def _changed_names(self) -> dict[bytes, bytes | None]:
         if not self.config.join.window_ms:
             return {}
         waiting = set(self.join.keys.tolist())
-        self._names = {key: text for key, text in self._names.items() if key in waiting}
-        gone, new = self._saved_names - self._names.keys(), self._names.keys() - self._saved_names
-        self._saved_names = set(self._names)
+        self.names = {key: text for key, text in self.names.items() if key in waiting}
+        gone, new = self._saved_names - self.names.keys(), self.names.keys() - self._saved_names
+        self._saved_names = set(self.names)
         return {
             **{_NAME + str(key).encode(): None for key in gone},
-            **{_NAME + str(key).encode(): self._names[key].encode() for key in new},
+            **{_NAME + str(key).encode(): self.names[key].encode() for key in new},
         }
 
     def _encoded(self, batch: ExampleBatch, heard: "_Heard", names: Mapping[int, str]) -> list[bytes]:
@@ -258,6 +261,15 @@ class _Said(msgspec.Struct):
 
 
 _ENGINE, _NAME = b"engine", b"name/"
+
+
+def kept_config(records: Mapping[bytes, bytes]) -> EngineConfig:
+    """The settings that a state was made with. Raises InputError."""
+    try:
+        said = msgspec.json.decode(records[_ENGINE], type=_Said)
+        return msgspec.convert(said.made_by, EngineConfig)
+    except (KeyError, msgspec.DecodeError) as error:
+        raise InputError(f"state of a partition: {error}") from error
 
 
 def altered(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:

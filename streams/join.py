@@ -31,8 +31,8 @@ from streams.wire import NAMED_ROLES
 _BEFORE_ALL_MS = -(2**62)
 _TEXT = 2**62
 _COLUMNS = tuple(f.name for f in fields(EventBatch))
-WORDS = len(_COLUMNS)
-"""Of an event that waits."""
+WORDS, TIME_AT = len(_COLUMNS), _COLUMNS.index("time_ms_B")
+"""Of an event that waits; which of them is its time."""
 _OWN = frozenset(
     (
         "partition_B",
@@ -152,6 +152,11 @@ class Join:
     def counts(self) -> JoinCounts:
         numbers = self._waiting.numbers
         return JoinCounts(int(numbers[kernel.WAITING]), *numbers[_COUNTS].tolist())
+
+    @property
+    def clock_ms(self) -> int:
+        """The latest event time that was seen; below every time before."""
+        return int(self._waiting.numbers[kernel.CLOCK])
 
     @property
     def keys(self) -> Int64s:

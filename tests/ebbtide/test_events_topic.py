@@ -19,6 +19,7 @@ from state.examples import concat
 from streams.kafka import Producer, ensure_topic, partition_of
 from streams.observer import Observer
 from streams.wire import HEADER, Message
+from tests.ebbtide.test_replay import run
 from tests.ebbtide.workers import Live, until
 
 USERS = 12
@@ -213,3 +214,35 @@ def test_one_event_of_2099_and_a_sender_in_seconds_are_dead_letters(live: Live) 
         letters = list(observer.read(f"{live.name}-dead"))
     assert [letter.value for letter in letters] == [message.value for message in (*wrong, late)]
     assert dict(letters[-1].headers)["ebbtide-reason"] == b"late"
+
+
+def test_a_partition_that_an_earlier_build_made_deaf_is_mended(live: Live) -> None:
+    ensure_topic(live.brokers, live.events, 2)
+    names = live.command()[4:14]
+    mend = ["mend", "--json", *names]
+    with live.worker("--ahead", "90000d") as process:
+        send(live, [*(event(n) for n in range(20)), event(3, time="2099-01-01T00:00:00Z")], 2)
+        send(live, [event(n) for n in range(20)], 2)
+        said = live.until(41)
+        assert sum(one.late for one in said.values()) > 0
+        refused = run(*mend, check=2)
+        assert f"the group '{live.name}' has 1 worker: stop every `ebbtide ingest` first" in refused.stderr
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
+    deaf = partition_of(b"user 3", 2)
+    shown = json.loads(run(*mend).stdout)
+    ahead = {one["partition"]: one["ahead"] for one in shown["partitions"]}
+    assert shown["mended"] is False
+    assert ahead[1 - deaf] is None
+    assert (ahead[deaf]["entries"], ahead[deaf]["users"]) == (1, 1)
+    assert json.loads(run(*mend).stdout) == shown
+    assert "say --yes to set right" in run(*mend[:1], *names).stdout
+    assert "were taken out, and the clock set to 20" in run(*mend[:1], *names, "--yes").stdout
+    assert all(one["ahead"] is None for one in json.loads(run(*mend).stdout)["partitions"])
+    late = sum(one.late for one in said.values())
+    with live.worker("--ahead", "90000d"):
+        send(live, [event(n) for n in range(20)], 2)
+        said = live.until(61)
+    assert sum(one.late for one in said.values()) == late
+    assert sum(one.examples for one in said.values()) == 61 - late
+    assert (said[deaf].clock_ms or 0) < time.time() * 1000
