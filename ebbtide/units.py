@@ -56,6 +56,4 @@ def fraction_or_time(text: str, option: str) -> float | int:
         return time_ms(text, option)
     if 0.0 <= value <= 1.0:
         return value
-    if value < 0 or value != int(value):
-        raise InputError(f"{option}: expected a fraction from 0 to 1 or a time, got {text!r}")
     return time_ms(text, option)

@@ -9,7 +9,6 @@ from replay.source import Log
 from replay.survey import Survey
 from replay.times import shown
 from state.printable import printable
-from state.side import SideTable
 
 _DAY_MS = 86_400_000
 _NOTABLE_DEAD = 0.01
@@ -92,23 +91,11 @@ def inspect(log: Log) -> Inspection:
         map_flags=[printable(flag) for flag in log.mapping.flags()],
         label_rule=log.label_rule,
         survey=log.survey,
-        items=None if log.items is None else side_columns(log.items),
-        users=None if log.users is None else side_columns(log.users),
+        items=None if log.item_side is None else log.item_side.kinds,
+        users=None if log.user_side is None else log.user_side.kinds,
         warnings=[printable(warning, _LONGEST) for warning in [*log.warnings, *_warnings(log.survey)]],
         notes=[printable(note, _LONGEST) for note in log.notes],
     )
-
-
-def side_columns(side: SideTable) -> dict[str, str]:
-    """Column -> kind of a side table."""
-    place = {} if side.lat_N is None else {"lat, lon": "place"}
-    several = {
-        name: "categories"
-        if len(column.keys) and (column.start_N1[1:] - column.start_N1[:-1]).max() > 1
-        else "category"
-        for name, column in side.categories.items()
-    }
-    return place | dict.fromkeys(side.numbers, "number") | several | dict.fromkeys(side.texts, "text")
 
 
 def known_logs() -> list[dict[str, str]]:

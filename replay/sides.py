@@ -7,7 +7,7 @@ Shape suffix: N rows.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -38,11 +38,13 @@ class Side:
     """A side table, and what of its files is not in it."""
 
     table: SideTable
-    bad: list[tuple[Path, BadRow]] = field(default_factory=list)
+    kinds: dict[str, str]
+    """Column -> what it is taken for, without those that are ignored."""
+    bad: list[tuple[Path, BadRow]]
     """Rows that were left out, and their files."""
-    notes: list[str] = field(default_factory=list)
+    notes: list[str]
     """Sentences on columns and cells that are not used."""
-    warnings: list[str] = field(default_factory=list)
+    warnings: list[str]
     """Sentences on rows that are not used."""
 
 
@@ -107,7 +109,8 @@ def side_of(
     again = int(((np.diff(made.id_N) == 0) & (np.diff(made.since_ms_N) == 0)).sum())
     if again:
         notes.append(f"{name}: {again:,} rows have the {kind} and the time of a later one, which counts")
-    return Side(made, raw.bad, notes, raw.warnings(name))
+    used = {plain(column): found for column, found in kinds.items() if found != "ignored"}
+    return Side(made, used, raw.bad, notes, raw.warnings(name))
 
 
 def find_id(columns: Iterable[str], kind: str, like: str = "") -> str | None:

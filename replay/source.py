@@ -56,11 +56,14 @@ class Log:
         self.name = found.name
         self.mapping = converter.mapping
         self.names: Names = converter.names
-        self._sides = [side for side in (items, users) if side is not None]
+        self.item_side, self.user_side = items, users
+        sides = [side for side in (items, users) if side is not None]
+        self.side_letters = [letter for side in sides for letter in side.bad]
+        """Rows of side tables that were left out, and their files."""
         self.items = None if items is None else items.table
         self.users = None if users is None else users.table
-        self.notes = [*found.notes, *(note for side in self._sides for note in side.notes)]
-        self.warnings = [*found.warnings, *(warning for side in self._sides for warning in side.warnings)]
+        self.notes = [*found.notes, *(note for side in sides for note in side.notes)]
+        self.warnings = [*found.warnings, *(warning for side in sides for warning in side.warnings)]
         self.dead = DeadLetters()
         """Of the last pass over the log."""
         self._files = found.events
@@ -160,9 +163,8 @@ class Log:
         beginning.
         """
         with DeadLetters(dead_letters) as self.dead:
-            for side in self._sides:
-                for path, row in side.bad:
-                    self.dead.write(str(path), row)
+            for path, row in self.side_letters:
+                self.dead.write(str(path), row)
             offset = 0
             for columns in cut(self._from(skip), size):
                 events = _events(columns, skip + offset)

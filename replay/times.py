@@ -8,7 +8,6 @@ Shape suffix: B rows.
 """
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pyarrow as pa
@@ -197,8 +196,7 @@ def distinct(column: Column) -> tuple[list[str], Int64s]:
 
 def shown(time_ms: int) -> str:
     """A time for people, in UTC."""
-    moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=time_ms)
-    return moment.strftime("%Y-%m-%d %H:%M:%S")
+    return str(np.datetime64(time_ms // SECOND_MS, "s")).replace("T", " ")
 
 
 def _timestamps(column: Column) -> Int64s:

@@ -2,12 +2,14 @@
 
 import json
 import tomllib
+from collections import Counter
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
 
 from ebbtide import api
+from replay.chunks import BadRow
 from replay.inspect import Inspection, inspect
 from replay.source import Log
 from state.errors import InputError
@@ -72,7 +74,7 @@ def look(path: Path, options: dict[str, str], folder: Path) -> Seen:
     assert dead == log.survey.dead or limit is not None, (
         f"dead letters at first {log.survey.dead}, then {dead}"
     )
-    _check_letters(folder / "letters" / "dead_letters.jsonl", dead)
+    _check_letters(folder / "letters" / "dead_letters.jsonl", dead, [row for _, row in log.side_letters])
     assert (np.diff(events.time_ms_B) >= 0).all(), "events are not in time order"
     assert np.isin(events.label_B[~np.isnan(events.label_B)], (0, 1)).all() or _within(events.label_B, 0, 1)
     again = concat_events(list(log.batches(7)))
@@ -91,9 +93,10 @@ def _within(value_B: np.ndarray, least: float, most: float) -> bool:
     return bool(((known >= least) & (known <= most)).all())
 
 
-def _check_letters(path: Path, dead: dict[str, int]) -> None:
-    """The file has every dead letter, with its reason."""
+def _check_letters(path: Path, dead: dict[str, int], of_sides: list[BadRow]) -> None:
+    """The file has every dead letter of the log and its side tables, with its reason."""
     found: dict[str, int] = {}
+    dead = dict(Counter(dead) + Counter(row.reason for row in of_sides))
     for line in path.read_text(encoding="utf-8").splitlines():
         reason = json.loads(line)["reason"]
         found[reason] = found.get(reason, 0) + 1
