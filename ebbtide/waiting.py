@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
+from rich.markup import escape
 
 _ONCE = "compiling kernels, once for this version of the sources"
 
@@ -19,6 +20,7 @@ def status(console: Console, what: str, *, quiet: bool = False) -> Iterator[None
     """Say what is going on: a moving line on a terminal, elsewhere one line, and one more for compiling."""
     from state.compiled import watched
 
+    what = escape(what)
     if quiet:
         with silent():
             yield

@@ -42,6 +42,7 @@ LIKELY: dict[Target, dict[What, float]] = {
     "trainer": {"kill": 1.0},
     "broker": {"kill": 1.0},
     "store": {"kill": 0.4, "full": 0.3, "read_only": 0.3},
+    "events": {"expire": 0.4, "grow": 0.3, "renew": 0.3},
     "sender": {"ahead": 0.5, "seconds": 0.5},
 }
 """What is drawn, and how likely it is."""
@@ -73,8 +74,11 @@ def schedule(seed: int, seconds: float, faults: int, targets: tuple[Target, ...]
     """
     rng = np.random.default_rng(seed)
     found = []
+    open_to = list(targets)
     for at_s in np.sort(rng.uniform(0.1, 1.0, faults)) * seconds:
-        target = targets[rng.integers(len(targets))]
+        target = open_to[rng.integers(len(open_to))]
+        if target == "events" and len(open_to) > 1:
+            open_to.remove(target)  # once: two would hide each other's losses
         likely = LIKELY[target]
         what = list(likely)[rng.choice(len(likely), p=list(likely.values()))]
         lasts_s = rng.uniform(0.2, _LONGEST_S.get(what, _LONGEST_OTHERS_S))

@@ -17,6 +17,7 @@ from state.errors import EbbtideError
 from state.progress import TrainerStatus, trainer_status
 from state.redis_store import RedisStore
 from streams.wire import Message
+from tests.chaos.sender import Sender
 from tests.ebbtide.workers import Live, kill
 
 PARTITIONS, WORKERS = 4, 2
@@ -31,8 +32,8 @@ class Group:
     services: Path
     store: str
     faults: Sequence[Fault]
-    sent: int = 0
-    deleted: list[Message] = field(default_factory=list)
+    sender: Sender
+    gone: list[Message] = field(default_factory=list)
     """Copies of all that was on the topic of events when some of it was deleted."""
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     over: threading.Event = field(default_factory=threading.Event)

@@ -1,12 +1,10 @@
 """One seed, from its start to its checks."""
 
 import contextlib
-import json
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +14,11 @@ from ebbtide.services import control
 from replay.faults import Fault, misdated, rough
 from state.errors import EbbtideError
 from state.progress import TrainerStatus
-from streams import wire_json
-from streams.kafka import Producer, ensure_topic, partition_of
+from streams.kafka import ensure_topic
 from streams.schema import EventBatch, concat_events
-from streams.wire import HEADER, JSON, Message
 from tests.chaos.checks import check_partitions, check_training, check_versions
 from tests.chaos.group import PARTITIONS, WORKERS, Group
+from tests.chaos.sender import Sender
 from tests.chaos.suffering import suffer
 from tests.chaos.topics import forget
 from tests.ebbtide.workers import Live
@@ -49,7 +46,8 @@ def run(
     log = api.open_log(f"planted:users=50,items=60,events={int(seconds * rate)},places=8")
     planted = rough(_leaving(concat_events(list(log.batches(1000)))), seed)
     events, wrong_B = misdated(planted, faults, seconds)
-    group = Group(live, services, found.store, faults)
+    sender = Sender(found.brokers, live.events, PARTITIONS)
+    group = Group(live, services, found.store, faults, sender)
     versions: list[int] = []
     helpers = [
         threading.Thread(target=_watch, args=(group, versions), daemon=True),
@@ -61,13 +59,12 @@ def run(
             group.start(name)
         for helper in helpers:
             helper.start()
-        sending = threading.Thread(target=produce, args=(group, events, seconds))
+        sending = threading.Thread(target=_send, args=(group, events, seconds))
         sending.start()
         suffer(group)
         group.check()
         sending.join()
         group.check()
-        live.until(len(events))
         examples = check_partitions(group, events, wrong_B)
         check_training(group, examples)
     finally:
@@ -86,25 +83,9 @@ def _leaving(events: EventBatch) -> EventBatch:
     return events.take(np.flatnonzero(early_B | (events.user_B % 2 == 0)))
 
 
-def messages(events: EventBatch) -> Iterator[tuple[Message, int]]:
-    """JSON messages and their partitions; the time is the number that it is, in whatever unit."""
-    good = wire_json.encode(replace(events, time_ms_B=np.zeros(len(events), np.int64)), {})
-    for user, number, event in zip(events.user_B.tolist(), events.time_ms_B.tolist(), good, strict=True):
-        key = str(user).encode()
-        value = json.dumps({**json.loads(event), "time": number}).encode()
-        yield Message(value, key, ((HEADER, JSON.encode()),)), partition_of(key, PARTITIONS)
-
-
-def produce(group: Group, events: EventBatch, seconds: float) -> None:
-    """At a steady pace, as long as the faults last."""
+def _send(group: Group, events: EventBatch, seconds: float) -> None:
     with group.noted():
-        with Producer(group.live.brokers, group.live.events) as producer:
-            started_s = time.monotonic()
-            for i, (message, partition) in enumerate(messages(events)):
-                time.sleep(max(0.0, started_s + seconds * i / len(events) - time.monotonic()))
-                producer.send(message, partition)
-                group.sent = i + 1
-        assert producer.failure is None, producer.failure
+        group.sender.produce(events, seconds)
 
 
 def _watch(group: Group, versions: list[int]) -> None:
@@ -124,7 +105,7 @@ def _tell(group: Group, tell: Callable[[str], None] | None) -> None:
             pids |= {name: group.service_pid(name) for name in ("broker", "store")}
             memory = {name: _resident_mb(pid) for name, pid in pids.items()}
             done = sum(one.events for one in group.live.progress().values())
-            passed = f"{time.monotonic() - began_s:6.0f} s  {group.sent:,} sent, {done:,} events in"
+            passed = f"{time.monotonic() - began_s:6.0f} s  {group.sender.sent:,} sent, {done:,} events in"
             tell(f"{passed}, {_line(said)}, MB {memory}")
 
 

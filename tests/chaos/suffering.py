@@ -9,7 +9,7 @@ import redis
 
 from replay.faults import Fault, Target
 from tests.chaos.group import Group
-from tests.chaos.topics import expire
+from tests.chaos.topics import change
 
 _ROOM = "2mb"
 """Of a store that is too small: less than it holds when it is empty."""
@@ -41,8 +41,8 @@ def _hit(group: Group, fault: Fault) -> None:
             group.kill_service(target, fault.lasts_s)
         case "store", _:
             _spoil_store(group, fault)
-        case "events", "expire":
-            expire(group, fault.lasts_s)
+        case "events", what:
+            change(group, what, fault.lasts_s)
         case target, what:
             names = group.named(target)
             name = names[fault.which % len(names)]

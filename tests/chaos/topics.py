@@ -1,38 +1,112 @@
 """What happens to the topic of events behind the workers' back."""
 
 import contextlib
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
 
 from kafka import KafkaAdminClient, TopicPartition  # type: ignore[import-untyped]
+from kafka.errors import KafkaError  # type: ignore[import-untyped]
 
-from state.progress import Progress
+from replay.faults import What
+from state.errors import EbbtideError
+from streams.kafka import ensure_topic
 from streams.observer import Observer
-from tests.chaos.group import Group
+from tests.chaos.group import PARTITIONS, Group
+from tests.ebbtide.workers import until
+
+_MORE = 2
+_AGAIN_S = 0.5
 
 
-def expire(group: Group, seconds: float) -> None:
+def change(group: Group, what: What, seconds: float) -> None:
+    """One of expire, grow and renew, once every partition has been read from."""
+    until(
+        group.live.progress,
+        lambda said: len(said) == PARTITIONS and all(p.offset >= 0 for p in said.values()),
+    )
+    {"expire": _expire, "grow": _grow, "renew": _renew}[what](group, seconds)
+
+
+def _expire(group: Group, seconds: float) -> None:
     """All workers are away for a while, and half of what comes meanwhile is deleted before they are back."""
     live = group.live
     with group.without(group.named("worker")):
         group.over.wait(seconds)
-        with Observer(live.brokers) as observer:
-            group.deleted = list(observer.read(live.events))
-        read = live.progress()
-        ends = {one.partition: one.offset + 1 for one in group.deleted}
-        halves = {
-            TopicPartition(live.events, partition): _half(read.get(partition, Progress()).next, end)
-            for partition, end in ends.items()
-        }
-        with contextlib.closing(KafkaAdminClient(bootstrap_servers=live.brokers)) as admin:
-            admin.delete_records(halves)
+        with group.sender.silent():
+            _remember(group)
+            read = live.progress()
+            ends = {one.partition: one.offset + 1 for one in group.gone}
+            halves = {
+                TopicPartition(live.events, partition): (read[partition].next + end + 1) // 2
+                for partition, end in ends.items()
+                if read[partition].next < end
+            }
+            _asked(live.brokers, lambda admin: admin.delete_records(halves))
 
 
-def _half(first: int, end: int) -> int:
-    return first + (max(end - first, 0) + 1) // 2
+def _grow(group: Group, _: float) -> None:
+    """More partitions; senders use them at once."""
+    live, wanted = group.live, PARTITIONS + _MORE
+    with group.sender.silent():
+
+        def grown(admin: Any) -> None:
+            with contextlib.suppress(KafkaError):  # it may be done, and the answer was lost
+                admin.create_partitions({live.events: wanted})
+            if len(admin.describe_topics([live.events])[0]["partitions"]) != wanted:
+                raise KafkaError("not yet")
+
+        _asked(live.brokers, grown)
+        group.sender.partitions = wanted
+
+
+def _renew(group: Group, seconds: float) -> None:
+    """The topic is deleted, and made anew a moment later; what nobody has read is gone."""
+    live = group.live
+    with group.sender.silent():
+        _remember(group)
+
+        def deleted(admin: Any) -> None:
+            if live.events in admin.list_topics():
+                admin.delete_topics([live.events])
+                raise KafkaError("not yet")
+
+        _asked(live.brokers, deleted)
+        group.over.wait(seconds)
+        _asked(live.brokers, lambda admin: ensure_topic(live.brokers, live.events, PARTITIONS))
+
+
+def _remember(group: Group) -> None:
+    def read(_: Any) -> None:
+        with Observer(group.live.brokers) as observer:
+            group.gone = list(observer.read(group.live.events))
+
+    _asked(group.live.brokers, read)
+
+
+def _asked(brokers: str, do: Callable[[Any], object]) -> None:
+    """Something, done by the broker; again until it works, for it may be away."""
+    deadline_s = time.monotonic() + 60.0
+    while True:
+        try:
+            with _admin(brokers) as admin:
+                do(admin)
+            return
+        except (KafkaError, EbbtideError, OSError, ValueError):
+            if time.monotonic() > deadline_s:
+                raise
+            time.sleep(_AGAIN_S)
+
+
+@contextlib.contextmanager
+def _admin(brokers: str) -> Iterator[Any]:
+    with contextlib.closing(KafkaAdminClient(bootstrap_servers=brokers)) as admin:
+        yield admin
 
 
 def forget(group: Group) -> None:
     """Remove a seed's topics: a broker takes longer to come back the more it has."""
     live = group.live
     names = [live.events, *(f"{live.name}-{what}" for what in ("examples", "dead", "changelog"))]
-    with contextlib.closing(KafkaAdminClient(bootstrap_servers=live.brokers)) as admin:
+    with _admin(live.brokers) as admin:
         admin.delete_topics(names)

@@ -49,6 +49,7 @@ _ZONES = (
     ".",
     "/",
 )
+_YEARS_MS = (-62_135_596_800_000, 253_402_300_799_999)
 _YEARS = (-1, 0, 1, 1500, 1969, 1970, 1998, 2024, 2038, 2099, 2100, 2262, 9999, 10000)
 
 
@@ -116,7 +117,7 @@ def _file(text: str) -> int | None:
     except InputError as error:
         sentence(str(error))
         return None
-    at_ms_B, faults = Clock(reading.unit, -(2**62), 2**62, reading.day_first).read(column)
+    at_ms_B, faults = Clock(reading.unit, *_YEARS_MS, reading.day_first).read(column)
     bad = any(fault_B.any() for fault_B, _, _ in faults)
     return int(at_ms_B[0]) if reading.unit == "text" and not bad else None
 
