@@ -83,6 +83,8 @@ def side_of(
         for column, (found, why) in described.items()
         if found == "ignored"
     ]
+    since = [column for column, found in kinds.items() if found == "since"]
+    notes += [f"{name}: column {column!r} is not used: rows hold from {since[0]!r}" for column in since[1:]]
     since_N = _since(table, kinds, raw, day_first)
     order = np.lexsort((since_N, id_N))
     order = order[raw.good_N[order]]

@@ -14,6 +14,8 @@ from state.errors import InputError
 
 CHUNK_ROWS = 1 << 16
 _MAGIC = b"ARROW1"
+_UNREADABLE = (pa.ArrowException, OSError, UnicodeDecodeError)
+"""What Arrow raises on a damaged file: names of columns may be no text, buffers may be torn."""
 
 
 class ParquetFile:
@@ -27,7 +29,7 @@ class ParquetFile:
             with pq.ParquetFile(path) as file:
                 self.columns = list(file.schema_arrow.names)
                 self.rows: int | None = file.metadata.num_rows
-        except (pa.ArrowInvalid, OSError) as error:
+        except _UNREADABLE as error:
             raise _damaged(path, "Parquet", error) from error
 
     def chunks(self, columns: Sequence[str]) -> Iterator[Chunk]:
@@ -36,7 +38,7 @@ class ParquetFile:
                 yield from _numbered(
                     file.iter_batches(CHUNK_ROWS, columns=list(columns), use_threads=False), columns
                 )
-        except (pa.ArrowInvalid, OSError) as error:
+        except _UNREADABLE as error:
             raise _damaged(self.path, "Parquet", error) from error
 
 
@@ -54,7 +56,7 @@ class ArrowFile:
             with pa.OSFile(str(path), "rb") as source:
                 opened = pa.ipc.open_stream(source) if self._stream else pa.ipc.open_file(source)
                 self.columns = list(opened.schema.names)
-        except (pa.ArrowInvalid, OSError) as error:
+        except _UNREADABLE as error:
             raise _damaged(path, "Arrow IPC", error) from error
 
     def chunks(self, columns: Sequence[str]) -> Iterator[Chunk]:
@@ -67,7 +69,7 @@ class ArrowFile:
                     file = pa.ipc.open_file(source)
                     batches = (file.get_batch(i) for i in range(file.num_record_batches))
                 yield from _numbered(_cut(batches), columns)
-        except (pa.ArrowInvalid, OSError) as error:
+        except _UNREADABLE as error:
             raise _damaged(self.path, "Arrow IPC", error) from error
 
 

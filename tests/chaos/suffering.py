@@ -8,8 +8,10 @@ from collections.abc import Callable, Iterator
 import redis
 
 from replay.faults import Fault, Target
+from state.progress import TrainerStatus
 from tests.chaos.group import Group
 from tests.chaos.topics import change
+from tests.ebbtide.workers import until
 
 _ROOM = "2mb"
 """Of a store that is too small: less than it holds when it is empty."""
@@ -54,7 +56,8 @@ def _hit(group: Group, fault: Fault) -> None:
 
 
 def _spoil_store(group: Group, fault: Fault) -> None:
-    """Faults of a store that goes on running; as it was, in the end."""
+    """Faults of a store that goes on running, once something is in it; as it was, in the end."""
+    until(group.status, lambda said: isinstance(said, TrainerStatus) and said.version > 0)
     if fault.what == "empty":
         _told(group, lambda store: store.flushall())
         return

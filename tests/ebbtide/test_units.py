@@ -27,7 +27,7 @@ def test_a_fraction_or_a_time(text: str, expected: float) -> None:
     assert fraction_or_time(text, "--score-from") == expected
 
 
-@pytest.mark.parametrize("text", ["1.5", "-0.1", "half"])
+@pytest.mark.parametrize("text", ["1.5", "-0.1", "half", "inf", "nan"])
 def test_neither_fraction_nor_time(text: str) -> None:
     with pytest.raises(InputError, match="--score-from: expected"):
         fraction_or_time(text, "--score-from")

@@ -7,7 +7,7 @@ from typing import Literal
 import msgspec
 
 from tests.fuzz import through
-from tests.fuzz.encodings import ENCODINGS, write
+from tests.fuzz.encodings import ENCODINGS, holds, write
 from tests.fuzz.seen import Refused, Seen, look
 from tests.fuzz.table import Shape, Table
 from tests.fuzz.values import CELLS, FOLDERS, HEADERS, LITTER, one_of
@@ -117,6 +117,7 @@ class LogCase(msgspec.Struct, frozen=True, tag="log"):
     def spoilt(self) -> bool:
         """Whether it may be refused."""
         odd = any(part.suffix or part.empty or part.without >= 0 for part in self.parts)
+        odd |= not all(holds(part.encoding, self.shape.table()) for part in self.parts)
         return odd or self.hive or bool(self.cells or self.headers or self.bytes or self.options)
 
     def write(self, top: Path) -> Path:

