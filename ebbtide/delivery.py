@@ -3,48 +3,47 @@
 Deltas that wait are one: the newest row of each user and item, sent under one version. So a store that is
 slow or gone holds up nobody, what waits is bounded by users and items, and nothing is lost.
 
-Shape suffixes: B rows, K interests, D width, P moments of production.
+With every delta, and every two seconds besides, it is asked whether the store still holds all that it was
+given. If not, everything is published again from the mirror.
+
+Shape suffixes: B rows, P moments of production.
 """
 
+import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
-from itertools import pairwise
-from typing import Any
 
 import numpy as np
 
-from state import texts
+from ebbtide.delta import Delta, from_tree, merged, to_tree
+from ebbtide.mirror import Mirror
 from state.errors import InputError
 from state.keys import Int64s
-from state.records import MEMORY_ENTRY, Packed, Record, pack, unpack
-from state.store import EmbeddingStore, ItemRows, RunInfo, UserRows
+from state.records import Packed
+from state.store import (
+    KINDS,
+    EmbeddingStore,
+    ItemRows,
+    Kind,
+    RunInfo,
+    UserRows,
+    packed_items,
+    packed_users,
+)
 from state.tree import Tree
+
+log = logging.getLogger("ebbtide.train")
 
 MOST_BYTES = 256 << 20
 """Of users' rows that wait; with more, learning should wait too."""
 _PAUSE_S, _LONGEST_PAUSE_S = 0.2, 5.0
-_EXACT_MS = 10_000
-"""What was produced longer before the newest is known by the second."""
-_NO_ENTRIES, _NO_KEYS = np.zeros(0, MEMORY_ENTRY), np.zeros(0, np.int64)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Delta:
-    """Rows to publish, and when the events behind them were produced: so many each."""
-
-    users: UserRows
-    items: ItemRows
-    produced_ms_P: Int64s
-    count_P: Int64s
-
-    @cached_property
-    def nbytes(self) -> int:
-        """Of the users."""
-        lists = (*(self.users.memory_B or ()), *(self.users.left_out_B or ()))
-        return int(self.users.interests_BKD.nbytes + sum(one.nbytes for one in lists))
+_LOOK_S = 2.0
+_GONE = (
+    "what was published is gone (emptied, restarted from older data, a replica that was behind, or evicted); "
+    "publishing all of it again"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +61,18 @@ class Delivery:
     Versions go on above `version` and above what the store has.
     """
 
-    def __init__(self, store: EmbeddingStore, version: int = 0) -> None:
-        self.store = store
+    def __init__(self, store: EmbeddingStore, mirror: Mirror, version: int = 0) -> None:
+        self.store, self.mirror = store, mirror
         self.version = version
         """The newest that is in the store."""
+        self._seen = 0
+        """That the store is known to have pointed readers at."""
+        self._look_s = 0.0
+        """When to ask next whether all is still there."""
         self.trouble: str | None = None
+        """Why nothing arrives."""
+        self.lost: str | None = None
+        """How far the publishing of all is, while what was published is not all there."""
         self.failure: Exception | None = None
         """What ended the thread, which nothing should."""
         self.holding = False
@@ -155,8 +161,8 @@ class Delivery:
         pause_s = _PAUSE_S
         while True:
             with self._news:
-                while not (self._closing or self._ready()):
-                    self._news.wait()
+                if not (self._closing or self._ready()):
+                    self._news.wait(_LOOK_S)
                 if self._closing:
                     return
                 info, said = self._info, self._said
@@ -180,121 +186,90 @@ class Delivery:
 
     def _send(self, info: RunInfo | None, said: bytes | None) -> None:
         if not self._above_store:
-            self.version = max(self.version, self.store.version() + 1)
-            self._above_store = True
+            self._begin()
         if self._sending:
-            delta = merged(self._sending)
-            self.store.publish(self.version + 1, delta.users, delta.items)
-            with self._news:
-                self.version += 1
-                self._sending = []
-                self._arrived.append(Arrived(time.time() * 1000, delta.produced_ms_P, delta.count_P))
+            self._publish(merged(self._sending))
+        elif time.monotonic() >= self._look_s:
+            self._look()
         if info is not None:
             self.store.put_info(info)
+            self.mirror.keep_info(info)
         if said is not None:
             self.store.put_status(said)
         with self._news:
             self._info = None if self._info is info else self._info
             self._said = None if self._said is said else self._said
 
+    def _begin(self) -> None:
+        """Versions go on above the store's, which holds what the mirror does: what it has, or all of it."""
+        self._seen = self.store.version()
+        if self.mirror.mark is None:
+            self.mirror.fill(self.store)
+        self.version = max(self.version, self._seen + 1)
+        self._seen = self.mirror.version
+        self._above_store = True
+
+    def _publish(self, delta: Delta) -> None:
+        version = self.version + 1
+        rows: dict[Kind, Packed] = {
+            "items": packed_items(version, delta.items),
+            "users": packed_users(version, delta.users),
+        }
+        for kind, packed in rows.items():
+            self.store.put(kind, packed)
+        self.mirror.keep(rows, self._seen)
+        self._look(version)
+        with self._news:
+            self._sending = []
+            self._arrived.append(Arrived(time.time() * 1000, delta.produced_ms_P, delta.count_P))
+
+    def _look(self, then: int | None = None) -> None:
+        """Publish everything again if the store has lost any of it; point readers at `then`, if given."""
+        mark = self.mirror.mark
+        assert mark is not None
+        if not self.store.intact(mark, self._seen, then):
+            then = self._publish_all(mark, self.version + 1)
+        if then is not None:
+            self._seen = self.version = then
+        self._look_s = time.monotonic() + _LOOK_S
+
+    def _publish_all(self, mark: bytes, version: int) -> int:
+        """Rows as they were, with their stamps: none goes backwards. The version is new to readers."""
+        if self.lost is None:
+            self.mirror.count_loss()
+        done, whole = 0, self.mirror.count()
+        for kind in KINDS:
+            for page in self.mirror.pages(kind):
+                self._say_lost(f"{done:,} of {whole:,} rows are there again")
+                self.store.put(kind, page)
+                done += len(page)
+        info = self.mirror.info
+        if info is not None:
+            self.store.put_info(info)
+        self.store.mark(mark)
+        self.store.advance(version)
+        log.warning("store: what was published had gone; all %d rows are there again", done)
+        self.lost = None
+        return version
+
+    def _say_lost(self, how_far: str) -> None:
+        if self.lost is None:
+            log.warning("store: %s", _GONE)
+        self.lost = f"store: {_GONE}: {how_far}"
+        with self._news:
+            said = self._said
+        if said is not None:
+            self.store.put_status(said)
+
     def still(self) -> Callable[[], Tree]:
         """The version and what has not arrived by now, as far as is known: a tree, made when it is called."""
         with self._news:
             deltas = self._sending + self._waiting
             version = self.version + bool(self._sending)
-        return lambda: {"version": version, **(_to_tree(merged(deltas)) if deltas else {})}
+        return lambda: {"version": version, **(to_tree(merged(deltas)) if deltas else {})}
 
     def load(self, tree: Tree) -> None:
         with self._news:
             self.version = int(tree["version"])
             if "users" in tree:
-                self._waiting.insert(0, _from_tree(tree))
-
-
-def merged(deltas: Sequence[Delta]) -> Delta:
-    """The newest row of each user and item."""
-    if len(deltas) == 1:
-        return deltas[0]
-    users, items = [delta.users for delta in deltas], [delta.items for delta in deltas]
-    user_ids, item_ids = [i for one in users for i in one.ids], [i for one in items for i in one.ids]
-    u, i = _newest(user_ids), _newest(item_ids)
-    memory_B, left_out_B = _lists(users, "memory_B", _NO_ENTRIES), _lists(users, "left_out_B", _NO_KEYS)
-    produced_ms, counts = (
-        np.concatenate([getattr(delta, name) for delta in deltas]) for name in ("produced_ms_P", "count_P")
-    )
-    old = produced_ms < produced_ms.max(initial=0) - _EXACT_MS
-    moment_P, of = np.unique(np.where(old, produced_ms // 1000 * 1000, produced_ms), return_inverse=True)
-    return Delta(
-        users=UserRows(
-            ids=[user_ids[b] for b in u],
-            event_time_ms_B=np.concatenate([one.event_time_ms_B for one in users])[u],
-            interests_BKD=np.concatenate([one.interests_BKD for one in users])[u],
-            memory_B=None if memory_B is None else [memory_B[b] for b in u],
-            left_out_B=None if left_out_B is None else [left_out_B[b] for b in u],
-        ),
-        items=ItemRows(
-            ids=[item_ids[b] for b in i],
-            event_time_ms_B=np.concatenate([one.event_time_ms_B for one in items])[i],
-            vectors_BD=np.concatenate([one.vectors_BD for one in items])[i],
-        ),
-        produced_ms_P=moment_P,
-        count_P=np.bincount(of, counts, len(moment_P)).astype(np.int64),
-    )
-
-
-def _lists(users: Sequence[UserRows], name: str, nothing: Any) -> list[Any] | None:
-    """One of the lists of all users; None where nobody has one."""
-    if all(getattr(one, name) is None for one in users):
-        return None
-    return [row for one in users for row in getattr(one, name) or [nothing] * len(one.ids)]
-
-
-def _newest(ids: Sequence[str]) -> list[int]:
-    """The last place of every id."""
-    return list({identifier: b for b, identifier in enumerate(ids)}.values())
-
-
-def _to_tree(delta: Delta) -> Tree:
-    users, items = delta.users, delta.items
-    rows = (users.ids, users.event_time_ms_B, users.interests_BKD, users.left_out_B, users.memory_B)
-    return {
-        "users": _packed_tree(pack(0, *rows)),
-        "items": _packed_tree(pack(0, items.ids, items.event_time_ms_B, items.vectors_BD[:, np.newaxis])),
-        "produced_ms": delta.produced_ms_P,
-        "count": delta.count_P,
-    }
-
-
-def _packed_tree(packed: Packed) -> Tree:
-    return {
-        "ids": texts.to_tree(packed.names()),
-        "start": packed.start_B1,
-        "rows": np.frombuffer(packed.blob, np.uint8),
-    }
-
-
-def _records(tree: Tree) -> list[Record]:
-    start, rows = tree["start"].tolist(), np.asarray(tree["rows"]).tobytes()
-    return [unpack(rows[a:b]) for a, b in pairwise(start)]
-
-
-def _from_tree(tree: Tree) -> Delta:
-    users, items = _records(tree["users"]), _records(tree["items"])
-    interests_BKD = np.array([one.vectors_KD for one in users])
-    vectors_BD = np.array([one.vectors_KD[0] for one in items]).reshape(len(items), interests_BKD.shape[2])
-    return Delta(
-        users=UserRows(
-            ids=texts.from_tree(tree["users"]["ids"]),
-            event_time_ms_B=np.array([one.event_time_ms for one in users], np.int64),
-            interests_BKD=interests_BKD,
-            memory_B=[one.memory for one in users],
-            left_out_B=[one.left_out for one in users],
-        ),
-        items=ItemRows(
-            ids=texts.from_tree(tree["items"]["ids"]),
-            event_time_ms_B=np.array([one.event_time_ms for one in items], np.int64),
-            vectors_BD=vectors_BD,
-        ),
-        produced_ms_P=np.asarray(tree["produced_ms"]),
-        count_P=np.asarray(tree["count"]),
-    )
+                self._waiting.insert(0, from_tree(tree))

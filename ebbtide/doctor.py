@@ -116,19 +116,38 @@ def _store(given: str | None) -> Iterator[Check]:
     from state.redis_store import RedisStore
 
     ahead_ms: list[float] = []
+    policies: list[str | None] = []
 
     def probe(url: str) -> str:
         with RedisStore(url) as held:
             ahead_ms.append(held.probe())
+            policies.append(held.policy())
             return f"{held!r} answers and can be written"
 
     yield _asked("store", lambda: where.store(given), probe)
+    for policy in policies:
+        yield _eviction(policy)
     for ahead in ahead_ms:
         said = f"the store's is {ahead:+,.0f} ms from ours"
         if abs(ahead) < _CLOCK_MS:
             yield Check("clock", "ok", said)
         else:
             yield Check("clock", "problem", said, "set both by NTP: freshness and late events go by them")
+
+
+def _eviction(policy: str | None) -> Check:
+    from state.redis_store import KEEPS_ALL
+
+    todo = f"CONFIG SET maxmemory-policy {KEEPS_ALL}, there and in its configuration"
+    if policy is None:
+        said = "this user may not ask for the store's maxmemory-policy"
+        return Check(
+            "eviction", "missing", said, f"it must be {KEEPS_ALL}: ask whoever runs it", needed=False
+        )
+    if policy != KEEPS_ALL:
+        said = f"maxmemory-policy {policy}: a store that is full drops all users of a run at once"
+        return Check("eviction", "problem", said, todo)
+    return Check("eviction", "ok", f"maxmemory-policy {policy}: what is published stays")
 
 
 def _asked(name: str, find: Callable[[], str], probe: Callable[[str], str]) -> Check:

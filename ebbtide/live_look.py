@@ -72,6 +72,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     """From an event's production to its being readable in the store, last minute."""
     version: int | None = None
     """Published."""
+    store_losses: int | None = None
+    """How often the store had lost what was published, and was given all of it again."""
     checkpoint_age_s: float | None = None
     metrics: dict[str, float] = {}
     """Prequential, recent."""
@@ -92,6 +94,8 @@ class Seen:
     workers: int | None
     trouble: list[str]
     broker_up: bool
+    store_writable: bool | None = None
+    """None where no store is named."""
 
     def status(self) -> Status:
         """All of it together."""
@@ -101,7 +105,7 @@ class Seen:
 def look(brokers: str, store: str | None, names: Names) -> Seen:
     """How things are now. `store` None: there is none."""
     trouble: list[str] = []
-    trainer = None if store is None else _trainer(store, trouble)
+    trainer, writable = (None, None) if store is None else _trainer(store, trouble)
     found: dict[int, Progress] = {}
     lag, workers, up = Lag(), None, True
     try:
@@ -115,7 +119,7 @@ def look(brokers: str, store: str | None, names: Names) -> Seen:
         trouble.insert(0, str(error))
     if workers == 0:
         trouble.append(f"no worker of the group {names.group!r} is there; start one with `ebbtide ingest`")
-    return Seen(found, trainer, lag, workers, trouble, up)
+    return Seen(found, trainer, lag, workers, trouble, up, writable)
 
 
 def _status(seen: Seen) -> Status:
@@ -139,6 +143,7 @@ def _status(seen: Seen) -> Status:
         lost=sum(part.lost for part in parts) if parts else None,
         lag=seen.lag,
         freshness_ms={name: freshness.get(name) for name in _QUANTILES},
+        store_losses=None if trainer is None else trainer.store_losses,
         version=None if trainer is None else trainer.version,
         checkpoint_age_s=None if saved_ms is None else max(0.0, round(time.time() - saved_ms / 1000, 3)),
         metrics={} if trainer is None else trainer.metrics,
@@ -152,26 +157,39 @@ def _together(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
     return dict(sorted(sum(map(Counter[str], counts), Counter[str]()).items()))
 
 
-def _trainer(store: str, trouble: list[str]) -> TrainerStatus | None:
-    """What the trainer has said last."""
+def _trainer(store: str, trouble: list[str]) -> tuple[TrainerStatus | None, bool]:
+    """What the trainer has said last, and whether it could; what is wrong with the store is said first."""
     try:
         with RedisStore(store) as held:
+            flaws = held.flaws()
+            trouble += [f"store: {flaw.said}" for flaw in flaws]
             said = held.status()
-        found = None if said is None else progress.trainer_status(said)
+            found = None if said is None else progress.trainer_status(said)
+            if found is not None and _gone_from(held, found):
+                trouble.append(
+                    f"store: what the trainer published up to version {found.version} is not all there; it "
+                    "publishes all of it again within seconds, if it runs"
+                )
     except (InputError, msgspec.DecodeError) as error:
-        trouble.append(f"the trainer's status cannot be read: {error}")
-        return None
+        trouble.append(f"store: the trainer's status cannot be read: {error}")
+        return None, False
+    writable = not any(flaw.closed for flaw in flaws)
     if found is None:
         trouble.append("no trainer has said anything in the store; start one with `ebbtide train`")
-        return None
+        return None, writable
     silent_s = time.time() - found.updated_ms / 1000
-    if silent_s > _SILENT_S:
+    if silent_s > _SILENT_S and writable:
         trouble.append(
             f"the trainer (process {found.pid} on {found.host}) has said nothing for {silent_s:,.0f} s"
         )
     if found.trouble:
         trouble.append(f"trainer: {found.trouble}")
-    return found
+    return found, writable
+
+
+def _gone_from(held: RedisStore, found: TrainerStatus) -> bool:
+    """Whether the store has lost what readers are to see; a trainer says a version when it is there."""
+    return found.version > held.version() or (found.version > 0 and 0 in held.counts().values())
 
 
 def _progress(observer: Observer, names: Names, trouble: list[str]) -> dict[int, Progress]:

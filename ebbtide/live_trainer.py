@@ -24,6 +24,7 @@ from ebbtide.feed import Feed, runs
 from ebbtide.intake import Arrival, Intake, in_words
 from ebbtide.journal import Journal, Line
 from ebbtide.learning import Learning
+from ebbtide.mirror import Mirror
 from ebbtide.plan import needs_of
 from ebbtide.recent import Recent
 from ebbtide.saving import Saver
@@ -88,12 +89,13 @@ class LiveTrainer:
         config: RunConfig,
         stream: Stream,
         store: EmbeddingStore,
+        mirror: Mirror,
         saved: Tree | None = None,
         again: Again | None = None,
     ) -> None:
         self.settings, self.config, self.stream = settings, config, stream
         names = Names()
-        self.delivery = Delivery(store)
+        self.delivery = Delivery(store, mirror)
         never = msgspec.structs.replace(config, publish_every=_NEVER)
         expire_ms = config.operator.memory.expire_ms
         self.learning = Learning(stream.subject(names, expire_ms), never, self.delivery)
@@ -247,6 +249,7 @@ class LiveTrainer:
             freshness_ms=self.delays.recent(time.time()),
             metrics=self.recent.metrics(),
             checkpoint_ms=self._saved_ms,
+            store_losses=self.delivery.mirror.losses,
             trouble="; ".join(self._troubles()) or None,
             started_ms=self.started_ms,
             updated_ms=_now_ms(),
@@ -363,13 +366,9 @@ class LiveTrainer:
             self.delays.add(one.at_ms - one.produced_ms_P, one.count_P, time.time())
 
     def _troubles(self) -> list[str]:
-        said = [
-            self._unsent,
-            self.trouble,
-            self.journal.broken,
-            self.delivery.trouble,
-            self.feed.reader.trouble,
-        ]
+        delivery = self.delivery
+        said = [self._unsent, self.trouble, self.journal.broken, delivery.mirror.trouble]
+        said += [delivery.trouble, delivery.lost, self.feed.reader.trouble]
         if self.delivery.full:
             said.append("learning waits until the store has taken what is to be published")
         return [one for one in said if one] + self.intake.left_out()

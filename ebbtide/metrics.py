@@ -104,6 +104,8 @@ def of_trainer(status: TrainerStatus | None) -> Iterator[Metric]:
         dead.add_metric([reason], count)
     yield dead
     yield CounterMetricFamily("ebbtide_repeated", "Examples dropped: they came again.", status.duplicates)
+    lost = "Times that what was published had gone, and was published again."
+    yield CounterMetricFamily("ebbtide_store_losses", lost, status.store_losses)
     yield GaugeMetricFamily("ebbtide_published_version", "Newest version readers see.", status.version)
     fresh = Metric(
         "ebbtide_freshness_seconds", "From an event to its being readable, last minute.", "summary"
@@ -136,6 +138,9 @@ def of_all(seen: "Seen") -> Iterator[Metric]:
     yield from of_workers(seen.progress)
     yield from of_trainer(seen.trainer)
     yield from of_lag(seen.lag)
+    if seen.store_writable is not None:
+        what = "Whether the store takes what is published."
+        yield GaugeMetricFamily("ebbtide_store_writable", what, float(seen.store_writable))
 
 
 class _Collector(Collector):

@@ -3,12 +3,12 @@
 import logging
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 
 import msgspec
 import numpy as np
 
-from ebbtide import again
+from ebbtide import again, mirror
 from ebbtide.config import RunConfig, fingerprint
 from ebbtide.feed import ROWS, Feed
 from ebbtide.journal import alone
@@ -52,12 +52,19 @@ def train(
         saved = None if found is None else found[1]
         if saved is None:
             _claim(store, clear=clear)
+            mirror.remove(settings.directory)
         elif saved["settings"] != fingerprint(config):
             raise InputError(
                 f"--checkpoint {settings.directory}: made with other settings; go on with the same, or begin "
                 "with another folder"
             )
-        with Reader(settings.brokers, settings.topic, _offsets(saved)) as reader:
+        with suppress(InputError):  # a store that is away is the delivery's to say
+            for flaw in store.flaws():
+                log.warning("store: %s", flaw.said)
+        with (
+            Reader(settings.brokers, settings.topic, _offsets(saved)) as reader,
+            closing(mirror.Mirror(settings.directory)) as kept,
+        ):
             feed = Feed(reader)
             if saved is None:
                 stream = _first(feed, config, stop)
@@ -68,13 +75,15 @@ def train(
                 stream = msgspec.json.decode(saved["stream"], type=Stream)
             if stream is None:
                 return None
-            ended = _live(LiveTrainer(settings, config, stream, store, saved), feed, stop, tell)
+            ended = _live(LiveTrainer(settings, config, stream, store, kept, saved), feed, stop, tell)
             while isinstance(ended, Again):
                 found = checkpoint.load(settings.directory)
                 assert found is not None, "a trainer saves itself before it learns"
                 reader.rewind(_offsets(found[1]))
                 feed = Feed(reader, alone=ended.alone)
-                ended = _live(LiveTrainer(settings, config, stream, store, found[1], ended), feed, stop, tell)
+                ended = _live(
+                    LiveTrainer(settings, config, stream, store, kept, found[1], ended), feed, stop, tell
+                )
             return ended
 
 

@@ -15,6 +15,7 @@ class DictStore(EmbeddingStore):
     def __init__(self) -> None:
         self._rows: dict[Kind, dict[bytes, bytes]] = {"users": {}, "items": {}}
         self._version = 0
+        self._mark: bytes | None = None
         self._info: RunInfo | None = None
         self._status: bytes | None = None
         self._writing = threading.Lock()
@@ -25,6 +26,17 @@ class DictStore(EmbeddingStore):
     def advance(self, version: int) -> int:
         self._version = max(self._version, version)
         return self._version
+
+    def mark(self, mark: bytes) -> None:
+        self._mark = mark
+
+    def intact(self, mark: bytes, version: int, then: int | None = None) -> bool:
+        if self._mark not in (None, mark):
+            raise self.shared()
+        if self._mark is None or self._version < version:
+            return False
+        self.advance(then or 0)
+        return True
 
     def version(self) -> int:
         return self._version
@@ -48,9 +60,9 @@ class DictStore(EmbeddingStore):
         for rows in self._rows.values():
             rows.clear()
         self._version = 0
-        self._info = self._status = None
+        self._mark = self._info = self._status = None
 
-    def _merge(self, kind: Kind, packed: Packed) -> int:
+    def put(self, kind: Kind, packed: Packed) -> int:
         held = self._rows[kind]
         taken = 0
         with self._writing:
@@ -65,7 +77,7 @@ class DictStore(EmbeddingStore):
     def _get(self, kind: Kind, identifier: str) -> bytes | None:
         return self._rows[kind].get(identifier.encode("utf-8", "surrogatepass"))
 
-    def _pages(self, kind: Kind) -> Iterator[Packed]:
+    def pages(self, kind: Kind) -> Iterator[Packed]:
         rows = self._rows[kind]
         lengths = np.fromiter(map(len, rows.values()), np.int64, len(rows))
         yield Packed(list(rows), np.concatenate([[0], np.cumsum(lengths)]), b"".join(rows.values()))

@@ -69,6 +69,8 @@ class TrainerStatus(msgspec.Struct, frozen=True, kw_only=True):
     """Prequential, recent: log loss, AUC, recall@10 and so on, as far as the events allow."""
     checkpoint_ms: int | None
     """When the newest checkpoint was written, in epoch ms."""
+    store_losses: int = 0
+    """How often the store had lost what was published, and was given all of it again."""
     trouble: str | None
     """What does not work at the moment, such as a checkpoint on a full disk."""
     started_ms: int

@@ -1,9 +1,10 @@
 """The embedding store in Redis, or anything that speaks its protocol.
 
 A run's rows are two hashes, `ebbtide:{RUN}:users` and `:items`, id -> row (`state.records`), beside
-`:version` and `:info`; the braces keep a run in one slot of a cluster. Rows travel a hundred or so to a
-script call, packed, because a command of its own for each costs the client ten times as much; the script
-compares stamps where the data is, so that writers may race.
+`:version` and `:info`; in each hash is the mark of whoever publishes, at a field that is no text. The braces
+keep a run in one slot of a cluster. Rows travel a hundred or so to a script call, packed, because a command
+of its own for each costs the client ten times as much; the script compares stamps where the data is, so that
+writers may race.
 """
 
 import re
@@ -19,10 +20,14 @@ import redis
 
 from state.errors import InputError
 from state.records import Packed
-from state.store import EmbeddingStore, Kind, RunInfo
+from state.store import KINDS, EmbeddingStore, Flaw, Kind, RunInfo
 
 T = TypeVar("T")
 
+_MARK = b"\xff"
+"""The field of the mark in either hash: no text, so no id."""
+KEEPS_ALL = "noeviction"
+"""The one maxmemory-policy under which nothing that was published goes."""
 _ROWS_A_CALL = 128
 _CALLS_A_PIPELINE = 64
 _ROWS_A_PAGE = 2048
@@ -61,14 +66,28 @@ if tonumber(ARGV[1]) <= held then return held end
 redis.call('SET', KEYS[1], ARGV[1])
 return tonumber(ARGV[1])
 """
+_INTACT = """
+local whole = 1
+for i = 1, 2 do
+  local mark = redis.call('HGET', KEYS[i], '\\255')
+  if mark and mark ~= ARGV[1] then return -1 end
+  if not mark then whole = 0 end
+end
+local held = tonumber(redis.call('GET', KEYS[3]) or '0')
+if whole == 0 or held < tonumber(ARGV[2]) then return 0 end
+if tonumber(ARGV[3]) > held then redis.call('SET', KEYS[3], ARGV[3]) end
+return 1
+"""
 _PAGE = """
 local page = redis.call('HSCAN', KEYS[1], ARGV[1], 'COUNT', ARGV[2])
 local ids, rows, lengths = {}, {}, {}
 for i = 1, #page[2], 2 do
   local id, row = page[2][i], page[2][i + 1]
-  ids[#ids + 1] = id
-  rows[#rows + 1] = row
-  lengths[#lengths + 1] = struct.pack('<I4I4', #id, #row)
+  if id ~= '\\255' then
+    ids[#ids + 1] = id
+    rows[#rows + 1] = row
+    lengths[#lengths + 1] = struct.pack('<I4I4', #id, #row)
+  end
 end
 return {page[1], table.concat(lengths), table.concat(ids), table.concat(rows)}
 """
@@ -76,6 +95,10 @@ return {page[1], table.concat(lengths), table.concat(ids), table.concat(rows)}
 
 class UnreachableError(InputError):
     """No server answers there."""
+
+
+class ForbiddenError(InputError):
+    """The server does not let this user ask."""
 
 
 class RedisStore(EmbeddingStore):
@@ -107,10 +130,22 @@ class RedisStore(EmbeddingStore):
             ) from error
         self._merge_script = self._redis.register_script(_MERGE)
         self._advance_script = self._redis.register_script(_ADVANCE)
+        self._intact_script = self._redis.register_script(_INTACT)
         self._page_script = self._redis.register_script(_PAGE)
 
     def advance(self, version: int) -> int:
         return int(self._ask(lambda: self._advance_script(keys=[self._key("version")], args=[version])))
+
+    def mark(self, mark: bytes) -> None:
+        for kind in KINDS:
+            self._ask(lambda key: self._redis.hset(key, mapping={_MARK: mark}), self._key(kind))
+
+    def intact(self, mark: bytes, version: int, then: int | None = None) -> bool:
+        keys = [self._key(name) for name in (*KINDS, "version")]
+        found = int(self._ask(lambda: self._intact_script(keys=keys, args=[mark, version, then or 0])))
+        if found < 0:
+            raise self.shared()
+        return found == 1
 
     def version(self) -> int:
         return int(self._ask(lambda: self._redis.get(self._key("version"))) or 0)
@@ -135,6 +170,43 @@ class RedisStore(EmbeddingStore):
     def status(self) -> bytes | None:
         return cast("bytes | None", self._ask(lambda: self._redis.get(self._key("status"))))
 
+    def flaws(self) -> list[Flaw]:
+        try:
+            said: dict[str, Any] = self._ask(self._redis.info)
+        except ForbiddenError:
+            return []
+        found = []
+        used, most, policy = said.get("used_memory", 0), said.get("maxmemory", 0), self._policy(said)
+        if said.get("loading"):
+            what = "is still reading its data from disk; it answers when that is done"
+            found.append(Flaw(f"{self._shown}: {what}", closed=True))
+        if said.get("role") == "slave":
+            master = f"{said.get('master_host')}:{said.get('master_port')}"
+            what = f"is a replica of {master}, which takes no writes; name that one, or REPLICAOF NO ONE here"
+            found.append(Flaw(f"{self._shown}: {what}", closed=True))
+        if most and used >= most and policy == KEEPS_ALL:
+            what = f"is full ({used / 1e6:,.1f} MB used, maxmemory {most / 1e6:,.1f} MB); give it more"
+            found.append(Flaw(f"{self._shown}: {what}", closed=True))
+        if policy not in (KEEPS_ALL, None):
+            what = (
+                f"may evict what it holds, all users of a run at once (maxmemory-policy {policy}); "
+                f"CONFIG SET maxmemory-policy {KEEPS_ALL}"
+            )
+            found.append(Flaw(f"{self._shown}: {what}", closed=False))
+        return found
+
+    def policy(self) -> str | None:
+        """What becomes of keys when the server is full: KEEPS_ALL, or how it evicts; None if it won't say."""
+        try:
+            return self._policy(self._ask(self._redis.info))
+        except ForbiddenError:
+            return None
+
+    @staticmethod
+    def _policy(said: dict[str, Any]) -> str | None:
+        policy = said.get("maxmemory_policy")
+        return None if policy is None else str(policy)
+
     def probe(self) -> float:
         """Write a key of our own and remove it; how many ms the server's clock is ahead of ours."""
         key = self._key(f"probe-{uuid.uuid4().hex}")
@@ -145,10 +217,12 @@ class RedisStore(EmbeddingStore):
         return 1000 * (second + microsecond / 1e6 - (before_s + time.time()) / 2)
 
     def counts(self) -> dict[Kind, int]:
-        return {
-            "users": int(self._ask(lambda: self._redis.hlen(self._key("users")))),
-            "items": int(self._ask(lambda: self._redis.hlen(self._key("items")))),
-        }
+        pipeline = self._redis.pipeline(transaction=False)
+        for kind in KINDS:
+            pipeline.hlen(self._key(kind))
+            pipeline.hexists(self._key(kind), cast(Any, _MARK))
+        users, user_mark, items, item_mark = map(int, self._ask(pipeline.execute))
+        return {"users": users - user_mark, "items": items - item_mark}
 
     def clear(self) -> None:
         keys = [self._key(name) for name in ("version", "info", "status", "users", "items")]
@@ -157,7 +231,7 @@ class RedisStore(EmbeddingStore):
     def close(self) -> None:
         self._redis.close()
 
-    def _merge(self, kind: Kind, packed: Packed) -> int:
+    def put(self, kind: Kind, packed: Packed) -> int:
         size, step = len(packed), _ROWS_A_CALL * _CALLS_A_PIPELINE
         return sum(
             self._ask(self._merge_some, self._key(kind), packed, start, min(start + step, size))
@@ -179,7 +253,7 @@ class RedisStore(EmbeddingStore):
         name = identifier.encode("utf-8", "surrogatepass")
         return cast("bytes | None", self._ask(lambda: self._redis.hget(self._key(kind), cast(Any, name))))
 
-    def _pages(self, kind: Kind) -> Iterator[Packed]:
+    def pages(self, kind: Kind) -> Iterator[Packed]:
         cursor: bytes | None = b"0"
         while cursor is not None:
             cursor, page = self._ask(self._page, self._key(kind), cursor)
@@ -203,6 +277,14 @@ class RedisStore(EmbeddingStore):
         except redis.AuthenticationError as error:
             raise InputError(
                 f"{self._shown}: refuses the user or password; check the URL ({error})"
+            ) from error
+        except redis.exceptions.NoPermissionError as error:
+            raise ForbiddenError(
+                f"{self._shown}: this user may not do that ({_first_line(error)}); see the page on operation"
+            ) from error
+        except redis.BusyLoadingError as error:
+            raise InputError(
+                f"{self._shown}: is still reading its data from disk; it answers when that is done"
             ) from error
         except (redis.ConnectionError, redis.TimeoutError) as error:
             raise UnreachableError(

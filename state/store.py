@@ -5,13 +5,17 @@ Shape suffixes: B rows of a delta, K interests, D width, N items, W memory entri
 A row carries the version that wrote it and the time of the event behind it, and never goes backwards: a
 row whose (version, event time) is older than what is held changes nothing. `version()` points at the
 newest version all of whose rows are in. Users and items are addressed by the text of their id.
+
+A server may lose what it was given: it is emptied, restarted from older data, replaced by a replica that was
+behind, or it evicts. So the one that publishes leaves a mark inside the users and inside the items, where
+nothing can take the rows without it, and looks whether all is as it left it (`intact`).
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Literal, Self
+from typing import Literal, NamedTuple, Self
 
 import msgspec
 import numpy as np
@@ -23,6 +27,7 @@ from state.keys import Int64s
 from state.records import Entries, Packed, Record, pack, single_vectors, unpack
 
 Kind = Literal["users", "items"]
+KINDS: tuple[Kind, Kind] = ("users", "items")
 
 
 class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,6 +76,15 @@ class ItemRows:
     vectors_BD: Floats
 
 
+class Flaw(NamedTuple):
+    """Why a server does not hold what it is given."""
+
+    said: str
+    """In one sentence, with the cure."""
+    closed: bool
+    """Whether it takes nothing at all."""
+
+
 @dataclass(frozen=True, slots=True)
 class Items:
     """Every item, sorted by id."""
@@ -89,16 +103,11 @@ class EmbeddingStore(ABC):
 
     def put_users(self, version: int, rows: UserRows) -> int:
         """Put users in; how many rows were not older than what was held."""
-        return self._merge(
-            "users",
-            pack(version, rows.ids, rows.event_time_ms_B, rows.interests_BKD, rows.left_out_B, rows.memory_B),
-        )
+        return self.put("users", packed_users(version, rows))
 
     def put_items(self, version: int, rows: ItemRows) -> int:
         """Put items in; how many rows were not older than what was held."""
-        return self._merge(
-            "items", pack(version, rows.ids, rows.event_time_ms_B, rows.vectors_BD[:, np.newaxis])
-        )
+        return self.put("items", packed_items(version, rows))
 
     def publish(self, version: int, users: UserRows | None = None, items: ItemRows | None = None) -> None:
         """Put rows in, and only when all are in point readers at `version`."""
@@ -120,7 +129,7 @@ class EmbeddingStore(ABC):
 
     def items(self) -> Items:
         """All item vectors. Raises InputError where two runs have mixed widths under one name."""
-        pages = [(page.names(), *single_vectors(page)) for page in self._pages("items")]
+        pages = [(page.names(), *single_vectors(page)) for page in self.pages("items")]
         pages = [page for page in pages if page[0]]
         widths = sorted({vectors_BD.shape[1] for _, _, vectors_BD in pages})
         if len(widths) > 1:
@@ -139,6 +148,18 @@ class EmbeddingStore(ABC):
     @abstractmethod
     def advance(self, version: int) -> int:
         """Point readers at `version` unless they are beyond it; where they point now."""
+
+    @abstractmethod
+    def mark(self, mark: bytes) -> None:
+        """Leave a mark inside the users and inside the items, which `clear` removes."""
+
+    @abstractmethod
+    def intact(self, mark: bytes, version: int, then: int | None = None) -> bool:
+        """Whether both hold the mark and readers are pointed at `version` or beyond.
+
+        If so, they are pointed at `then` in the same moment, as `advance` does. Raises InputError where there
+        is the mark of another.
+        """
 
     @abstractmethod
     def version(self) -> int:
@@ -167,17 +188,29 @@ class EmbeddingStore(ABC):
     def clear(self) -> None:
         """Forget this run, as a new one under the same name begins."""
 
+    def flaws(self) -> list[Flaw]:
+        """What is wrong with the server itself, as far as it may be asked."""
+        return []
+
+    def shared(self) -> InputError:
+        """What is raised where two publish under one name."""
+        return InputError(
+            f"{self}: another trainer publishes there, too; stop it, or give each a name of its own "
+            "(?run=NAME in the URL)"
+        )
+
     def close(self) -> None:
         """Let go of the connection, and of a server that is ours."""
 
     @abstractmethod
-    def _merge(self, kind: Kind, packed: Packed) -> int: ...
+    def put(self, kind: Kind, packed: Packed) -> int:
+        """Put rows in; how many were not older than what was held."""
 
     @abstractmethod
     def _get(self, kind: Kind, identifier: str) -> bytes | None: ...
 
     @abstractmethod
-    def _pages(self, kind: Kind) -> Iterator[Packed]:
+    def pages(self, kind: Kind) -> Iterator[Packed]:
         """Everything of a kind, a page at a time; a row may come twice while others write."""
 
     def __enter__(self) -> Self:
@@ -187,6 +220,16 @@ class EmbeddingStore(ABC):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def packed_users(version: int, rows: UserRows) -> Packed:
+    """Raises InputError as `pack` does."""
+    return pack(version, rows.ids, rows.event_time_ms_B, rows.interests_BKD, rows.left_out_B, rows.memory_B)
+
+
+def packed_items(version: int, rows: ItemRows) -> Packed:
+    """Raises InputError as `pack` does."""
+    return pack(version, rows.ids, rows.event_time_ms_B, rows.vectors_BD[:, np.newaxis])
 
 
 def _mixed(widths: list[int]) -> str:

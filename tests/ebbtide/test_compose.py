@@ -35,8 +35,8 @@ CODE = "".join(
 
 def exported() -> set[str]:
     """Names of all samples that there are."""
-    progress = {0: Progress(dead_letters={"no key": 1})}
-    seen = Seen(progress, trainer(), Lag({0: 0}, {0: 0}), 1, [], True)
+    progress = {0: Progress(dead_letters={"no key": 1}, unknown_fields={"lable": 1})}
+    seen = Seen(progress, trainer(), Lag({0: 0}, {0: 0}), 1, [], True, True)
     return {sample.name for family in metrics.of_all(seen) for sample in family.samples}
 
 

@@ -10,7 +10,18 @@ from ebbtide import doctor
 from ebbtide.services import jars
 from tests.ebbtide.test_replay import run
 
-NAMES = ["Python", "packages of live", "Java", "Apache Kafka", "broker", "store", "clock", "disk", "torch"]
+NAMES = [
+    "Python",
+    "packages of live",
+    "Java",
+    "Apache Kafka",
+    "broker",
+    "store",
+    "eviction",
+    "clock",
+    "disk",
+    "torch",
+]
 
 
 @pytest.fixture
@@ -63,6 +74,16 @@ def test_what_is_missing_is_named_with_the_way_to_get_it(
     assert f"{len(list(jars.pinned()))} jars are not in {tmp_path}" in said["Apache Kafka"].said
     assert not said["torch"].needed
     assert said["Java"].needed
+
+
+def test_a_store_that_evicts_is_a_problem() -> None:
+    problem, unknown = doctor._eviction("volatile-lru"), doctor._eviction(None)
+    assert (problem.state, problem.needed) == ("problem", True)
+    assert (
+        problem.said == "maxmemory-policy volatile-lru: a store that is full drops all users of a run at once"
+    )
+    assert problem.todo.startswith("CONFIG SET maxmemory-policy noeviction")
+    assert (unknown.state, unknown.needed) == ("missing", False)
 
 
 def test_java_is_not_needed_where_a_broker_answers(

@@ -12,6 +12,7 @@ from ebbtide.delays import Delays
 from ebbtide.delivery import Delivery
 from ebbtide.intake import Arrival, Intake
 from ebbtide.journal import Journal, Line, alone
+from ebbtide.mirror import Mirror
 from ebbtide.recent import Recent
 from ebbtide.stream import look
 from learners.contract import Outcome, RankRequest
@@ -104,18 +105,18 @@ def gone(version: int) -> int:
     raise InputError("gone")
 
 
-def test_deltas_wait_for_the_store_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    store = DictStore()
+def test_deltas_wait_for_the_store_as_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    store, mirror = DictStore(), Mirror(tmp_path)
     store.advance(7)
     monkeypatch.setattr(store, "advance", gone)  # a server goes away in the middle of a delta
-    delivery = Delivery(store)
+    delivery = Delivery(store, mirror)
     delivery.start()
     for n, user in enumerate(["u", "v", "u"]):
         delivery.learned(np.array([100 + n]))
         delivery.publish(0, *delta(user, n + 1))
         time.sleep(0.05)
     assert delivery.trouble == "store: gone"
-    later = Delivery(store)
+    later = Delivery(store, mirror)
     later.load(delivery.still()())
     delivery.close()
     monkeypatch.undo()
@@ -135,8 +136,8 @@ def test_deltas_wait_for_the_store_as_one(monkeypatch: pytest.MonkeyPatch) -> No
     assert arrived.produced_ms_P.tolist() == [100, 101, 102]
 
 
-def test_while_it_holds_nothing_is_published() -> None:
-    delivery = Delivery(DictStore())
+def test_while_it_holds_nothing_is_published(tmp_path: Path) -> None:
+    delivery = Delivery(DictStore(), Mirror(tmp_path))
     delivery.holding = True
     delivery.start()
     delivery.publish(0, *delta("u", 1))

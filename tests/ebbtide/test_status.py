@@ -9,15 +9,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import redis
 from kafka import KafkaProducer  # type: ignore[import-untyped]
 
 from ebbtide import metrics, where
-from ebbtide.live_look import Lag
+from ebbtide.live_look import Lag, Names, look
 from state.errors import InputError
 from state.progress import HEADER, Progress, TrainerStatus, encode
 from state.redis_store import RedisStore
+from state.store import ItemRows, UserRows
 from streams.kafka import Producer, ensure_topic
 from streams.wire import Message
 from tests.ebbtide.test_replay import run
@@ -38,6 +40,7 @@ def trainer(**changes: Any) -> TrainerStatus:
             "trained": 40,
             "duplicates": 1,
             "dead_letters": {"not learned": 3},
+            "store_losses": 2,
             "version": 7,
             "offsets": {"0": 4, "1": 2},
             "trouble": None,
@@ -47,6 +50,15 @@ def trainer(**changes: Any) -> TrainerStatus:
         **{"pid": 4242, "host": "here"},
     }
     return TrainerStatus(**{**said, **changes})
+
+
+def publish(store: str, status: TrainerStatus) -> None:
+    """What a trainer that says so has in the store."""
+    one, vector = np.array([1]), np.zeros((1, 1, 2), np.float32)
+    with RedisStore(store) as held:
+        users = UserRows(ids=["u"], event_time_ms_B=one, interests_BKD=vector)
+        held.publish(status.version, users, ItemRows(ids=["i"], event_time_ms_B=one, vectors_BD=vector[0]))
+        held.put_status(encode(status))
 
 
 @contextmanager
@@ -101,8 +113,7 @@ def path(brokers: str, server: str) -> list[str]:
         )
         say(producer, "s-examples", 1, last)
     store = f"redis://{server}/0?run=status"
-    with RedisStore(store) as held:
-        held.put_status(encode(trainer()))
+    publish(store, trainer())
     names = ["--events", "s-events", "--examples", "s-examples", "--group", "s"]
     return ["--brokers", brokers, "--store", store, *names]
 
@@ -133,6 +144,7 @@ def test_status_says_how_far_everybody_is(path: list[str]) -> None:
         "lost": 1069,
         "lag": {"ingest": {"0": 3, "1": 5}, "train": {"0": 0, "1": 1}},
         "freshness_ms": {"p50": 80.0, "p95": 120.5, "p99": 300.0},
+        "store_losses": 2,
         "version": 7,
         "metrics": {"auc": 0.71},
         "workers": 0,
@@ -183,13 +195,25 @@ def test_without_a_broker_the_trainer_is_still_seen(path: list[str]) -> None:
 def test_a_trainer_in_trouble_or_silent_is_said(path: list[str], server: str) -> None:
     store = f"redis://{server}/0?run=trouble"
     long_ago_ms = int(time.time() * 1000) - 90_000
-    with RedisStore(store) as held:
-        held.put_status(encode(trainer(trouble="disk full", updated_ms=long_ago_ms, checkpoint_ms=None)))
+    publish(store, trainer(trouble="disk full", updated_ms=long_ago_ms, checkpoint_ms=None))
     said = json.loads(run("status", "--json", *path, "--store", store).stdout)
     assert said["checkpoint_age_s"] is None
     silent, trouble, *_ = said["trouble"]
     assert silent.startswith("the trainer (process 4242 on here) has said nothing for 9")
     assert trouble == "trainer: disk full"
+
+
+@pytest.mark.parametrize("gone", ["version", "users", "items"])
+def test_a_store_that_has_lost_what_was_published_is_said(path: list[str], server: str, gone: str) -> None:
+    store = f"redis://{server}/0?run=lost"
+    publish(store, trainer())
+    with redis.Redis.from_url(store.partition("?")[0]) as client:
+        client.unlink(f"ebbtide:{{lost}}:{gone}")
+    found = look(path[1], store, Names("s-events", "s-examples", "s"))
+    assert found.trouble[0] == (
+        "store: what the trainer published up to version 7 is not all there; it publishes all of it again "
+        "within seconds, if it runs"
+    )
 
 
 def test_a_topic_of_something_else_is_said(path: list[str], brokers: str) -> None:
@@ -307,6 +331,7 @@ def test_prometheus_reads_what_workers_and_trainer_say() -> None:
         'ebbtide_freshness_seconds{quantile="0.99"} 0.3',
         'ebbtide_lag{partition="2",stage="ingest"} 5.0',
         "ebbtide_published_version 7.0",
+        "ebbtide_store_losses_total 2.0",
         "ebbtide_checkpoint_age_seconds 5.0",
         'ebbtide_metric{name="auc"} 0.71',
     ):

@@ -1,0 +1,127 @@
+"""What is to be published in one go, and how several such become one.
+
+Shape suffixes: B rows, K interests, D width, P moments of production.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from state import texts
+from state.keys import Int64s
+from state.records import MEMORY_ENTRY, Packed, Record, pack, unpack
+from state.store import ItemRows, UserRows
+from state.tree import Tree
+
+_EXACT_MS = 10_000
+"""What was produced longer before the newest is known by the second."""
+_NO_ENTRIES, _NO_KEYS = np.zeros(0, MEMORY_ENTRY), np.zeros(0, np.int64)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Delta:
+    """Rows to publish, and when the events behind them were produced: so many each."""
+
+    users: UserRows
+    items: ItemRows
+    produced_ms_P: Int64s
+    count_P: Int64s
+
+    @cached_property
+    def nbytes(self) -> int:
+        """Of the users."""
+        lists = (*(self.users.memory_B or ()), *(self.users.left_out_B or ()))
+        return int(self.users.interests_BKD.nbytes + sum(one.nbytes for one in lists))
+
+
+def merged(deltas: Sequence[Delta]) -> Delta:
+    """The newest row of each user and item."""
+    if len(deltas) == 1:
+        return deltas[0]
+    users, items = [delta.users for delta in deltas], [delta.items for delta in deltas]
+    user_ids, item_ids = [i for one in users for i in one.ids], [i for one in items for i in one.ids]
+    u, i = _newest(user_ids), _newest(item_ids)
+    memory_B, left_out_B = _lists(users, "memory_B", _NO_ENTRIES), _lists(users, "left_out_B", _NO_KEYS)
+    produced_ms, counts = (
+        np.concatenate([getattr(delta, name) for delta in deltas]) for name in ("produced_ms_P", "count_P")
+    )
+    old = produced_ms < produced_ms.max(initial=0) - _EXACT_MS
+    moment_P, of = np.unique(np.where(old, produced_ms // 1000 * 1000, produced_ms), return_inverse=True)
+    return Delta(
+        users=UserRows(
+            ids=[user_ids[b] for b in u],
+            event_time_ms_B=np.concatenate([one.event_time_ms_B for one in users])[u],
+            interests_BKD=np.concatenate([one.interests_BKD for one in users])[u],
+            memory_B=None if memory_B is None else [memory_B[b] for b in u],
+            left_out_B=None if left_out_B is None else [left_out_B[b] for b in u],
+        ),
+        items=ItemRows(
+            ids=[item_ids[b] for b in i],
+            event_time_ms_B=np.concatenate([one.event_time_ms_B for one in items])[i],
+            vectors_BD=np.concatenate([one.vectors_BD for one in items])[i],
+        ),
+        produced_ms_P=moment_P,
+        count_P=np.bincount(of, counts, len(moment_P)).astype(np.int64),
+    )
+
+
+def _lists(users: Sequence[UserRows], name: str, nothing: Any) -> list[Any] | None:
+    """One of the lists of all users; None where nobody has one."""
+    if all(getattr(one, name) is None for one in users):
+        return None
+    return [row for one in users for row in getattr(one, name) or [nothing] * len(one.ids)]
+
+
+def _newest(ids: Sequence[str]) -> list[int]:
+    """The last place of every id."""
+    return list({identifier: b for b, identifier in enumerate(ids)}.values())
+
+
+def to_tree(delta: Delta) -> Tree:
+    users, items = delta.users, delta.items
+    rows = (users.ids, users.event_time_ms_B, users.interests_BKD, users.left_out_B, users.memory_B)
+    return {
+        "users": _packed_tree(pack(0, *rows)),
+        "items": _packed_tree(pack(0, items.ids, items.event_time_ms_B, items.vectors_BD[:, np.newaxis])),
+        "produced_ms": delta.produced_ms_P,
+        "count": delta.count_P,
+    }
+
+
+def _packed_tree(packed: Packed) -> Tree:
+    return {
+        "ids": texts.to_tree(packed.names()),
+        "start": packed.start_B1,
+        "rows": np.frombuffer(packed.blob, np.uint8),
+    }
+
+
+def _records(tree: Tree) -> list[Record]:
+    start, rows = tree["start"].tolist(), np.asarray(tree["rows"]).tobytes()
+    return [unpack(rows[a:b]) for a, b in pairwise(start)]
+
+
+def from_tree(tree: Tree) -> Delta:
+    users, items = _records(tree["users"]), _records(tree["items"])
+    interests_BKD = np.array([one.vectors_KD for one in users])
+    vectors_BD = np.array([one.vectors_KD[0] for one in items]).reshape(len(items), interests_BKD.shape[2])
+    return Delta(
+        users=UserRows(
+            ids=texts.from_tree(tree["users"]["ids"]),
+            event_time_ms_B=np.array([one.event_time_ms for one in users], np.int64),
+            interests_BKD=interests_BKD,
+            memory_B=[one.memory for one in users],
+            left_out_B=[one.left_out for one in users],
+        ),
+        items=ItemRows(
+            ids=texts.from_tree(tree["items"]["ids"]),
+            event_time_ms_B=np.array([one.event_time_ms for one in items], np.int64),
+            vectors_BD=vectors_BD,
+        ),
+        produced_ms_P=np.asarray(tree["produced_ms"]),
+        count_P=np.asarray(tree["count"]),
+    )

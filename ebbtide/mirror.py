@@ -1,0 +1,194 @@
+"""What was published last of every user and item, on the trainer's own disk, for a store that has lost it.
+
+Nobody else has it all: a user's row is made from the window of the last event, which the topic of examples
+keeps for days only, and the workers' state knows no vectors. A row is kept as the store has it, so what is
+published again is what was there, bit for bit, and is no newer than it was. One row a user or item: the file
+grows with them, not with events.
+
+A database (SQLite), since a row is replaced far more often than added. A trainer that is killed has what the
+store had: rows are kept before readers are pointed at them. What cannot be written (a full disk) waits in
+memory.
+"""
+
+import sqlite3
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from state.records import Packed
+from state.store import KINDS, EmbeddingStore, Kind, RunInfo
+
+NAME = "published.sqlite3"
+_ROWS_A_PAGE = 512
+_SETTINGS = ("page_size = 16384", "journal_mode = WAL", "synchronous = NORMAL")
+_TABLES = (
+    "CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value BLOB)",
+    *(
+        f"CREATE TABLE IF NOT EXISTS {kind} (number INTEGER PRIMARY KEY, id BLOB UNIQUE, row BLOB)"
+        for kind in KINDS
+    ),
+)
+
+
+class Mirror:
+    """A file in the directory of a trainer's checkpoints, used by one thread at a time."""
+
+    def __init__(self, directory: Path) -> None:
+        self.path = directory / NAME
+        self.trouble: str | None = None
+        self._unwritten: dict[Kind, dict[bytes, bytes]] = {kind: {} for kind in KINDS}
+        self._facts: dict[str, bytes] = {}
+        self._unsaid = set[str]()
+        """Facts that are not written yet."""
+        self._connection: sqlite3.Connection | None = None
+        self._open()
+
+    @property
+    def mark(self) -> bytes | None:
+        """What the store is marked with; None before it was filled."""
+        return self._facts.get("mark")
+
+    @property
+    def version(self) -> int:
+        """That readers were pointed at when the newest rows were kept."""
+        return int(self._facts.get("version", 0))
+
+    @property
+    def losses(self) -> int:
+        """How often a store had lost what was published."""
+        return int(self._facts.get("losses", 0))
+
+    @property
+    def info(self) -> RunInfo | None:
+        value = self._facts.get("info")
+        return None if value is None else msgspec.json.decode(value, type=RunInfo)
+
+    def fill(self, store: EmbeddingStore) -> None:
+        """Take over what a store holds, and mark it: for a trainer that has no mirror yet."""
+        for kind in KINDS:
+            for page in store.pages(kind):
+                self.keep({kind: page}, 0)
+        info, mark = store.info(), uuid.uuid4().hex.encode()
+        if info is not None:
+            self.keep_info(info)
+        store.mark(mark)
+        self._say("version", str(store.version()).encode())
+        self._say("mark", mark)
+        self._write()
+
+    def keep(self, rows: Mapping[Kind, Packed], version: int) -> None:
+        """Keep rows newer than those that are there; readers are at `version` before they see them."""
+        for kind, packed in rows.items():
+            self._unwritten[kind].update((packed.ids[b], packed.row(b)) for b in range(len(packed)))
+        self._say("version", str(version).encode())
+        self._write()
+
+    def keep_info(self, info: RunInfo) -> None:
+        self._say("info", msgspec.json.encode(info))
+        self._write()
+
+    def count_loss(self) -> None:
+        self._say("losses", str(self.losses + 1).encode())
+        self._write()
+
+    def pages(self, kind: Kind) -> Iterator[Packed]:
+        """Everything of a kind, a page at a time."""
+        unwritten = list(self._unwritten[kind].items())
+        last = 0
+        while self._connection is not None:
+            asked = f"SELECT number, id, row FROM {kind} WHERE number > ? ORDER BY number LIMIT ?"
+            found = self._connection.execute(asked, (last, _ROWS_A_PAGE)).fetchall()
+            if not found:
+                break
+            last = found[-1][0]
+            yield _packed([(identifier, row) for _, identifier, row in found])
+        for first in range(0, len(unwritten), _ROWS_A_PAGE):
+            yield _packed(unwritten[first : first + _ROWS_A_PAGE])
+
+    def count(self) -> int:
+        """Rows that are kept, about: what is not written yet may replace some."""
+        written = 0
+        if self._connection is not None:
+            (written,) = self._connection.execute(
+                "SELECT (SELECT COUNT(*) FROM users) + (SELECT COUNT(*) FROM items)"
+            ).fetchone()
+        return written or sum(map(len, self._unwritten.values()))
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _open(self) -> None:
+        """What is no database, or a broken one, is removed: it can be filled again."""
+        for last_try in (False, True):
+            try:
+                connection = sqlite3.connect(self.path, check_same_thread=False, isolation_level=None)
+                for setting in _SETTINGS:
+                    connection.execute(f"PRAGMA {setting}")
+                for table in _TABLES:
+                    connection.execute(table)
+                self._facts = dict(connection.execute("SELECT name, value FROM facts")) | self._facts
+                self._connection = connection
+                return
+            except sqlite3.OperationalError as error:  # such as a full disk
+                self._fail(error)
+                return
+            except sqlite3.DatabaseError as error:
+                self._fail(error)
+                connection.close()
+                if not last_try:
+                    remove(self.path.parent)
+
+    def _say(self, name: str, value: bytes) -> None:
+        self._facts[name] = value
+        self._unsaid.add(name)
+
+    def _write(self) -> None:
+        if self._connection is None:
+            self._open()
+        if self._connection is None:
+            return
+        try:
+            with closing(self._connection.cursor()) as cursor:
+                cursor.execute("BEGIN IMMEDIATE")
+                try:
+                    for kind, rows in self._unwritten.items():
+                        cursor.executemany(
+                            f"INSERT INTO {kind} (id, row) VALUES (?, ?) "
+                            "ON CONFLICT (id) DO UPDATE SET row = excluded.row",
+                            rows.items(),
+                        )
+                    facts = [(name, self._facts[name]) for name in self._unsaid]
+                    cursor.executemany("INSERT OR REPLACE INTO facts VALUES (?, ?)", facts)
+                    cursor.execute("COMMIT")
+                except sqlite3.Error:
+                    if self._connection.in_transaction:
+                        cursor.execute("ROLLBACK")
+                    raise
+        except sqlite3.Error as error:
+            self._fail(error)
+            return
+        self.trouble = None
+        self._unsaid.clear()
+        for rows in self._unwritten.values():
+            rows.clear()
+
+    def _fail(self, error: sqlite3.Error) -> None:
+        self.trouble = f"{self.path.name}: what is published cannot be kept on disk ({error})"
+
+
+def remove(directory: Path) -> None:
+    """Forget what an earlier trainer kept there."""
+    for path in directory.glob(f"{NAME}*"):
+        path.unlink()
+
+
+def _packed(rows: list[tuple[bytes, bytes]]) -> Packed:
+    lengths = np.fromiter((len(row) for _, row in rows), np.int64, len(rows))
+    start_B1 = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
+    return Packed([identifier for identifier, _ in rows], start_B1, b"".join(row for _, row in rows))

@@ -1,0 +1,184 @@
+"""What a store has lost is published again, as it was: from the file that a trainer keeps of it."""
+
+import sqlite3
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ebbtide.delivery import Delivery
+from ebbtide.mirror import NAME, Mirror, remove
+from state.dict_store import DictStore
+from state.records import Packed, pack
+from state.store import KINDS, EmbeddingStore, RunInfo
+from tests.ebbtide.test_live_parts import delta
+
+INFO = RunInfo(log="live", learner="x", width=2)
+
+
+def rows(store: EmbeddingStore) -> dict[str, list[tuple[bytes, bytes]]]:
+    """Everything, as bytes."""
+    return {
+        kind: sorted((page.ids[b], page.row(b)) for page in store.pages(kind) for b in range(len(page)))
+        for kind in KINDS
+    }
+
+
+def kept(mirror: Mirror, kind: str) -> dict[bytes, bytes]:
+    assert kind in KINDS
+    return {p.ids[b]: p.row(b) for p in mirror.pages(kind) for b in range(len(p))}
+
+
+def packed(**values: float) -> Packed:
+    vectors = np.array([[[value]] for value in values.values()], np.float32)
+    return pack(1, list(values), np.ones(len(values), np.int64), vectors)
+
+
+def until_intact(delivery: Delivery) -> None:
+    """Until the thread has seen that all is there, or has brought it back."""
+    losses, deadline = delivery.mirror.losses, time.monotonic() + 20
+    while delivery.mirror.losses == losses or delivery.lost is not None:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("lost", ["everything", "the mark", "the newest"])
+def test_everything_is_published_again_with_its_own_stamps(tmp_path: Path, lost: str) -> None:
+    store = DictStore()
+    delivery = Delivery(store, Mirror(tmp_path))
+    delivery.start()
+    delivery.tell(INFO)
+    for n, user in enumerate(["u", "v", "u", "w"]):
+        delivery.publish(0, *delta(user, n + 1))
+        assert delivery.drain(5.0)
+    whole, version = rows(store), store.version()
+    if lost == "everything":
+        store.clear()
+    elif lost == "the mark":
+        store._mark = None
+    else:
+        store._version -= 1
+        del store._rows["users"][b"w"]
+    until_intact(delivery)
+    delivery.close()
+    assert rows(store) == whole
+    assert store.info() == INFO
+    assert store.version() == version + 1 == delivery.version
+    assert (delivery.mirror.losses, delivery.trouble) == (1, None)
+
+
+def test_a_delta_that_falls_into_the_loss_is_not_all_that_comes_back(tmp_path: Path) -> None:
+    store = DictStore()
+    delivery = Delivery(store, Mirror(tmp_path))
+    delivery.start()
+    delivery.publish(0, *delta("u", 1))
+    assert delivery.drain(5.0)
+    store.clear()
+    delivery.publish(0, *delta("v", 2))
+    assert delivery.drain(5.0)
+    delivery.close()
+    assert [name for name, _ in rows(store)["users"]] == [b"u", b"v"]
+
+
+@pytest.mark.parametrize("state", ["as it was", "emptied", "older"])
+def test_the_next_trainer_sees_it_at_its_start(tmp_path: Path, state: str) -> None:
+    store = DictStore()
+    first = Delivery(store, Mirror(tmp_path))
+    first.start()
+    for n, user in enumerate("uvw"):
+        first.publish(0, *delta(user, n + 1))
+        assert first.drain(5.0)
+    first.close()
+    first.mirror.close()
+    whole, losses = rows(store), 0 if state == "as it was" else 1
+    if state == "emptied":
+        store = DictStore()
+    elif state == "older":
+        store._version -= 2
+        del store._rows["users"][b"w"]
+    second = Delivery(store, Mirror(tmp_path), first.version)
+    second.holding = True  # what it publishes anew may be older than what readers had
+    second.start()
+    second.say(b"hello")
+    assert second.drain(5.0)
+    second.close()
+    assert rows(store) == whole
+    assert second.mirror.losses == losses
+    second.mirror.close()
+
+
+def test_without_a_mirror_it_begins_with_what_the_store_has(tmp_path: Path) -> None:
+    """As after a checkpoint of a version that kept none."""
+    store = DictStore()
+    users, items = delta("u", 1)
+    store.publish(4, users, items)
+    store.put_info(INFO)
+    whole = rows(store)
+    delivery = Delivery(store, Mirror(tmp_path))
+    delivery.start()
+    delivery.say(b"hello")
+    assert delivery.drain(5.0)
+    store.clear()
+    until_intact(delivery)
+    delivery.close()
+    assert rows(store) == whole
+    assert store.info() == INFO
+    assert store.version() > 4
+
+
+def test_two_trainers_do_not_take_it_from_each_other(tmp_path: Path) -> None:
+    store = DictStore()
+    one = Delivery(store, Mirror(tmp_path))
+    one.start()
+    one.publish(0, *delta("u", 1))
+    assert one.drain(5.0)
+    store.mark(b"another's")
+    one.publish(0, *delta("v", 2))
+    assert not one.drain(0.5)
+    one.close()
+    assert one.trouble is not None
+    assert "another trainer publishes there, too" in one.trouble
+    assert one.mirror.losses == 0
+
+
+def test_rows_are_replaced_and_the_file_does_not_grow_with_events(tmp_path: Path) -> None:
+    mirror = Mirror(tmp_path)
+    mirror.keep({"users": packed(u=1.0, v=2.0)}, 1)
+    for value in range(50):
+        mirror.keep({"users": packed(v=float(value))}, value)
+    mirror.close()
+    again = Mirror(tmp_path)
+    assert kept(again, "users") == {b"u": packed(u=1.0).row(0), b"v": packed(v=49.0).row(0)}
+    assert (again.version, again.count()) == (49, 2)
+    again.close()
+
+
+def test_a_file_that_is_no_database_is_begun_anew(tmp_path: Path) -> None:
+    (tmp_path / NAME).write_bytes(b"something else" * 1000)
+    mirror = Mirror(tmp_path)
+    assert mirror.mark is None
+    mirror.keep({"users": packed(u=1.0)}, 1)
+    mirror.close()
+    assert kept(Mirror(tmp_path), "users")
+    remove(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_cannot_be_written_waits_and_is_said(tmp_path: Path) -> None:
+    mirror = Mirror(tmp_path)
+    mirror.keep({"users": packed(u=1.0)}, 1)
+    blocker = sqlite3.connect(tmp_path / NAME, isolation_level=None)
+    assert mirror._connection is not None
+    mirror._connection.execute("PRAGMA busy_timeout = 1")
+    blocker.execute("BEGIN IMMEDIATE")
+    mirror.keep({"users": packed(u=2.0, v=3.0)}, 2)
+    assert f"{mirror.trouble}" == f"{NAME}: what is published cannot be kept on disk (database is locked)"
+    assert kept(mirror, "users") == {b"u": packed(u=2.0).row(0), b"v": packed(v=3.0).row(0)}
+    blocker.close()
+    mirror.keep({}, 2)
+    assert not mirror.trouble
+    mirror.close()
+    again = Mirror(tmp_path)
+    assert len(kept(again, "users")) == 2
+    again.close()
