@@ -20,7 +20,7 @@ _STEPS_MS = [
     *(h * 3_600_000 for h in (1, 3, 6, 12)),
     *(d * _DAY_MS for d in (1, 2, 7, 14)),
 ]
-_STEPS_MONTHS = (1, 2, 3, 6, 12, 24, 60, 120)
+_STEPS_MONTHS = (1, 2, 3, 6, 12, 24, 60, *(12 * years for years in (10, 20, 50, 100, 250, 500, 1000, 2500)))
 
 
 def nice_ticks(low: float, high: float, count: int = 5) -> list[float]:
@@ -47,7 +47,7 @@ def time_ticks(low_ms: float, high_ms: float, count: int = 5) -> list[float]:
     months = (high_ms - low_ms) / (30.44 * _DAY_MS)
     step = next((m for m in _STEPS_MONTHS if months / m <= count), _STEPS_MONTHS[-1])
     begin, end = (datetime.fromtimestamp(ms / 1000, UTC) for ms in (low_ms, high_ms))
-    numbers = range((begin.year * 12) // step * step, end.year * 12 + end.month, step)
+    numbers = range(begin.year * 12 // step * step or step, end.year * 12 + end.month, step)
     firsts = (datetime(n // 12, n % 12 + 1, 1, tzinfo=UTC).timestamp() * 1000 for n in numbers)
     return [at for at in firsts if low_ms <= at <= high_ms]
 

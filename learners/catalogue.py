@@ -17,6 +17,9 @@ from state.tree import Tree
 _BANK_MS = np.array(BANK_S) * 1000.0
 _HOURS = 24
 _DAY_30, _DAY_7 = 3, 2
+_LONGEST = 600.0
+"""Time constants after the newest event beyond which shares stay as they are: all fade alike, and e^-600 is
+still a number to divide by."""
 
 
 class Catalogue:
@@ -73,9 +76,16 @@ class Catalogue:
         self.step(queue.take(slice(0, 1)), queue, np.array([len(queue)]))
 
     def popularity(self, time_ms: int, constant: int = _DAY_7) -> Doubles:
-        """Every item's count (N,), faded by BANK_S[constant], as of `time_ms`."""
+        """Every item's count (N,), faded by BANK_S[constant], as of `time_ms`.
+
+        As of _LONGEST time constants after the newest event at most: so the proportions are right, and not
+        all counts are 0, however long the gap.
+        """
         size = len(self)
-        age = np.maximum(time_ms - self.last_ms_N[:size], 0) / _BANK_MS[constant]
+        last_ms_N = self.last_ms_N[:size]
+        newest_ms = int(last_ms_N.max()) if size else time_ms
+        as_of_ms = min(time_ms, newest_ms + _LONGEST * _BANK_MS[constant])
+        age = np.maximum(as_of_ms - last_ms_N, 0) / _BANK_MS[constant]
         return np.asarray(self.decayed_NT[:size, constant] * np.exp(-age))
 
     def expire(self, before_ms: int) -> Int64s:
@@ -170,6 +180,8 @@ def _step(
             hour = local_hour(t, tz_min_Q[q])
             hour_NR[n, hour] += 1.0
             hour_NR[n, 24 + hour] += label
+            if all_R[0] == 0.0:
+                all_R[3] = t
             all_R[2] = all_R[2] * np.exp(-max(t - all_R[3], 0.0) / bank_ms_T[2]) + 1.0
             all_R[3] = max(all_R[3], np.float64(t))
             all_R[0] += 1.0
@@ -194,8 +206,9 @@ def _step(
         rates_BR[b, 10] = hour_NR[n, hour] * fade
         rates_BR[b, 11] = hour_NR[n, 24 + hour] * fade
         rates_BR[b, 12] = (time_ms_B[b] - first_ms_N[n]) / 1000.0
-        everything = all_R[2] * np.exp(-max(time_ms_B[b] - all_R[3], 0.0) / bank_ms_T[2])
-        rates_BR[b, 15] = decayed_NT[n, 2] * np.exp(-gap / bank_ms_T[2]) / everything
+        as_of_ms = min(max(np.float64(time_ms_B[b]), all_R[3]), all_R[3] + _LONGEST * bank_ms_T[2])
+        everything = all_R[2] * np.exp(-(as_of_ms - all_R[3]) / bank_ms_T[2])
+        rates_BR[b, 15] = decayed_NT[n, 2] * np.exp(-(as_of_ms - last_ms_N[n]) / bank_ms_T[2]) / everything
 
 
 def negatives(catalogue: Catalogue, batch: ExampleBatch, count: int, seed: int) -> tuple[Int64s, Doubles]:
@@ -208,7 +221,7 @@ def negatives(catalogue: Catalogue, batch: ExampleBatch, count: int, seed: int) 
     cumulative_N = np.cumsum(weight_N)
     draws = np.empty((len(batch), count), np.int64)
     _draw(batch.partition_B, batch.offset_B, batch.index_B, seed, cumulative_N, draws)
-    return draws, np.log(weight_N / cumulative_N[-1])
+    return draws, np.log(np.maximum(weight_N / cumulative_N[-1], np.finfo(np.float64).tiny))
 
 
 @compiled

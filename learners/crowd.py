@@ -37,6 +37,8 @@ _SLOT_DAYS, _PLACE_DAYS = 60.0, 60.0
 FOLLOW_CAP, PLACE_CAP = 256, 1024
 """Successors kept of an item, and items of a place."""
 _NOWHERE = np.nan
+UNMET_MS = -1
+"""First time of an item that was not met yet."""
 
 
 class CrowdRows(NamedTuple):
@@ -102,7 +104,7 @@ class Crowd:
         self.last_UL = grown(self.last_UL, len(self.users.keys))
         if size > len(self.first_ms_N):
             room = max(size, 2 * len(self.first_ms_N))
-            self.first_ms_N = grown(self.first_ms_N, room, -1)
+            self.first_ms_N = grown(self.first_ms_N, room, UNMET_MS)
             self.category_N = grown(self.category_N, room, NO_KEY)
             self.km_N3 = grown(self.km_N3, room, _NOWHERE)
         room = len(self.first_ms_N)
@@ -144,7 +146,8 @@ class Crowd:
             setattr(self, name, column[kept_K[kept_K < len(column)]])
 
     def tree(self) -> Tree:
-        known = int(np.flatnonzero(self.first_ms_N >= 0)[-1]) + 1 if (self.first_ms_N >= 0).any() else 0
+        met = np.flatnonzero(self.first_ms_N != UNMET_MS)
+        known = int(met[-1]) + 1 if len(met) else 0
         return {
             **{name: getattr(self, name).tree() for name in _PARTS},
             "last_UL": self.last_UL[: len(self.users)].copy(),
@@ -221,7 +224,7 @@ def learn_rows(rows: CrowdRows, first: int, stop: int, crowd: CrowdArrays) -> No
                     p = add(crowd.place_table, crowd.place_keys, crowd.place_count, rows.cell_Q[q])
                 one_V[0] = gain(crowd.places, 0, time_ms)
                 bump(crowd.places, PLACE_CAP, p, n, one_V)
-        if crowd.first_ms_N[n] < 0:
+        if crowd.first_ms_N[n] == UNMET_MS:
             crowd.first_ms_N[n] = time_ms
         if rows.category_Q[q] != NO_KEY:
             crowd.category_N[n] = rows.category_Q[q]

@@ -228,7 +228,7 @@ class DIN(Learner):
     def _sweep(self, now_ms: int) -> None:
         """Let ids expire, checked a tenth of the lifetime apart."""
         life_ms = int(self.settings.expire_days * _DAY_MS)
-        if now_ms - self.swept_ms >= life_ms // 10:
+        if abs(now_ms - self.swept_ms) >= life_ms // 10:
             self.swept_ms = now_ms
             self.table.expire(now_ms - life_ms)
 

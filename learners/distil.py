@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from learners.copy_path import CopyPath
-from learners.crowd import LED_BY, POPULAR_DAYS, SLOTS, leaders
+from learners.crowd import LED_BY, POPULAR_DAYS, SLOTS, UNMET_MS, leaders
 from learners.evidence import BASE_SHARES, COLUMN, FLOOR, OWN, PAST
 from learners.mixture import Evidence, Mixture
 from state.copy_score import AMONG, KM, LEADING, CopyScore, ItemTerms
@@ -149,10 +149,10 @@ def _item_terms(weight: dict[str, float], path: CopyPath) -> ItemTerms:
     arrays = crowd.reserve(size, 0)
     slotted, first_ms_N, km_N3 = arrays.slotted, arrays.first_ms_N[:size], arrays.km_N3[:size]
     shares = [crowd.popular.share(v, size) for v in range(len(POPULAR_DAYS))]
-    slot_now = 2.0 ** ((slotted.clock_V3[0, 0] - now_ms) / slotted.half_life_ms_V[0]) / 24.0
+    slot_now = 2.0 ** min((slotted.clock_V3[0, 0] - now_ms) / slotted.half_life_ms_V[0], 0.0) / 24.0
     raw = dict(zip(SHARES, shares, strict=True)) | {
         "slot_all": slotted.weight_VN[0, SLOTS :: SLOTS + 1][:size] * slot_now,
-        "age": np.where(first_ms_N < 0, 0, np.maximum(now_ms - first_ms_N, 0)) / 3_600_000.0,
+        "age": np.where(first_ms_N == UNMET_MS, 0, np.maximum(now_ms - first_ms_N, 0)) / 3_600_000.0,
     }
     prior_N = weight["stranger_place"] * np.isnan(km_N3[:, 0])
     for name, raw_N in raw.items():

@@ -37,9 +37,10 @@ class Requests:
         """Keep what is to be kept of rows and their evidence; rows without candidates are passed over."""
         uniform_B = ((identities(part, self.seed) >> 12) & ((1 << 51) - 1)) / 2.0**51
         place_B = self.seen + np.arange(len(part))
+        newest_ms = int(part.time_ms_B.max())
         key_B = np.log(-np.log(uniform_B + 2.0**-53)) - place_B / FADE
+        self.last_ms = max(self.last_ms, newest_ms) if self.seen else newest_ms
         self.seen += len(part)
-        self.last_ms = max(self.last_ms, int(part.time_ms_B.max()))
         worst = self._key_R.max() if len(self) == SIZE else np.inf
         for b in np.flatnonzero((key_B < worst) & (np.diff(evidence.start_R1) > 0)).tolist():
             self._keep(float(key_B[b]), cut(evidence, b, b + 1))

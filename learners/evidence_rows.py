@@ -160,7 +160,7 @@ def write(row: Row, asked: Asked, crowd: CrowdArrays, own: Own, room: Room, foun
     slot = time_slot(time_ms, asked.tz_min_B[row.b])
     day = 24 * (slot // 24)
     before, after = day + (slot - day + 23) % 24, day + (slot - day + 1) % 24
-    slot_now = 2.0 ** ((slotted.clock_V3[0, 0] - time_ms) / slotted.half_life_ms_V[0])
+    slot_now = 2.0 ** min((slotted.clock_V3[0, 0] - time_ms) / slotted.half_life_ms_V[0], 0.0)
     total, kind_total, kind_hour_total = 1e-6, 1e-6, 1e-6
     active = 0
     for i in range(row.many):

@@ -2,7 +2,8 @@
 
 An event at time t weighs 2^((t - reference) / half-life) and keeps that weight; the reference moves up
 before the numbers grow large, so a half-life of minutes over years stays finite. Fading changes no order,
-and shares need no time at all. Shape suffixes: V half-lives, N rows.
+and shares need no time at all. After a gap in which all has faded to nothing the next event has the whole
+share. Shape suffixes: V half-lives, N rows.
 """
 
 from collections.abc import Sequence
@@ -82,8 +83,9 @@ def fade_add(faded: FadedArrays, n: int, time_ms: int) -> None:
     for v in range(faded.half_life_ms_V.shape[0]):
         weight_N, clock = faded.weight_VN[v], faded.clock_V3[v]
         ahead = (time_ms - clock[REFERENCE_MS]) / faded.half_life_ms_V[v]
-        if ahead > 400.0:  # so that sums of 2^ahead fit a float64
-            factor = 2.0 ** (-ahead)
+        first_is_old = clock[TOTAL] == 0.0 and ahead < -400.0
+        if ahead > 400.0 or first_is_old:  # so that 2^ahead is a float64, and sums of it are
+            factor = 2.0 ** -abs(ahead)
             for i in range(weight_N.shape[0]):
                 weight_N[i] *= factor
             clock[TOTAL] *= factor

@@ -21,6 +21,8 @@ from state.tree import Tree
 
 START, SIZE, USED = range(3)
 _SMALLEST = 8
+LEAST = 1e-300
+"""Counts of less in all have faded away: none is more than another."""
 
 
 class PairArrays(NamedTuple):
@@ -127,10 +129,13 @@ def _grown(old: NDArray[Any], size: int, blank: int) -> NDArray[Any]:
 
 @inner
 def gain(pairs: PairArrays, v: int, time_ms: int) -> float:
-    """What an event at a time adds; the reference moves up before that grows beyond 2^400."""
+    """What an event at a time adds; the reference moves up before that grows beyond 2^400.
+
+    It moves down for a first event that would add next to nothing.
+    """
     ahead = (time_ms - pairs.reference_ms_V[v]) / pairs.half_life_ms_V[v]
-    if ahead > 400.0:
-        factor = 2.0 ** (-ahead)
+    if ahead > 400.0 or (pairs.end[0] == 0 and ahead < -400.0):
+        factor = 2.0 ** -abs(ahead)
         for i in range(pairs.end[0]):
             pairs.weight_VS[v, i] *= factor
         for n in range(pairs.total_VN.shape[1]):
@@ -206,7 +211,7 @@ def _make_room(pairs: PairArrays, largest: int, n: int) -> None:
     else:
         share = np.zeros(used)
         for v in range(pairs.total_VN.shape[0]):
-            scale = 1.0 / pairs.total_VN[v, n] if pairs.total_VN[v, n] > 0.0 else 0.0
+            scale = 1.0 / pairs.total_VN[v, n] if pairs.total_VN[v, n] > LEAST else 0.0
             for i in range(used):
                 share[i] += pairs.weight_VS[v, start + i] * scale
         kept = np.sort(np.argsort(-share, kind="mergesort")[: used // 2])

@@ -72,7 +72,7 @@ def probe(
     last day. Empty where the catalogue is too small to ask. `rank` is called on rows of a user of no
     log, and must change nothing.
     """
-    latest_ms = int(catalogue.last_ms_N[: len(catalogue)].max(initial=0))
+    latest_ms = int(catalogue.last_ms_N[: len(catalogue)].max(initial=np.iinfo(np.int64).min))
     asked = np.argsort(-catalogue.popularity(latest_ms, 3), kind="stable")[: items + 2]
     if len(asked) < items + 2 or window < 2:
         return Probed([], [])

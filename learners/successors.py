@@ -18,7 +18,7 @@ from learners.counting import Counting, Ranks, Rows, answer, positive
 from learners.expiry import Forgotten, renumber_rings, without
 from learners.fading import Faded, FadedArrays, fade_add, worth
 from learners.leading import SPEAKER, LeaderArrays, settle, trial
-from learners.pairs import START, USED, PairArrays, Pairs, bump, gain
+from learners.pairs import LEAST, START, USED, PairArrays, Pairs, bump, gain
 from state.compiled import compiled, inner
 from state.errors import InputError
 from state.examples import Doubles, ExampleBatch, Floats
@@ -150,7 +150,7 @@ def _follow(
     total_N, weight_S = pairs.total_VN[v], pairs.weight_VS[v]
     for back in range(min(last_L[0], ring)):
         z = last_L[1 + (last_L[0] - 1 - back) % ring]
-        scale = place * now / (total_N[z] * now + rule.prior_V[v]) ** rule.power_V[v]
+        scale = place * now / max(total_N[z] * now + rule.prior_V[v], LEAST) ** rule.power_V[v]
         place *= rule.fade_V[v]
         start = pairs.home_N[z, START]
         for i in range(start, start + pairs.home_N[z, USED]):

@@ -184,8 +184,8 @@ def _admit(
         row = find(table, keys_B[b])
         if row < 0 and threshold > 1:
             w = add(waiting_table, waiting_keys, waiting_count, keys_B[b])
+            seen_W[w, 1] = max(seen_W[w, 1], time_ms_B[b]) if seen_W[w, 0] else time_ms_B[b]
             seen_W[w, 0] += 1
-            seen_W[w, 1] = max(seen_W[w, 1], time_ms_B[b])
             if seen_W[w, 0] < threshold:
                 rows_B[b] = -1
                 continue

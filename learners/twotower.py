@@ -319,7 +319,7 @@ class TwoTower(Learner):
     def _sweep(self, now_ms: int) -> None:
         """Let rows expire, checked a tenth of the lifetime apart."""
         life_ms = int(self.settings.expire_days * _DAY_MS)
-        if now_ms - self.swept_ms >= life_ms // 10:
+        if abs(now_ms - self.swept_ms) >= life_ms // 10:
             self.swept_ms = now_ms
             if self.kinds.expire(self.table, now_ms - life_ms):
                 self.sampler = Sampler()
