@@ -26,7 +26,7 @@ CONTEXT_INTERESTS = ("hour", "week", "place")
 
 
 class Recalled(NamedTuple):
-    """Of every entry: its retention as of the user's last event, and kernel values in [0, 1]."""
+    """Of every entry, at a time and a place: its retention, and kernel values in [0, 1]."""
 
     retention_W: Doubles
     hour_W: Doubles
@@ -65,10 +65,10 @@ def last_place(memory: Entries) -> int:
 def recalled(record: Record, info: RunInfo, time_ms: int, cell: int) -> Recalled:
     """What `record`'s memory is worth at a time and a place."""
     memory = record.memory
-    age_s_W = np.maximum(record.event_time_ms - memory["last_ms"], 0) / 1000.0
+    since_s_W = np.maximum(time_ms - memory["last_ms"], 0) / 1000.0
     apart_W = (minute_of_week(time_ms, utc_offset_min(memory)) - memory["minute"]) % WEEK_MIN
     return Recalled(
-        np.exp(-age_s_W / memory["strength_s"]),
+        np.exp(-since_s_W / memory["strength_s"]),
         np.exp(periodic(info.hour_width_h, 24)[apart_W]),
         np.exp(periodic(info.week_width_h, 168)[apart_W]),
         np.array([closeness(cell, place) for place in memory["cell"].tolist()], np.float64),
@@ -77,6 +77,7 @@ def recalled(record: Record, info: RunInfo, time_ms: int, cell: int) -> Recalled
 
 def shift(record: Record, info: RunInfo, vectors_WD: Floats, then: Recalled, now: Recalled) -> Doubles:
     """How far (D,) the query vector moves from the context of the last event to the one asked for."""
+    now = now._replace(retention_W=then.retention_W)
     before_D, after_D = _drawn(then, vectors_WD), _drawn(now, vectors_WD)
     longest = max(np.linalg.norm(before_D), np.linalg.norm(after_D))
     if longest == 0.0:

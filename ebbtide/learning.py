@@ -54,7 +54,8 @@ class Learning:
             subject.names,
             self.trainer.had,
             every=config.publish_every,
-            own_event=subject.operator.label_delay_ms == 0,
+            known=subject.operator.label_delay_ms == 0,
+            periodic=subject.operator.memory.periodic,
         )
 
     @property

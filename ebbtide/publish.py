@@ -1,12 +1,12 @@
 """From the trainer to the store: the newest interests of every user seen, the vectors of every item changed.
 
-A delta goes out every `every` events and at the end. A user's row is made from the window of its last
-event with that event itself added, so that a reader sees what the user has just done. Under a label delay
-nothing is added: what is not known yet must not be served either. Where the next request will come from is
-not known: the row is for the place where the user was last.
+A delta goes out every `every` events and at the end. A user's row is made from the memory as it is after its
+last event (`state.after`), so that a reader sees what the user has just done. Under a label delay that event
+has no outcome yet, and on a log without labels it is not remembered yet: what is not known must not be served
+either. Where the next request will come from is not known: the row is for the place where the user was last.
 """
 
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
@@ -14,8 +14,8 @@ import numpy as np
 from learners.contract import Learner
 from learners.leaveout import Had
 from learners.trainer import Scored
-from state.examples import RECENT, ExampleBatch, Window, concat, narrowed, widened
-from state.forgetting import WEEK_MIN
+from state.after import after, last_ms
+from state.examples import ExampleBatch, concat, narrowed, widened
 from state.keys import Int64s, Names
 from state.places import closeness_to_last
 from state.records import MEMORY_ENTRY, MEMORY_LIMIT, Entries
@@ -36,14 +36,24 @@ class Publisher:
     """A trainer's listener that publishes deltas of one learner's vectors."""
 
     def __init__(
-        self, sink: Sink, learner: Learner, names: Names, had: Had, *, every: int, own_event: bool
+        self,
+        sink: Sink,
+        learner: Learner,
+        names: Names,
+        had: Had,
+        *,
+        every: int,
+        known: bool,
+        periodic: bool,
     ) -> None:
+        """`known` and `periodic` as for `state.after`."""
         self.sink = sink
         self.learner = learner
         self.names = names
         self.had = had
         self.every = every
-        self.own_event = own_event
+        self.known = known
+        self.periodic = periodic
         needs = learner.needs
         self.kept = max(needs.window if needs.keep is None else needs.keep, 1)
         """Entries of a user's memory that interests are made of."""
@@ -60,7 +70,8 @@ class Publisher:
     def __call__(self, scored: Scored) -> None:
         rows = _last_of_each_user(scored.batch)
         if self.wider:
-            self._memory.update(zip(rows.user_B.tolist(), self._wide(rows), strict=True))
+            wide = memory_entries(self._after(narrowed(rows, MEMORY_LIMIT)))
+            self._memory.update(zip(rows.user_B.tolist(), wide, strict=True))
         self._rows.append(narrowed(rows, self.kept))
         self._events += len(scored.batch)
         if self._events >= self.every:
@@ -73,7 +84,7 @@ class Publisher:
         rows = _last_of_each_user(concat(self._rows))
         memory = self._memory
         self._rows, self._memory, self._events = [], {}, 0
-        seen = at_last_place(with_own_event(widened(rows, self.kept)) if self.own_event else rows)
+        seen = at_last_place(self._after(widened(rows, self.kept)))
         interests_BKD = self.learner.interests(seen)
         changed = self.learner.changed_items()
         vectors_ND = self.learner.item_vectors(changed)
@@ -97,13 +108,8 @@ class Publisher:
             ),
         )
 
-    def _wide(self, rows: ExampleBatch) -> list[Entries]:
-        """Each user's newest entries, as many as a store holds, in arrays of their own."""
-        past_B = memory_entries(rows)
-        if not self.own_event:
-            return [np.copy(past) for past in past_B]
-        both = zip(past_B, own_entries(rows), strict=True)
-        return [np.concatenate([past, own])[-MEMORY_LIMIT:] for past, own in both]
+    def _after(self, rows: ExampleBatch) -> ExampleBatch:
+        return after(rows, known=self.known, periodic=self.periodic)
 
     def _left_out(self, rows: ExampleBatch) -> list[Int64s] | None:
         if self.had.rule == "none":
@@ -141,36 +147,6 @@ def _last_of_each_user(rows: ExampleBatch) -> ExampleBatch:
     return rows.take(np.sort(len(rows) - 1 - first))
 
 
-def with_own_event(rows: ExampleBatch) -> ExampleBatch:
-    """Each row's window with the row's own event as its newest entry; a full window drops its oldest."""
-    window = rows.window
-    if window is None:
-        return rows
-    width = window.item_BW.shape[1]
-    full_B = window.length_B == width
-    columns = {f.name: np.array(getattr(window, f.name)) for f in fields(Window)}
-    for name, column in columns.items():
-        if name.endswith("_BW"):
-            column[full_B, :-1] = column[full_B, 1:]
-    row_B, at_B = np.arange(len(rows)), np.minimum(window.length_B, width - 1)
-    own = {
-        "item_BW": rows.item_B,
-        "category_BW": rows.category_B,
-        "cell_BW": rows.cell_B,
-        "age_s_BW": 0.0,
-        "retention_BW": 1.0,
-        "hour_BW": 1.0 if window.hour_BW.any() else 0.0,
-        "week_BW": 1.0 if window.week_BW.any() else 0.0,
-        "place_BW": 0.0,
-        "label_BW": rows.label_B,
-        "views_BW": np.uint8(RECENT),
-    }
-    for name, value in own.items():
-        columns[name][row_B, at_B] = value
-    columns["length_B"] = at_B + 1
-    return replace(rows, window=Window(**columns))
-
-
 def at_last_place(rows: ExampleBatch) -> ExampleBatch:
     """Each row's window for a request from where its newest entry that has a place was."""
     window = rows.window
@@ -182,35 +158,22 @@ def at_last_place(rows: ExampleBatch) -> ExampleBatch:
 
 
 def memory_entries(rows: ExampleBatch) -> list[Entries]:
-    """What a query needs of each row's window: the newest entries, MEMORY_LIMIT at most, oldest first.
-
-    `last_ms` and `strength_s` are those of a single event that is retained as well at the row's time.
-    """
+    """What a query needs of each row's window: the newest entries, MEMORY_LIMIT at most, oldest first."""
     window = rows.window
     assert window is not None
     kept_B = np.minimum(window.length_B, MEMORY_LIMIT)
     at_BW = np.arange(window.item_BW.shape[1]) - (window.length_B - kept_B)[:, np.newaxis]
     kept_BW = (at_BW >= 0) & (at_BW < kept_B[:, np.newaxis])
-    row_E = np.repeat(np.arange(len(rows)), kept_B)
-    age_s_E = window.age_s_BW[kept_BW].astype(np.float64)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        strength_s_E = -age_s_E / np.log(window.retention_BW[kept_BW])
-    time_ms_E = rows.time_ms_B[row_E] - np.rint(age_s_E * 1000).astype(np.int64)
-    entries_E = np.zeros(len(row_E), MEMORY_ENTRY)
+    entries_E = np.zeros(int(kept_B.sum()), MEMORY_ENTRY)
     entries_E["item"] = window.item_BW[kept_BW]
-    entries_E["time_ms"] = entries_E["last_ms"] = time_ms_E
+    entries_E["time_ms"] = window.time_ms_BW[kept_BW]
+    entries_E["last_ms"] = last_ms(window, rows.time_ms_B)[kept_BW]
     entries_E["cell"] = window.cell_BW[kept_BW]
-    faded_E = np.isfinite(strength_s_E) & (strength_s_E > 0)
-    entries_E["strength_s"] = np.where(faded_E, strength_s_E, FRESH_S)
+    entries_E["strength_s"] = window.strength_s_BW[kept_BW]
     entries_E["label"] = window.label_BW[kept_BW]
-    entries_E["minute"] = (time_ms_E // 60_000 + rows.tz_min_B[row_E]) % WEEK_MIN
+    entries_E["minute"] = window.minute_BW[kept_BW]
     entries_E["views"] = window.views_BW[kept_BW]
-    return np.split(entries_E, np.cumsum(kept_B)[:-1])
-
-
-def own_entries(rows: ExampleBatch) -> list[Entries]:
-    """The entry, alone, that each row's own event would be."""
-    return [entries[-1:] for entries in memory_entries(with_own_event(narrowed(rows, 1)))]
+    return [np.copy(entries) for entries in np.split(entries_E, np.cumsum(kept_B)[:-1])]
 
 
 def _entries(rows: ExampleBatch) -> list[Entries] | None:
@@ -232,7 +195,3 @@ def _from_tree(tree: Tree) -> dict[int, Entries]:
     entries = np.asarray(tree["words"]).view(MEMORY_ENTRY)
     ends = np.cumsum(tree["length"])[:-1]
     return dict(zip(tree["user"].tolist(), np.split(entries, ends), strict=True))
-
-
-FRESH_S = 3 * 86400.0
-"""Strength of an entry that has not faded yet."""

@@ -39,7 +39,7 @@ class PastEvent:
     times: int
     """How many remembered events with this item are meant."""
     retention: float
-    """What is left of the memory, as of the user's last event."""
+    """What is left of the memory, at the time asked for."""
     hour: float
     week: float
     place: float

@@ -1,8 +1,11 @@
-"""`examples+arrow/1`: examples as a message, from the workers that remember to the trainer that learns.
+"""`examples+arrow/2`: examples as a message, from the workers that remember to the trainer that learns.
 
 An Arrow IPC stream with one record batch: the columns of `ExampleBatch`, those of the window as lists of
 each row's own entries, and `produced_ms`, when each event's message was produced. A column in which all is
-missing is left out. The schema's metadata hold what hashed ids were called, and what made the examples.
+missing is left out, and so is an entry's age, which its time tells. The schema's metadata hold what hashed
+ids were called, and what made the examples.
+
+What a worker of `examples+arrow/1` has sent is read, too: ages, but neither times nor strengths of entries.
 
 Shape suffixes: B examples, W window entries, E entries of all rows, R rates.
 """
@@ -17,10 +20,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from state.errors import InputError
-from state.examples import ExampleBatch, Window, empty_examples
+from state.examples import BY_ENTRY, ExampleBatch, Window, empty_examples
 from state.keys import Int64s
 
-SCHEMA = "examples+arrow/1"
+SCHEMA, OLDER = "examples+arrow/2", "examples+arrow/1"
 HEADER = "ebbtide-schema"
 MAX_BYTES = 900_000
 """Of a message that is made here, unless a single example is larger."""
@@ -29,6 +32,11 @@ MOST_EXAMPLES, MOST_WINDOW = 1024, 1 << 16
 
 _NAMES, _MADE_BY, _WIDTH = b"ebbtide-names", b"ebbtide-made-by", b"ebbtide-window"
 _PRODUCED = "produced_ms"
+_OLDER = (
+    *("length_B", "item_BW", "category_BW", "cell_BW", "age_s_BW", "retention_BW", "hour_BW", "week_BW"),
+    *("place_BW", "label_BW", "views_BW"),
+)
+"""Columns of a window of OLDER."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +90,7 @@ def decode(value: bytes) -> Shipment:
         with pa.ipc.open_stream(value) as reader:
             metadata = reader.schema.metadata or {}
             said = metadata.get(HEADER.encode(), b"").decode(errors="replace")
-            if said != SCHEMA:
+            if said not in (SCHEMA, OLDER):
                 raise InputError(f"examples: expected the schema {SCHEMA}, got {said or 'none'!r}")
             batch: Any = reader.read_next_batch()
         if len(batch) > MOST_EXAMPLES:
@@ -103,15 +111,21 @@ def decode(value: bytes) -> Shipment:
     length_B = _lengths(columns.get("window.length_B"), len(batch), width)
     tree = empty_examples(len(batch), int(length_B.max(initial=1)) if width else None).tree()
     entries = _entries(length_B)
+    window = tree.get("window", {})
     produced_ms_B = np.zeros(len(batch), np.int64)
     _fill(produced_ms_B, columns.pop(_PRODUCED), _PRODUCED)
     for name, column in columns.items():
         if name.startswith("window."):
-            _fill_window(tree.get("window", {}), name.removeprefix("window."), column, length_B, entries)
+            _fill_window(window, name.removeprefix("window."), column, length_B, entries)
         elif isinstance(tree.get(name), np.ndarray):
             _fill(tree[name], column, name)
         else:
             raise InputError(f"examples: unknown column {name!r}")
+    if window and said == SCHEMA:
+        apart_ms_E = np.maximum(tree["time_ms_B"][entries[0]] - window["time_ms_BW"][entries], 0)
+        window["age_s_BW"][entries] = apart_ms_E / 1000.0
+    elif window:
+        tree["window"] = {name: window[name] for name in _OLDER}
     return Shipment(ExampleBatch.from_tree(tree), produced_ms_B, names, made_by)
 
 
@@ -144,12 +158,13 @@ def _window_arrays(window: Window, missing: Mapping[str, NDArray[Any]]) -> dict[
     row_E, at_E = _entries(window.length_B)
     end_B1: Any = pa.array(np.concatenate([[0], np.cumsum(window.length_B)]).astype(np.int32))
     arrays: dict[str, Any] = {"window.length_B": pa.array(window.length_B)}
-    for f in fields(Window):
-        if f.name != "length_B":
-            entry_E = getattr(window, f.name)[row_E, at_E]
-            if not _all_missing(entry_E, missing[f.name]):
-                values: Any = pa.array(entry_E)
-                arrays[f"window.{f.name}"] = pa.ListArray.from_arrays(end_B1, values)
+    for name in (f.name for f in fields(Window) if f.name != "age_s_BW"):
+        column = getattr(window, name)
+        value = column[row_E, at_E] if name in BY_ENTRY else column
+        if not _all_missing(value, missing[name]):
+            values: Any = pa.array(value)
+            whole = name not in BY_ENTRY
+            arrays[f"window.{name}"] = values if whole else pa.ListArray.from_arrays(end_B1, values)
     return arrays
 
 
@@ -197,8 +212,8 @@ def _fill_window(
 ) -> None:
     if name not in window:
         raise InputError(f"examples: unknown column 'window.{name}'")
-    if name == "length_B":
-        window[name][:] = length_B
+    if name not in BY_ENTRY:
+        _fill(window[name], column, f"window.{name}")
         return
     if not pa.types.is_list(column.type) or column.null_count:
         raise InputError(f"examples: column 'window.{name}': expected lists, got {column.type}")

@@ -23,12 +23,14 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from state.errors import InputError
+from state.forgetting import WEEK_MIN
 from state.keys import NO_KEY, Int64s
 from state.tree import Tree
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 Bytes = NDArray[np.uint8]
+Shorts = NDArray[np.int16]
 
 BANK_S: tuple[float, ...] = (3600.0, 86400.0, 7 * 86400.0, 30 * 86400.0)
 """Time constants of the bank of rates, in seconds: a decayed count falls by 1/e in each."""
@@ -87,6 +89,19 @@ class Window:
     """The entry's outcome; NaN while it is not known or where the log has none."""
     views_BW: Bytes
     """Which of RECENT, HOUR, WEEK, PLACE chose the entry."""
+    time_ms_BW: Int64s
+    """When the entry was: later than the example, if that is late."""
+    minute_BW: Shorts
+    """The entry's local minute of the week, as in `state.forgetting`."""
+    strength_s_BW: Floats
+    """Time in which the entry fades to 1/e."""
+    own_strength_s_B: Floats
+    """Strength of the row's own event, and of all entries of its item, once the row is remembered; 0 where it
+    is not: as it is not known yet, or older than all that a full memory holds. See `state.after`."""
+    own_minute_B: Shorts
+    """Local minute of the row's own event, where it was."""
+    goes_B: Int64s
+    """Which entry a full memory forgets for it, counted from the newest as 1, in the window or not; or 0."""
 
     def take(self, rows: Int64s | slice) -> Self:
         return type(self)(**{f.name: getattr(self, f.name)[rows] for f in fields(self)})
@@ -153,7 +168,8 @@ class ExampleBatch:
     def from_tree(cls, tree: Tree) -> Self:
         columns = dict(tree)
         window = columns.pop("window", None)
-        return cls(**columns, window=None if window is None else Window(**window))
+        batch = cls(**columns, window=None)
+        return batch if window is None else replace(batch, window=window_from_tree(window, batch))
 
     def to_arrow(self) -> pa.RecordBatch:
         """One Arrow record batch; two-dimensional columns become fixed-size lists."""
@@ -194,12 +210,8 @@ def narrowed(batch: ExampleBatch, width: int) -> ExampleBatch:
     length_B = np.minimum(window.length_B, width)
     from_B = window.length_B - length_B
     at_BW = from_B[:, np.newaxis] + np.arange(width)
-    columns = {
-        f.name: np.take_along_axis(getattr(window, f.name), at_BW, axis=1)
-        for f in fields(Window)
-        if f.name != "length_B"
-    }
-    return replace(batch, window=Window(length_B=length_B, **columns))
+    columns = {name: np.take_along_axis(getattr(window, name), at_BW, axis=1) for name in BY_ENTRY}
+    return replace(batch, window=replace(window, length_B=length_B, **columns))
 
 
 def widened(batch: ExampleBatch, width: int) -> ExampleBatch:
@@ -208,12 +220,11 @@ def widened(batch: ExampleBatch, width: int) -> ExampleBatch:
     if window is None or window.item_BW.shape[1] >= width:
         return batch
     wide = empty_window(len(batch), width)
-    wide.length_B[:] = window.length_B
-    for f in fields(Window):
-        if f.name != "length_B":
-            column = getattr(window, f.name)
-            getattr(wide, f.name)[:, : column.shape[1]] = column
-    return replace(batch, window=wide)
+    for name in BY_ENTRY:
+        column = getattr(window, name)
+        getattr(wide, name)[:, : column.shape[1]] = column
+    columns = {name: getattr(wide, name) for name in BY_ENTRY}
+    return replace(batch, window=replace(window, **columns))
 
 
 def concat(batches: Sequence[ExampleBatch]) -> ExampleBatch:
@@ -282,6 +293,46 @@ def empty_window(size: int, width: int) -> Window:
         place_BW=zeros(),
         label_BW=zeros(),
         views_BW=np.zeros((size, width), np.uint8),
+        time_ms_BW=np.zeros((size, width), np.int64),
+        minute_BW=np.zeros((size, width), np.int16),
+        strength_s_BW=zeros(),
+        own_strength_s_B=np.zeros(size, np.float32),
+        own_minute_B=np.zeros(size, np.int16),
+        goes_B=np.zeros(size, np.int64),
+    )
+
+
+BY_ENTRY = tuple(f.name for f in fields(Window) if f.name.endswith("_BW"))
+"""Columns of a window that have a value an entry; the others have one a row."""
+
+_ONCE_S = 3 * 86_400.0
+
+
+def window_from_tree(columns: Tree, batch: ExampleBatch) -> Window:
+    """The window of a batch's tree.
+
+    Where an older version, which kept no strengths, has saved it, an entry's strength is that of a single
+    event that is retained as well.
+    """
+    if "strength_s_BW" in columns:
+        return Window(**columns)
+    age_s_BW = columns["age_s_BW"].astype(np.float64)
+    time_ms_BW = batch.time_ms_B[:, np.newaxis] - np.rint(age_s_BW * 1000.0).astype(np.int64)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        strength_s_BW = -age_s_BW / np.log(columns["retention_BW"])
+    real_BW = np.arange(age_s_BW.shape[1]) < columns["length_B"][:, np.newaxis]
+    known_BW = np.isfinite(strength_s_BW) & (strength_s_BW > 0)
+    minute_BW = (time_ms_BW // 60_000 + batch.tz_min_B[:, np.newaxis]) % WEEK_MIN
+    own_minute_B = (batch.time_ms_B // 60_000 + batch.tz_min_B) % WEEK_MIN
+    waits_B = np.isnan(batch.label_B) & (batch.known_ms_B > batch.time_ms_B)
+    return Window(
+        **columns,
+        time_ms_BW=np.where(real_BW, time_ms_BW, 0),
+        minute_BW=np.where(real_BW, minute_BW, 0).astype(np.int16),
+        strength_s_BW=(np.where(known_BW, strength_s_BW, _ONCE_S) * real_BW).astype(np.float32),
+        own_strength_s_B=np.where(waits_B, 0.0, _ONCE_S).astype(np.float32),
+        own_minute_B=own_minute_B.astype(np.int16),
+        goes_B=np.zeros(len(batch), np.int64),
     )
 
 

@@ -9,9 +9,11 @@ Shape suffixes: K sums, T time constants, M minutes of a week.
 import math
 
 import numpy as np
+from numpy.typing import NDArray
 
 from state.compiled import compiled
-from state.examples import Doubles
+
+Doubles = NDArray[np.float64]
 
 WEEK_MIN = 7 * 24 * 60
 

@@ -33,7 +33,7 @@ from state.tree import Tree
 from state.user_tree import load_users, users_tree
 from state.user_words import HEAD, LENGTH_AT, pack, unpack
 from state.users import Roll, Users, seat
-from state.views import Columns, Scratch, Wanted, columns_of, copied, followed, newest, scratch, united
+from state.views import Columns, Scratch, Wanted, columns_of, copied, followed, newest, scratch, told, united
 
 _BANK_MS = np.array(BANK_S) * 1000.0
 _NO_HORIZON_MS = 1 << 60
@@ -374,6 +374,7 @@ def _step(
                 since_ms = rows.time_ms_B[b] - wanted.horizon_ms
                 length = newest(slabs, rows.user_B[b], wanted.width, since_ms, room)
             copied(slabs, rows, b, wanted, room, length, columns)
+            told(slabs, curve, rows, b, columns)
         if not math.isnan(rows.label_B[b]):
             remember(
                 *(slabs, curve, rows.user_B[b], rows.item_B[b], rows.category_B[b], rows.place_B[b]),

@@ -138,22 +138,24 @@ def remember(
 ) -> None:
     """Put one event in its place by time; all entries of its item are strengthened together.
 
-    A full memory forgets the entry with the least retention at `time_ms` first, the oldest among equals.
+    A full memory forgets the entry with the least retention at `time_ms` first, the oldest among equals,
+    be it the event itself: so an item's newest entry goes last, and its `last_ms` is that entry's time.
     """
     items = entries(slabs, user, ITEM)
-    last_ms, pace = time_ms, 1.0 / curve.strength_ms
-    if among(item, items) > 0:
+    goes = leaving(slabs, curve, user, item, time_ms)
+    if goes == len(items):
+        return
+    last_ms = time_ms
+    i, pace = met(slabs, curve, user, item, time_ms)
+    if i >= 0:
         lasts, pace_of = entries(slabs, user, LAST), paces(slabs, user)
-        i = np.argmax(items == item)
-        retained = retention(np.float64(time_ms - lasts[i]), 1.0 / pace_of[i])
-        pace = 1.0 / strengthened(1.0 / pace_of[i], retained, curve.gain, curve.cap_ms)
         last_ms = max(lasts[i], time_ms)
         for j in range(i, len(items)):
             if items[j] == item:
                 lasts[j] = last_ms
                 pace_of[j] = pace
-    if len(items) == curve.capacity:
-        closed(slabs, user, faintest(slabs, user, time_ms, 1.0 / curve.strength_ms))
+    if goes >= 0:
+        closed(slabs, user, goes)
     at = slabs.users[user, LENGTH]
     times = entries(slabs, user, TIME)
     while at > 0 and times[at - 1] > time_ms:
@@ -172,6 +174,18 @@ def remember(
 
 
 @inner
+def met(slabs: Slabs, curve: Curve, user: int, item: int, time_ms: int) -> tuple[int, float]:
+    """An item's first entry, or -1, and the pace of all its entries once it is met at `time_ms`."""
+    items = entries(slabs, user, ITEM)
+    if among(item, items) == 0:
+        return -1, 1.0 / curve.strength_ms
+    lasts, pace_of = entries(slabs, user, LAST), paces(slabs, user)
+    i = int(np.argmax(items == item))
+    retained = retention(np.float64(time_ms - lasts[i]), 1.0 / pace_of[i])
+    return i, 1.0 / strengthened(1.0 / pace_of[i], retained, curve.gain, curve.cap_ms)
+
+
+@inner
 def among(key: int, keys: Int64s) -> int:
     """How often `key` occurs: a loop without a branch, many entries a cycle."""
     count = 0
@@ -181,21 +195,25 @@ def among(key: int, keys: Int64s) -> int:
 
 
 @inner
-def faintest(slabs: Slabs, user: int, time_ms: int, pace: float) -> int:
-    """The entry with the least retention; of equals the oldest. Compares exponents: no underflow ties.
+def leaving(slabs: Slabs, curve: Curve, user: int, item: int, time_ms: int) -> int:
+    """The entry that is forgotten when `item` is met at `time_ms`: -1 for none while there is room.
 
-    No entry fades faster than `pace`, that of one never repeated, and none was last met before its own
-    time: so from the first entry on that could not have faded more, no later one has.
+    It is the one with the least retention, of equals the oldest; as many as there are entries for the event
+    itself. Compares exponents: no underflow ties. No entry fades faster than one never repeated, and none was
+    last met before its own time: so from the first entry on that could not have faded more, no later one has.
     """
     times, lasts, pace_of = entries(slabs, user, TIME), entries(slabs, user, LAST), paces(slabs, user)
+    items, pace = entries(slabs, user, ITEM), 1.0 / curve.strength_ms
+    if len(times) < curve.capacity:
+        return -1
     worst, at = -1.0, 0
     for i in range(len(times)):
         if max(time_ms - times[i], 0) * pace <= worst:
             break
-        faded = max(time_ms - lasts[i], 0) * pace_of[i]
+        faded = 0.0 if items[i] == item else max(time_ms - lasts[i], 0) * pace_of[i]
         if faded > worst:
             worst, at = faded, i
-    return at
+    return len(times) if worst == 0.0 and times[at] > time_ms else at
 
 
 @inner

@@ -11,12 +11,12 @@ from typing import NamedTuple
 import numpy as np
 
 from state.compiled import inner
-from state.examples import HOUR, PLACE, RECENT, Bytes, Doubles, Floats, Window
+from state.examples import HOUR, PLACE, RECENT, Bytes, Doubles, Floats, Shorts, Window
 from state.forgetting import WEEK_MIN, minute_of_week, tz_min_of
 from state.keys import NO_KEY, Int64s
 from state.places import closeness
-from state.recall import Rows
-from state.slabs import CATEGORY, ITEM, KNOWN, LAST, TIME, Slabs, entries, labels, minutes, paces
+from state.recall import Curve, Rows, leaving, met
+from state.slabs import CATEGORY, ITEM, KNOWN, LAST, LENGTH, TIME, Slabs, entries, labels, minutes, paces
 from state.slabs import PLACE as PLACES
 
 
@@ -53,6 +53,12 @@ class Columns(NamedTuple):
     place_BW: Floats
     label_BW: Floats
     views_BW: Bytes
+    time_ms_BW: Int64s
+    minute_BW: Shorts
+    strength_s_BW: Floats
+    own_strength_s_B: Floats
+    own_minute_B: Shorts
+    goes_B: Int64s
 
 
 def columns_of(window: Window) -> Columns:
@@ -234,6 +240,11 @@ def copied(
     for w in range(length):
         i = chosen[w]
         retention_W[w] = np.exp(np.float32(-max(time_ms - lasts[i], 0) * pace_of[i]))
+    times, time_ms_W, strength_s_W = entries(slabs, user, TIME), out.time_ms_BW[b], out.strength_s_BW[b]
+    for w in range(length):
+        i = chosen[w]
+        time_ms_W[w] = times[i]
+        strength_s_W[w] = 0.001 / pace_of[i]
     knowns, label_of, label_W = entries(slabs, user, KNOWN), labels(slabs, user), out.label_BW[b]
     bits_W = out.views_BW[b]
     for w in range(length):
@@ -243,6 +254,9 @@ def copied(
     hour_W, week_W = out.hour_BW[b], out.week_BW[b]
     periodic = length if wanted.periodic else 0
     minute_of, minute = minutes(slabs, user), minute_of_week(time_ms, rows.tz_min_B[b]) + WEEK_MIN
+    minute_W = out.minute_BW[b]
+    for w in range(length):
+        minute_W[w] = minute_of[chosen[w]]
     for w in range(periodic):
         apart = minute - minute_of[chosen[w]]
         hour_W[w] = wanted.kernel_M2[apart, 0]
@@ -254,12 +268,28 @@ def copied(
     for w in range(placed):
         place_W[w] = closeness(place, cell_W[w])
     _zero(retention_W, length)
+    _zero(strength_s_W, length)
     _zero(label_W, length)
     _zero(hour_W, periodic)
     _zero(week_W, periodic)
     _zero(place_W, placed)
     for w in range(length, len(bits_W)):
         bits_W[w] = 0
+        time_ms_W[w] = 0
+        minute_W[w] = 0
+
+
+@inner
+def told(slabs: Slabs, curve: Curve, rows: Rows, b: int, out: Columns) -> None:
+    """Write what becomes of the memory when row b is remembered."""
+    user, item, time_ms = rows.user_B[b], rows.item_B[b], rows.time_ms_B[b]
+    out.own_strength_s_B[b], out.goes_B[b], out.own_minute_B[b] = 0.0, 0, rows.minute_B[b]
+    if math.isnan(rows.label_B[b]) and rows.known_ms_B[b] > rows.clock_ms_B[b]:
+        return
+    goes, length = leaving(slabs, curve, user, item, time_ms), slabs.users[user, LENGTH]
+    if goes < length:
+        out.own_strength_s_B[b] = 0.001 / met(slabs, curve, user, item, time_ms)[1]
+        out.goes_B[b] = length - goes if goes >= 0 else 0
 
 
 @inner

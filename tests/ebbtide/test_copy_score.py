@@ -1,25 +1,28 @@
 """Recommending by a published copy score: the hour, the place and the past that it goes by, in any store."""
 
+import math
 import socket
 import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 import numpy as np
 import pytest
 
-from ebbtide.answers import Because, PastEvent, RecommendAnswer, Run, json_of
+from ebbtide.answers import Because, PastEvent, RecommendAnswer, Recommended, Run, json_of
 from ebbtide.config import RunConfig
 from ebbtide.copy_score import followed
 from ebbtide.plan import operator_of
-from ebbtide.publish import with_own_event
+from ebbtide.reasons import iso
 from ebbtide.run import Run as ReplayRun
 from learners.distil import MEMORY
 from learners.evidence import PAST
 from replay.source import Log
+from state.after import after
 from state.copy_score import AMONG, LEADING, CopyScore, ItemTerms
 from state.dict_store import DictStore
 from state.embedded_server import _command
@@ -136,7 +139,25 @@ def test_other_times_are_told_apart_and_the_last_reason_stands_for_the_rest() ->
 
 @pytest.mark.parametrize("weeks", [-20, -1, 0, 1, 400])
 def test_a_far_time_is_answered_for_that_minute_of_the_next_week(weeks: int) -> None:
-    assert recommend(copy_score(), NEXT_FRIDAY + weeks * WEEK_MS) == recommend(copy_score(), NEXT_FRIDAY)
+    far = recommend(copy_score(), NEXT_FRIDAY + weeks * WEEK_MS)
+    near = recommend(copy_score(), NEXT_FRIDAY)
+    assert [without_retention(one) for one in far.items] == [without_retention(one) for one in near.items]
+
+
+def without_retention(one: Recommended) -> Recommended:
+    """The same, whatever will be left of the events by then."""
+    why = [replace(reason, retention=0.0) if isinstance(reason, PastEvent) else reason for reason in one.why]
+    return replace(one, why=why)
+
+
+@pytest.mark.parametrize("days", [0, 1, 6, 7, 40, 10_000])
+def test_a_reason_tells_what_is_left_at_the_time_asked_for(days: int) -> None:
+    why = recommend(copy_score(), LAST_MS + days * 86_400_000).items[0].why
+    event = next(reason for reason in why if isinstance(reason, PastEvent))
+    entries = habits()
+    entry = entries[[iso(ms) for ms in entries["time_ms"].tolist()].index(event.when)]
+    since_s = (LAST_MS + days * 86_400_000 - int(entry["last_ms"])) / 1000
+    assert event.retention == pytest.approx(math.exp(-since_s / float(entry["strength_s"])))
 
 
 def test_what_was_done_a_moment_ago_is_not_done_again() -> None:
@@ -310,4 +331,4 @@ def seen_last(log: Log, run: ReplayRun) -> ExampleBatch:
     operator = operator_of(run.trainer, run.subject)
     rows = concat([operator.process(events, int(events.time_ms_B.max())) for events in log.batches(64)])
     _, first = np.unique(rows.user_B[::-1], return_index=True)
-    return with_own_event(rows.take(np.sort(len(rows) - 1 - first)))
+    return after(rows.take(np.sort(len(rows) - 1 - first)), known=True, periodic=True)

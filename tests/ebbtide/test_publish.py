@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 from ebbtide.context import last_place, recalled
-from ebbtide.publish import Publisher, at_last_place, memory_entries, own_entries, with_own_event
+from ebbtide.publish import Publisher, at_last_place, memory_entries
 from learners.contract import Learner, Needs, RankRequest, Settings
 from learners.leaveout import Had
 from learners.trainer import Scored
+from state.after import after
 from state.dict_store import DictStore
 from state.examples import ExampleBatch, Floats
 from state.keys import NO_KEY, Int64s, Names
@@ -38,6 +39,10 @@ def last_row(*points: tuple[float, float], own_place: bool, window: int = 6) -> 
     return operator.process(events, 0).take(slice(size - 1, size))
 
 
+def remembered(rows: ExampleBatch) -> ExampleBatch:
+    return after(rows, known=True, periodic=True)
+
+
 def places(rows: ExampleBatch) -> list[float]:
     assert rows.window is not None
     return list(rows.window.place_BW[0, : rows.window.length_B[0]])
@@ -46,7 +51,7 @@ def places(rows: ExampleBatch) -> list[float]:
 def test_the_own_event_is_where_the_user_was_last() -> None:
     for own_place in (True, False):
         row = last_row(HOME, AWAY, NEAR, own_place=own_place)
-        assert places(at_last_place(with_own_event(row))) == [0.5, 0.0, 1.0]
+        assert places(at_last_place(remembered(row))) == [0.5, 0.0, 1.0]
 
 
 def test_under_a_delay_the_place_is_the_last_that_is_known() -> None:
@@ -57,12 +62,12 @@ def test_under_a_delay_the_place_is_the_last_that_is_known() -> None:
 def test_an_event_without_a_place_leaves_the_user_where_it_was() -> None:
     for own_place in (True, False):
         row = last_row(HOME, AWAY, NOWHERE, own_place=own_place)
-        assert places(at_last_place(with_own_event(row))) == [0.0, 1.0, 0.0]
+        assert places(at_last_place(remembered(row))) == [0.0, 1.0, 0.0]
 
 
 def test_a_query_sees_the_place_that_was_published() -> None:
     for points in ((HOME, AWAY, NEAR), (HOME, AWAY, NOWHERE), (NOWHERE,), (HOME, NEAR, AWAY, HOME)):
-        row = at_last_place(with_own_event(last_row(*points, own_place=False, window=3)))
+        row = at_last_place(remembered(last_row(*points, own_place=False, window=3)))
         (memory,) = memory_entries(row)
         record = Record(
             version=1,
@@ -77,7 +82,7 @@ def test_a_query_sees_the_place_that_was_published() -> None:
 
 def test_without_a_window_there_is_nothing_to_place() -> None:
     row = last_row(HOME, own_place=True, window=0)
-    assert at_last_place(with_own_event(row)) is row
+    assert at_last_place(remembered(row)) is row
     assert last_place(np.zeros(0, [("cell", np.int64)])) == NO_KEY
 
 
@@ -96,9 +101,9 @@ class Wide(Learner):
         return batch.window.length_B[:, np.newaxis, np.newaxis].astype(np.float32)
 
 
-def batches(size: int = 700, chunk: int = 64) -> list[Scored]:
+def batches(size: int = 700, chunk: int = 64, delay_ms: int = 0) -> list[Scored]:
     """Two users in turn, each with one item after another."""
-    operator = Operator(OperatorConfig(), 400)
+    operator = Operator(OperatorConfig(label_delay_ms=delay_ms), 400)
     number = np.arange(size)
     events = EventBatch.of(user=number % 2, item=number, time_ms=number * HOUR_MS)
     nothing = np.zeros(0, np.int64)
@@ -109,9 +114,9 @@ def batches(size: int = 700, chunk: int = 64) -> list[Scored]:
     ]
 
 
-def publisher(own_event: bool) -> Publisher:
+def publisher(known: bool = True) -> Publisher:
     learner = Wide(Settings(), context())
-    return Publisher(DictStore(), learner, Names(), Had("none"), every=10**9, own_event=own_event)
+    return Publisher(DictStore(), learner, Names(), Had("none"), every=10**9, known=known, periodic=True)
 
 
 def held(made: Publisher, user: int) -> Record:
@@ -122,15 +127,15 @@ def held(made: Publisher, user: int) -> Record:
     return record
 
 
-@pytest.mark.parametrize("own_event", [True, False])
-def test_a_wider_memory_is_published_as_far_as_a_store_holds(own_event: bool) -> None:
-    made = publisher(own_event)
-    for scored in batches():
+@pytest.mark.parametrize("delay_ms", [0, 1])
+def test_a_wider_memory_is_published_as_far_as_a_store_holds(delay_ms: int) -> None:
+    made = publisher(known=not delay_ms)
+    for scored in batches(delay_ms=delay_ms):
         made(scored)
     made.flush()
     for user in (0, 1):
         record = held(made, user)
-        newest = 698 + user if own_event else 696 + user
+        newest = 696 + user if delay_ms else 698 + user
         expected = np.arange(newest, 0, -2)[:MEMORY_LIMIT][::-1]
         assert record.memory["item"].tolist() == expected.tolist()
         assert record.memory["time_ms"].tolist() == (expected * HOUR_MS).tolist()
@@ -138,7 +143,7 @@ def test_a_wider_memory_is_published_as_far_as_a_store_holds(own_event: bool) ->
 
 
 def test_a_publisher_goes_on_after_a_checkpoint() -> None:
-    whole, first, second = publisher(True), publisher(True), publisher(True)
+    whole, first, second = publisher(), publisher(), publisher()
     parts = batches()
     for scored in parts:
         whole(scored)
@@ -151,9 +156,3 @@ def test_a_publisher_goes_on_after_a_checkpoint() -> None:
     second.flush()
     for user in (0, 1):
         assert held(whole, user).memory.tobytes() == held(second, user).memory.tobytes()
-
-
-def test_the_own_event_is_the_entry_that_a_window_would_hold() -> None:
-    row = last_row(HOME, AWAY, NEAR, own_place=True)
-    (alone,) = own_entries(row)
-    assert alone.tobytes() == memory_entries(with_own_event(row))[0][-1:].tobytes()

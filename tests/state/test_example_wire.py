@@ -8,8 +8,10 @@ from hypothesis import strategies as st
 
 from state import example_wire
 from state.errors import InputError
-from state.examples import ExampleBatch, concat, empty_examples, widened
+from state.examples import BY_ENTRY, ExampleBatch, concat, empty_examples, widened
 from state.tree import digest
+from streams.operator import Operator, OperatorConfig
+from streams.schema import EventBatch
 
 MADE_BY = {"operator": {"own_place": True}, "window": 8}
 
@@ -27,8 +29,10 @@ def drawn(seed: int, size: int, width: int | None) -> ExampleBatch:
         window["length_B"][:] = rng.integers(0, width + 1, size)
         beyond_BW = np.arange(width) >= window["length_B"][:, np.newaxis]
         for name, column in window.items():
-            if name != "length_B":
+            if name in BY_ENTRY:
                 column[beyond_BW] = kept[name][beyond_BW]
+        ago_ms_BW = np.maximum(tree["time_ms_B"][:, np.newaxis] - window["time_ms_BW"], 0)
+        window["age_s_BW"][:] = np.where(beyond_BW, 0.0, ago_ms_BW / 1000.0)
     return ExampleBatch.from_tree(tree)
 
 
@@ -48,6 +52,48 @@ def test_examples_come_back_bit_for_bit(seed: int, size: int, width: int | None,
     assert back[0].batch.user_B.flags.writeable
 
 
+def of_operator() -> ExampleBatch:
+    """Examples of a user who comes back to an item, and to another."""
+    events = EventBatch.of(
+        user=np.ones(4, np.int64),
+        item=np.array([5, 6, 5, 7]),
+        time_ms=1_600_000_000_000 + np.array([0, 1, 40, 44]) * 3_600_000,
+        label=np.ones(4, np.float32),
+    )
+    return Operator(OperatorConfig(), window=3).process(events, 0)
+
+
+NEWER = ("time_ms_BW", "minute_BW", "strength_s_BW", "own_strength_s_B", "own_minute_B", "goes_B")
+
+
+def test_messages_and_states_without_strengths_are_read() -> None:
+    batch = of_operator()
+    tree = batch.tree()
+    window = {name: column for name, column in tree["window"].items() if name not in NEWER}
+    read = ExampleBatch.from_tree({**tree, "window": window})
+
+    [(_, value)] = example_wire.encode(batch, np.zeros(4, np.int64), {}, MADE_BY)
+    with pa.ipc.open_stream(value) as reader:
+        record = reader.read_next_batch()
+    ages = [column[:n] for column, n in zip(window["age_s_BW"], window["length_B"], strict=True)]
+    columns = {name: record.column(name) for name in record.schema.names if name.split(".")[-1] not in NEWER}
+    columns["window.age_s_BW"] = pa.array(ages, pa.list_(pa.float32()))
+    said = {**record.schema.metadata, b"ebbtide-schema": b"examples+arrow/1"}
+    sink = pa.BufferOutputStream()
+    old = pa.record_batch(columns).replace_schema_metadata(said)
+    with pa.ipc.new_stream(sink, old.schema) as writer:
+        writer.write_batch(old)
+    shipped = example_wire.decode(sink.getvalue().to_pybytes()).batch
+
+    assert read.window is not None
+    assert batch.window is not None
+    assert digest(shipped.tree()) == digest(read.tree())
+    assert read.window.time_ms_BW.tolist() == batch.window.time_ms_BW.tolist()
+    kept_BW = np.exp(-read.window.age_s_BW / np.maximum(read.window.strength_s_BW, 1.0))
+    real_BW = np.arange(3) < read.window.length_B[:, np.newaxis]
+    np.testing.assert_allclose(kept_BW[real_BW], read.window.retention_BW[real_BW], rtol=1e-5)
+
+
 def test_what_is_no_such_message_is_refused() -> None:
     [(_, value)] = example_wire.encode(drawn(1, 8, 4), np.zeros(8, np.int64), {}, MADE_BY)
     other = pa.BufferOutputStream()
@@ -58,4 +104,4 @@ def test_what_is_no_such_message_is_refused() -> None:
         with pytest.raises(InputError, match="examples: expected"):
             example_wire.decode(wrong)
     with pytest.raises(InputError, match="expected the schema"):
-        example_wire.decode(value.replace(b"examples+arrow/1", b"examples+arrow/9"))
+        example_wire.decode(value.replace(b"examples+arrow/2", b"examples+arrow/9"))

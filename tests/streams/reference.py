@@ -139,15 +139,17 @@ class Reference:
             last_ms = max(event.time_ms, same[0].last_ms)
         for entry in same:
             entry.last_ms, entry.pace = last_ms, pace
-        if len(user.entries) == self.memory.capacity:
-            user.entries.remove(max(user.entries, key=lambda e: max(event.time_ms - e.last_ms, 0) * e.pace))
-        user.entries.append(
-            Entry(
-                *(event.time_ms, event.item, event.category, event.place, known_ms, event.label),
-                *(minute(event.time_ms, event.tz_min), event.tz_min, last_ms, pace),
-            )
+        new = Entry(
+            *(event.time_ms, event.item, event.category, event.place, known_ms, event.label),
+            *(minute(event.time_ms, event.tz_min), event.tz_min, last_ms, pace),
         )
-        user.entries.sort(key=lambda e: e.time_ms)
+        if len(user.entries) == self.memory.capacity:
+            oldest_first = sorted([*user.entries, new], key=lambda e: e.time_ms)
+            faintest = max(oldest_first, key=lambda e: max(event.time_ms - e.last_ms, 0) * e.pace)
+            user.entries = [e for e in oldest_first if e is not faintest]
+        else:
+            user.entries.append(new)
+            user.entries.sort(key=lambda e: e.time_ms)
 
     def rates(self, user: User, event: Event) -> dict[str, float]:
         now = event.time_ms
@@ -236,6 +238,9 @@ class Reference:
             "place": closeness(entry.place, request.place),
             "label": entry.label if entry.known_ms <= self.clock() else math.nan,
             "views": bits,
+            "time_ms": entry.time_ms,
+            "minute": entry.minute,
+            "strength_s": 0.001 / entry.pace,
         }
 
 

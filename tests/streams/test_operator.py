@@ -1,7 +1,6 @@
 """The operator: the same as the blackboard version, however the stream is cut."""
 
 from collections.abc import Sequence
-from dataclasses import fields
 from itertools import pairwise
 
 import numpy as np
@@ -10,13 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from state.errors import InputError
-from state.examples import HOUR, PLACE, RECENT, USER_RATES, WEEK, ExampleBatch, concat
+from state.examples import BY_ENTRY, HOUR, PLACE, RECENT, USER_RATES, WEEK, ExampleBatch, concat
 from state.keys import NO_KEY
 from state.memory import MemoryConfig
 from state.places import named
 from state.tree import digest
 from streams.operator import Operator, OperatorConfig
 from streams.schema import EventBatch
+from tests.gapped import ANY_LATENESS_MS, times
 from tests.streams.reference import Event, Reference, Row
 
 HOUR_MS = 3_600_000
@@ -34,6 +34,8 @@ def streams(draw: st.DrawFn) -> EventBatch:
     steps = random.choice([0, 0, 1, 1000, HOUR_MS, 7 * HOUR_MS, 3 * DAY_MS], size)
     time_ms = 1_600_000_000_000 + np.cumsum(steps)
     behind = random.choice([0, 0, 0, 1, HOUR_MS, 20 * HOUR_MS, 2 * DAY_MS], size)
+    if size > 1 and draw(st.booleans()):
+        time_ms = draw(times(size))
     label = random.choice([0.0, 1.0, 0.5], size)
     if labelled != "all":
         label[random.random(size) < (1.0 if labelled == "none" else 0.3)] = np.nan
@@ -58,7 +60,7 @@ def streams(draw: st.DrawFn) -> EventBatch:
 configs = st.builds(
     OperatorConfig,
     label_delay_ms=st.sampled_from([0, 1, HOUR_MS, 2 * DAY_MS]),
-    lateness_ms=st.sampled_from([0, HOUR_MS, DAY_MS]),
+    lateness_ms=st.sampled_from([0, HOUR_MS, DAY_MS, ANY_LATENESS_MS]),
     event_ids=st.sampled_from([2, 1000]),
     solar_time=st.booleans(),
     own_place=st.booleans(),
@@ -159,10 +161,9 @@ def assert_same(examples: ExampleBatch, b: int, row: Row) -> None:
     for w, entry in enumerate(row.window):
         found = {name: getattr(window, f"{name}_BW")[b, w] for name in entry}
         assert found == pytest.approx(entry, rel=2e-6, abs=1e-30, nan_ok=True)
-    for f in fields(window):
-        if f.name != "length_B":
-            missing = NO_KEY if f.name in ("item_BW", "category_BW", "cell_BW") else 0
-            assert np.all(getattr(window, f.name)[b, len(row.window) :] == missing)
+    for name in BY_ENTRY:
+        missing = NO_KEY if name in ("item_BW", "category_BW", "cell_BW") else 0
+        assert np.all(getattr(window, name)[b, len(row.window) :] == missing)
 
 
 def two(**columns: Sequence[float]) -> EventBatch:
