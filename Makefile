@@ -4,8 +4,8 @@ SHELL := /bin/bash
 PYTHON ?= python3
 UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
 STAMP := .venv/.synced
+BASE := .venv/.base-synced
 BIN := .venv/bin
-LOG ?= movielens-100k
 
 .PHONY: help setup demo test check format bench bench-window bench-store bench-live chaos fuzz soak clean
 
@@ -17,15 +17,20 @@ help: ## Show this list
 	.uv/bin/python -m pip install --quiet --upgrade uv
 
 $(STAMP): pyproject.toml uv.lock $(if $(findstring .uv,$(UV)),.uv/bin/uv)
-	$(UV) sync --frozen --all-extras
+	$(UV) sync --frozen --all-extras --compile-bytecode
+	@touch $@
+
+$(BASE): pyproject.toml uv.lock $(if $(findstring .uv,$(UV)),.uv/bin/uv)
+	$(UV) sync --frozen --inexact --no-default-groups --compile-bytecode
 	@touch $@
 
 setup: $(STAMP) ## Install everything into .venv from the lock (quick when there is nothing to do)
 
-demo: setup ## Replay a real log, learn from every event, look at the report, ask for recommendations
-	$(BIN)/ebbtide replay $(LOG) --out runs/demo
-	$(BIN)/ebbtide query recommend 729 --from runs/demo -k 3
-	$(BIN)/ebbtide query similar 50 --from runs/demo -k 5
+demo: $(BASE) ## Replay two real logs (purchases, films), learn from every event, ask for recommendations; 0.7 GB, no torch
+	$(BIN)/ebbtide replay completejourney --limit 40000 --out runs/demo
+	$(BIN)/ebbtide query recommend 1639 --from runs/demo -k 3
+	$(BIN)/ebbtide replay movielens-100k --limit 20000 --out runs/demo-films
+	$(BIN)/ebbtide query similar 50 --from runs/demo-films -k 5
 
 test: setup ## Run all tests
 	$(BIN)/pytest
