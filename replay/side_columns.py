@@ -79,7 +79,7 @@ def _kind(name: str, column: Column) -> tuple[str, str]:
         return "number", ""
     uniques, index_N = texts(column)
     cells = int((index_N >= 0).sum())
-    if not _CODES.search(called) and _are_numbers(column, uniques):
+    if not _CODES.search(called) and are_numbers(column):
         return "number", ""
     if separator_of(column):
         return "categories", ""
@@ -98,7 +98,9 @@ def _is_time(column: Column) -> bool:
         return False
 
 
-def _are_numbers(column: Column, uniques: list[str]) -> bool:
+def are_numbers(column: Column) -> bool:
+    """Whether nearly all cells are numbers, and none is a code that begins with a zero."""
+    uniques, _ = texts(column)
     cells = numbers(column)
     are, are_none = int(np.isfinite(cells.value_B).sum()), int(cells.bad_B.sum())
     zeros = any(len(text) > 1 and text.startswith("0") and text.isdigit() for text in uniques)

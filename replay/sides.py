@@ -8,6 +8,7 @@ Shape suffix: N rows.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,12 @@ import numpy as np
 import pyarrow as pa
 
 from replay.arrow import Column, pc
-from replay.canonical import Bools, joined
-from replay.cells import MISSING, Ids, dotted, numbers, texts
+from replay.canonical import Bools, joined, one_value, shown_cell
+from replay.cells import Ids, dotted, numbers, texts
 from replay.chunks import BadRow, RowsFile
 from replay.evidence import TimeEvidence
-from replay.side_columns import column_kinds, separator_of
-from replay.times import Clock
+from replay.side_columns import are_numbers, column_kinds, separator_of
+from replay.times import Clock, iso
 from replay.usual import USUAL, plain
 from state.errors import InputError
 from state.examples import Doubles
@@ -71,10 +72,13 @@ def side_of(
             f"{file.path}: no column holds the {kind}'s id; call it {kind}_id, or as the log does; "
             f"there are {there}"
         )
-    raw = _read(files)
+    raw = _read(files, id_column)
     name, notes = file.path.name, raw.notes
     table = _one_a_name(raw.table, id_column, name, notes)
-    id_N = (ids or Ids(names)).keys(table.pop(id_column))
+    id_cells, several_N = one_value(table.pop(id_column))
+    if several_N is not None:
+        raw.mark(several_N, reasons.WRONG_TYPE, f"column {id_column!r}: expected one text or number")
+    id_N = (ids or Ids(names)).keys(id_cells)
     raw.mark(id_N == NO_KEY, reasons.missing(kind), "expected an id, got none")
     described = column_kinds(table, types or {})
     kinds = {column: found for column, (found, _) in described.items()}
@@ -137,7 +141,7 @@ class _Raw:
         """Leave out rows, with a dead letter each."""
         for n in np.flatnonzero(bad_N & self.good_N).tolist():
             path, number = self._where(n)
-            cells = {name: column[n].as_py() for name, column in self.table.items()}
+            cells = {name: shown_cell(column, n) for name, column in self.table.items()}
             self.bad.append((path, BadRow(number, reason, cells, detail)))
         self.good_N &= ~bad_N
 
@@ -159,7 +163,7 @@ class _Raw:
         return [f"{name}: {len(self.bad):,} of {rows:,} rows are left out ({said}); see the dead letters"]
 
 
-def _read(files: Sequence[RowsFile]) -> _Raw:
+def _read(files: Sequence[RowsFile], id_column: str) -> _Raw:
     columns = files[0].columns
     parts: dict[str, list[Column]] = {name: [] for name in columns}
     origin: list[tuple[Path, Int64s]] = []
@@ -179,8 +183,8 @@ def _read(files: Sequence[RowsFile]) -> _Raw:
         why = f" that can be read ({bad[0][1].reason}: {bad[0][1].detail})" if bad else ""
         raise InputError(f"{files[0].path}: the side table has no rows{why}; give one that does, or none")
     table = {name: joined(arrays) for name, arrays in parts.items()}
-    if decimal_comma:
-        table = {name: _numbers_dotted(column) for name, column in table.items()}
+    for name in table.keys() - {id_column}:
+        table[name] = _meant(table[name], decimal_comma)
     raw = _Raw(table, origin, bad)
     raw.notes += [
         f"{files[0].path.name}: column {name!r}: {count:,} cells are neither text nor number: missing"
@@ -206,10 +210,19 @@ def _without(column: Column, unreadable_N: Bools) -> Column:
     return made
 
 
-def _numbers_dotted(column: Column) -> Column:
-    """The column with its decimal commas as points, if that makes numbers of all its cells."""
-    made = dotted(column)
-    return column if numbers(made).bad_B.any() else made
+def _meant(column: Column, decimal_comma: bool) -> Column:
+    """Lists of one as their values, texts that are all of them times as times, and those with decimal commas
+    as numbers where most are."""
+    single, several_N = one_value(column)
+    if several_N is not None and not several_N.any():
+        column = single
+    if not pa.types.is_string(column.type) or column.null_count == len(column):
+        return column
+    time_ms_N = iso(column)
+    if time_ms_N is not None:
+        return pa.array(time_ms_N, pa.int64(), mask=np.asarray(column.is_null())).cast(pa.timestamp("ms"))
+    made = dotted(column) if decimal_comma else column
+    return made if made is not column and are_numbers(made) else column
 
 
 def _since(table: dict[str, Column], kinds: dict[str, str], raw: _Raw, day_first: bool | None) -> Int64s:
@@ -270,18 +283,15 @@ def _texts(column: Column, order: Int64s) -> list[str]:
 
 def _categories(column: Column, order: Int64s, names: Names, *, several: bool) -> Categories:
     if pa.types.is_list(column.type):
-        cells = [[text for text in cell or () if text is not None] for cell in column.to_pylist()]
-        flat: Any = [_keys(cells[n], names) for n in order.tolist()]
+        cells: list[list[Any]] = [cell or [] for cell in column.to_pylist()]
+        index_N = np.arange(len(cells))
     else:
         uniques, index_N = texts(column)
         separator = separator_of(column) if several else ""
-        keys = [_keys(text.split(separator) if separator else [text], names) for text in uniques]
-        flat = [keys[i] if i >= 0 else [] for i in index_N[order].tolist()]
+        cells = [*(text.split(separator) if separator else [text] for text in uniques), []]
+    parts = [part and part.strip() for cell in cells for part in cell]
+    keys = iter(Ids(names).keys(pa.array(parts, pa.string())).tolist())
+    of_cell = [list(dict.fromkeys(key for key in islice(keys, len(cell)) if key != NO_KEY)) for cell in cells]
+    flat = [of_cell[i] for i in index_N[order].tolist()]
     start = np.cumsum([0, *(len(cell) for cell in flat)]).astype(np.int64)
     return Categories(start, np.array([key for cell in flat for key in cell], np.int64))
-
-
-def _keys(parts: Iterable[str], names: Names) -> list[int]:
-    return list(
-        dict.fromkeys(names.add(part.strip()) for part in parts if part.strip() and part not in MISSING)
-    )

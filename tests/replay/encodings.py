@@ -85,7 +85,9 @@ def half(cells: Cells) -> Column:
 
 def moment(unit: str, zone: str | None = None) -> Stored:
     per_ms = {"ms": 1, "us": 1_000, "ns": 1_000_000}[unit]
-    return lambda cells: pa.array([c * per_ms for c in cells], pa.int64()).cast(pa.timestamp(unit, zone))
+    return lambda cells: pa.array([c and c * per_ms for c in cells], pa.int64()).cast(
+        pa.timestamp(unit, zone)
+    )
 
 
 def iso(time_ms: int) -> str:
@@ -168,7 +170,7 @@ class Table:
     kinds: dict[str, str]
 
     def __len__(self) -> int:
-        return len(self.cells["time"])
+        return len(next(iter(self.cells.values())))
 
     def rows(self) -> list[dict[str, Any]]:
         return [dict(zip(self.cells, row, strict=True)) for row in zip(*self.cells.values(), strict=True)]
@@ -190,6 +192,21 @@ def tables(draw: st.DrawFn) -> Table:
         some = VALUES[kind] if name == "user" else st.none() | VALUES[kind]
         cells[name] = draw(st.lists(some, min_size=size, max_size=size))
     cells["item"][0], cells["label"][0] = draw(VALUES[kinds["item"]]), True
+    return Table(cells, kinds)
+
+
+@st.composite
+def side_tables(draw: st.DrawFn) -> Table:
+    """What is known of items, each described once or several times."""
+    size = draw(st.integers(2, 8))
+    kinds = {"item": draw(_ID), "price": "number", "released": "time", "kind": "text"}
+    kinds |= {"category": draw(_ID), "size": "place"}
+    cells: dict[str, Cells] = {}
+    for name, kind in kinds.items():
+        some = VALUES["whole"].map(lambda s: MOMENT_MS + 1000 * s) if kind == "time" else VALUES[kind]
+        cells[name] = draw(
+            st.lists(some if name == "item" else st.none() | some, min_size=size, max_size=size)
+        )
     return Table(cells, kinds)
 
 

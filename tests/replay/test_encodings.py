@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -11,7 +12,12 @@ import pyarrow.parquet as pq
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from replay.files import open_file
+from replay.sides import side_of
 from replay.source import Log
+from replay.tables import MemoryFile
+from state.keys import Names
+from state.side import SideTable
 from streams.decode import decode
 from streams.schema import EventBatch
 from streams.wire import Message
@@ -19,6 +25,7 @@ from tests.replay.encodings import (
     STORED,
     Table,
     iso,
+    side_tables,
     tables,
     write_arrow,
     write_json,
@@ -54,6 +61,35 @@ def same_column(a: EventBatch, b: EventBatch, name: str) -> bool:
 def test_a_table_in_any_file_is_one_log(table: Table, write: Any, data: st.DataObject) -> None:
     with TemporaryDirectory() as folder:
         assert_one_log(plainly(table, Path(folder)), Log.open(write(data.draw, table, Path(folder))))
+
+
+def described(side: SideTable, names: Names) -> dict[str, Any]:
+    """All that a side table holds, by name."""
+    categories = {
+        name: [
+            [names[int(key)] for key in column.keys[start:end]] for start, end in pairwise(column.start_N1)
+        ]
+        for name, column in side.categories.items()
+    }
+    numbers = {name: column.tolist() for name, column in side.numbers.items()}
+    return {
+        "id": side.id_N.tolist(),
+        "texts": side.texts,
+        "categories": categories,
+        "numbers": repr(sorted(numbers.items())),
+    }
+
+
+@given(side_tables(), st.sampled_from([write_arrow, write_parquet, write_separated, write_json]), st.data())
+@settings(max_examples=80)
+def test_a_side_table_in_any_file_says_the_same(table: Table, write: Any, data: st.DataObject) -> None:
+    with TemporaryDirectory() as folder:
+        arrays = {name: STORED[kind][0](table.cells[name]) for name, kind in table.kinds.items()}
+        names, others = Names(), Names()
+        plain = side_of([MemoryFile("plain", pa.table(arrays))], "item", names)
+        stored = side_of([open_file(write(data.draw, table, Path(folder)))], "item", others)
+    assert described(plain.table, names) == described(stored.table, others)
+    assert dict(names.items()) == dict(others.items())
 
 
 @given(tables(), st.booleans(), st.booleans())
