@@ -31,6 +31,7 @@ from streams.times import (
 )
 
 DAY_MS = 86_400_000
+_ISO = tuple(pa.timestamp(unit, zone) for unit in ("ms", "us") for zone in (None, "UTC"))
 Fault = tuple[Bools, str, str]
 """Rows (B,), the reason, and the details."""
 
@@ -178,12 +179,13 @@ def is_timestamp(kind: pa.DataType) -> bool:
 def iso(column: Column) -> Int64s | None:
     """Text (B,) that is ISO 8601 throughout as milliseconds, 0 where it is missing; else None."""
     text = _as_text(column)
-    for unit in ("ms", "us"):
-        for zone in (None, "UTC"):
-            try:
-                return _timestamps(pc.cast(text, pa.timestamp(unit, zone)))
-            except pa.ArrowInvalid:
-                continue
+    one = text.drop_null()[:1]
+    for kind in _ISO:
+        try:
+            pc.cast(one, kind)  # a whole column that is none takes long to fail
+            return _timestamps(pc.cast(text, kind))
+        except pa.ArrowInvalid:
+            continue
     return None
 
 

@@ -9,6 +9,7 @@ A number is seconds, milliseconds, microseconds or nanoseconds since 1970, which
 
 import re
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 from state.errors import InputError
 
@@ -42,7 +43,10 @@ _FORMS = tuple(
         rf"{_WEEKDAY}{_MONTH}\s+(?P<d>\d{{1,2}})\s+{_CLOCK}{_ZONE}\s+(?P<Y>\d{{4}})",
     )
 )
-_YEAR_LAST = re.compile(rf"(?P<a>\d{{1,2}})(?P<s>[-/.])(?P<b>\d{{1,2}})(?P=s)(?P<Y>\d{{4}}){_REST}", re.ASCII)
+_YEAR_LAST = re.compile(r"(?P<a>\d{1,2})(?P<s>[-/.])(?P<b>\d{1,2})(?P=s)(?P<Y>\d{4})", re.ASCII)
+_DATE_AND_REST = re.compile(r"([\d/.-]{8,10})(.*)", re.ASCII)
+_CLOCK_AND_ZONE = re.compile(_REST, re.ASCII)
+_KEPT = 1 << 17
 _DIRECTIVES = {
     "Y": r"(?P<Y>\d{4})",
     "y": r"(?P<y>\d{2})",
@@ -91,12 +95,28 @@ def year_last(text: str) -> tuple[int | None, int | None]:
 
     None where it cannot be read so; both, where it is no such text.
     """
-    found = _YEAR_LAST.fullmatch(text.strip())
+    parts = _DATE_AND_REST.fullmatch(text.strip())
+    after_ms = None if parts is None else _after_midnight_ms(parts[2])
+    if parts is None or after_ms is None:
+        return None, None
+    day_ms, month_ms = _midnights_ms(parts[1])
+    return None if day_ms is None else day_ms + after_ms, None if month_ms is None else month_ms + after_ms
+
+
+@lru_cache(_KEPT)
+def _midnights_ms(date: str) -> tuple[int | None, int | None]:
+    found = _YEAR_LAST.fullmatch(date)
     if found is None:
         return None, None
-    parts = found.groupdict()
-    a, b = parts.pop("a"), parts.pop("b")
-    return _of({**parts, "d": a, "m": b}), _of({**parts, "d": b, "m": a})
+    a, b, year = found["a"], found["b"], found["Y"]
+    return _of({"Y": year, "d": a, "m": b}), _of({"Y": year, "d": b, "m": a})
+
+
+@lru_cache(_KEPT)
+def _after_midnight_ms(rest: str) -> int | None:
+    """What stands behind a date; nothing is midnight."""
+    found = _CLOCK_AND_ZONE.fullmatch(rest)
+    return None if found is None else _of({"Y": "1970", "m": "1", "d": "1", **found.groupdict()})
 
 
 class TimeFormat:
