@@ -307,7 +307,7 @@ def unreachable(brokers: str, error: Exception) -> InputError:
             f"{brokers}: no encrypted connection ({why}); check {PROTOCOL} and {CA}, "
             f"and {CERT} if the broker asks for one"
         )
-    if refusal is not None and isinstance(error, KafkaTimeoutError):
+    if refusal is not None and isinstance(error, KafkaTimeoutError) and _listens(brokers):
         return InputError(
             f"{brokers}: what listens there turns us away; check {USER} and {PASSWORD}, "
             f"{MECHANISM} and {PROTOCOL}, and that it is Kafka"
@@ -316,6 +316,14 @@ def unreachable(brokers: str, error: Exception) -> InputError:
         f"{brokers}: expected a Kafka broker, got {error}; start one with "
         "`ebbtide services up`, or give the address of yours"
     )
+
+
+def _listens(brokers: str) -> bool:
+    try:
+        _reach(brokers)
+    except OSError:
+        return False
+    return True
 
 
 def _reach(brokers: str) -> None:

@@ -288,7 +288,7 @@ class Partitions:
             if task is not None and task.cancelling():
                 raise
             if partition in self.owned or not isinstance(error, asyncio.CancelledError):
-                self._try_later(partition, str(error) or type(error).__name__)
+                self._try_later(partition, str(error) or "the broker did not answer in time")
             await self._let_go(partition)
         except InputError as error:
             self.failure = error

@@ -4,7 +4,7 @@ import time
 from collections import deque
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from state.errors import InputError
 from streams.kafka import FAILED, NOT_THERE, asking, consumer, partition_at
@@ -15,6 +15,8 @@ _AHEAD_BYTES = 64 << 20
 _LEAST_BYTES = 1 << 20
 _FETCH_BYTES = 8 << 20
 _RECORDS = 1000
+_METADATA_MS = 3000
+"""How old what is known of partitions may be: new ones are noticed so soon."""
 
 
 class LostError(InputError):
@@ -22,7 +24,7 @@ class LostError(InputError):
 
 
 class Reader:
-    """Messages of every partition, each partition's in order; a member of no group.
+    """Messages of every partition, new ones too, each partition's in order; a member of no group.
 
     `offsets` says where to begin in a partition; the others are read from their first message on. `fill`
     waits for messages, `take` hands them out. A topic that is not there yet is waited for; a broker that goes
@@ -41,6 +43,7 @@ class Reader:
         self._consumer = consumer(
             brokers,
             auto_offset_reset="none",
+            metadata_max_age_ms=_METADATA_MS,
             max_poll_records=_RECORDS,
             max_partition_fetch_bytes=_LEAST_BYTES,
             fetch_max_bytes=_FETCH_BYTES,
@@ -72,6 +75,8 @@ class Reader:
             messages = [message_of(record) for record in records]
             self._held[at.partition].extend(messages)
             self._bytes[at.partition] += sum(map(_size, messages))
+        if len(self._there()) > len(self._held):
+            self._grow()
         self._restrain()
         return bool(polled)
 
@@ -121,17 +126,30 @@ class Reader:
             self.trouble = str(error)
         return False
 
+    def _grow(self) -> None:
+        """Take new partitions in, once their leaders answer."""
+        try:
+            self._begin()
+        except LostError:
+            raise
+        except InputError as error:
+            self.trouble = str(error)
+
+    def _there(self) -> list[Any]:
+        """Partitions, as the client knows them: it asks again every few seconds."""
+        return [partition_at(self.topic, p) for p in self._consumer.partitions_for_topic(self.topic) or ()]
+
     def _begin(self) -> bool:
-        """Go to where reading begins; False if there is no such topic."""
+        """Go to where reading begins in partitions that are new; False if there is no such topic."""
         with asking(self.brokers):
-            there = [
-                partition_at(self.topic, p) for p in self._consumer.partitions_for_topic(self.topic) or ()
-            ]
+            there = self._there()
             if not there:
                 return False
             first, end = self._consumer.beginning_offsets(there), self._consumer.end_offsets(there)
             self._consumer.assign(there)
         for at in there:
+            if at.partition in self._held:
+                continue
             offset = self._offsets.get(at.partition, first[at])
             if not first[at] <= offset <= end[at]:
                 raise self._lost(f"{at.partition}: expected offset {offset} in {first[at]} to {end[at]}")

@@ -6,13 +6,16 @@ import os
 import signal
 import threading
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+from kafka import KafkaAdminClient  # type: ignore[import-untyped]
 from kafka.partitioner.default import DefaultPartitioner  # type: ignore[import-untyped]
 
 from state.errors import InputError
 from streams.kafka import Producer, cluster_id, ensure_topic, partition_of, target
+from streams.reader import Reader
 from streams.wire import Message
 from tests.streams.topics import messages
 
@@ -133,3 +136,31 @@ def test_a_target_that_is_none_is_refused(url: str) -> None:
 
 def test_several_brokers_are_one_target() -> None:
     assert target("kafka://a:1,[::1]:2/my.events-1") == ("a:1,[::1]:2", "my.events-1")
+
+
+def test_a_reader_follows_new_partitions_and_keeps_its_place_in_the_others(brokers: str) -> None:
+    topic = "grows"
+    ensure_topic(brokers, topic, 1)
+    with Producer(brokers, topic) as producer:
+        for number in range(3):
+            producer.send(Message(b"%d" % number, b"k"), 0)
+    with Reader(brokers, topic, {0: 1}) as reader:
+        assert taken(reader, 2) == [(0, b"1"), (0, b"2")]
+        with closing(KafkaAdminClient(bootstrap_servers=brokers)) as admin:
+            admin.create_partitions({topic: 2})
+        with Producer(brokers, topic) as producer:
+            producer.send(Message(b"new", b"k"), 1)
+            producer.send(Message(b"3", b"k"), 0)
+        assert sorted(taken(reader, 2)) == [(0, b"3"), (1, b"new")]
+
+
+def taken(reader: Reader, count: int) -> list[tuple[int, bytes | None]]:
+    """So many messages, however long they take."""
+    found: list[tuple[int, bytes | None]] = []
+    deadline = time.monotonic() + 60.0
+    while len(found) < count:
+        assert time.monotonic() < deadline, found
+        reader.fill(100)
+        while (message := reader.take()) is not None:
+            found.append((message.partition, message.value))
+    return found
