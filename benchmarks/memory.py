@@ -1,0 +1,140 @@
+"""Whether memory stays flat: millions of users through one worker's engine and one trainer, who forget.
+
+    python -m benchmarks.memory [--users N] [--expire TIME | --expire never] [--learner NAME] [--json]
+
+No Kafka, no store: Arrow messages go into an `Engine` (decoding, memory, examples, records of the changelog),
+its examples are decoded again and learned by a `Learning` with the floors beside the model and a publisher,
+all in this process on one thread. Users come evenly over DAYS days and stay for a month; one of 50 comes back
+a year later. Items come and go, too: LIVE of them at a time. Events are without labels, nothing is ranked.
+Now and then a line: events, users so far, resident memory, what the operator and the trainer hold.
+"""
+
+import argparse
+import json
+import os
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from ebbtide.config import read
+from ebbtide.learning import Learning
+from ebbtide.stream import look
+from state import example_wire
+from state.examples import concat
+from state.keys import Names
+from state.store import ItemRows, UserRows
+from streams import wire_arrow
+from streams.engine import Engine, EngineConfig
+from streams.schema import EventBatch
+from streams.wire import ARROW, HEADER, Message
+
+DAY_MS = 86_400_000
+DAYS = 900
+EVENTS = 1.4
+"""Of a user, in the mean."""
+LIVE, STAYS_DAYS = 10_000, 60
+"""Items at a time, and for how long one is there."""
+BATCH, WINDOW = 4096, 16
+LINES = 30
+
+
+class Nowhere:
+    """Where deltas go that nobody reads."""
+
+    def publish(self, version: int, users: UserRows | None = None, items: ItemRows | None = None) -> None:
+        pass
+
+
+def events(users: int, seed: int = 0) -> Iterator[EventBatch]:
+    """Day after day: who is new, and who comes again."""
+    random = np.random.default_rng(seed)
+    waiting: list[np.ndarray] = [np.zeros(0, np.int64) for _ in range(DAYS + 400)]
+    a_day, born = users / DAYS, 0
+    for day in range(DAYS):
+        new = np.arange(born, round((day + 1) * a_day))
+        born = new[-1] + 1
+        back = new[random.random(len(new)) < EVENTS - 1.0 - 0.02]
+        for later in range(1, 31):
+            waiting[day + later] = np.append(waiting[day + later], back[later - 1 :: 30])
+        waiting[day + 365] = np.append(waiting[day + 365], new[random.random(len(new)) < 0.02])
+        user = np.concatenate([new, waiting[day]])
+        waiting[day] = user[:0]
+        popular = (random.pareto(1.0, len(user)) * 30).astype(np.int64) % LIVE
+        first = (popular * 7919) % LIVE
+        turn = (day + first * STAYS_DAYS // LIVE) // STAYS_DAYS
+        time_ms = 1_600_000_000_000 + day * DAY_MS + np.sort(random.integers(0, DAY_MS, len(user)))
+        order = random.permutation(len(user))
+        item = 10**9 + turn * LIVE + popular
+        for start in range(0, len(user), BATCH):
+            rows = slice(start, start + BATCH)
+            yield EventBatch.of(user=user[order][rows], item=item[order][rows], time_ms=time_ms[rows])
+
+
+def run(users: int, expire: str | None, learner: str, say: Any) -> None:
+    """Everything, a line at a time."""
+    config = read(None, expire=expire, learner=learner, rank_share=0.0, drift=False)
+    engine = Engine(EngineConfig(operator=config.operator, window=WINDOW, views=False), "events", 0)
+    learning: Learning | None = None
+    offset = done = tombstones = reached = lines = 0
+    begun = time.process_time()
+    for batch in events(users):
+        value = wire_arrow.encode(batch, {})
+        message = Message(value, b"0", [(HEADER, ARROW.encode())], 0, offset, int(batch.time_ms_B[-1]))
+        output = engine.take([message])
+        assert not output.dead, output.dead[0].headers
+        shipments = [example_wire.decode(one) for one in output.examples]
+        examples = concat([one.batch for one in shipments])
+        if learning is None:
+            stream = look(examples, config, shipments[0].made_by)
+            learning = Learning(stream.subject(Names()), config, Nowhere())
+        learning.step(examples)
+        offset, done, reached = offset + 1, done + len(batch), max(reached, int(batch.user_B.max()) + 1)
+        if offset % 50 == 0:
+            tombstones += sum(record is None for record in engine.records().values())
+        if done >= (lines + 1) * users * EVENTS / LINES:
+            lines += 1
+            say(line(engine, learning, done, reached, tombstones, time.process_time() - begun))
+    assert learning is not None
+    say(line(engine, learning, done, reached, tombstones, time.process_time() - begun))
+
+
+def line(
+    engine: Engine, learning: Learning, done: int, reached: int, tombstones: int, seconds: float
+) -> dict[str, float]:
+    """What is held by now."""
+    counts, trainer = engine.operator.counts, learning.trainer
+    with open("/proc/self/statm") as pages:
+        resident = int(pages.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return {
+        "events": done,
+        "users so far": reached,
+        "resident MB": round(resident / 1e6),
+        "users held": counts.users,
+        "expired": counts.expired,
+        "operator MB": round(counts.users * counts.bytes_per_user / 1e6),
+        "tombstones": tombstones,
+        "trainer's users": 0 if trainer.expiry is None else len(trainer.expiry.users),
+        "items": len(trainer.catalogue),
+        "CPU s": round(seconds),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--users", type=int, default=5_000_000)
+    parser.add_argument("--expire", default="90d", help="or never")
+    parser.add_argument("--learner", default="twotower")
+    parser.add_argument("--json", action="store_true")
+    chosen = parser.parse_args()
+
+    def say(found: dict[str, float]) -> None:
+        text = json.dumps(found) if chosen.json else "  ".join(f"{k} {v:,}" for k, v in found.items())
+        print(text, flush=True)
+
+    run(chosen.users, None if chosen.expire == "never" else chosen.expire, chosen.learner, say)
+
+
+if __name__ == "__main__":
+    main()
