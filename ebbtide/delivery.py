@@ -25,6 +25,7 @@ from state.records import Packed
 from state.store import (
     KINDS,
     EmbeddingStore,
+    Gone,
     ItemRows,
     Kind,
     RunInfo,
@@ -215,7 +216,10 @@ class Delivery:
             "items": packed_items(version, delta.items),
             "users": packed_users(version, delta.users),
         }
+        gone: dict[Kind, Gone] = {"items": delta.items.gone, "users": delta.users.gone}
         for kind, packed in rows.items():
+            self.store.remove(kind, gone[kind])
+            self.mirror.remove(kind, gone[kind])
             self.store.put(kind, packed)
         self.mirror.keep(rows, self._seen)
         self._look(version)

@@ -14,7 +14,7 @@ import numpy as np
 from state import texts
 from state.keys import Int64s
 from state.records import MEMORY_ENTRY, Packed, Record, pack, unpack
-from state.store import ItemRows, UserRows
+from state.store import NOTHING_GONE, Gone, ItemRows, UserRows
 from state.tree import Tree
 
 _EXACT_MS = 10_000
@@ -39,12 +39,12 @@ class Delta:
 
 
 def merged(deltas: Sequence[Delta]) -> Delta:
-    """The newest row of each user and item."""
+    """The newest row of each user and item, as if one delta after another were put."""
     if len(deltas) == 1:
         return deltas[0]
     users, items = [delta.users for delta in deltas], [delta.items for delta in deltas]
     user_ids, item_ids = [i for one in users for i in one.ids], [i for one in items for i in one.ids]
-    u, i = _newest(user_ids), _newest(item_ids)
+    u, i = _newest(users), _newest(items)
     memory_B, left_out_B = _lists(users, "memory_B", _NO_ENTRIES), _lists(users, "left_out_B", _NO_KEYS)
     produced_ms, counts = (
         np.concatenate([getattr(delta, name) for delta in deltas]) for name in ("produced_ms_P", "count_P")
@@ -58,11 +58,13 @@ def merged(deltas: Sequence[Delta]) -> Delta:
             interests_BKD=np.concatenate([one.interests_BKD for one in users])[u],
             memory_B=None if memory_B is None else [memory_B[b] for b in u],
             left_out_B=None if left_out_B is None else [left_out_B[b] for b in u],
+            gone=_all_gone(users),
         ),
         items=ItemRows(
             ids=[item_ids[b] for b in i],
             event_time_ms_B=np.concatenate([one.event_time_ms_B for one in items])[i],
             vectors_BD=np.concatenate([one.vectors_BD for one in items])[i],
+            gone=_all_gone(items),
         ),
         produced_ms_P=moment_P,
         count_P=np.bincount(of, counts, len(moment_P)).astype(np.int64),
@@ -76,17 +78,47 @@ def _lists(users: Sequence[UserRows], name: str, nothing: Any) -> list[Any] | No
     return [row for one in users for row in getattr(one, name) or [nothing] * len(one.ids)]
 
 
-def _newest(ids: Sequence[str]) -> list[int]:
-    """The last place of every id."""
-    return list({identifier: b for b, identifier in enumerate(ids)}.values())
+def _newest(rows: Sequence[UserRows] | Sequence[ItemRows]) -> Int64s:
+    """The last place of every id among all rows; none of one that is gone after it."""
+    place_of: dict[str, tuple[int, int]] = {}
+    first = 0
+    for one in rows:
+        for identifier in one.gone.ids:
+            if identifier in place_of and place_of[identifier][1] < one.gone.before_ms:
+                del place_of[identifier]
+        times_ms = one.event_time_ms_B.tolist()
+        place_of.update(zip(one.ids, enumerate(times_ms, first), strict=True))
+        first += len(one.ids)
+    return np.array([place for place, _ in place_of.values()], np.int64)
+
+
+def _all_gone(rows: Sequence[UserRows] | Sequence[ItemRows]) -> Gone:
+    ids = dict.fromkeys(identifier for one in rows for identifier in one.gone.ids)
+    return Gone(list(ids), max(one.gone.before_ms for one in rows))
+
+
+def _gone_tree(gone: Gone) -> Tree:
+    return {"ids": texts.to_tree(gone.ids), "before_ms": gone.before_ms}
+
+
+def _gone_of(tree: Tree) -> Gone:
+    """Nothing, from a tree that was made before anybody could go."""
+    return (
+        Gone(texts.from_tree(tree["gone"]["ids"]), int(tree["gone"]["before_ms"]))
+        if "gone" in tree
+        else NOTHING_GONE
+    )
 
 
 def to_tree(delta: Delta) -> Tree:
     users, items = delta.users, delta.items
     rows = (users.ids, users.event_time_ms_B, users.interests_BKD, users.left_out_B, users.memory_B)
     return {
-        "users": _packed_tree(pack(0, *rows)),
-        "items": _packed_tree(pack(0, items.ids, items.event_time_ms_B, items.vectors_BD[:, np.newaxis])),
+        "users": {**_packed_tree(pack(0, *rows)), "gone": _gone_tree(users.gone)},
+        "items": {
+            **_packed_tree(pack(0, items.ids, items.event_time_ms_B, items.vectors_BD[:, np.newaxis])),
+            "gone": _gone_tree(items.gone),
+        },
         "produced_ms": delta.produced_ms_P,
         "count": delta.count_P,
     }
@@ -116,11 +148,13 @@ def from_tree(tree: Tree) -> Delta:
             interests_BKD=interests_BKD,
             memory_B=[one.memory for one in users],
             left_out_B=[one.left_out for one in users],
+            gone=_gone_of(tree["users"]),
         ),
         items=ItemRows(
             ids=texts.from_tree(tree["items"]["ids"]),
             event_time_ms_B=np.array([one.event_time_ms for one in items], np.int64),
             vectors_BD=vectors_BD,
+            gone=_gone_of(tree["items"]),
         ),
         produced_ms_P=np.asarray(tree["produced_ms"]),
         count_P=np.asarray(tree["count"]),

@@ -39,6 +39,7 @@ from ebbtide.set_aside import (
     set_aside,
 )
 from ebbtide.stream import Stream
+from learners.expiry import Forgotten
 from learners.measure import Measure
 from state import checkpoint, progress
 from state.errors import InputError
@@ -319,12 +320,22 @@ class LiveTrainer:
             self.recent.add(scored)
             if self.measure is not None:
                 self.measure.add(scored.batch, scored.outcomes, scored.request)
-            if self._careful:
+            if self._careful or scored.forgotten:
                 self.learning.publisher.flush()
+            self._forget_names(scored.forgotten)
         except OURS:
             raise
         except Exception as error:
             raise UnlearnableError(arrivals, in_words(error)) from error
+
+    def _forget_names(self, forgotten: Sequence[Forgotten]) -> None:
+        """Of users and items that have left: their rows were published, and events bring names again."""
+        trainer = self.learning.trainer
+        for keys in (keys for one in forgotten for keys in (one.user_U, one.item_I)):
+            there = trainer.catalogue.items.rows(keys) >= 0
+            if trainer.expiry is not None:
+                there |= trainer.expiry.users.rows(keys) >= 0
+            self.intake.names.forget(keys[~there].tolist())
 
     def _flush(self) -> None:
         try:

@@ -3,7 +3,7 @@
 Nobody else has it all: a user's row is made from the window of the last event, which the topic of examples
 keeps for days only, and the workers' state knows no vectors. A row is kept as the store has it, so what is
 published again is what was there, bit for bit, and is no newer than it was. One row a user or item: the file
-grows with them, not with events.
+grows with them, not with events, and who is forgotten leaves it.
 
 A database (SQLite), since a row is replaced far more often than added. A trainer that is killed has what the
 store had: rows are kept before readers are pointed at them. What cannot be written (a full disk) waits in
@@ -19,8 +19,8 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from state.records import Packed
-from state.store import KINDS, EmbeddingStore, Kind, RunInfo
+from state.records import Packed, stamp_of
+from state.store import KINDS, EmbeddingStore, Gone, Kind, RunInfo
 
 NAME = "published.sqlite3"
 _ROWS_A_PAGE = 512
@@ -86,6 +86,29 @@ class Mirror:
             self._unwritten[kind].update((packed.ids[b], packed.row(b)) for b in range(len(packed)))
         self._say("version", str(version).encode())
         self._write()
+
+    def remove(self, kind: Kind, gone: Gone) -> None:
+        """Remove what a store removes."""
+        ids = [identifier.encode("utf-8", "surrogatepass") for identifier in gone.ids]
+        unwritten = self._unwritten[kind]
+        for identifier in ids:
+            if identifier in unwritten and _older(unwritten[identifier], gone):
+                del unwritten[identifier]
+        try:
+            for first in range(0, len(ids) if self._connection is not None else 0, _ROWS_A_PAGE):
+                self._remove_some(kind, ids[first : first + _ROWS_A_PAGE], gone)
+        except sqlite3.Error as error:
+            self._fail(error)
+
+    def _remove_some(self, kind: Kind, ids: list[bytes], gone: Gone) -> None:
+        assert self._connection is not None
+        places = ", ".join("?" * len(ids))
+        found = self._connection.execute(f"SELECT id, row FROM {kind} WHERE id IN ({places})", ids)
+        old = [(identifier,) for identifier, row in found.fetchall() if _older(row, gone)]
+        with closing(self._connection.cursor()) as cursor:
+            cursor.execute("BEGIN IMMEDIATE")
+            cursor.executemany(f"DELETE FROM {kind} WHERE id = ?", old)
+            cursor.execute("COMMIT")
 
     def keep_info(self, info: RunInfo) -> None:
         self._say("info", msgspec.json.encode(info))
@@ -180,6 +203,10 @@ class Mirror:
 
     def _fail(self, error: sqlite3.Error) -> None:
         self.trouble = f"{self.path.name}: what is published cannot be kept on disk ({error})"
+
+
+def _older(row: bytes, gone: Gone) -> bool:
+    return stamp_of(row)[1] < gone.before_ms
 
 
 def remove(directory: Path) -> None:

@@ -20,9 +20,11 @@ from state.keys import Int64s, Names
 from state.places import closeness_to_last
 from state.records import MEMORY_ENTRY, MEMORY_LIMIT, Entries
 from state.side import SideTable
-from state.store import ItemRows, UserRows
+from state.store import Gone, ItemRows, UserRows
 from state.tree import Tree
 
+_NOBODY = (np.zeros(0, np.int64), np.zeros(0, np.int64), 0)
+"""Keys of users and of items that have left, and before which event time."""
 _MOST_TITLES, _LONGEST_TITLE = 200_000, 120
 
 
@@ -65,7 +67,10 @@ class Publisher:
         self._rows: list[ExampleBatch] = []
         self._memory: dict[int, Entries] = {}
         """By user, where it is wider."""
+        self._newest_ms = 0
+        """Of the events behind what was published."""
         self._events = 0
+        self._gone = _NOBODY
 
     def __call__(self, scored: Scored) -> None:
         rows = _last_of_each_user(scored.batch)
@@ -74,6 +79,10 @@ class Publisher:
             self._memory.update(zip(rows.user_B.tolist(), wide, strict=True))
         self._rows.append(narrowed(rows, self.kept))
         self._events += len(scored.batch)
+        for forgotten in scored.forgotten:
+            users, items, _ = self._gone
+            users = np.concatenate([users, forgotten.user_U])
+            self._gone = (users, np.concatenate([items, forgotten.item_I]), forgotten.before_ms)
         if self._events >= self.every:
             self.flush()
 
@@ -92,6 +101,9 @@ class Publisher:
             return
         self.version += 1
         self.width = vectors_ND.shape[1]
+        self._newest_ms = max(self._newest_ms, int(rows.time_ms_B.max()))
+        users, items, before_ms = self._gone
+        self._gone = _NOBODY
         self.sink.publish(
             self.version,
             UserRows(
@@ -100,11 +112,13 @@ class Publisher:
                 interests_BKD=interests_BKD,
                 memory_B=[memory[key] for key in rows.user_B.tolist()] if memory else _entries(seen),
                 left_out_B=self._left_out(rows),
+                gone=Gone([self.names[key] for key in users.tolist()], before_ms),
             ),
             ItemRows(
                 ids=[self.names[key] for key in changed.tolist()],
                 event_time_ms_B=np.full(len(changed), rows.time_ms_B.max()),
                 vectors_BD=vectors_ND,
+                gone=Gone([self.names[key] for key in items.tolist()], self._newest_ms + 1),
             ),
         )
 
@@ -124,12 +138,18 @@ class Publisher:
             "events": self._events,
             "rows": concat(self._rows).tree() if self._rows else {},
             "memory": _to_tree(self._memory),
+            "newest_ms": self._newest_ms,
+            "gone": dict(zip(("users", "items", "before_ms"), self._gone, strict=True)),
         }
 
     def load(self, tree: Tree) -> None:
         self.version, self.width, self._events = (int(tree[name]) for name in ("version", "width", "events"))
         self._rows = [ExampleBatch.from_tree(tree["rows"])] if tree.get("rows") else []
         self._memory = _from_tree(tree.get("memory", {}))
+        self._newest_ms = int(tree.get("newest_ms", 0))
+        if "gone" in tree:
+            users, items = (np.asarray(tree["gone"][name], np.int64) for name in ("users", "items"))
+            self._gone = (users, items, int(tree["gone"]["before_ms"]))
 
 
 def titles(items: SideTable | None, names: Names) -> dict[str, str]:

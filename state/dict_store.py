@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from state.records import Packed, stamp_of
-from state.store import EmbeddingStore, Kind, RunInfo
+from state.store import EmbeddingStore, Gone, Kind, RunInfo
 
 
 class DictStore(EmbeddingStore):
@@ -73,6 +73,15 @@ class DictStore(EmbeddingStore):
                     held[identifier] = value
                     taken += 1
         return taken
+
+    def remove(self, kind: Kind, gone: Gone) -> int:
+        held = self._rows[kind]
+        with self._writing:
+            ids = [identifier.encode("utf-8", "surrogatepass") for identifier in gone.ids]
+            old = {one for one in ids if one in held and stamp_of(held[one])[1] < gone.before_ms}
+            for identifier in old:
+                del held[identifier]
+        return len(old)
 
     def _get(self, kind: Kind, identifier: str) -> bytes | None:
         return self._rows[kind].get(identifier.encode("utf-8", "surrogatepass"))

@@ -68,6 +68,11 @@ class Names:
         """Take over names learned elsewhere."""
         self._name.update(other)
 
+    def forget(self, keys: Iterable[int]) -> None:
+        """Of these nothing is to be said any more, until they come again."""
+        for key in keys:
+            self._name.pop(key, None)
+
     def __getitem__(self, key: int) -> str:
         return self._name.get(key, str(key))
 

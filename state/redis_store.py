@@ -20,7 +20,7 @@ import redis
 
 from state.errors import InputError
 from state.records import Packed
-from state.store import KINDS, EmbeddingStore, Flaw, Kind, RunInfo
+from state.store import KINDS, EmbeddingStore, Flaw, Gone, Kind, RunInfo
 
 T = TypeVar("T")
 
@@ -59,6 +59,17 @@ for i = 1, n do
 end
 if #fresh > 0 then redis.call('HSET', KEYS[1], unpack(fresh)) end
 return #fresh / 2
+"""
+_REMOVE = """
+local held, old = redis.call('HMGET', KEYS[1], unpack(ARGV, 2)), {}
+for i = 1, #ARGV - 1 do
+  if held[i] then
+    local version, time = struct.unpack('<i8i8', held[i])
+    if time < tonumber(ARGV[1]) then old[#old + 1] = ARGV[i + 1] end
+  end
+end
+if #old > 0 then return redis.call('HDEL', KEYS[1], unpack(old)) end
+return 0
 """
 _ADVANCE = """
 local held = tonumber(redis.call('GET', KEYS[1]) or '0')
@@ -129,6 +140,7 @@ class RedisStore(EmbeddingStore):
                 f"{self._shown}: no such address; expected redis://HOST:PORT/DB, rediss://... or unix://PATH"
             ) from error
         self._merge_script = self._redis.register_script(_MERGE)
+        self._remove_script = self._redis.register_script(_REMOVE)
         self._advance_script = self._redis.register_script(_ADVANCE)
         self._intact_script = self._redis.register_script(_INTACT)
         self._page_script = self._redis.register_script(_PAGE)
@@ -247,6 +259,21 @@ class RedisStore(EmbeddingStore):
             lengths = np.concatenate([np.fromiter(map(len, ids), "<u4", len(ids)), np.diff(at)]).astype("<u4")
             arguments = [lengths.tobytes(), b"".join(ids), packed.blob[at[0] : at[-1]]]
             self._merge_script(keys=[key], args=arguments, client=pipeline)
+        return sum(map(int, pipeline.execute()))
+
+    def remove(self, kind: Kind, gone: Gone) -> int:
+        ids = [identifier.encode("utf-8", "surrogatepass") for identifier in gone.ids]
+        step = _ROWS_A_CALL * _CALLS_A_PIPELINE
+        return sum(
+            self._ask(self._remove_some, self._key(kind), ids[start : start + step], gone.before_ms)
+            for start in range(0, len(ids), step)
+        )
+
+    def _remove_some(self, key: str, ids: list[bytes], before_ms: int) -> int:
+        pipeline = self._redis.pipeline(transaction=False)
+        for start in range(0, len(ids), _ROWS_A_CALL):
+            arguments: list[int | bytes] = [before_ms, *ids[start : start + _ROWS_A_CALL]]
+            self._remove_script(keys=[key], args=arguments, client=pipeline)
         return sum(map(int, pipeline.execute()))
 
     def _get(self, kind: Kind, identifier: str) -> bytes | None:

@@ -54,6 +54,16 @@ class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
     """The score to recommend by, where the learner has one; else that of the interests."""
 
 
+class Gone(NamedTuple):
+    """Rows to remove, before others are put: those of these ids that are of events before `before_ms`."""
+
+    ids: Sequence[str] = ()
+    before_ms: int = 0
+
+
+NOTHING_GONE = Gone()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UserRows:
     """B users to put."""
@@ -65,6 +75,7 @@ class UserRows:
     """What each still remembers, oldest first (dtype MEMORY_ENTRY); the newest MEMORY_LIMIT are kept."""
     left_out_B: Sequence[Int64s] | None = None
     """Item keys that the run's leave-out rule keeps from each, as of the row's event."""
+    gone: Gone = NOTHING_GONE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +85,7 @@ class ItemRows:
     ids: Sequence[str]
     event_time_ms_B: Int64s
     vectors_BD: Floats
+    gone: Gone = NOTHING_GONE
 
 
 class Flaw(NamedTuple):
@@ -112,8 +124,10 @@ class EmbeddingStore(ABC):
     def publish(self, version: int, users: UserRows | None = None, items: ItemRows | None = None) -> None:
         """Put rows in, and only when all are in point readers at `version`."""
         if items is not None:
+            self.remove("items", items.gone)
             self.put_items(version, items)
         if users is not None:
+            self.remove("users", users.gone)
             self.put_users(version, users)
         self.advance(version)
 
@@ -205,6 +219,10 @@ class EmbeddingStore(ABC):
     @abstractmethod
     def put(self, kind: Kind, packed: Packed) -> int:
         """Put rows in; how many were not older than what was held."""
+
+    @abstractmethod
+    def remove(self, kind: Kind, gone: Gone) -> int:
+        """Remove rows; how many. One of a newer event stays, compared where it is held."""
 
     @abstractmethod
     def _get(self, kind: Kind, identifier: str) -> bytes | None: ...

@@ -6,10 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from ebbtide.config import RunConfig, StreamConfig
 from ebbtide.delays import Delays
 from ebbtide.delivery import Delivery
+from ebbtide.delta import Delta, from_tree, merged, to_tree
 from ebbtide.intake import Arrival, Intake
 from ebbtide.journal import Journal, Line, alone
 from ebbtide.mirror import Mirror
@@ -23,7 +26,7 @@ from state.example_wire import Shipment
 from state.examples import ExampleBatch, concat
 from state.keys import Int64s, Names
 from state.records import MEMORY_ENTRY
-from state.store import ItemRows, UserRows
+from state.store import KINDS, Gone, ItemRows, UserRows
 from streams.wire import Message
 from tests.ebbtide.sent_examples import batches, made_by
 
@@ -134,6 +137,38 @@ def test_deltas_wait_for_the_store_as_one(monkeypatch: pytest.MonkeyPatch, tmp_p
     assert item.vectors_KD.tolist() == [[9.0, 9.0]]
     (arrived,) = later.arrived()
     assert arrived.produced_ms_P.tolist() == [100, 101, 102]
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.sampled_from("uvwx"), st.lists(st.sampled_from("auvwx"), max_size=3), st.integers(0, 9)),
+        min_size=1,
+        max_size=8,
+    )
+)
+def test_deltas_as_one_leave_what_one_after_another_does(some: list[tuple[str, list[str], int]]) -> None:
+    """Users and items that come, go and come again; saved on the way, too."""
+    one_by_one, at_once, deltas = DictStore(), DictStore(), []
+    for number, (user, going, before_ms) in enumerate(some):
+        users, items = delta(user, number)
+        gone = Gone(going, before_ms)
+        made = Delta(
+            users=replace(users, gone=gone),
+            items=replace(items, gone=gone),
+            produced_ms_P=np.zeros(0, np.int64),
+            count_P=np.zeros(0, np.int64),
+        )
+        one_by_one.publish(1, made.users, made.items)
+        deltas.append(from_tree(to_tree(made)))
+    whole = merged([merged(deltas[:2]), *deltas[2:]])
+    at_once.publish(1, whole.users, whole.items)
+    for kind in KINDS:
+        both = [
+            {page.ids[b]: page.row(b) for page in store.pages(kind) for b in range(len(page))}
+            for store in (one_by_one, at_once)
+        ]
+        assert both[0] == both[1]
 
 
 def test_while_it_holds_nothing_is_published(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import sqlite3
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from ebbtide.delivery import Delivery
 from ebbtide.mirror import NAME, Mirror, remove
 from state.dict_store import DictStore
 from state.records import Packed, pack
-from state.store import KINDS, EmbeddingStore, RunInfo
+from state.store import KINDS, EmbeddingStore, Gone, RunInfo
 from tests.ebbtide.test_live_parts import delta
 
 INFO = RunInfo(log="live", learner="x", width=2)
@@ -182,3 +183,20 @@ def test_what_cannot_be_written_waits_and_is_said(tmp_path: Path) -> None:
     again = Mirror(tmp_path)
     assert len(kept(again, "users")) == 2
     again.close()
+
+
+def test_who_is_gone_leaves_the_mirror_too(tmp_path: Path) -> None:
+    store, mirror = DictStore(), Mirror(tmp_path)
+    delivery = Delivery(store, mirror)
+    delivery.start()
+    for n, user in enumerate(["u", "v", "w"]):
+        delivery.publish(0, *delta(user, n + 1))
+        assert delivery.drain(5.0)
+    users, items = delta("v", 9)
+    gone = Gone(["u", "w", "x"], 3)
+    delivery.publish(0, replace(users, gone=gone), replace(items, gone=gone))
+    assert delivery.drain(5.0)
+    assert set(kept(mirror, "users")) == {b"v", b"w"}
+    assert set(kept(mirror, "items")) == {b"a", b"v", b"w"}
+    assert rows(store)["users"] == sorted(kept(mirror, "users").items())
+    delivery.close()

@@ -1,11 +1,14 @@
 """What is published of a user: the last window, with the last event in it, from where the user was last."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from ebbtide.context import last_place, recalled
 from ebbtide.publish import Publisher, at_last_place, memory_entries
 from learners.contract import Learner, Needs, RankRequest, Settings
+from learners.expiry import Forgotten
 from learners.leaveout import Had
 from learners.trainer import Scored
 from state.after import after
@@ -140,6 +143,25 @@ def test_a_wider_memory_is_published_as_far_as_a_store_holds(delay_ms: int) -> N
         assert record.memory["item"].tolist() == expected.tolist()
         assert record.memory["time_ms"].tolist() == (expected * HOUR_MS).tolist()
         assert record.vectors_KD.tolist() == [[2.0]]
+
+
+def test_who_was_forgotten_is_removed_with_the_next_delta_and_may_come_back() -> None:
+    made, resumed = publisher(True), publisher(True)
+    parts = batches(size=40, chunk=10)
+    made(parts[0])
+    made.flush()
+    gone = Forgotten(0, 12 * HOUR_MS, 0, np.array([0, 1, 7]), np.array([3]), np.arange(4))
+    only_0 = replace(parts[1], batch=parts[1].batch.take(np.flatnonzero(parts[1].batch.user_B == 0)))
+    made(replace(only_0, forgotten=(gone,)))
+    resumed.load(made.tree())
+    resumed.sink = made.sink
+    resumed.flush()
+    assert held(made, 0).stamp == (2, 18 * HOUR_MS)
+    assert isinstance(made.sink, DictStore)
+    assert made.sink.user("1") is None
+    resumed(parts[2])
+    resumed.flush()
+    assert held(made, 1).stamp == (3, 29 * HOUR_MS)
 
 
 def test_a_publisher_goes_on_after_a_checkpoint() -> None:

@@ -6,7 +6,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +20,7 @@ from state.embedded_store import EmbeddedStore, open_store
 from state.errors import InputError
 from state.records import MEMORY_ENTRY, MEMORY_LIMIT, Entries
 from state.redis_store import RedisStore
-from state.store import EmbeddingStore, ItemRows, RunInfo, UserRows
+from state.store import EmbeddingStore, Gone, ItemRows, RunInfo, UserRows
 
 serial = itertools.count()
 Open = Callable[[], EmbeddingStore]
@@ -167,6 +167,27 @@ def test_a_row_never_goes_backwards(opened: Opened, puts: list[tuple[int, list[t
         strict=True,
     )
     assert {identifier: rest for identifier, *rest in found} == {k: list(v) for k, v in held.items()}
+
+
+def test_who_is_gone_is_removed_unless_a_newer_event_came(opened: Opened) -> None:
+    store = opened.store
+    store.put_items(1, items(*((f"i{n}", n, float(n)) for n in range(300))))
+    assert store.remove("items", Gone([f"i{n}" for n in range(50, 400)], 200)) == 150
+    assert store.items().ids == sorted(f"i{n}" for n in range(300) if not 50 <= n < 200)
+    assert store.remove("items", Gone(["i49", "i49", "nobody"], 49)) == 0
+    assert store.remove("items", Gone(["i49", "i49"], 50)) == 1
+    assert store.remove("users", Gone(["i48"], 1000)) == 0
+    assert store.remove("items", Gone()) == 0
+    assert store.counts() == {"users": 0, "items": 149}
+
+
+def test_what_is_published_after_going_is_there(opened: Opened) -> None:
+    store = opened.store
+    store.publish(1, items=items(("a", 1, 1.0), ("b", 1, 1.0)))
+    back = replace(items(("a", 9, 2.0)), gone=Gone(["a", "b"], 5))
+    store.publish(2, items=back)
+    assert store.items().ids == ["a"]
+    assert store.items().event_time_ms_N.tolist() == [9]
 
 
 def test_two_racing_writers_leave_the_newest(opened: Opened) -> None:
