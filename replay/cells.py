@@ -90,17 +90,19 @@ class Ids:
     def __init__(self, names: Names | None) -> None:
         self._names = names
         self._known: dict[str, int] = {}
-        self._texts_seen = self._taken_as_whole = False
+        self._texts_seen = False
+        self.taken_as_whole = False
+        """Whether some id was written with decimals, and is the whole number."""
 
     @property
     def settled(self) -> bool:
         """Whether all keys since `restart` were made by one rule."""
-        return not (self._texts_seen and self._taken_as_whole)
+        return not (self._texts_seen and self.taken_as_whole)
 
     def restart(self) -> None:
         """Begin the column anew, with what is known of it."""
         self._known.clear()
-        self._taken_as_whole = False
+        self.taken_as_whole = False
 
     def keys(self, column: Column) -> Int64s:
         """The key of each cell, NO_KEY where it is missing."""
@@ -129,7 +131,7 @@ class Ids:
         self._texts_seen |= None in spelled.values()
         for text, number in spelled.items():
             whole = number is not None and number != text and not self._texts_seen
-            self._taken_as_whole |= whole
+            self.taken_as_whole |= whole
             known[text] = self._key(number if whole and number is not None else text)
         return np.array([*(known.get(text, NO_KEY) for text in uniques), NO_KEY], np.int64)[index_B]
 

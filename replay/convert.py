@@ -77,6 +77,17 @@ class Converter:
         """Whether all ids of the log were read by one rule; if not, `reread` it."""
         return all(ids.settled for ids in self.ids.values())
 
+    @property
+    def notes(self) -> list[str]:
+        """Sentences on how cells were read that could be read otherwise."""
+        commas = ", ".join(self.decimal_commas)
+        said = [f"decimal comma in {commas}: a number such as 3,5 is read as 3.5"] if commas else []
+        return said + [
+            f"{role}: an id such as 7.0 is read as 7, as all of them are numbers"
+            for role, ids in self.ids.items()
+            if ids.taken_as_whole
+        ]
+
     def reread(self) -> None:
         """Take the ids of the log anew, with what is known of how they are written."""
         for ids in self.ids.values():

@@ -4,7 +4,7 @@
       "item": 2},   ->    {"user": 3, "item": 4}
      {"user": 3, "item": 4}]
 
-Shape suffix: B bytes.
+Shape suffixes: B bytes, S those of them that may structure.
 """
 
 from collections.abc import Iterator
@@ -15,6 +15,7 @@ _QUOTE, _COMMA, _NEWLINE, _BLANK = b'",\n '
 _STEP = np.zeros(256, np.int8)
 """How a character outside of texts changes the depth."""
 _STEP[list(b"[{")], _STEP[list(b"]}")] = 1, -1
+_STRUCTURE = np.isin(np.arange(256), list(b'"[]{},\n'))
 
 
 def is_array(start: bytes) -> bool:
@@ -32,18 +33,19 @@ def lines_of_array(pieces: Iterator[bytes]) -> Iterator[bytes]:
         text = text[: len(text) - len(held)]
         # every escape takes two bytes, so none of what is left of them begins or ends a text
         codes_B = np.frombuffer(text.replace(b"\\\\", b"__").replace(b'\\"', b"__"), np.uint8)
-        if len(codes_B) == 0:
-            continue
-        quotes_B = (np.cumsum(codes_B == _QUOTE) + in_text) & 1
-        outside_B = quotes_B == 0
-        step_B = _STEP[codes_B] * outside_B
-        depth_B = depth + np.cumsum(step_B, dtype=np.int64)
+        at_S = np.flatnonzero(_STRUCTURE[codes_B])
+        code_S = codes_B[at_S]
+        quotes_S = np.cumsum(code_S == _QUOTE, dtype=np.uint8) + np.uint8(in_text)
+        outside_S = quotes_S & 1 == 0
+        step_S = _STEP[code_S] * outside_S
+        depth_S = depth + np.cumsum(step_S, dtype=np.int64)
         made_B = np.frombuffer(text, np.uint8).copy()
-        made_B[outside_B & (made_B == _NEWLINE)] = _BLANK
-        made_B[outside_B & (codes_B == _COMMA) & (depth_B == 1)] = _NEWLINE
-        made_B[(step_B == 1) & (depth_B == 1)] = _BLANK
-        made_B[(step_B == -1) & (depth_B == 0)] = _NEWLINE
+        made_B[at_S[outside_S & (code_S == _NEWLINE)]] = _BLANK
+        made_B[at_S[outside_S & (code_S == _COMMA) & (depth_S == 1)]] = _NEWLINE
+        made_B[at_S[(step_S == 1) & (depth_S == 1)]] = _BLANK
+        made_B[at_S[(step_S == -1) & (depth_S == 0)]] = _NEWLINE
         yield made_B.tobytes()
-        depth, in_text = int(depth_B[-1]), bool(quotes_B[-1])
+        if len(at_S):
+            depth, in_text = int(depth_S[-1]), not outside_S[-1]
     if held:
         yield held

@@ -39,7 +39,7 @@ class JsonLinesFile:
             if isinstance(row, dict):
                 found.append(row)
                 names.update(dict.fromkeys(row))
-        for block in blocks(path, reform=self._reform):
+        for block in blocks(path, reform=self._reform, quotes=False):
             names.update(_keys(block, names))
         self.columns = list(names)
         self.doubt = _doubt(start, found)
@@ -52,7 +52,7 @@ class JsonLinesFile:
         )
         decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(row_type)
         number = 1
-        for block in blocks(self.path, reform=self._reform):
+        for block in blocks(self.path, reform=self._reform, quotes=False):
             lines = block.count(b"\n") + (not block.endswith(b"\n"))
             bad: list[BadRow] = []
             number_B = np.arange(number, number + lines)
@@ -136,6 +136,8 @@ def _column(cells: list[Any]) -> Read:
             return pa.array(cells, pa.float64() if float in kinds else pa.int64()), None
         except (pa.ArrowException, OverflowError):
             pass  # whole numbers beyond 64 bits
+    if kinds == {str}:
+        return pa.array(cells, pa.string()), None
     if list not in kinds:
         bad_B = np.array([isinstance(cell, dict) for cell in cells]) if dict in kinds else None
         return pa.array([_text(cell) for cell in cells], pa.string()), bad_B

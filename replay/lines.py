@@ -18,12 +18,17 @@ Reform = Callable[[Iterator[bytes]], Iterator[bytes]]
 """Turns pieces of text into pieces of lines."""
 
 
-def blocks(path: Path, size: int = BLOCK_BYTES, reform: Reform = iter) -> Iterator[bytes]:
-    """The file in blocks of whole rows, each of about `size` bytes, as UTF-8. Raises InputError."""
+def blocks(
+    path: Path, size: int = BLOCK_BYTES, reform: Reform = iter, *, quotes: bool = True
+) -> Iterator[bytes]:
+    """The file in blocks of whole rows, each of about `size` bytes, as UTF-8. Raises InputError.
+
+    Without `quotes` every line is a row.
+    """
     rest = b""
     for piece in reform(pieces(path, size)):
         block = rest + piece
-        end = _end_of_rows(block)
+        end = _end_of_rows(block) if quotes else block.rfind(b"\n") + 1
         if end:
             yield _utf8(block[:end])
         rest = block[end:]
@@ -61,6 +66,6 @@ def _end_of_rows(block: bytes) -> int:
     if b'"' not in block:
         return end
     codes = np.frombuffer(block, np.uint8)
-    open_quote = np.cumsum(codes == _QUOTE) & 1
+    open_quote = np.cumsum(codes == _QUOTE, dtype=np.uint8) & 1
     ends = np.flatnonzero((codes == _NEWLINE) & (open_quote == 0))
     return int(ends[-1]) + 1 if len(ends) and 2 * int(ends[-1]) > len(block) else end

@@ -290,9 +290,7 @@ class Log:
             left_out=self._outside,
             place_of_item=of_item,
         )
-        if self._converter.decimal_commas:
-            with_commas = ", ".join(self._converter.decimal_commas)
-            self.notes.append(f"decimal comma in {with_commas}: a number such as 3,5 is read as 3.5")
+        self.notes += self._converter.notes
         if not survey.in_order:
             self.notes.append("sorted by time: the log was not in time order")
         if survey.ties_sorted:

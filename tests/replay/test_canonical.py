@@ -162,6 +162,7 @@ def test_ids_that_one_month_has_as_floats_are_those_of_the_other(tmp_path: Path)
     log = Log.open(folder)
     assert read(log).user_B.tolist() == [7, 8, 9, 7, 8]
     assert (log.survey.users, log.survey.items, log.survey.dead) == (3, 3, {"no user": 1})
+    assert "user: an id such as 7.0 is read as 7, as all of them are numbers" in log.notes
 
 
 def test_versions_keep_their_texts_however_late_one_shows_what_they_are(tmp_path: Path) -> None:
