@@ -88,7 +88,10 @@ class Decisions:
             day_first=reading.day_first,
             form=self._form,
         )
-        return Decided(clock, rule, (sentence, *([f"times: {reading.why}"] if reading.why else [])))
+        notes = [sentence, *([f"times: {reading.why}"] if reading.why else [])]
+        if len(self.times) == 2:
+            notes.append(f"times: the columns {self.times[0]!r} and {self.times[1]!r} together")
+        return Decided(clock, rule, tuple(notes))
 
     def _rule(self) -> tuple[LabelRule | None, str]:
         if self._said is not None:

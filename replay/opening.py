@@ -1,5 +1,6 @@
 """What a log's files are opened by: their head, their mapping, their side tables."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from replay.arrow import Column
@@ -12,9 +13,13 @@ from replay.log_files import LogFiles
 from replay.mapping import Mapping, resolve
 from replay.separated import SeparatedFile
 from replay.sides import Side, find_id, side_of
+from replay.times import distinct
+from replay.usual import plain
 from state.errors import InputError
+from streams.times import is_clock
 
 HEAD_ROWS = 10_000
+_DATES = ("date", "day", "dt", "ds", "event_date", "local_date")
 
 
 def head(found: LogFiles, columns: list[str]) -> dict[str, Column]:
@@ -41,19 +46,34 @@ def head(found: LogFiles, columns: list[str]) -> dict[str, Column]:
 
 
 def resolved_mapping(said: Mapping, found: LogFiles) -> Mapping:
+    """Role -> column of a log, as far as it was said, else by usual names. Raises InputError."""
     for file in found.events:
         if file.doubt:
             raise InputError(f"{file.path}: {file.doubt}")
     first = found.events[0]
     try:
-        return resolve(said, first.columns, found.name)
+        resolved = resolve(said, first.columns, found.name)
     except InputError as error:
         if isinstance(first, SeparatedFile) and first.hint:
             raise InputError(f"{error}; {first.hint}") from error
         raise
+    return resolved if "time" in said.columns else _with_its_date(resolved, found)
+
+
+def _with_its_date(mapping: Mapping, found: LogFiles) -> Mapping:
+    """The mapping; a time that holds nothing but clocks goes with the log's one column of dates."""
+    time, mapped = mapping.columns["time"], mapping.columns.values()
+    dates = [name for name in found.events[0].columns if name not in mapped and plain(name) in _DATES]
+    if len(dates) != 1:
+        return mapping
+    texts, _ = distinct(head(found, [time])[time])
+    if not texts or not all(map(is_clock, texts)):
+        return mapping
+    return replace(mapping, columns=mapping.columns | {"time": f"{dates[0]}+{time}"})
 
 
 def check_columns(files: tuple[RowsFile, ...], needed: list[str]) -> None:
+    """Raises InputError where a file lacks a column that is read."""
     for file in files:
         missing = [name for name in needed if name not in file.columns]
         if missing:
@@ -70,6 +90,7 @@ def side_table(
     converter: Converter,
     types: dict[str, str],
 ) -> Side | None:
+    """The table of a log's items or users, the one that was said or the one that was found."""
     files = found if said is None else (open_file(Path(said)),)
     if not files:
         return None

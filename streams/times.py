@@ -119,6 +119,15 @@ def _after_midnight_ms(rest: str) -> int | None:
     return None if found is None else _of({"Y": "1970", "m": "1", "d": "1", **found.groupdict()})
 
 
+def is_clock(text: str) -> bool:
+    """Whether a text is a time of day.
+
+    >>> is_clock("9:30"), is_clock("09:30:00.5 PM"), is_clock("2024-01-31")
+    (True, True, False)
+    """
+    return _after_midnight_ms(f" {text.strip()}") is not None and ":" in text
+
+
 class TimeFormat:
     """A form of times said by hand, with strptime's directives; a date alone takes any usual clock behind it.
 

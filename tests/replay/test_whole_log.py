@@ -119,6 +119,18 @@ def test_a_date_and_a_clock_may_stand_in_two_columns(tmp_path: Path, header: str
         open_csv(tmp_path, header, rows, mapping=Mapping.of(["time=date+hour"]))
 
 
+def test_a_column_of_clocks_goes_with_the_one_of_dates(tmp_path: Path) -> None:
+    header, rows = "user,item,date,time", ["u,i,2024-01-31,09:30", "u,j,2024-02-01,9:45 PM"]
+    log = open_csv(tmp_path, header, rows)
+    assert log.mapping.columns["time"] == "date+time"
+    assert "times: the columns 'date' and 'time' together" in log.notes
+    assert read(log).time_ms_B.tolist() == [moment_ms("2024-01-31T09:30"), moment_ms("2024-02-01T21:45")]
+    with pytest.raises(InputError, match="holds no times, but '09:30', '9:45 PM'; map another"):
+        open_csv(tmp_path, header, rows, mapping=Mapping.of(["time=time"]))
+    whole = open_csv(tmp_path, header, ["u,i,2024-01-31,2024-01-31T09:30"])
+    assert whole.mapping.columns["time"] == "time"
+
+
 def test_rows_read_are_used_or_dead_or_left_out(tmp_path: Path) -> None:
     """Whatever comes after the limit: the last rows are bad, and are dead letters all the same."""
     good = [f"u{i % 5},i{i % 7},{START_S + i}" for i in range(500)]
