@@ -76,6 +76,8 @@ class Intake:
 
     def __init__(self, topic: str, stream: Stream, names: Names, width: int) -> None:
         self.topic, self.stream, self.names, self.width = topic, stream, names, width
+        self.topic_id = ""
+        """Of the topic that the offsets are of; nothing where the broker does not tell."""
         self.offsets: dict[int, int] = {}
         """Partition of the topic -> the offset that is read next."""
         self.events = self.duplicates = self.unlabelled = self.unreadable = 0
@@ -183,6 +185,7 @@ class Intake:
         counts: dict[str, Any] = {name: getattr(self, name) for name in _COUNTS}
         return {
             **counts,
+            "topic_id": self.topic_id,
             "known_ms": self._known_ms,
             "offsets": np.array(list(self.offsets.items()), np.int64).reshape(-1, 2),
             "marks": np.array(marks, np.int64).reshape(-1, 3),
@@ -192,6 +195,7 @@ class Intake:
     def load(self, tree: Tree) -> None:
         for name in _COUNTS:
             setattr(self, name, int(tree.get(name, 0)))  # an older checkpoint has fewer
+        self.topic_id = str(tree.get("topic_id", ""))
         self._known_ms = int(tree["known_ms"])
         self.offsets = dict(tree["offsets"].tolist())
         self._marks = {partition: (offset, index) for partition, offset, index in tree["marks"].tolist()}

@@ -192,6 +192,7 @@ class LiveTrainer:
         """Begin a checkpoint. If it cannot be written the older ones stay, and it is tried again."""
         self._flush()
         self._saved_events = self.intake.events
+        self.intake.topic_id = self.feed.reader.topic_id or ""
         self.saver.start(self._saved_events, self._still())
         self.journal.begin(self._saved_events)
         self._due["save"] = time.monotonic() + self.settings.every_s

@@ -62,7 +62,7 @@ def train(
             for flaw in store.flaws():
                 log.warning("store: %s", flaw.said)
         with (
-            Reader(settings.brokers, settings.topic, _offsets(saved)) as reader,
+            Reader(settings.brokers, settings.topic, _offsets(saved), _topic_id(saved)) as reader,
             closing(mirror.Mirror(settings.directory)) as kept,
         ):
             feed = Feed(reader)
@@ -90,6 +90,11 @@ def train(
 def _offsets(saved: Tree | None) -> dict[int, int]:
     """Partition -> where a trainer that goes on from a checkpoint reads on."""
     return {} if saved is None else dict(saved["intake"]["offsets"].tolist())
+
+
+def _topic_id(saved: Tree | None) -> str | None:
+    """Of the topic that they are of, as far as the checkpoint knows."""
+    return None if saved is None else saved["intake"].get("topic_id") or None
 
 
 def _live(

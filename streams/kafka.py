@@ -24,6 +24,7 @@ from kafka.errors import (  # type: ignore[import-untyped]
     KafkaConnectionError,
     KafkaError,
     KafkaTimeoutError,
+    LogTruncationError,
     NoOffsetForPartitionError,
     OffsetOutOfRangeError,
     SaslAuthenticationFailedError,
@@ -46,7 +47,7 @@ _LOOK_S = 0.01
 _GRACE_S = 2.0  # the client's own patience ends first, and says more
 _TLS = "[SSL:"
 """How the client's words on a failed handshake begin."""
-NOT_THERE = (OffsetOutOfRangeError, NoOffsetForPartitionError)
+NOT_THERE = (OffsetOutOfRangeError, NoOffsetForPartitionError, LogTruncationError)
 """A reader's place is not in its partition (any more)."""
 FAILED = KafkaError
 
@@ -282,6 +283,18 @@ def consumer(brokers: str, **options: Any) -> Any:
         return KafkaConsumer(**client(brokers), **{**defaults, **options})
     except (KafkaError, OSError, ValueError) as error:
         raise unreachable(brokers, error) from error
+
+
+def known(held: Any, topic: str) -> tuple[frozenset[int], str | None]:
+    """Partitions and id of a topic, as the consumer has last heard, without asking; none, if it is gone."""
+    cluster = held._cluster  # its public words ask the broker, and wait, where a topic is gone
+    topic_id = cluster.topic_id(topic)
+    return frozenset(cluster.partitions_for_topic(topic) or ()), None if topic_id is None else str(topic_id)
+
+
+def turned_away(seconds: float) -> Exception | None:
+    """Why a broker could not be reached within the last seconds, if that was so."""
+    return _refusals.since(time.monotonic() - seconds)
 
 
 def partition_at(topic: str, partition: int) -> Any:

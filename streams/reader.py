@@ -4,10 +4,10 @@ import time
 from collections import deque
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from state.errors import InputError
-from streams.kafka import FAILED, NOT_THERE, asking, consumer, partition_at
+from streams.kafka import FAILED, NOT_THERE, asking, consumer, known, partition_at, turned_away
 from streams.wire import Message, message_of
 
 _AHEAD_BYTES = 64 << 20
@@ -15,8 +15,10 @@ _AHEAD_BYTES = 64 << 20
 _LEAST_BYTES = 1 << 20
 _FETCH_BYTES = 8 << 20
 _RECORDS = 1000
-_METADATA_MS = 3000
-"""How old what is known of partitions may be: new ones are noticed so soon."""
+_LOOK_MS = 2000
+"""How old what is known of the topic may be, and how long it is to the next try where nobody answers."""
+_AWAY_S = 6.0
+"""A broker that has turned us away within so long, and sent nothing, is away."""
 
 
 class LostError(InputError):
@@ -24,15 +26,20 @@ class LostError(InputError):
 
 
 class Reader:
-    """Messages of every partition, new ones too, each partition's in order; a member of no group.
+    """Messages of every partition, each partition's in order; a member of no group.
 
-    `offsets` says where to begin in a partition; the others are read from their first message on. `fill`
-    waits for messages, `take` hands them out. A topic that is not there yet is waited for; a broker that goes
-    away, too. Raises InputError where a partition does not reach back to its offset.
+    `offsets` says where to begin in a partition; the others are read from their first message on, also those
+    that are added later. `fill` waits for messages, `take` hands them out. A topic that is not there yet is
+    waited for; a broker that goes away, too. Raises InputError where a partition does not reach back to its
+    offset, and where the topic is not the one with `topic_id`, or not any more.
     """
 
-    def __init__(self, brokers: str, topic: str, offsets: Mapping[int, int]) -> None:
+    def __init__(
+        self, brokers: str, topic: str, offsets: Mapping[int, int], topic_id: str | None = None
+    ) -> None:
         self.brokers, self.topic = brokers, topic
+        self.topic_id = topic_id
+        """That offsets are of; None where the broker does not tell."""
         self.trouble: str | None = None
         """Why nothing comes."""
         self._offsets = dict(offsets)
@@ -43,10 +50,11 @@ class Reader:
         self._consumer = consumer(
             brokers,
             auto_offset_reset="none",
-            metadata_max_age_ms=_METADATA_MS,
             max_poll_records=_RECORDS,
             max_partition_fetch_bytes=_LEAST_BYTES,
             fetch_max_bytes=_FETCH_BYTES,
+            metadata_max_age_ms=_LOOK_MS,
+            reconnect_backoff_max_ms=_LOOK_MS,
         )
 
     def __enter__(self) -> Self:
@@ -64,7 +72,7 @@ class Reader:
             return False
         try:
             polled = self._consumer.poll(timeout_ms=timeout_ms)
-            self.trouble = None
+            self._look(quiet=not polled)
         except NOT_THERE as error:
             raise self._lost(f"{error}") from error
         except FAILED as error:
@@ -75,8 +83,6 @@ class Reader:
             messages = [message_of(record) for record in records]
             self._held[at.partition].extend(messages)
             self._bytes[at.partition] += sum(map(_size, messages))
-        if len(self._there()) > len(self._held):
-            self._grow()
         self._restrain()
         return bool(polled)
 
@@ -112,6 +118,33 @@ class Reader:
                 behind += max(0, end - self._consumer.position(at)) + len(held)
         return behind
 
+    def _look(self, *, quiet: bool) -> None:
+        """Whether the topic is still the same, as far as the client has heard; what is added is read, too."""
+        partitions, topic_id = known(self._consumer, self.topic)
+        self._check(topic_id)
+        away = turned_away(_AWAY_S) if quiet else None
+        self.trouble = None
+        if away is not None:
+            self.trouble = f"{self.brokers}: cannot be reached ({away}); reading goes on once it answers"
+        elif not partitions:
+            self.trouble = f"there is no topic {self.topic!r} any more: start `ebbtide ingest`"
+        elif not partitions <= set(self._held):
+            self._grow()
+
+    def _grow(self) -> None:
+        """Take new partitions in, once their leaders answer."""
+        try:
+            self._begin()
+        except LostError:
+            raise
+        except InputError as error:
+            self.trouble = str(error)
+
+    def _check(self, topic_id: str | None) -> None:
+        self.topic_id = self.topic_id or topic_id
+        if topic_id not in (None, self.topic_id):
+            raise self._lost("it is not the topic that was read")
+
     def _begun(self) -> bool:
         """Whether reading has begun; else the trouble says why not."""
         try:
@@ -126,25 +159,15 @@ class Reader:
             self.trouble = str(error)
         return False
 
-    def _grow(self) -> None:
-        """Take new partitions in, once their leaders answer."""
-        try:
-            self._begin()
-        except LostError:
-            raise
-        except InputError as error:
-            self.trouble = str(error)
-
-    def _there(self) -> list[Any]:
-        """Partitions, as the client knows them: it asks again every few seconds."""
-        return [partition_at(self.topic, p) for p in self._consumer.partitions_for_topic(self.topic) or ()]
-
     def _begin(self) -> bool:
         """Go to where reading begins in partitions that are new; False if there is no such topic."""
         with asking(self.brokers):
-            there = self._there()
+            there = [
+                partition_at(self.topic, p) for p in self._consumer.partitions_for_topic(self.topic) or ()
+            ]
             if not there:
                 return False
+            self._check(known(self._consumer, self.topic)[1])
             first, end = self._consumer.beginning_offsets(there), self._consumer.end_offsets(there)
             self._consumer.assign(there)
         for at in there:
