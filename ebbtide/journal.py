@@ -7,16 +7,11 @@ checkpoints that are still there are kept, so that one may also go on from the o
 why it could not be learned is passed over.
 """
 
-import fcntl
 import json
 import math
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
-
-from state.errors import InputError
 
 _PREFIX, _DIGITS = "journal-", 12
 
@@ -111,32 +106,6 @@ class Journal:
     @staticmethod
     def _number(path: Path) -> int:
         return int(path.name.removeprefix(_PREFIX))
-
-
-@contextmanager
-def alone(directory: Path) -> Iterator[None]:
-    """Hold a directory of checkpoints. Raises InputError where another process does."""
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT, 0o644)
-    except OSError as error:
-        raise InputError(
-            f"--checkpoint {directory}: expected a folder that can be written ({error.strerror})"
-        ) from error
-    try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.pread(lock, 32, 0).decode() or "unknown"
-            raise InputError(
-                f"--checkpoint {directory}: another trainer learns here (process {holder}); "
-                "stop it first, or give each a folder of its own"
-            ) from None
-        os.truncate(lock, 0)
-        os.pwrite(lock, str(os.getpid()).encode(), 0)
-        yield
-    finally:
-        os.close(lock)
 
 
 def _read(path: Path, most: float = math.inf) -> tuple[list[Line], int]:

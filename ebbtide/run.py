@@ -4,8 +4,8 @@ import json
 import resource
 import tempfile
 import time
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 
 from ebbtide import again, html, report
+from ebbtide.alone import alone
 from ebbtide.beside import Beside
 from ebbtide.config import RunConfig
 from ebbtide.copy_score import followed
@@ -178,9 +179,35 @@ def replay(
     begun = time.perf_counter()
     batch = batch_size(config or RunConfig(), log)
     config = msgspec.structs.replace(config or RunConfig(), batch=batch)
-    _make(out)
-    _rehearse(log, config)
-    again.if_compiled()
+    with _held(out, checkpointing):
+        _rehearse(log, config)
+        again.if_compiled()
+        made = _replayed(log, out, config, store, speed, checkpointing, progress, begun)
+        report.write(made, out / REPORT)
+        html.write(made, out / PAGE)
+    return made
+
+
+@contextmanager
+def _held(out: Path, checkpointing: Checkpointing | None) -> Iterator[None]:
+    """No other run writes into these folders."""
+    with ExitStack() as held:
+        held.enter_context(alone(out, "--out", "run writes"))
+        if checkpointing is not None and checkpointing.directory.resolve() != out.resolve():
+            held.enter_context(alone(checkpointing.directory, "--checkpoint", "run writes"))
+        yield
+
+
+def _replayed(
+    log: Log,
+    out: Path,
+    config: RunConfig,
+    store: str | None,
+    speed: float | None,
+    checkpointing: Checkpointing | None,
+    progress: Progress | None,
+    begun: float,
+) -> report.Report:
     with (
         open_store(store or f"embedded:{out / 'store'}", create=True) as target,
         closing(Run(log, config, target, out)) as run,
@@ -201,7 +228,7 @@ def replay(
         with run.phases("judge"):
             evaluation = run.measure.evaluate(config.score_from)
             run.measure.close()
-        made = report.build(
+        return report.build(
             _facts(
                 run,
                 evaluation,
@@ -210,9 +237,6 @@ def replay(
                 setup=started - begun,
             )
         )
-    report.write(made, out / REPORT)
-    html.write(made, out / PAGE)
-    return made
 
 
 def _stream(
@@ -323,10 +347,3 @@ def _facts(run: Run, evaluation: Evaluation, *, seconds: float, cpu: float, setu
             + f"; {len(run.trainer.catalogue):,} items in the catalogue",
         ],
     )
-
-
-def _make(out: Path) -> None:
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"--out {out}: expected a folder that can be written ({error.strerror})") from error

@@ -9,9 +9,9 @@ import msgspec
 import numpy as np
 
 from ebbtide import again, mirror
+from ebbtide.alone import alone
 from ebbtide.config import RunConfig, fingerprint
 from ebbtide.feed import ROWS, Feed
-from ebbtide.journal import alone
 from ebbtide.learning import Learning
 from ebbtide.live_trainer import LiveTrainer, Settings
 from ebbtide.set_aside import Again, UnlearnableError, UnpublishableError
@@ -47,7 +47,7 @@ def train(
     `clear` removes what an earlier run has published. Returns the trainer as it ended, or nothing if it was
     stopped before it knew the stream. Raises InputError.
     """
-    with alone(settings.directory):
+    with alone(settings.directory, "--checkpoint", "trainer learns"):
         found = checkpoint.load(settings.directory)
         saved = None if found is None else found[1]
         if saved is None:

@@ -23,6 +23,7 @@ from state.keys import Int64s, KeyMap, add
 from state.tree import Tree
 
 SWEEP_ROWS = 1 << 16
+_BEFORE_ALL_MS = -(1 << 62)
 
 
 class Forgotten(NamedTuple):
@@ -57,7 +58,7 @@ class Expiry:
         self.last_ms_U: Int64s = np.zeros(0, np.int64)
         self.rows = 0
         """Scored so far."""
-        self.clock_ms = 0
+        self.clock_ms = _BEFORE_ALL_MS
         """The newest time that is known."""
         self.forgotten = 0
         """How often a user was forgotten."""

@@ -9,12 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ebbtide.alone import alone
 from ebbtide.config import RunConfig, StreamConfig
 from ebbtide.delays import Delays
 from ebbtide.delivery import Delivery
 from ebbtide.delta import Delta, from_tree, merged, to_tree
 from ebbtide.intake import Arrival, Intake
-from ebbtide.journal import Journal, Line, alone
+from ebbtide.journal import Journal, Line
 from ebbtide.mirror import Mirror
 from ebbtide.recent import Recent
 from ebbtide.stream import look
@@ -81,9 +82,10 @@ def test_a_journal_that_cannot_be_written_says_so(tmp_path: Path) -> None:
 
 
 def test_a_folder_is_held_by_one(tmp_path: Path) -> None:
-    with alone(tmp_path), pytest.raises(InputError, match="another trainer learns here"), alone(tmp_path):
+    asked = (tmp_path, "--checkpoint", "trainer learns")
+    with alone(*asked), pytest.raises(InputError, match="another trainer learns here"), alone(*asked):
         pass
-    with alone(tmp_path):
+    with alone(*asked):
         pass
 
 

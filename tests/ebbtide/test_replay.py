@@ -144,6 +144,33 @@ def test_killed_and_resumed_it_ends_like_a_run_that_was_not(tmp_path: Path) -> N
     assert _published(tmp_path / "out") == _published(tmp_path / "whole")
 
 
+def test_a_folder_that_another_run_writes_into_is_refused_with_who_that_is(tmp_path: Path) -> None:
+    """Be it the reports' or the checkpoints'; once that run has ended, however, the folder is free."""
+    small, saved = ("planted:users=20,items=30,events=600", "--quiet"), tmp_path / "saved"
+    out, other = tmp_path / "out", tmp_path / "other"
+    command = [*EBBTIDE, "replay", *small, "--out", str(out), "--checkpoint", str(saved), "--speed", "1"]
+    first = subprocess.Popen(command)
+    try:
+        deadline = time.monotonic() + 120
+        while not (saved / "lock").exists() or not (saved / "lock").read_text():
+            assert first.poll() is None
+            assert time.monotonic() < deadline, "the first run did not begin"
+            time.sleep(0.02)
+        asked = [
+            ("--out", out, ()),
+            ("--checkpoint", saved, ("--out", other)),
+            ("--checkpoint", out, ("--out", other)),
+        ]
+        for option, folder, more in asked:
+            refused = run("replay", *small, option, folder, *more, check=2)
+            assert f"{option} {folder}: another run writes here (process {first.pid});" in refused.stderr
+            assert "stop it first, or give each a folder of its own" in refused.stderr
+    finally:
+        first.kill()
+        first.wait()
+    run("replay", *small, "--out", out, "--checkpoint", saved)
+
+
 def _published(out: Path) -> tuple[int, list[str], list[list[float]], list[list[float]]]:
     with ebbtide.connect(out) as answers:
         items = answers.store.items()

@@ -10,11 +10,13 @@ from hypothesis import strategies as st
 
 from learners.catalogue import Catalogue, negatives
 from learners.contract import Context, Learner
+from learners.expiry import Expiry
 from learners.leaveout import Had
 from learners.registry import discover
 from learners.trainer import Scored, Trainer
 from state.examples import ITEM_RATES
 from state.keys import Int64s
+from state.memory import MemoryConfig
 from state.tree import Tree, digest
 from streams.operator import Operator, OperatorConfig
 from streams.schema import EventBatch
@@ -25,14 +27,14 @@ SIZE = 40
 SEQUENTIAL = [name for name, cls in LEARNERS.items() if cls.floor or name in ("gaussian", "stack")]
 """Those that follow `due_B` row by row."""
 EACH = [(name, with_) for name, cls in LEARNERS.items() for with_ in (True, False) if with_ or cls.ranks]
-UNKNOWN = ("label", "rating", "propensity", "lat", "lon", "km_N3", "reward_WV")
+UNKNOWN = ("label", "rating", "propensity", "lat", "lon", "km_N3", "residual_NH")
 """What may be missing, and then is no number."""
 
 
 class Bench:
     """One learner behind an operator for which nothing is late."""
 
-    def __init__(self, name: str, labelled: bool, delay_ms: int = 0) -> None:
+    def __init__(self, name: str, labelled: bool, delay_ms: int = 0, expire_ms: int | None = None) -> None:
         cls = LEARNERS[name]
         self.catalogue = Catalogue()
         roles = frozenset({"user", "item", "time", "category", "session", "lat", "lon", "clock", "here"})
@@ -41,11 +43,17 @@ class Bench:
             cls.Config(), Context(labelled=labelled, roles=roles, catalogue=self.catalogue)
         )
         needs = self.learner.needs
-        config = OperatorConfig(label_delay_ms=delay_ms, lateness_ms=ANY_LATENESS_MS)
+        memory = MemoryConfig(expire_ms=expire_ms)
+        config = OperatorConfig(label_delay_ms=delay_ms, lateness_ms=ANY_LATENESS_MS, memory=memory)
+        expiry = None if expire_ms is None else Expiry(expire_ms, every=8)
         self.operator = Operator(config, needs.window, needs.views)
         self.scored: list[Scored] = []
         self.trainer = Trainer(
-            {name: self.learner}, self.catalogue, Had("session"), listeners=(self.scored.append,)
+            {name: self.learner},
+            self.catalogue,
+            Had("session"),
+            listeners=(self.scored.append,),
+            expiry=expiry,
         )
 
     def run(self, log: EventBatch, size: int) -> "Bench":
@@ -80,11 +88,16 @@ def assert_finite(tree: Tree) -> None:
 
 @pytest.mark.parametrize(("name", "labelled"), EACH)
 @settings(max_examples=12)
-@given(time_ms=times(SIZE), seed=st.integers(0, 99), delay_ms=st.sampled_from([0, 0, DAY_MS, 20 * YEAR_MS]))
+@given(
+    time_ms=times(SIZE),
+    seed=st.integers(0, 99),
+    delay_ms=st.sampled_from([0, 0, DAY_MS, 20 * YEAR_MS]),
+    expire_ms=st.sampled_from([None, DAY_MS, 30 * YEAR_MS]),
+)
 def test_no_gap_breaks_a_learner(
-    name: str, labelled: bool, time_ms: Int64s, seed: int, delay_ms: int
+    name: str, labelled: bool, time_ms: Int64s, seed: int, delay_ms: int, expire_ms: int | None
 ) -> None:
-    bench = Bench(name, labelled, delay_ms).run(events(time_ms, seed, labelled=labelled), 7)
+    bench = Bench(name, labelled, delay_ms, expire_ms).run(events(time_ms, seed, labelled=labelled), 7)
     learner, last = bench.learner, bench.scored[-1].batch
     for part in bench.scored:
         assert_finite(part.batch.tree())
@@ -183,3 +196,11 @@ def test_negatives_are_drawn_by_what_was_popular_before_the_gap() -> None:
         later_BS, later_q_N = negatives(bench.catalogue, late, 50, seed=1)
         np.testing.assert_allclose(later_q_N, log_q_N, rtol=1e-9)
         assert later_BS.tolist() == draws_BS.tolist()
+
+
+def test_what_happened_before_1970_is_forgotten_no_sooner() -> None:
+    bench = Bench("popular", True, expire_ms=30 * DAY_MS).run(
+        repeats(-60 * YEAR_MS, True).take(slice(30, 60)), 6
+    )
+    assert bench.catalogue.items.row(7) == 0
+    assert bench.learner.rank(bench.scored[-1].batch.take(slice(0, 1)))[0, 0] == 1.0

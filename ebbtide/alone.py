@@ -1,0 +1,38 @@
+"""A folder that one process writes to at a time."""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from state.errors import InputError
+
+
+@contextmanager
+def alone(directory: Path, option: str, who: str) -> Iterator[None]:
+    """Hold a folder that `option` names. Raises InputError where another process does: "another `who` here".
+
+    Whoever ends, or starts over, lets go, however that comes about.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise InputError(
+            f"{option} {directory}: expected a folder that can be written ({error.strerror})"
+        ) from error
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(lock, 32, 0).decode() or "unknown"
+            raise InputError(
+                f"{option} {directory}: another {who} here (process {holder}); "
+                "stop it first, or give each a folder of its own"
+            ) from None
+        os.truncate(lock, 0)
+        os.pwrite(lock, str(os.getpid()).encode(), 0)
+        yield
+    finally:
+        os.close(lock)
