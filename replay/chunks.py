@@ -62,6 +62,12 @@ class Chunk:
         return column, several_B | unreadable_B
 
 
+def twice(columns: Sequence[str]) -> str:
+    """That a column's name stands there twice, in a sentence; empty if none does."""
+    found = next((name for i, name in enumerate(columns) if name in columns[:i]), None)
+    return "" if found is None else f"column {found!r} stands there twice; rename one"
+
+
 class RowsFile(Protocol):
     """A file of rows."""
 

@@ -164,7 +164,7 @@ def _describes(file: RowsFile, kind: str, roles: dict[str, str]) -> bool:
     """Whether the file is a table of items (or users): the id is there, mostly once, and not the other's."""
     id_column = find_id(file.columns, kind, roles[kind])
     other = "user" if kind == "item" else "item"
-    if id_column is None or plain(roles[other]) in map(plain, file.columns):
+    if id_column is None or file.doubt or plain(roles[other]) in map(plain, file.columns):
         return False
     if (
         plain(id_column) != plain(roles[kind])

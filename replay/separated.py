@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.csv
 
 from replay.arrow import Column, pc
-from replay.chunks import BadRow, Chunk
+from replay.chunks import BadRow, Chunk, twice
 from replay.lines import blocks, first_lines
 from replay.separators import NAMES, Separator, find_separator, is_header, split
 from state.errors import InputError
@@ -33,7 +33,8 @@ _END = "\x03"
 class SeparatedFile:
     """A text file of rows; what separates their cells is found in its first lines (`replay.separators`).
 
-    A first line that holds a number is no header: the columns are then called `column1`, `column2`, ...
+    A first line that holds a number is no header: the columns are then called `column1`, `column2`, ...,
+    as is one without a name.
     """
 
     rows: int | None = None
@@ -48,9 +49,9 @@ class SeparatedFile:
         self._separator = found or Separator(",")
         self._first = [cell.strip() for cell in next(iter(split(lines, self._separator)), [])]
         self._has_header = is_header(self._first)
-        self.columns = (
-            self._first if self._has_header else [f"column{i + 1}" for i in range(len(self._first))]
-        )
+        self.columns = [
+            name if name and self._has_header else f"column{i + 1}" for i, name in enumerate(self._first)
+        ]
 
     @property
     def hint(self) -> str:
@@ -63,9 +64,9 @@ class SeparatedFile:
 
     @property
     def doubt(self) -> str:
-        """That no separator was found."""
+        """That no separator was found, or a name stands there twice."""
         if len(self.columns) > 1:
-            return ""
+            return twice(self.columns)
         if not self.columns:
             return "expected a line of column names, found none; give a log with events"
         *most, last = NAMES.values()

@@ -64,6 +64,9 @@ def side_of(
     usual name; `ids` read the log's ids of this kind, too; `day_first` is what 03/04/2024 means in the log.
     Raises InputError.
     """
+    for file in files:
+        if file.doubt:
+            raise InputError(f"{file.path}: {file.doubt}")
     file = files[0]
     id_column = id_ or find_id(file.columns, kind) or ""
     if id_column not in file.columns:

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from replay.arrow import Column, pc
 from replay.canonical import canonical
-from replay.chunks import Chunk
+from replay.chunks import Chunk, twice
 from state.errors import InputError
 
 CHUNK_ROWS = 1 << 16
@@ -21,14 +21,13 @@ _UNREADABLE = (pa.ArrowException, OSError, UnicodeDecodeError)
 class ParquetFile:
     """A Parquet file, read a row group's pages at a time."""
 
-    doubt = ""
-
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
             with pq.ParquetFile(path) as file:
                 self.columns = list(file.schema_arrow.names)
                 self.rows: int | None = file.metadata.num_rows
+                self.doubt = twice(self.columns)
         except _UNREADABLE as error:
             raise _damaged(path, "Parquet", error) from error
 
@@ -46,7 +45,6 @@ class ArrowFile:
     """An Arrow IPC file or stream."""
 
     rows: int | None = None
-    doubt = ""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -56,6 +54,7 @@ class ArrowFile:
             with pa.OSFile(str(path), "rb") as source:
                 opened = pa.ipc.open_stream(source) if self._stream else pa.ipc.open_file(source)
                 self.columns = list(opened.schema.names)
+                self.doubt = twice(self.columns)
         except _UNREADABLE as error:
             raise _damaged(path, "Arrow IPC", error) from error
 
@@ -76,11 +75,10 @@ class ArrowFile:
 class MemoryFile:
     """A table in memory under the name of a file."""
 
-    doubt = ""
-
     def __init__(self, name: str, table: pa.Table) -> None:
         self.path = Path(name)
         self.columns = list(table.column_names)
+        self.doubt = twice(self.columns)
         self.rows: int | None = table.num_rows
         self._table = table
 

@@ -13,10 +13,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from replay.canonical import canonical, joined, one_value
+from replay.files import open_file
 from replay.mapping import Mapping
 from replay.separated import SeparatedFile
 from replay.source import Log
 from replay.tables import MemoryFile
+from replay.tables_out import write_table
 from state.errors import InputError
 from state.keys import key_of
 from streams.schema import ROLES
@@ -198,3 +200,18 @@ def test_a_log_may_name_a_column_of_lists_for_an_id(tmp_path: Path) -> None:
     log = Log.open(tmp_path / "a.jsonl", mapping=Mapping.of(["user=who"]))
     assert [log.names[key] for key in read(log).user_B.tolist()] == ["ann", "bob", "7"]
     assert log.survey.dead == {"wrong type": 2, "no user": 1}
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.parquet", "a.arrow"])
+def test_a_name_that_stands_there_twice_is_named(tmp_path: Path, name: str) -> None:
+    arrays = [pa.array([1, 2]), pa.array([3, 4]), pa.array([5, 6])]
+    write_table(pa.Table.from_arrays(arrays, ["item", "price", "price"]), tmp_path / name)
+    log = write_csv(tmp_path / "log.csv", "user,item,time", [f"1,{i},{START_S}" for i in (1, 2)])
+    with pytest.raises(InputError, match=f"{name}: column 'price' stands there twice; rename one"):
+        Log.open(log, items=tmp_path / name)
+
+
+def test_a_column_without_a_name_is_called_by_its_place(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "a.csv", ",user,item,time,", [f"{i},1,2,{START_S}," for i in range(3)])
+    assert open_file(path).columns == ["column1", "user", "item", "time", "column5"]
+    assert Log.open(path).rows == 3
