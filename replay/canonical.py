@@ -184,7 +184,8 @@ def _moments(column: Column) -> Column:
         time_ms_B = _int64(pc.cast(column, pa.int64()))
     elif kind.unit == "s":
         time_s_B = _int64(pc.cast(column, pa.int64()))
-        time_ms_B = np.where(np.abs(time_s_B) < 2**52, time_s_B * 1000, np.sign(time_s_B) * _FAR_MS)
+        near_B = (time_s_B < 2**52) & (time_s_B > -(2**52))
+        time_ms_B = np.where(near_B, time_s_B * 1000, np.sign(time_s_B) * _FAR_MS)
     else:
         time_ms_B = _int64(pc.cast(column, pa.int64())) // (_PER_SECOND[kind.unit] // 1000)
     return pa.array(time_ms_B, pa.int64(), mask=missing_B).cast(_MOMENT)

@@ -1,7 +1,9 @@
 """JSON lines: text files of one object a line; and JSON files that are one array of objects."""
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from operator import attrgetter, methodcaller
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,8 @@ from replay.text import HEAD_BYTES, pieces
 from streams import reasons
 
 _HEAD_LINES = 1000
+_ESCAPED = re.compile(r'["\\\x00-\x1f]')
+"""What JSON writes otherwise in a name."""
 _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
@@ -46,11 +50,7 @@ class JsonLinesFile:
 
     def chunks(self, columns: Sequence[str]) -> Iterator[Chunk]:
         """Rows with the chosen columns; in an array a row's number is its place."""
-        fields = [f"f{i}" for i in range(len(columns))]
-        row_type = msgspec.defstruct(
-            "Row", [(name, Any, None) for name in fields], rename=dict(zip(fields, columns, strict=True))
-        )
-        decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(row_type)
+        decoder, cell = _decoder(columns)
         number = 1
         for block in blocks(self.path, reform=self._reform, quotes=False):
             lines = block.count(b"\n") + (not block.endswith(b"\n"))
@@ -62,12 +62,23 @@ class JsonLinesFile:
                 rows = []
             if len(rows) != lines:
                 rows, number_B = _decoded_singly(decoder, block, number, bad)
-            read = {
-                name: _column([getattr(row, field) for row in rows])
-                for name, field in zip(columns, fields, strict=True)
-            }
+            read = {name: _column([cell[name](row) for row in rows]) for name in columns}
             yield Chunk.of(read, number_B, bad)
             number += lines
+
+
+def _decoder(columns: Sequence[str]) -> tuple["msgspec.json.Decoder[Any]", dict[str, Callable[[Any], Any]]]:
+    """What reads rows, and what takes the cell of a column out of one.
+
+    Only the columns that are asked for are made, unless one has a name that no field of a struct can have.
+    """
+    if any(_ESCAPED.search(name) for name in columns):
+        return msgspec.json.Decoder(dict[str, Any]), {name: methodcaller("get", name) for name in columns}
+    fields = {name: f"f{i}" for i, name in enumerate(columns)}
+    row_type = msgspec.defstruct(
+        "Row", [(field, Any, None) for field in fields.values()], rename={f: n for n, f in fields.items()}
+    )
+    return msgspec.json.Decoder(row_type), {name: attrgetter(field) for name, field in fields.items()}
 
 
 def _doubt(start: bytes, found: list[Any]) -> str:

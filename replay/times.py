@@ -32,6 +32,8 @@ from streams.times import (
 
 DAY_MS = 86_400_000
 _ISO = tuple(pa.timestamp(unit, zone) for unit in ("ms", "us") for zone in (None, "UTC"))
+_MOST_TICK_MS = 1 << 52
+"""A store's rows carry their times as doubles."""
 Fault = tuple[Bools, str, str]
 """Rows (B,), the reason, and the details."""
 
@@ -65,16 +67,20 @@ class Clock:
         else:
             time_ms_B, bad_B = self._numbers(column)
         faults = [(np.asarray(pc.is_null(column)), reasons.missing("time"), "")]
-        outside_B = np.zeros(len(column), np.bool_)
-        if not self.ticks:
-            outside_B = (time_ms_B < self.earliest_ms) | (time_ms_B >= self.latest_ms)
+        earliest_ms, latest_ms = (
+            (-_MOST_TICK_MS, _MOST_TICK_MS) if self.ticks else (self.earliest_ms, self.latest_ms)
+        )
+        outside_B = (time_ms_B < earliest_ms) | (time_ms_B >= latest_ms)
         if not is_timestamp(column.type) and (bad_B | outside_B).any():
             faults += self._in_another_unit(column, bad_B | outside_B)
         faults.append((bad_B, reasons.bad("time"), f"expected {self._expected()}"))
-        bounds = f"expected {shown(self.earliest_ms)} to {shown(self.latest_ms)}"
-        faults.append(
-            (outside_B, reasons.OUT_OF_BOUNDS, f"{bounds}; --map earliest=... and latest=... move it")
-        )
+        bounds = f"expected fewer than {_MOST_TICK_MS // SECOND_MS:,} ticks"
+        if not self.ticks:
+            bounds = (
+                f"expected {shown(self.earliest_ms)} to {shown(self.latest_ms)}; "
+                "--map earliest=... and latest=... move it"
+            )
+        faults.append((outside_B, reasons.OUT_OF_BOUNDS, bounds))
         if self.near_ms is not None:
             first_ms, last_ms = self.near_ms
             far_B = (time_ms_B < first_ms) | (time_ms_B > last_ms)
@@ -144,7 +150,7 @@ class Clock:
                 return raw_B // (PER_SECOND[self.unit] // SECOND_MS)
             case "date":
                 return _dates(raw_B)
-        near = np.abs(raw_B) < 2**52
+        near = (raw_B < 2**52) & (raw_B > -(2**52))
         return np.where(near, raw_B, 2**52) * SECOND_MS
 
     def _decimal(self, raw_B: Doubles) -> Int64s:

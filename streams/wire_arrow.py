@@ -251,7 +251,7 @@ def _times(array: Any, rows: _Rows) -> Int64s:
         unit = array.type.unit
         ticks_B = _numbers(array, pa.int64(), 0)
         if unit == "s":
-            far_B = np.abs(ticks_B) > 2**52
+            far_B = (ticks_B > 2**52) | (ticks_B < -(2**52))
             time_ms_B = np.where(far_B, 2**62, np.where(far_B, 0, ticks_B) * 1000)
         else:
             time_ms_B = ticks_B // {"ms": 1, "us": 1000, "ns": 1_000_000}[unit]

@@ -215,3 +215,11 @@ def test_a_column_without_a_name_is_called_by_its_place(tmp_path: Path) -> None:
     path = write_csv(tmp_path / "a.csv", ",user,item,time,", [f"{i},1,2,{START_S}," for i in range(3)])
     assert open_file(path).columns == ["column1", "user", "item", "time", "column5"]
     assert Log.open(path).rows == 3
+
+
+def test_seconds_beyond_every_year_are_out_of_bounds(tmp_path: Path) -> None:
+    time_s = pa.array([START_S, START_S + 1, 2**62, -(2**62), -(2**63)], pa.int64()).view(pa.timestamp("s"))
+    write_table(pa.table({"user": [1] * 5, "item": [1] * 5, "time": time_s}), tmp_path / "a.arrow")
+    log = Log.open(tmp_path / "a.arrow")
+    assert len(read(log)) == 2
+    assert log.dead.counts == {"bad time: out of bounds": 3}

@@ -221,3 +221,12 @@ def test_a_return_within_a_cell_ends_no_line_where_lines_end_otherwise(tmp_path:
     (tmp_path / "a.csv").write_bytes(text.encode())
     log = Log.open(tmp_path / "a.csv")
     assert (log.rows, log.survey.dead) == (39, {"wrong number of fields": 1})
+
+
+@pytest.mark.parametrize("name", ['say "time"', "a\\b", "a\nb", "\x00"])
+def test_a_key_of_json_may_be_any_text(tmp_path: Path, name: str) -> None:
+    rows = [{"user": i % 3, "item": i, name: START_S + i, "more": [1]} for i in range(20)]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows) + "[]\n")
+    log = Log.open(tmp_path / "a.jsonl", mapping=Mapping({"time": name}))
+    assert len(read(log)) == 20
+    assert log.dead.counts == {"wrong type": 1}

@@ -106,8 +106,9 @@ def test_bad_text_among_good() -> None:
     assert reasons_of(clock, column) == ["", "bad time", "no time", ""]
 
 
-def test_ticks_have_no_bounds() -> None:
-    assert reasons_of(Clock("tick", *BOUNDS), pa.array([-5, 0, 7])) == [""] * 3
+def test_ticks_are_bounded_by_what_a_store_can_hold_alone() -> None:
+    ticks = pa.array([-5, 0, 7, 10**12, 10**15, -(2**63), 2**63 - 1])
+    assert reasons_of(Clock("tick", *BOUNDS), ticks) == [""] * 4 + ["bad time: out of bounds"] * 3
 
 
 def test_the_majority_of_the_whole_says_the_unit() -> None:

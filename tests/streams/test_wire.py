@@ -287,6 +287,13 @@ def test_a_whole_number_of_another_unit_is_no_time_of_a_batch(number: int, unit:
     assert bad.detail.startswith(f"expected epoch milliseconds or ISO 8601, got {number}; a time in 1966")
 
 
+def test_seconds_beyond_every_year_are_no_time_of_a_batch() -> None:
+    time_s = pa.array([1_500_000_000, 2**62, -(2**62), -(2**63)], pa.int64()).view(pa.timestamp("s"))
+    found = decode([Message(arrow({"user": [1] * 4, "item": [7] * 4, "time": time_s}), b"k")])
+    assert found.events.time_ms_B.tolist() == [1_500_000_000_000]
+    assert [(bad.index, bad.reason) for bad in found.rejected] == [(row, "bad time") for row in (1, 2, 3)]
+
+
 def test_a_field_that_is_no_role_is_passed_over_and_counted() -> None:
     some = GOOD | {"lable": 1, "price": {"eur": [1, 2]}}
     values = [json.dumps(one).encode() for one in (some, GOOD, GOOD | {"lable": None}, some | {"item": None})]
