@@ -33,7 +33,7 @@ class Converter:
 
     mapping: Mapping
     times: list[str]
-    """Columns of the file: none where rows are the clock, two where a date and a clock stand apart."""
+    """Columns of the file: none where rows are the clock, several where its parts stand apart."""
     clock: Clock
     rule: LabelRule | None
     """`column` is a column of the file here, not a role."""

@@ -40,7 +40,7 @@ class Decisions:
         self._mapping, self._name = mapping, name
         mapped = mapping.columns["time"]
         self.times = [] if mapped == ROW_ORDER else time_columns(mapped, columns)
-        """Columns of the time: none where rows are the clock, two where a date and a clock stand apart."""
+        """Columns of the time: none where rows are the clock, several where its parts stand apart."""
         self._said = None if label in (None, NO_LABEL) else _said_rule(str(label), mapping, columns)
         self._asked = label is None
         self._form = None if mapping.time_format is None else TimeFormat(mapping.time_format)
@@ -89,8 +89,8 @@ class Decisions:
             form=self._form,
         )
         notes = [sentence, *([f"times: {reading.why}"] if reading.why else [])]
-        if len(self.times) == 2:
-            notes.append(f"times: the columns {self.times[0]!r} and {self.times[1]!r} together")
+        if len(self.times) > 1:
+            notes.append(f"times: the columns {', '.join(map(repr, self.times))} together")
         return Decided(clock, rule, tuple(notes))
 
     def _rule(self) -> tuple[LabelRule | None, str]:
@@ -109,8 +109,8 @@ def cells_of(chunk: Chunk, name: str) -> Column:
 
 
 def time_column(columns: Pairs[str, Column], times: list[str]) -> Column:
-    """The times of rows, as they are written, out of their one or two columns."""
-    return columns[times[0]] if len(times) == 1 else joined_times(*(columns[name] for name in times))
+    """The times of rows, as they are written, out of their columns."""
+    return columns[times[0]] if len(times) == 1 else joined_times([columns[name] for name in times])
 
 
 def changed(head: Decided, whole: Decided) -> list[str]:

@@ -118,23 +118,23 @@ class TimeEvidence:
     ) -> Reading:
         """How the times are to be read; `unit` where it was said.
 
-        Unless `final`, the choice between day and month may be left open; where nothing tells, the day is
+        Unless `final`, more is to come, and what is open may be left open; where nothing tells, the day is
         first if `usual` says so. Raises InputError where the cells look like no time at all, or the caller
         has to say what they mean.
         """
         if unit is None:
-            unit = self._unit(where)
+            unit = self._unit(where, final)
         if unit != "text" or self._form is not None or not self._year_last:
             return Reading(unit)
         day_first, why = self._day_first(where, usual, final)
         return Reading(unit, day_first, why)
 
-    def _unit(self, where: str) -> str:
+    def _unit(self, where: str, final: bool) -> str:
         counted = self._present - self._stamps
         if self._stamps and counted == 0:
             return "timestamp"
         if self._form is not None:
-            if 2 * self._texts >= counted > 0:
+            if 2 * self._texts >= counted > 0 or not final:
                 return "text"
             raise InputError(
                 f"{where} holds {self._cells()}, which --time-format {self._form.said!r} does not fit"
@@ -142,7 +142,7 @@ class TimeEvidence:
         if counted and 2 * self._numbers >= counted:
             best = max(self._in_unit, key=lambda unit: self._in_unit[unit])
             return best if 2 * self._in_unit.total() > self._numbers else "tick"
-        if counted and 2 * self._texts >= counted:
+        if (counted and 2 * self._texts >= counted) or not final:
             return "text"
         raise InputError(
             f"{where} holds no times, but {self._cells()}; map another: --map time=COLUMN (or DATE+CLOCK),"

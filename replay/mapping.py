@@ -1,7 +1,7 @@
 """Which column of a log plays which role.
 
 A mapping is written as `role=column` pairs or as a TOML file of the same, and completed by guessing from
-usual column names. Besides columns, `time` may be `@row` (the rows are the clock) or `DATE+CLOCK` (two
+usual column names. Besides columns, `time` may be `@row` (the rows are the clock) or `DATE+CLOCK` (several
 columns), and `tz` may be a number of minutes or the name of a zone (`America/New_York`).
 """
 
@@ -138,13 +138,12 @@ def guess(
 
 
 def time_columns(mapped: str, columns: Sequence[str]) -> list[str]:
-    """The columns of a file that the role `time` is mapped to: one, or a date's and a clock's.
+    """The columns of a file that the role `time` is mapped to: one, or several with its parts.
 
     >>> time_columns("day+hour", ["day", "hour"]), time_columns("a+b", ["a+b"])
     (['day', 'hour'], ['a+b'])
     """
-    date, joined, clock = mapped.partition("+")
-    return [mapped] if mapped in columns or not joined else [date.strip(), clock.strip()]
+    return [mapped] if mapped in columns else [name.strip() for name in mapped.split("+")]
 
 
 def resolve(said: Mapping, columns: Sequence[str], where: str) -> Mapping:

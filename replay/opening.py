@@ -57,12 +57,17 @@ def resolved_mapping(said: Mapping, found: LogFiles) -> Mapping:
         if isinstance(first, SeparatedFile) and first.hint:
             raise InputError(f"{error}; {first.hint}") from error
         raise
-    return resolved if "time" in said.columns else _with_its_date(resolved, found)
+    return resolved if "time" in said.columns else _with_its_parts(resolved, found)
 
 
-def _with_its_date(mapping: Mapping, found: LogFiles) -> Mapping:
-    """The mapping; a time that holds nothing but clocks goes with the log's one column of dates."""
+def _with_its_parts(mapping: Mapping, found: LogFiles) -> Mapping:
+    """The mapping; a time that holds nothing but clocks goes with the log's one column of dates, a day with
+    its month and year."""
     time, mapped = mapping.columns["time"], mapping.columns.values()
+    by_name = {plain(name): name for name in found.events[0].columns}
+    if plain(time) == "day" and {"year", "month"} <= by_name.keys():
+        day = "+".join((by_name["year"], by_name["month"], time))
+        return replace(mapping, columns=mapping.columns | {"time": day})
     dates = [name for name in found.events[0].columns if name not in mapped and plain(name) in _DATES]
     if len(dates) != 1:
         return mapping

@@ -93,7 +93,7 @@ def _is_time(column: Column) -> bool:
     evidence = TimeEvidence()
     evidence.add(column)
     try:
-        return evidence.reading("", final=False).unit != "tick"
+        return evidence.reading("", usual=True).unit != "tick"
     except InputError:
         return False
 

@@ -38,6 +38,9 @@ _BOUNDS_MS = time_ms("1900-01-01", "earliest"), time_ms("2100-01-01", "latest")
 class Side:
     """A side table, and what of its files is not in it."""
 
+    name: str
+    kind: str
+    """`item` or `user`."""
     table: SideTable
     kinds: dict[str, str]
     """Column -> what it is taken for, without those that are ignored."""
@@ -119,7 +122,7 @@ def side_of(
     if again:
         notes.append(f"{name}: {again:,} rows have the {kind} and the time of a later one, which counts")
     used = {plain(column): found for column, found in kinds.items() if found != "ignored"}
-    return Side(made, used, raw.bad, notes, raw.warnings(name))
+    return Side(name, kind, made, used, raw.bad, notes, raw.warnings(name))
 
 
 def find_id(columns: Iterable[str], kind: str, like: str = "") -> str | None:

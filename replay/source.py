@@ -8,6 +8,7 @@ Opening looks over the whole log once (`survey`), so that what is wrong is said 
 run knows how much is to come. `batches` then reads it again, in constant memory.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -30,11 +31,13 @@ from replay.survey import Survey, Surveyor
 from replay.times import shown
 from state.errors import InputError
 from state.keys import Names
-from streams.reasons import FAR_OFF, missing
+from streams.reasons import FAR_OFF, OUT_OF_BOUNDS, missing
 from streams.schema import EventBatch
 
 _PIECE_ROWS = 1 << 16
 _COPIES = 4
+_DESCRIBED = 0.1
+"""Share of the events that a side table describes, at least, so that nothing is said."""
 
 
 class Log:
@@ -57,7 +60,7 @@ class Log:
         self.mapping = converter.mapping
         self.names: Names = converter.names
         self.item_side, self.user_side = items, users
-        sides = [side for side in (items, users) if side is not None]
+        self._sides = sides = [side for side in (items, users) if side is not None]
         self.side_letters = [letter for side in sides for letter in side.bad]
         """Rows of side tables that were left out, and their files."""
         self.items = None if items is None else items.table
@@ -267,6 +270,12 @@ class Log:
                 f"{unlabelled:,} of {surveyor.rows + len(dead):,} rows have no label: dead letters;"
                 " --label none takes every event as a positive"
             )
+        self.warnings += [
+            f"{side.name}: describes the {side.kind}s of {self._described[side.name] / surveyor.rows:.1%}"
+            " of the events only: are its ids written as those of the log?"
+            for side in self._sides
+            if self._described[side.name] < _DESCRIBED * surveyor.rows
+        ]
         return self._surveyed(surveyor, dead)
 
     def _pass(self, decisions: Decisions | None = None) -> tuple[Surveyor, DeadLetters]:
@@ -274,8 +283,12 @@ class Log:
         surveyor = Surveyor(self.names)
         if decisions is not None:
             decisions.begin()
+        self._described = Counter[str]()
         for columns in cut(self._chunks(dead, decisions), _PIECE_ROWS):
             surveyor.add(columns)
+            for side in self._sides:
+                rows_B = side.table.rows(columns[side.kind], columns["time_ms"])
+                self._described[side.name] += int((rows_B >= 0).sum())
         return surveyor, dead
 
     def _surveyed(self, surveyor: Surveyor, dead: DeadLetters) -> Survey:
@@ -310,10 +323,11 @@ class Log:
 
     def _refuse(self, dead: DeadLetters) -> None:
         bounded = self._outside > 0
+        bounds = "; --map earliest=... and latest=... move the bounds" if OUT_OF_BOUNDS in dead.counts else ""
         if dead.counts and not bounded:
             raise InputError(
                 f"{self.name}: not one of its rows is an event ({dead.said()}); check the mapping "
-                f"({' '.join(self.mapping.flags())}) with `ebbtide data inspect`"
+                f"({' '.join(self.mapping.flags())}) with `ebbtide data inspect`{bounds}"
             )
         raise InputError(
             f"{self.name}: no event between --from and --until; widen them"

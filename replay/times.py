@@ -2,11 +2,12 @@
 
 Numbers are seconds, milliseconds, microseconds or nanoseconds since 1970, dates written as 20170131, or
 ticks: small numbers that give an order and no more, taken as a second each. Text is read by `streams.times`,
-or in the form that was said. A date and a clock may stand in two columns, mapped as `time=DATE+CLOCK`.
+or in the form that was said. Its parts may stand in several columns, mapped as `time=DATE+CLOCK`.
 
 Shape suffix: B rows.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -160,11 +161,10 @@ class Clock:
         return np.rint(np.clip(scaled, -(2.0**62), 2.0**62)).astype(np.int64)
 
 
-def joined_times(date: Column, clock: Column) -> Column:
-    """A column of dates and one of clocks as one of times, as text; missing where either is."""
-    if is_timestamp(date.type):
-        date = pc.strftime(date, "%Y-%m-%d")
-    joined: Column = pc.binary_join_element_wise(_as_text(date), _as_text(clock), " ")
+def joined_times(parts: Sequence[Column]) -> Column:
+    """Columns of dates and of clocks, or of years, months and days, as one of times; missing where one is."""
+    texts = [pc.strftime(part, "%Y-%m-%d") if is_timestamp(part.type) else _as_text(part) for part in parts]
+    joined: Column = pc.binary_join_element_wise(*texts, " ")
     return joined
 
 

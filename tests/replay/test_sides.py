@@ -220,3 +220,15 @@ def test_a_second_column_from_which_a_row_might_hold_is_named(tmp_path: Path) ->
     rows = ["1,2024-01-01,2023-01-01", "2,2024-01-02,2023-01-02"]
     side = read_side(write_csv(tmp_path / "a.csv", "item,updated_at,valid_from", rows), "item", Names())
     assert "a.csv: column 'valid_from' is not used: rows hold from 'updated_at'" in side.notes
+
+
+def test_a_table_of_others_is_warned_of(tmp_path: Path) -> None:
+    events = write_csv(
+        tmp_path / "log.csv", "user,item,time", [f"u{i},i{i % 5},{START_S + i}" for i in range(20)]
+    )
+    items = write_csv(tmp_path / "items.csv", "item,price", [f"{i},5" for i in range(5)])
+    users = write_csv(tmp_path / "users.csv", "user,age", [f"u{i},5" for i in range(15)])
+    log = Log.open(events, items=items, users=users)
+    assert log.warnings == [
+        "items.csv: describes the items of 0.0% of the events only: are its ids written as those of the log?"
+    ]

@@ -123,12 +123,35 @@ def test_a_column_of_clocks_goes_with_the_one_of_dates(tmp_path: Path) -> None:
     header, rows = "user,item,date,time", ["u,i,2024-01-31,09:30", "u,j,2024-02-01,9:45 PM"]
     log = open_csv(tmp_path, header, rows)
     assert log.mapping.columns["time"] == "date+time"
-    assert "times: the columns 'date' and 'time' together" in log.notes
+    assert "times: the columns 'date', 'time' together" in log.notes
     assert read(log).time_ms_B.tolist() == [moment_ms("2024-01-31T09:30"), moment_ms("2024-02-01T21:45")]
     with pytest.raises(InputError, match="holds no times, but '09:30', '9:45 PM'; map another"):
         open_csv(tmp_path, header, rows, mapping=Mapping.of(["time=time"]))
     whole = open_csv(tmp_path, header, ["u,i,2024-01-31,2024-01-31T09:30"])
     assert whole.mapping.columns["time"] == "time"
+
+
+@pytest.mark.parametrize("cell", ["", "unknown"])
+def test_times_may_begin_after_the_head(tmp_path: Path, cell: str) -> None:
+    rows = [f"u{i % 5},i{i % 7},{cell if i < HEAD_ROWS else START_S + i}" for i in range(2 * HEAD_ROWS + 1)]
+    log = open_csv(tmp_path, "user,item,time", rows)
+    assert (log.survey.unit, log.rows) == ("s", HEAD_ROWS + 1)
+    assert log.survey.dead == {"bad time" if cell else "no time": HEAD_ROWS}
+
+
+def test_a_day_goes_with_its_month_and_year(tmp_path: Path) -> None:
+    for day in (5, 6):
+        folder = tmp_path / "log" / "year=2024" / "month=1" / f"day={day}"
+        folder.mkdir(parents=True)
+        write_csv(folder / "part.csv", "user,item", ["u,i", "v,j"])
+    log = Log.open(tmp_path / "log")
+    assert log.mapping.columns["time"] == "year+month+day"
+    assert read(log).time_ms_B.tolist() == [moment_ms(f"2024-01-0{day}") for day in (5, 5, 6, 6)]
+
+
+def test_a_log_out_of_bounds_is_told_how_to_move_them(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"not one of its rows is an event .* --map earliest"):
+        open_csv(tmp_path, "user,item,time", ["u,i,1960-01-01", "u,j,1961-01-01"])
 
 
 def test_rows_read_are_used_or_dead_or_left_out(tmp_path: Path) -> None:
