@@ -28,7 +28,7 @@ def check_partitions(group: Group, events: EventBatch, wrong_B: Bools) -> Exampl
     """Every partition is what one engine makes of it; returns all examples."""
     live, wanted_dead, found = group.live, list[Message](), list[ExampleBatch]()
     before = Counter(one.partition for one in group.gone)
-    progress = until(live.progress, lambda said: _dealt_with(said, before) >= len(events))
+    progress = until(group.progress, lambda said: _dealt_with(said, before) >= len(events))
     assert _dealt_with(progress, before) == len(events)
     with Observer(live.brokers) as observer:
         there = list(observer.read(live.events))

@@ -14,7 +14,7 @@ from pathlib import Path
 from ebbtide.services import control
 from replay.faults import Fault
 from state.errors import EbbtideError
-from state.progress import TrainerStatus, trainer_status
+from state.progress import Progress, TrainerStatus, trainer_status
 from state.redis_store import RedisStore
 from streams.wire import Message
 from tests.chaos.sender import Sender
@@ -135,6 +135,13 @@ class Group:
         except EbbtideError as error:
             return str(error)
         return "nothing said yet" if said is None else trainer_status(said)
+
+    def progress(self) -> dict[int, Progress]:
+        """Of every partition; nothing while the broker is away."""
+        try:
+            return self.live.progress()
+        except EbbtideError:
+            return {}
 
     def moves(self) -> int:
         """How often workers were given their partitions."""

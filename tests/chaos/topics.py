@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from kafka import KafkaAdminClient, TopicPartition  # type: ignore[import-untyped]
@@ -10,6 +10,7 @@ from kafka.errors import KafkaError  # type: ignore[import-untyped]
 
 from replay.faults import What
 from state.errors import EbbtideError
+from state.progress import Progress
 from streams.kafka import ensure_topic
 from streams.observer import Observer
 from tests.chaos.group import PARTITIONS, Group
@@ -21,11 +22,12 @@ _AGAIN_S = 0.5
 
 def change(group: Group, what: What, seconds: float) -> None:
     """One of expire, grow and renew, once every partition has been read from."""
-    until(
-        group.live.progress,
-        lambda said: len(said) == PARTITIONS and all(p.offset >= 0 for p in said.values()),
-    )
+    until(group.progress, _all_begun)
     {"expire": _expire, "grow": _grow, "renew": _renew}[what](group, seconds)
+
+
+def _all_begun(progress: Mapping[int, Progress]) -> bool:
+    return len(progress) == PARTITIONS and all(one.offset >= 0 for one in progress.values())
 
 
 def _expire(group: Group, seconds: float) -> None:
@@ -35,7 +37,7 @@ def _expire(group: Group, seconds: float) -> None:
         group.over.wait(seconds)
         with group.sender.silent():
             _remember(group)
-            read = live.progress()
+            read = until(group.progress, _all_begun)
             ends = {one.partition: one.offset + 1 for one in group.gone}
             halves = {
                 TopicPartition(live.events, partition): (read[partition].next + end + 1) // 2

@@ -15,6 +15,7 @@ from kafka.partitioner.default import DefaultPartitioner  # type: ignore[import-
 
 from state.errors import InputError
 from streams.kafka import Producer, cluster_id, ensure_topic, partition_of, target
+from streams.observer import Observer
 from streams.reader import Reader
 from streams.wire import Message
 from tests.streams.topics import messages
@@ -51,6 +52,19 @@ def test_a_topic_is_created_once_with_the_partitions_it_is_to_have(brokers: str)
     assert str(caught.value) == (
         f"--partitions 5: topic 'three' on {brokers} has 3; leave the option out, or name another topic"
     )
+
+
+@pytest.mark.parametrize("codec", ["gzip", "snappy", "lz4", "zstd"])
+def test_what_a_topic_compresses_is_read_by_whoever_looks(brokers: str, codec: str) -> None:
+    topic = f"compressed-{codec}"
+    ensure_topic(brokers, topic, 1, configs={"compression.type": codec})
+    sent = [Message(b"value" * n, b"key") for n in range(100)]
+    with Producer(brokers, topic) as producer:
+        for message in sent:
+            producer.send(message, 0)
+    with Observer(brokers) as observer:
+        assert [one.value for one in observer.read(topic)] == [one.value for one in sent]
+        assert observer.newest(topic)[0].value == sent[-1].value
 
 
 def test_without_a_broker_one_is_told_what_to_do() -> None:
