@@ -72,6 +72,10 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     """From an event's production to its being readable in the store, last minute."""
     version: int | None = None
     """Published."""
+    items: int | None = None
+    """In the trainer's catalogue."""
+    forgotten: int | None = None
+    """How often the trainer forgot a user."""
     store_losses: int | None = None
     """How often the store had lost what was published, and was given all of it again."""
     checkpoint_age_s: float | None = None
@@ -143,6 +147,8 @@ def _status(seen: Seen) -> Status:
         lost=sum(part.lost for part in parts) if parts else None,
         lag=seen.lag,
         freshness_ms={name: freshness.get(name) for name in _QUANTILES},
+        items=None if trainer is None else trainer.items,
+        forgotten=None if trainer is None else trainer.forgotten,
         store_losses=None if trainer is None else trainer.store_losses,
         version=None if trainer is None else trainer.version,
         checkpoint_age_s=None if saved_ms is None else max(0.0, round(time.time() - saved_ms / 1000, 3)),

@@ -99,7 +99,9 @@ def _screen(found: "Status", names: "Names") -> RenderableType:
     rows.add_row("examples", f"{_count(found.examples_out)} out{workers}")
     size = "" if found.bytes_per_user is None else f", {found.bytes_per_user:,.0f} bytes each"
     rows.add_row("users", f"{_count(found.users)} remembered{size}, {_count(found.expired)} expired")
-    rows.add_row("trained", f"{_count(found.trained)}, published version {_count(found.version)}")
+    known = f"{_count(found.items)} items, {_count(found.forgotten)} users forgotten"
+    version = _count(found.version)
+    rows.add_row("trained", f"{_count(found.trained)}, published version {version}, {known}")
     age = found.checkpoint_age_s
     rows.add_row("checkpoint", "none yet" if age is None else f"{_ago(age)} old")
     for stage, lag in (("ingest", found.lag.ingest), ("train", found.lag.train)):

@@ -242,6 +242,7 @@ class LiveTrainer:
         time.sleep(_PAUSE_S)
 
     def status(self) -> TrainerStatus:
+        trainer = self.learning.trainer
         return TrainerStatus(
             trained=self.intake.events - self.intake.unlearned,
             duplicates=self.intake.duplicates,
@@ -251,6 +252,8 @@ class LiveTrainer:
             freshness_ms=self.delays.recent(time.time()),
             metrics=self.recent.metrics(),
             checkpoint_ms=self._saved_ms,
+            items=len(trainer.catalogue),
+            forgotten=0 if trainer.expiry is None else trainer.expiry.forgotten,
             store_losses=self.delivery.mirror.losses,
             trouble="; ".join(self._troubles()) or None,
             started_ms=self.started_ms,

@@ -105,6 +105,10 @@ def of_trainer(status: TrainerStatus | None) -> Iterator[Metric]:
     yield dead
     yield CounterMetricFamily("ebbtide_repeated", "Examples dropped: they came again.", status.duplicates)
     lost = "Times that what was published had gone, and was published again."
+    yield GaugeMetricFamily("ebbtide_items", "In the trainer's catalogue.", status.items)
+    yield CounterMetricFamily(
+        "ebbtide_forgotten_users", "How often the trainer forgot a user.", status.forgotten
+    )
     yield CounterMetricFamily("ebbtide_store_losses", lost, status.store_losses)
     yield GaugeMetricFamily("ebbtide_published_version", "Newest version readers see.", status.version)
     fresh = Metric(

@@ -19,6 +19,7 @@ from state.keys import Int64s
 from state.recall import Curve, Pending, Rows, due, know, rates, remember, wait
 from state.slabs import (
     AHEAD,
+    COUNT,
     FIELDS,
     HEADER,
     LENGTH,
@@ -42,6 +43,7 @@ LABEL = len(_WAITING)
 """Where the words of a waiting event have the label's bits."""
 STAMPS = 2
 """Words of a user's `Users.stamps`, after the others."""
+_BEFORE_ALL_MS = -(2**62)
 _UNSTAMPED = np.array([0, -1])
 
 
@@ -288,7 +290,8 @@ class UserMemory:
         if stamps_N2 is None:
             stamps_N2 = np.tile(_UNSTAMPED, (users, 1))
         first, end = self._pending.span
-        known_N = self.slabs.users[:users, SEEN].copy()
+        seen_N = self.slabs.sums[:users, COUNT] > 0
+        known_N = np.where(seen_N, self.slabs.users[:users, SEEN], _BEFORE_ALL_MS)
         np.maximum.at(known_N, self._pending.words_P8[first:end, 0], self._pending.words_P8[first:end, 5])
         without_N = stamps_N2[:, 1] < 0
         stamps_N2[without_N, 0] = known_N[without_N]

@@ -69,6 +69,10 @@ class TrainerStatus(msgspec.Struct, frozen=True, kw_only=True):
     """Prequential, recent: log loss, AUC, recall@10 and so on, as far as the events allow."""
     checkpoint_ms: int | None
     """When the newest checkpoint was written, in epoch ms."""
+    items: int = 0
+    """In the catalogue."""
+    forgotten: int = 0
+    """How often the trainer forgot a user."""
     store_losses: int = 0
     """How often the store had lost what was published, and was given all of it again."""
     trouble: str | None

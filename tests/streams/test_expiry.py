@@ -14,6 +14,8 @@ from streams.wire import Message
 from tests.streams.kept import Kept, merge
 
 DAY_MS = 86_400_000
+START_MS = -70 * 365 * DAY_MS
+"""Before 1970: nothing may be taken for older than all times for being 0."""
 
 
 def operator(*, window: int = 4, label_delay_ms: int = 0, **memory: int) -> Operator:
@@ -23,7 +25,7 @@ def operator(*, window: int = 4, label_delay_ms: int = 0, **memory: int) -> Oper
 
 def events(user: list[int], day: list[float], label: float = 1.0) -> EventBatch:
     size = len(user)
-    time_ms = (np.array(day) * DAY_MS).astype(np.int64)
+    time_ms = START_MS + (np.array(day) * DAY_MS).astype(np.int64)
     return EventBatch.of(
         user=np.array(user), item=np.arange(size) % 7, time_ms=time_ms, label=np.full(size, label)
     )
