@@ -153,7 +153,8 @@ def send(log: "Log", to: str, *, quiet: bool, as_json: bool, **options: Any) -> 
     if as_json:
         print_json(dataclasses.asdict(sent))
     elif not quiet:
-        Console().print(_said(sent), highlight=False, soft_wrap=True)
+        for sentence in (_said(sent), *_not_sent(sent)):
+            Console().print(sentence, highlight=False, markup=False, soft_wrap=True)
     if sent.errors:
         raise EbbtideError(
             f"{to}: {sent.events:,} of {log.rows:,} events were acknowledged, then {sent.failure}; "
@@ -167,6 +168,19 @@ def _said(sent: "Sent") -> str:
         f"{sent.events:,} events in {sent.messages:,} messages ({sent.bytes / 1e6:,.1f} MB) to {sent.topic} "
         f"({sent.partitions} partitions) in {sent.seconds:,.1f} s: {rate:,.0f} events/s"
     )
+
+
+def _not_sent(sent: "Sent") -> Iterator[str]:
+    """What of the log was no event, or not asked for."""
+    dead = ", ".join(f"{count:,} x {reason}" for reason, count in sent.dead_letters.items())
+    if dead:
+        yield (
+            f"{sum(sent.dead_letters.values()):,} of {sent.read:,} rows are dead letters ({dead}); "
+            "`ebbtide replay` with --out writes them down"
+        )
+    if sent.left_out:
+        yield f"{sent.left_out:,} of {sent.read:,} rows left out by --from, --until or --limit"
+    yield from (f"warning: {warning}" for warning in sent.warnings)
 
 
 def _show(screen: Console, found: "Status") -> None:

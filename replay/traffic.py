@@ -46,6 +46,12 @@ class Sent:
     seconds: float
     errors: int
     failure: str | None
+    read: int
+    """Rows of the log: its events, dead letters, and what was left out by --from, --until or --limit."""
+    dead_letters: dict[str, int]
+    """Reason -> rows that are no events and were not sent."""
+    left_out: int
+    warnings: list[str]
 
 
 def send(
@@ -94,6 +100,10 @@ def send(
         failure=None
         if producer.failure is None
         else f"{type(producer.failure).__name__}: {producer.failure}",
+        read=log.rows + sum(log.survey.dead.values()) + log.left_out,
+        dead_letters=log.survey.dead,
+        left_out=log.left_out,
+        warnings=log.warnings,
     )
 
 

@@ -1,11 +1,13 @@
 """`ebbtide replay LOG --to kafka://...` as a user types it."""
 
 import json
+from pathlib import Path
 
 import pytest
 from kafka import KafkaAdminClient  # type: ignore[import-untyped]
 
 from tests.ebbtide.test_replay import LOG, run
+from tests.replay.events import START_S, write_csv
 from tests.streams.topics import messages
 
 
@@ -24,11 +26,25 @@ def test_a_log_is_sent(brokers: str) -> None:
         "seconds": sent["seconds"],
         "errors": 0,
         "failure": None,
+        "read": 3000,
+        "dead_letters": {},
+        "left_out": 2800,
+        "warnings": [],
     }
     assert len(found) == 200
     said = run("replay", LOG, "--to", to, "--limit", 100, "--format", "arrow").stdout
     assert "100 events in 2 messages" in said
     assert "to typed (2 partitions)" in said
+    assert "2,900 of 3,000 rows left out by --from, --until or --limit" in said
+
+
+def test_what_is_not_sent_is_said(brokers: str, tmp_path: Path) -> None:
+    rows = [f"u{i % 3},i{i % 4},{START_S + i}" for i in range(30)]
+    log = write_csv(tmp_path / "log.csv", "user,item,time", [*rows, ",i1,1500000000", "u1,i1,3000000000"])
+    said = run("replay", log, "--to", f"kafka://{brokers}/partly").stdout
+    assert "30 events in 30 messages" in said
+    assert "2 of 32 rows are dead letters (1 x no user, 1 x bad time: far from all others)" in said
+    assert "warning: 1 of 32 rows are years from all others" in said
 
 
 def test_events_that_do_not_arrive_are_an_error(brokers: str) -> None:
