@@ -1,8 +1,8 @@
 """How far what `recommend` goes by follows STIM's own ranking: `python -m benchmarks.overlap [--json]`.
 
-MovieLens-100K always; Foursquare NYC and Globo news where their folders are given. After so many events up to
-300 users, evenly by when they were last seen, are asked for ten items at the time of their last event: by the
-published sum of few terms, by the published interests alone, and by `rank` on the memory as it is then.
+MovieLens-100K always; Foursquare NYC and Globo news where their folders are given. After so many events the
+300 users who were seen last are asked for ten items at the time of their last event: by the published sum of
+few terms, by the published interests alone, and by `rank` on the memory as it is then.
 """
 
 import argparse
@@ -61,7 +61,7 @@ def measured(title: str, source: str, events: int) -> Row:
 
 
 def last_of_users(log: Log, run: Replay) -> ExampleBatch:
-    """Some users' memories after their last event, by a second pass of the operator."""
+    """The memories, after their last event, of the users seen last, by a second pass of the operator."""
     newest: dict[int, ExampleBatch] = {}
     operator = operator_of(run.trainer, run.subject)
     for events in log.batches(256):
@@ -70,10 +70,9 @@ def last_of_users(log: Log, run: Replay) -> ExampleBatch:
         for b in (len(rows) - 1 - first).tolist():
             newest.pop(int(rows.user_B[b]), None)
             newest[int(rows.user_B[b])] = rows.take(np.array([b]))
-    users = list(newest)
-    some = [users[n] for n in np.unique(np.linspace(0, len(users) - 1, _USERS).astype(int)).tolist()]
+    users = list(newest)[-_USERS:]
     periodic = run.subject.operator.memory.periodic
-    return after(concat([newest[user] for user in some]), known=True, periodic=periodic)
+    return after(concat([newest[user] for user in users]), known=True, periodic=periodic)
 
 
 def main() -> None:

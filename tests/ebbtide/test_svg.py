@@ -70,3 +70,12 @@ def test_marks_stay_inside_the_frame() -> None:
     )
     assert len(pairs) == 4
     assert all(0 <= float(x) <= plot.width and 0 <= float(y) <= plot.height for x, y in pairs)
+
+
+@pytest.mark.parametrize(("first", "last"), [(1, 9999), (1, 1200), (1650, 9998), (1901, 2026)])
+def test_centuries_have_few_ticks_within_them(first: int, last: int) -> None:
+    low, high = (datetime(year, 6, 1, tzinfo=UTC).timestamp() * 1000 for year in (first, last))
+    ticks = time_ticks(low, high)
+    assert 2 <= len(ticks) <= 6
+    assert all(low <= tick <= high for tick in ticks)
+    assert [time_text(tick, high - low)[:3] for tick in ticks] == ["Jan"] * len(ticks)
