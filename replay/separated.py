@@ -8,6 +8,7 @@ import csv
 import io
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -33,8 +34,8 @@ _END = "\x03"
 class SeparatedFile:
     """A text file of rows; what separates their cells is found in its first lines (`replay.separators`).
 
-    A first line that holds a number is no header: the columns are then called `column1`, `column2`, ...,
-    as is one without a name.
+    A first line that holds a number or a time is no header: the columns are then called `column1`,
+    `column2`, ..., as is one without a name.
     """
 
     rows: int | None = None
@@ -96,6 +97,9 @@ class SeparatedFile:
             chunk = self._at_once(body, lines, number, columns)
             if chunk is None:
                 chunk = self._singly(body, number, columns)
+            if b"\r" in block:
+                as_it_was = {name: self._separator.cells(column) for name, column in chunk.columns.items()}
+                chunk = replace(chunk, columns=as_it_was)
             number += lines
             rows += len(chunk) + len(chunk.bad)
             unlike += len(chunk.bad)

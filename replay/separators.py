@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
+from replay.arrow import Column, pc
 from replay.usual import plain
+from streams.times import moment_ms
 
 NAMES = {"\t": "tabs", ",": "commas", ";": "semicolons", "|": "bars", "::": "'::'", " ": "blanks"}
 """Separators by what people call them; runs of blanks only where none of the others is there."""
-_ONE = "\x1f"
-"""Stands for a separator that is more than one character."""
+_ONE, _RETURN = "\x1f", "\x1e"
+"""Stand for a separator that is more than one character, and for a return, which ends no line here."""
 _LONG = {
     "::": re.compile(rb'"(?:[^"\n]|"")*"|::'),
     " ": re.compile(rb'"(?:[^"\n]|"")*"|[ \t]+'),
@@ -42,14 +44,21 @@ class Separator:
 
     def single(self, text: bytes) -> bytes:
         """The text with one character for each separator outside of quotes."""
+        text = text.replace(b"\r", _RETURN.encode())
         if self.text not in _LONG:
             return text
         made = _LONG[self.text].sub(_character, text)
         return _ENDS.sub(b"", made) if self.text == " " else made
 
     def shown(self, text: str) -> str:
-        """Text that went through `single`, as people write it."""
+        """Text that went through `single`, as it was."""
+        text = text.replace(_RETURN, "\r")
         return text.replace(_ONE, self.text) if self.text in _LONG else text
+
+    def cells(self, column: Column) -> Column:
+        """Cells of such text as they were."""
+        made: Column = pc.replace_substring(column, _RETURN, "\r")
+        return made
 
 
 def _character(found: re.Match[bytes]) -> bytes:
@@ -81,8 +90,8 @@ def split(lines: Sequence[bytes], separator: Separator) -> list[list[str]]:
 
 
 def is_header(cells: Sequence[str]) -> bool:
-    """Whether a first line holds names: it holds no number."""
-    return not any(map(_is_number, cells))
+    """Whether a first line holds names: it holds no number and no time."""
+    return not any(_is_number(cell) or moment_ms(cell) is not None for cell in cells)
 
 
 def _is_number(cell: str) -> bool:

@@ -69,12 +69,12 @@ def _kind(name: str, column: Column) -> tuple[str, str]:
     called = plain(name)
     if column.null_count == len(column):
         return "ignored", "nothing is in it"
-    if called in _SINCE and _is_time(column):
-        return "since", ""
     if pa.types.is_list(column.type):
         return (
             ("ignored", "it holds lists of numbers") if _are_lists_of_numbers(column) else ("categories", "")
         )
+    if called in _SINCE and _is_time(column):
+        return "since", ""
     if pa.types.is_temporal(column.type):
         return "number", ""
     uniques, index_N = texts(column)

@@ -87,6 +87,13 @@ def test_a_first_line_of_data_between_colons_is_no_header(plain: Log, tmp_path: 
         Log.open(tmp_path / "ratings.dat")
 
 
+@pytest.mark.parametrize("time", ["2017-07-14T02:40:00Z", "14.07.2017 02:40", "1500000000"])
+def test_a_time_in_the_first_line_makes_it_an_event(tmp_path: Path, time: str) -> None:
+    (tmp_path / "a.csv").write_text(f"ann;up;{time}\nbob;up;{time}\n")
+    said = Mapping.of(["user=column1", "item=column2", "time=column3"])
+    assert Log.open(tmp_path / "a.csv", mapping=said).rows == 2
+
+
 def test_the_separator_is_the_one_by_which_the_lines_agree(tmp_path: Path) -> None:
     films = ["1::Up (2009)::Drama|Comedy|Animation", "2::A: B::Drama", '3::"::"::Drama|Horror']
     path = write_csv(tmp_path / "items.dat", "item::title::genres", films)
@@ -217,10 +224,13 @@ def test_what_cannot_be_read_is_named_with_the_cure(
 
 
 def test_a_return_within_a_cell_ends_no_line_where_lines_end_otherwise(tmp_path: Path) -> None:
-    text = lines().replace("u1,i1", "u1,i\r1", 1)
+    text = lines().replace("u1,i1", "u1,i\r1", 1).replace("u2,i2", '"u\r2\n",i2', 1)
     (tmp_path / "a.csv").write_bytes(text.encode())
     log = Log.open(tmp_path / "a.csv")
-    assert (log.rows, log.survey.dead) == (39, {"wrong number of fields": 1})
+    events = read(log)
+    assert log.survey.dead == {}
+    assert [log.names[key] for key in events.item_B[:3].tolist()] == ["i0", "i\r1", "i2"]
+    assert log.names[int(events.user_B[2])] == "u\r2\n"
 
 
 @pytest.mark.parametrize("name", ['say "time"', "a\\b", "a\nb", "\x00"])
