@@ -97,9 +97,14 @@ class Delivery:
         self._produced.append(produced_ms_B)
 
     def publish(self, version: int, users: UserRows | None = None, items: ItemRows | None = None) -> None:
-        """Take a delta. Its version counts only as being newer than the one before."""
+        """Take a delta. Its version counts only as being newer than the one before.
+
+        Raises FloatingPointError where a vector has values that are no numbers, as no store takes them.
+        """
         assert users is not None
         assert items is not None
+        if not (np.isfinite(users.interests_BKD).all() and np.isfinite(items.vectors_BD).all()):
+            raise FloatingPointError("vectors with values that are no numbers: the learner has diverged")
         produced = np.concatenate(self._produced) if self._produced else np.zeros(0, np.int64)
         self._produced = []
         produced_ms_P, count_P = np.unique(produced, return_counts=True)
@@ -221,24 +226,34 @@ class Delivery:
             self.store.remove(kind, gone[kind])
             self.mirror.remove(kind, gone[kind])
             self.store.put(kind, packed)
-        self.mirror.keep(rows, self._seen)
-        self._look(version)
+        if self._intact(version):
+            at_ms = time.time() * 1000
+            self.mirror.keep(rows, version)
+        else:
+            self.mirror.keep(rows, self._seen)
+            self._publish_all(version)
+            at_ms = time.time() * 1000
         with self._news:
             self._sending = []
-            self._arrived.append(Arrived(time.time() * 1000, delta.produced_ms_P, delta.count_P))
+            self._arrived.append(Arrived(at_ms, delta.produced_ms_P, delta.count_P))
 
-    def _look(self, then: int | None = None) -> None:
-        """Publish everything again if the store has lost any of it; point readers at `then`, if given."""
-        mark = self.mirror.mark
-        assert mark is not None
-        if not self.store.intact(mark, self._seen, then):
-            then = self._publish_all(mark, self.version + 1)
-        if then is not None:
-            self._seen = self.version = then
+    def _look(self) -> None:
+        """Publish everything again if the store has lost any of it."""
+        if not self._intact(None):
+            self._publish_all(self.version + 1)
+
+    def _intact(self, then: int | None) -> bool:
+        """Whether all is there that was; if so, readers are pointed at `then`."""
+        assert self.mirror.mark is not None
         self._look_s = time.monotonic() + _LOOK_S
+        found = self.store.intact(self.mirror.mark, self._seen, then)
+        if found and then is not None:
+            self._seen = self.version = then
+        return found
 
-    def _publish_all(self, mark: bytes, version: int) -> int:
+    def _publish_all(self, version: int) -> None:
         """Rows as they were, with their stamps: none goes backwards. The version is new to readers."""
+        assert self.mirror.mark is not None
         if self.lost is None:
             self.mirror.count_loss()
         done, whole = 0, self.mirror.count()
@@ -250,11 +265,11 @@ class Delivery:
         info = self.mirror.info
         if info is not None:
             self.store.put_info(info)
-        self.store.mark(mark)
+        self.store.mark(self.mirror.mark)
         self.store.advance(version)
+        self._seen = self.version = version
         log.warning("store: what was published had gone; all %d rows are there again", done)
         self.lost = None
-        return version
 
     def _say_lost(self, how_far: str) -> None:
         if self.lost is None:

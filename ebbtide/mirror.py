@@ -5,9 +5,9 @@ keeps for days only, and the workers' state knows no vectors. A row is kept as t
 published again is what was there, bit for bit, and is no newer than it was. One row a user or item: the file
 grows with them, not with events, and who is forgotten leaves it.
 
-A database (SQLite), since a row is replaced far more often than added. A trainer that is killed has what the
-store had: rows are kept before readers are pointed at them. What cannot be written (a full disk) waits in
-memory.
+A database (SQLite), since a row is replaced far more often than added. A delta is kept as soon as
+readers see it. Killed in between, a trainer publishes it anew, as it does all that came after its checkpoint.
+What cannot be written (a full disk) waits in memory.
 """
 
 import sqlite3
@@ -81,7 +81,7 @@ class Mirror:
         self._write()
 
     def keep(self, rows: Mapping[Kind, Packed], version: int) -> None:
-        """Keep rows newer than those that are there; readers are at `version` before they see them."""
+        """Keep rows newer than those that are there; readers are pointed at `version` by now, or beyond."""
         for kind, packed in rows.items():
             self._unwritten[kind].update((packed.ids[b], packed.row(b)) for b in range(len(packed)))
         self._say("version", str(version).encode())

@@ -30,7 +30,7 @@ from tests.ebbtide.test_train import COMMAND, EVENTS, InProcess, _keeping, _newe
 from tests.ebbtide.test_train import here as here
 from tests.ebbtide.test_train import store as store
 from tests.ebbtide.test_train import topic as topic
-from tests.planted_learners.poisoned import CANNOT_LEARN, CANNOT_SHOW
+from tests.planted_learners.poisoned import CANNOT_LEARN, CANNOT_SHOW, DIVERGES
 
 FOLDER = Path(__file__).parent.parent / "planted_learners"
 CONFIG = RunConfig(learner="poisoned", floors=False, drift=False)
@@ -55,14 +55,14 @@ def poison(batch: ExampleBatch, rating: float) -> ExampleBatch:
 
 
 def made() -> tuple[ExampleBatch, ...]:
-    """Messages, of which 70 and 90 cannot be learned, and 110 can, but not be published."""
-    at = {70: CANNOT_LEARN, 90: CANNOT_LEARN, 110: CANNOT_SHOW}
+    """Messages, of which 70 and 90 cannot be learned; 100 and 110 can, but nothing can be published then."""
+    at = {70: CANNOT_LEARN, 90: CANNOT_LEARN, 100: DIVERGES, 110: CANNOT_SHOW}
     return tuple(
         poison(batch, at[number]) if number in at else batch for number, batch in enumerate(batches(2, 50))
     )
 
 
-LOST = sum(len(made()[number]) for number in (70, 90, 110))
+LOST = sum(len(made()[number]) for number in (70, 90, 100, 110))
 
 
 def letters(here: InProcess) -> list[tuple[str, str, str]]:
@@ -97,10 +97,10 @@ def test_what_cannot_be_learned_is_a_dead_letter_and_learning_goes_on(here: InPr
         ended = train(here, at_most=EVENTS)
     status = ended.status()
     assert status.trained == EVENTS - LOST
-    assert status.dead_letters == {"not examples": 1, "not learned": 3}
+    assert status.dead_letters == {"not examples": 1, "not learned": 4}
     assert status.trouble == (
         "1 messages could not be read and were set aside (`ebbtide dead-letters list`); "
-        f"3 messages with {LOST} examples could not be learned and were set aside "
+        f"4 messages with {LOST} examples could not be learned and were set aside "
         "(`ebbtide dead-letters list`)"
     )
     found = letters(here)
@@ -110,6 +110,7 @@ def test_what_cannot_be_learned_is_a_dead_letter_and_learning_goes_on(here: InPr
     said = sorted(detail for _, reason, detail in found if reason == "not learned")
     assert said == [
         "FloatingPointError: overflow encountered in exp",
+        "FloatingPointError: vectors with values that are no numbers: the learner has diverged",
         *["ZeroDivisionError: float division by zero"] * 2,
     ]
     (junk,) = [(source, detail) for source, reason, detail in found if reason == "not examples"]
@@ -158,8 +159,8 @@ def test_killed_wherever_it_is_it_ends_in_the_same_state(here: InProcess) -> Non
         done = subprocess.run(command, env=environment, capture_output=True, timeout=100, check=True)
     killed = json.loads(done.stdout.splitlines()[-1])
     assert killed["trained"] == EVENTS - LOST
-    assert killed["dead_letters"] == {"not learned": 3}
-    assert len({source for source, _, _ in letters(here)}) == 3
+    assert killed["dead_letters"] == {"not learned": 4}
+    assert len({source for source, _, _ in letters(here)}) == 4
     assert at_once(here, journals) == killed["state_digest"]
 
 
