@@ -31,6 +31,8 @@ from streams import reasons
 from streams.times import time_ms
 
 _SHOWN = 3
+_LARGEST = 2.0**63
+"""Of numbers: learners take their squares."""
 _BOUNDS_MS = time_ms("1900-01-01", "earliest"), time_ms("2100-01-01", "latest")
 
 
@@ -272,13 +274,14 @@ def _numbers(column: Column, order: Int64s, where: str, notes: list[str]) -> Dou
     if pa.types.is_temporal(column.type):
         column = pc.cast(column, pa.int64())
     cells = numbers(column)
-    if cells.bad_B.any():
-        shown = dict.fromkeys(map(repr, column.filter(pa.array(cells.bad_B)).to_pylist()))
+    absurd_N = cells.bad_B | (np.abs(cells.value_B) > _LARGEST)
+    if absurd_N.any():
+        shown = dict.fromkeys(map(repr, column.filter(pa.array(absurd_N)).to_pylist()))
         notes.append(
-            f"{where}: {int(cells.bad_B.sum()):,} of {len(column):,} cells are no numbers"
+            f"{where}: {int(absurd_N.sum()):,} of {len(column):,} cells are no numbers of use"
             f" ({', '.join(list(shown)[:_SHOWN])}): missing"
         )
-    return cells.value_B[order]
+    return np.where(absurd_N, np.nan, cells.value_B)[order]
 
 
 def _texts(column: Column, order: Int64s) -> list[str]:

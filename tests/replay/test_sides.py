@@ -174,7 +174,7 @@ def test_one_dash_among_prices_is_missing_and_counted(tmp_path: Path) -> None:
     side = read_side(write_csv(tmp_path / "items.csv", "item,price", rows), "item", Names())
     at = side.table.rows(np.array([key_of("i3"), key_of("i4")]), np.zeros(2, np.int64))
     np.testing.assert_array_equal(side.table.numbers["price"][at], [np.nan, 4.5])
-    assert side.notes == ["items.csv: column 'price': 1 of 8 cells are no numbers ('-'): missing"]
+    assert side.notes == ["items.csv: column 'price': 1 of 8 cells are no numbers of use ('-'): missing"]
     sizes = [f"i{i},{size}" for i, size in enumerate(["S", "M", "38", "40", "S", "M", "38", "40"])]
     assert (
         read_side(write_csv(tmp_path / "sizes.csv", "item,size", sizes), "item", Names()).table.numbers == {}
