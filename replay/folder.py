@@ -50,10 +50,8 @@ def open_folder(path: Path, said: Mapping) -> LogFiles:
     in_use = _in_use(roles, main[0].columns)
     events = tuple(file for file in opened if in_use.keys() <= set(file.columns))
     others = [files for files in by_size if files[0] not in events]
-    items = next((files for files in others if _describes(files[0], "item", roles)), [])
-    users = next(
-        (files for files in others if files is not items and _describes(files[0], "user", roles)), []
-    )
+    items = _table(others, "item", roles)
+    users = _table([files for files in others if files[0] not in items], "user", roles)
     shown = [
         f"{kind}: {_named(path, files)}" for kind, files in (("items", items), ("users", users)) if files
     ]
@@ -65,7 +63,7 @@ def open_folder(path: Path, said: Mapping) -> LogFiles:
     ):
         if files:
             notes.append(f"folder: {_list([str(p) for p in files])}: {why}")
-    unused = [file for files in others if files is not items and files is not users for file in files]
+    unused = [file for files in others for file in files if file not in items and file not in users]
     return LogFiles(
         name=str(path),
         events=events,
@@ -73,8 +71,10 @@ def open_folder(path: Path, said: Mapping) -> LogFiles:
         users=tuple(users),
         notes=tuple(notes),
         warnings=(
-            *_left_out(path, unused, said, in_use),
+            *_left_out(path, unused, said, in_use, roles),
             *_more_roles(path, groups, events, said, roles),
+            *_more_columns(path, items),
+            *_more_columns(path, users),
         ),
     )
 
@@ -112,7 +112,9 @@ def _in_use(roles: dict[str, str], columns: list[str]) -> dict[str, str]:
     return found
 
 
-def _left_out(top: Path, files: list[RowsFile], said: Mapping, in_use: dict[str, str]) -> list[str]:
+def _left_out(
+    top: Path, files: list[RowsFile], said: Mapping, in_use: dict[str, str], roles: dict[str, str]
+) -> list[str]:
     """A sentence on the files that are neither events nor describe anybody, by what they lack."""
     by_reason: dict[str, list[RowsFile]] = {}
     for file in files:
@@ -122,6 +124,8 @@ def _left_out(top: Path, files: list[RowsFile], said: Mapping, in_use: dict[str,
         if not set(lacking.values()) & {"user", "item", "time"}:
             without = " ".join(f"--map {role}=" for role in dict.fromkeys(lacking.values()))
             why += f"; {without} goes without, and takes them all"
+        elif kind := next((kind for kind in ("item", "user") if _describes(file, kind, roles)), ""):
+            why = f"another table of {kind}s, with other columns; join them to one"
         elif not _roles(file, said):
             why = f"no events (no column {columns}), and no table of items or users"
         by_reason.setdefault(why, []).append(file)
@@ -145,6 +149,30 @@ def _more_roles(
                 for role, name in more.items()
             ]
     return found
+
+
+def _table(others: list[list[RowsFile]], kind: str, roles: dict[str, str]) -> list[RowsFile]:
+    """The files of the biggest table of items (users), and those that have all of its columns."""
+    main = next((files for files in others if _describes(files[0], kind, roles)), [])
+    more = [
+        file
+        for files in others
+        for file in files
+        if main and files is not main and set(main[0].columns) < set(file.columns)
+    ]
+    return [*main, *(file for file in more if _describes(file, kind, roles))]
+
+
+def _more_columns(top: Path, table: list[RowsFile]) -> list[str]:
+    """A sentence on each column that only some files of a side table have."""
+    where: dict[str, list[RowsFile]] = {}
+    for file in table:
+        for name in file.columns:
+            if name not in table[0].columns:
+                where.setdefault(name, []).append(file)
+    return [
+        f"column {name!r} is not read: it is in {_named(top, files)} only" for name, files in where.items()
+    ]
 
 
 def _inside(top: Path, file: RowsFile) -> str:

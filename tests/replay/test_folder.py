@@ -86,6 +86,24 @@ def test_whatever_is_not_used_is_named(tmp_path: Path) -> None:
     ]
 
 
+def test_tables_of_items_in_several_files(tmp_path: Path) -> None:
+    """One of films with a column more since this year, and another one beside it."""
+    top = months(tmp_path / "log")
+    write_csv(top / "films-1.csv", "item,title,year", [f"i{i},A film of {i},199{i}" for i in range(5)])
+    write_csv(
+        top / "films-2.csv", "item,year,title,length", ["i5,2024,A new one,90", "i6,2024,Another one,80"]
+    )
+    write_csv(top / "links.csv", "item,imdb", [f"i{i},{i}" for i in range(7)])
+    log = Log.open(top)
+    assert log.items is not None
+    assert len(log.items) == 7
+    assert {"A film of 0", "Another one"} < set(log.items.texts["title"])
+    assert log.warnings == [
+        "links.csv left out: another table of items, with other columns; join them to one",
+        "column 'length' is not read: it is in films-2.csv only",
+    ]
+
+
 def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_bytes(b"")
     with pytest.raises(
