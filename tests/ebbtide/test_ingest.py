@@ -18,7 +18,8 @@ from kafka.admin import ConfigResource, ConfigResourceType  # type: ignore[impor
 
 from ebbtide import api
 from replay.traffic import send
-from state.examples import ExampleBatch, concat
+from state.examples import ExampleBatch, concat, narrowed, window_of
+from state.memory import MemoryConfig
 from state.tree import digest
 from streams.kafka import Producer, ensure_topic
 from streams.observer import Observer
@@ -93,6 +94,25 @@ def test_killed_workers_lose_and_double_nothing(live: Live, replayed: str) -> No
         assert sender.wait(60) == 0
     assert_once(live, replayed)
     assert "computed up to" in live.said()
+
+
+def test_workers_forget_as_a_replay_does_and_over_kills(live: Live) -> None:
+    config = OperatorConfig(memory=MemoryConfig(expire_ms=6 * 3_600_000))
+    operator = Operator(config, WINDOW, views=True)
+    whole = [operator.process(events, 0) for events in api.open_log(LOG).batches(1000)]
+    ensure_topic(live.brokers, live.events, 2)
+    with subprocess.Popen(sending(live, rate=400)) as sender:
+        with live.worker("--expire", "6h") as process:
+            live.until(EVENTS // 2)
+            kill(process)
+        with live.worker("--expire", "6h"):
+            said = live.until(EVENTS)
+        assert sender.wait(60) == 0
+    width = max(int(window_of(one).length_B.max()) for one in whole)
+    expected, found = (by_user([narrowed(one, width) for one in part]) for part in (whole, live.examples()))
+    assert digest(found) == digest(expected)
+    assert sum(one.expired for one in said.values()) > 200
+    assert sum(one.users for one in said.values()) < 60
 
 
 def test_partitions_move_and_come_back(live: Live, replayed: str) -> None:
