@@ -66,8 +66,8 @@ class Delivery:
         self.store, self.mirror = store, mirror
         self.version = version
         """The newest that is in the store."""
-        self._seen = 0
-        """That the store is known to have pointed readers at."""
+        self.readers_at = 0
+        """The version that the store has pointed readers at, as far as is known; 0 before it was asked."""
         self._look_s = 0.0
         """When to ask next whether all is still there."""
         self.trouble: str | None = None
@@ -208,11 +208,11 @@ class Delivery:
 
     def _begin(self) -> None:
         """Versions go on above the store's, which holds what the mirror does: what it has, or all of it."""
-        self._seen = self.store.version()
+        self.readers_at = self.store.version()
         if self.mirror.mark is None:
             self.mirror.fill(self.store)
-        self.version = max(self.version, self._seen + 1)
-        self._seen = self.mirror.version
+        self.version = max(self.version, self.readers_at + 1)
+        self.readers_at = self.mirror.version
         self._above_store = True
 
     def _publish(self, delta: Delta) -> None:
@@ -230,7 +230,7 @@ class Delivery:
             at_ms = time.time() * 1000
             self.mirror.keep(rows, version)
         else:
-            self.mirror.keep(rows, self._seen)
+            self.mirror.keep(rows, self.readers_at)
             self._publish_all(version)
             at_ms = time.time() * 1000
         with self._news:
@@ -246,9 +246,9 @@ class Delivery:
         """Whether all is there that was; if so, readers are pointed at `then`."""
         assert self.mirror.mark is not None
         self._look_s = time.monotonic() + _LOOK_S
-        found = self.store.intact(self.mirror.mark, self._seen, then)
+        found = self.store.intact(self.mirror.mark, self.readers_at, then)
         if found and then is not None:
-            self._seen = self.version = then
+            self.readers_at = self.version = then
         return found
 
     def _publish_all(self, version: int) -> None:
@@ -267,7 +267,7 @@ class Delivery:
             self.store.put_info(info)
         self.store.mark(self.mirror.mark)
         self.store.advance(version)
-        self._seen = self.version = version
+        self.readers_at = self.version = version
         log.warning("store: what was published had gone; all %d rows are there again", done)
         self.lost = None
 

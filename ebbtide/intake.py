@@ -22,6 +22,8 @@ from streams.engine import altered
 from streams.wire import Message
 
 _BEFORE_ALL = (-1, -1)
+_MOST_WORDS = 500
+"""Characters of an error that are kept."""
 
 
 class Arrival(NamedTuple):
@@ -64,7 +66,7 @@ def arrival(message: Message) -> Arrival:
 
 def in_words(error: Exception) -> str:
     """An error in one line: ours say what is wrong, others do with their name."""
-    said = " ".join(str(error).split())
+    said = " ".join(str(error)[:_MOST_WORDS].split())
     return said if isinstance(error, EbbtideError) else f"{type(error).__name__}: {said}"
 
 

@@ -173,8 +173,8 @@ def _trainer(store: str, trouble: list[str]) -> tuple[TrainerStatus | None, bool
             found = None if said is None else progress.trainer_status(said)
             if found is not None and _gone_from(held, found):
                 trouble.append(
-                    f"store: what the trainer published up to version {found.version} is not all there; it "
-                    "publishes all of it again within seconds, if it runs"
+                    f"store: what the trainer published up to version {found.readers_at} is not all there; "
+                    "it publishes all of it again within seconds, if it runs"
                 )
     except (InputError, msgspec.DecodeError) as error:
         trouble.append(f"store: the trainer's status cannot be read: {error}")
@@ -194,8 +194,9 @@ def _trainer(store: str, trouble: list[str]) -> tuple[TrainerStatus | None, bool
 
 
 def _gone_from(held: RedisStore, found: TrainerStatus) -> bool:
-    """Whether the store has lost what readers are to see; a trainer says a version when it is there."""
-    return found.version > held.version() or (found.version > 0 and 0 in held.counts().values())
+    """Whether the store has lost what readers were to see when the trainer said something last."""
+    at = found.readers_at
+    return at > held.version() or (at > 0 and found.trained > 0 and 0 in held.counts().values())
 
 
 def _progress(observer: Observer, names: Names, trouble: list[str]) -> dict[int, Progress]:

@@ -254,6 +254,7 @@ class LiveTrainer:
             checkpoint_ms=self._saved_ms,
             items=len(trainer.catalogue),
             forgotten=0 if trainer.expiry is None else trainer.expiry.forgotten,
+            readers_at=self.delivery.readers_at,
             store_losses=self.delivery.mirror.losses,
             trouble="; ".join(self._troubles()) or None,
             started_ms=self.started_ms,

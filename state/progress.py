@@ -73,6 +73,8 @@ class TrainerStatus(msgspec.Struct, frozen=True, kw_only=True):
     """In the catalogue."""
     forgotten: int = 0
     """How often the trainer forgot a user."""
+    readers_at: int = 0
+    """The version that readers of the store are pointed at, or a later one; 0 as long as nobody knows."""
     store_losses: int = 0
     """How often the store had lost what was published, and was given all of it again."""
     trouble: str | None

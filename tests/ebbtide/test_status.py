@@ -42,6 +42,7 @@ def trainer(**changes: Any) -> TrainerStatus:
             "dead_letters": {"not learned": 3},
             "items": 30,
             "forgotten": 4,
+            "readers_at": 7,
             "store_losses": 2,
             **{"items": 30, "forgotten": 4},
             "version": 7,
