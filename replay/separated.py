@@ -19,7 +19,7 @@ import pyarrow.csv
 from replay.arrow import Column, pc
 from replay.chunks import BadRow, Chunk, twice
 from replay.lines import blocks, first_lines
-from replay.separators import NAMES, Separator, find_separator, is_header, split
+from replay.separators import NAMES, Separator, find_separator, first_row, is_header
 from state.errors import InputError
 from streams import reasons
 
@@ -48,8 +48,9 @@ class SeparatedFile:
         lines = lines[self._lines_before :]
         found = find_separator(lines)
         self._separator = found or Separator(",")
-        self._first = [cell.strip() for cell in next(iter(split(lines, self._separator)), [])]
+        self._first, taken = first_row(lines, self._separator)
         self._has_header = is_header(self._first)
+        self._lines_before += taken if self._has_header else 0
         self.columns = [
             name if name and self._has_header else f"column{i + 1}" for i, name in enumerate(self._first)
         ]
@@ -81,7 +82,7 @@ class SeparatedFile:
 
         Raises InputError where most rows turn out not to fit.
         """
-        skip = self._lines_before + self._has_header
+        skip = self._lines_before
         number = 1
         rows = unlike = 0
         first: BadRow | None = None

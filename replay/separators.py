@@ -1,6 +1,7 @@
 """What separates the cells of a text file, found in its first lines."""
 
 import csv
+import io
 import re
 from collections.abc import Sequence
 from contextlib import suppress
@@ -80,12 +81,24 @@ def find_separator(lines: Sequence[bytes]) -> Separator | None:
     return None if found is None else found[2]
 
 
+def first_row(lines: Sequence[bytes], separator: Separator) -> tuple[list[str], int]:
+    """The cells of the first row, line ends in them as blanks, and how many lines it takes."""
+    text = separator.single(b"\n".join(lines)).decode("utf-8", "replace")
+    rows = csv.reader(io.StringIO(text, newline="\n"), delimiter=separator.character)
+    with suppress(csv.Error):
+        cells = next(rows, [])
+        return [" ".join(cell.split()) for cell in cells], rows.line_num
+    return [], 1
+
+
 def split(lines: Sequence[bytes], separator: Separator) -> list[list[str]]:
     """The cells of lines that are not empty, as far as they can be taken apart."""
     text = separator.single(b"\n".join(lines)).decode("utf-8", "replace")
     rows: list[list[str]] = []
     with suppress(csv.Error):  # a cell of more than 128 kB: what came before will do
-        rows += (row for row in csv.reader(text.splitlines(True), delimiter=separator.character) if row)
+        rows += (
+            row for row in csv.reader(io.StringIO(text, newline="\n"), delimiter=separator.character) if row
+        )
     return rows
 
 

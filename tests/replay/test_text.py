@@ -46,6 +46,7 @@ QUOTED_HEADER = '"user","item","time","rating"\n' + lines(header=False)
         ("a.csv", lines(end="\r").rstrip().encode()),
         ("a.csv", lines()[:300].replace("\n", "\r\n").encode() + lines()[300:].encode()),
         ("a.csv", b"\n\nsep=;\n" + lines(";").encode()),
+        ("a.csv", lines().replace("user,item", '"User\nID","item"', 1).encode()),
         ("a.dat", lines("::").encode()),
         ("a.inter", lines(" ").encode()),
         ("a.txt", "\n".join("  " + line for line in lines("  \t ").splitlines()).encode()),
@@ -62,7 +63,7 @@ QUOTED_HEADER = '"user","item","time","rating"\n' + lines(header=False)
 def test_what_is_common_is_read(plain: Log, tmp_path: Path, name: str, content: bytes) -> None:
     (tmp_path / name).write_bytes(content)
     log = Log.open(tmp_path / name)
-    assert log.mapping.columns == plain.mapping.columns
+    assert log.mapping.columns.keys() == plain.mapping.columns.keys()
     assert same(read(log), read(plain))
     assert log.survey.dead == {}
 
