@@ -150,13 +150,13 @@ class Clock:
             case "us" | "ns":
                 return raw_B // (PER_SECOND[self.unit] // SECOND_MS)
             case "date":
-                return _dates(raw_B)
+                return _dates(raw_B.astype(np.float64))
         near = (raw_B < 2**52) & (raw_B > -(2**52))
         return np.where(near, raw_B, 2**52) * SECOND_MS
 
     def _decimal(self, raw_B: Doubles) -> Int64s:
         if self.unit == "date":
-            return _dates(raw_B.astype(np.int64))
+            return _dates(raw_B)
         scaled = raw_B * (SECOND_MS / PER_SECOND.get(self.unit, 1.0))
         return np.rint(np.clip(scaled, -(2.0**62), 2.0**62)).astype(np.int64)
 
@@ -217,15 +217,29 @@ def _as_text(column: Column) -> Column:
 
 
 def _looks_like_date(value_B: Doubles) -> Bools:
-    month_B, day_B = value_B // 100 % 100, value_B % 100
-    year_B = value_B // 10000
-    sound = (month_B >= 1) & (month_B <= 12) & (day_B >= 1) & (day_B <= 31)
-    return np.asarray((year_B >= 1990) & (year_B < 2100) & sound)
+    date_B, clock_B = _date_and_clock(value_B)
+    month_B, day_B, year_B = date_B // 100 % 100, date_B % 100, date_B // 10000
+    sound_B = (month_B >= 1) & (month_B <= 12) & (day_B >= 1) & (day_B <= 31) & (value_B == np.floor(value_B))
+    sound_B &= (clock_B // 10000 < 24) & (clock_B // 100 % 100 < 60) & (clock_B % 100 < 60)
+    return np.asarray((year_B >= 1990) & (year_B < 2100) & sound_B)
 
 
-def _dates(raw_B: Int64s) -> Int64s:
+def _date_and_clock(value_B: Doubles) -> tuple[Doubles, Doubles]:
+    """20240131, 202401310930 or 20240131093000 as a date and a clock with seconds."""
+    seconds_B, minutes_B = value_B >= 1e13, value_B >= 1e11
+    divisor_B = np.where(seconds_B, 1e6, np.where(minutes_B, 1e4, 1.0))
+    date_B = np.floor(value_B / divisor_B)
+    clock_B = value_B - date_B * divisor_B
+    return date_B, np.where(minutes_B & ~seconds_B, clock_B * 100, np.where(seconds_B, clock_B, 0.0))
+
+
+def _dates(raw_B: Doubles) -> Int64s:
     """20170131 -> its midnight; a number that is no date goes far outside every bound."""
-    month_B = (raw_B // 10000 - 1970) * 12 + raw_B // 100 % 100 - 1
-    first = np.clip(month_B, -20000, 20000).astype("M8[M]").astype("M8[D]").astype(np.int64)
-    sound = _looks_like_date(raw_B.astype(np.float64))
-    return np.where(sound, (first + raw_B % 100 - 1) * DAY_MS, -(2**62))
+    sound_B = _looks_like_date(raw_B)
+    date_B, clock_B = (
+        part.astype(np.int64) for part in _date_and_clock(np.where(sound_B, raw_B, 19900101.0))
+    )
+    month_B = (date_B // 10000 - 1970) * 12 + date_B // 100 % 100 - 1
+    day_B = month_B.astype("M8[M]").astype("M8[D]").astype(np.int64) + date_B % 100 - 1
+    second_B = clock_B // 10000 * 3600 + clock_B // 100 % 100 * 60 + clock_B % 100
+    return np.where(sound_B, day_B * DAY_MS + second_B * SECOND_MS, -(2**62))

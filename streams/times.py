@@ -4,7 +4,7 @@ A text is ISO 8601 or one of the other usual forms (2024/1/31 3:04 PM, 31 Jan 20
 2024), in UTC unless it names a zone. Where the year stands last and the month is a number (03/04/2024), the
 text does not say which of the two is the day: it is a time only for whoever knows, by `day_first`.
 A number is seconds, milliseconds, microseconds or nanoseconds since 1970, whichever puts it into the years
-1990 to 2099; or a date such as 20240131. What is finer than a millisecond is cut off.
+1990 to 2099; or a date such as 20240131 or 20240131150405. What is finer than a millisecond is cut off.
 """
 
 import re
@@ -181,7 +181,7 @@ def unit_of(number: float) -> str | None:
     for unit, per_second in PER_SECOND.items():
         if EPOCH_FROM_S * per_second <= number < EPOCH_UNTIL_S * per_second:
             return unit
-    whole = number == number and abs(number) < 1e9 and number == int(number)
+    whole = number == number and abs(number) < 1e15 and number == int(number)
     return "date" if whole and moment_ms(_dashed(int(number))) is not None else None
 
 
@@ -226,7 +226,12 @@ def _is_number(text: str) -> bool:
 
 
 def _dashed(date: int) -> str:
-    return f"{date // 10000}-{date // 100 % 100:02}-{date % 100:02}" if 19900000 < date < 21000000 else ""
+    """20240131, 202401310930 or 20240131093000 as ISO 8601."""
+    text = str(date)
+    if len(text) not in (8, 12, 14) or not "1990" <= text[:4] < "2100":
+        return ""
+    clock = f"T{text[8:10]}:{text[10:12]}:{text[12:] or '00'}" if text[8:] else ""
+    return f"{text[:4]}-{text[4:6]}-{text[6:8]}{clock}"
 
 
 def _of(parts: dict[str, str | None]) -> int | None:

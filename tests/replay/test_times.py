@@ -45,6 +45,9 @@ def reasons_of(clock: Clock, column: Column) -> list[str]:
         ([MOMENT_MS * 1000 + 999], "us", MOMENT_MS),
         ([MOMENT_MS * 1_000_000], "ns", MOMENT_MS),
         ([20170714], "date", 1_499_990_400_000),
+        ([201707140240], "date", MOMENT_MS),
+        (["20170714024000"], "date", MOMENT_MS),
+        ([20170714024000.0], "date", MOMENT_MS),
         ([3], "tick", 3000),
         ([0.5], "tick", 500),
         ([datetime(2017, 7, 14, 2, 40)], "timestamp", MOMENT_MS),
@@ -97,6 +100,11 @@ def test_missing_bad_and_outside_are_told_apart() -> None:
 def test_a_row_in_another_unit_says_which(unit: str, cells: list[Any], expected: str) -> None:
     assert reading(pa.array(cells * 2 + cells[:1])).unit == unit
     assert reasons_of(Clock(unit, *BOUNDS), pa.array(cells)) == ["", expected]
+
+
+def test_a_date_with_a_clock_that_no_day_has_is_bad() -> None:
+    column = pa.array([20170714024000, 20170714250000, 20171314024000])
+    assert reasons_of(Clock("date", *BOUNDS), column) == ["", *["bad time: out of bounds"] * 2]
 
 
 def test_bad_text_among_good() -> None:

@@ -83,6 +83,7 @@ def test_numbers_are_since_1970_in_whatever_unit_makes_sense(text: str) -> None:
 
 def test_a_date_may_be_a_number() -> None:
     assert time_ms("20170714", "--from") == moment_ms("2017-07-14") == time_ms("2017/07/14", "--from")
+    assert time_ms("20170714024000", "--from") == time_ms("201707140240", "--from") == MOMENT_MS
     assert [unit_of(number) for number in (20170714, 20171314, 5, float("nan"), float("inf"))] == [
         "date",
         *[None] * 4,
