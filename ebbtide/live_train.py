@@ -77,7 +77,7 @@ def train(
     """
     from ebbtide import training, where
     from ebbtide.config import read
-    from ebbtide.live_trainer import Settings
+    from ebbtide.training_settings import Settings
     from state.embedded_store import open_store
 
     log_to_stderr()

@@ -11,8 +11,6 @@ import os
 import socket
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -39,6 +37,7 @@ from ebbtide.set_aside import (
     set_aside,
 )
 from ebbtide.stream import Stream
+from ebbtide.training_settings import Settings
 from learners.expiry import Forgotten
 from learners.measure import Measure
 from state import checkpoint, progress
@@ -54,27 +53,6 @@ log = logging.getLogger("ebbtide.train")
 _NEVER = 1 << 62
 _WAIT_MS = 20
 _SAY_S, _INFO_S, _INFO_SHARE, _AGAIN_S, _PATIENCE_S, _PAUSE_S = 1.0, 30.0, 0.005, 10.0, 10.0, 2.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """Where a trainer reads, and how often it publishes and saves."""
-
-    brokers: str
-    topic: str
-    directory: Path
-    """Of its checkpoints."""
-    every: int = 200_000
-    every_s: float = 60.0
-    publish_ms: int = 200
-    out: Path | None = None
-    """For the predictions."""
-    dead_letters: str = "dead-letters"
-    """Topic for messages that cannot be learned."""
-    at_most: int | None = None
-    """Stop once so many examples are done with."""
-    until_idle_s: float | None = None
-    """Stop when nothing has come for so long."""
 
 
 class LiveTrainer:

@@ -13,9 +13,10 @@ from ebbtide.alone import alone
 from ebbtide.config import RunConfig, fingerprint
 from ebbtide.feed import ROWS, Feed
 from ebbtide.learning import Learning
-from ebbtide.live_trainer import LiveTrainer, Settings
+from ebbtide.live_trainer import LiveTrainer
 from ebbtide.set_aside import Again, UnlearnableError, UnpublishableError
 from ebbtide.stream import Stream, look
+from ebbtide.training_settings import Settings
 from state import checkpoint
 from state.dict_store import DictStore
 from state.errors import InputError

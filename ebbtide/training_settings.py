@@ -1,0 +1,25 @@
+"""Where a live trainer reads, and how often it publishes and saves."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Where a trainer reads, and how often it publishes and saves."""
+
+    brokers: str
+    topic: str
+    directory: Path
+    """Of its checkpoints."""
+    every: int = 200_000
+    every_s: float = 60.0
+    publish_ms: int = 200
+    out: Path | None = None
+    """For the predictions."""
+    dead_letters: str = "dead-letters"
+    """Topic for messages that cannot be learned."""
+    at_most: int | None = None
+    """Stop once so many examples are done with."""
+    until_idle_s: float | None = None
+    """Stop when nothing has come for so long."""
