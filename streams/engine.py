@@ -10,6 +10,8 @@ broker's time, than `ahead_ms` is a dead letter, and moves no clock.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -33,6 +35,8 @@ from streams.wire import Message, Rejected, iso
 
 _MOST_FIELDS, _MOST_NAME = 16, 64
 """Unknown fields that are counted by name, and how much of a name."""
+_MOST_LETTERS = 64
+"""Dead letters of one message for one reason; more of its events go together as one."""
 
 
 class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -242,17 +246,34 @@ class Engine:
     def _letters(self, messages: Sequence[Message], dead: Sequence[Rejected]) -> list[Message]:
         base = self.progress.base
         by_offset = {message.offset + base: message for message in messages} if dead else {}
-        gone = Message(None, partition=self.partition)
-        return [
-            self._letter(by_offset.get(one.offset, gone._replace(offset=one.offset - base)), one)
-            for one in dead
-        ]
+        found: list[Message] = []
+        for offset, of_message in groupby(dead, attrgetter("offset")):
+            message = by_offset.get(offset, Message(None, partition=self.partition, offset=offset - base))
+            for same in _by_reason(list(of_message)):
+                found.append(self._letter(message, same))
+        return found
 
-    def _letter(self, message: Message, why: Rejected) -> Message:
+    def _letter(self, message: Message, same: Sequence[Rejected]) -> Message:
+        """Of a message, or of rows of one that have one reason."""
         value, place = message.value, f"{self.topic}/{self.partition}/{message.offset}"
-        if why.index is not None and value is not None and wire_arrow.is_arrow(value):
-            value, place = wire_arrow.row(value, why.index), f"{place}/{why.index}"
-        return letter(message._replace(value=value), place, why.reason, why.detail)
+        why, rows = same[0], [one.index for one in same if one.index is not None]
+        if rows and value is not None and wire_arrow.is_arrow(value):
+            value, place = wire_arrow.rows(value, rows), f"{place}/{rows[0]}"
+        detail = (
+            why.detail if len(same) == 1 else f"{why.detail}; and {len(same) - 1:,} more like it, all here"
+        )
+        return letter(message._replace(value=value), place, why.reason, detail)
+
+
+def _by_reason(dead: Sequence[Rejected]) -> list[list[Rejected]]:
+    """What one message is turned down for: one by one, but many with one reason together."""
+    by_reason: dict[str, list[Rejected]] = {}
+    for one in dead:
+        by_reason.setdefault(one.reason, []).append(one)
+    many = {reason for reason, same in by_reason.items() if len(same) > _MOST_LETTERS}
+    return [by_reason[reason] for reason in by_reason if reason in many] + [
+        [one] for one in dead if one.reason not in many
+    ]
 
 
 class _Said(msgspec.Struct):

@@ -30,6 +30,8 @@ _REFUSED_S = 2 * SESSION_S
 partition, or has slept through its session and finds that out within this time."""
 _MOST_MESSAGES, _MOST_BYTES = 4096, 512 << 10
 """What goes through an engine at a time, and out in a transaction, about."""
+_AT_ONCE = 4096
+"""Messages that are read from the source in one go where nobody delivers them."""
 _COMMIT_S = 20.0
 _PATIENCE_S = 2.0
 """How long the other partitions wait for one that is taken over; one that has failed is not waited for."""
@@ -88,11 +90,20 @@ class Partitions:
         self._begun_s: dict[int, float] = {}
         self._failed: dict[int, _Failed] = {}
         self._reached: dict[int, int] = {}
+        self._stood_at: dict[int, int] = {}
+        self._empty_to: dict[int, int] = {}
+        self.room = 0
+        """Partitions that our topics have: of others nothing is taken over."""
 
     @property
     def progress(self) -> dict[int, Progress]:
         """Of every partition that is computed here."""
         return {partition: held.engine.progress for partition, held in sorted(self.held.items())}
+
+    @property
+    def failing(self) -> bool:
+        """Whether a partition cannot be worked on, at the moment."""
+        return bool(self._failed)
 
     def own(self, partitions: set[int]) -> None:
         """These are ours from now on, and no others."""
@@ -174,7 +185,8 @@ class Partitions:
     def _recovery(self, partition: int) -> asyncio.Task[None] | None:
         """What takes the partition over; nothing while it is not to be tried."""
         failed = self._failed.get(partition)
-        if partition not in self._recoveries and (failed is None or time.monotonic() >= failed.until_s):
+        due = partition < self.room and (failed is None or time.monotonic() >= failed.until_s)
+        if due and partition not in self._recoveries:
             task = asyncio.create_task(self._guarded(partition, self._take_over(partition)))
             self._recoveries[partition] = task
             self._begun_s[partition] = time.monotonic()
@@ -227,7 +239,16 @@ class Partitions:
         if output is not NOTHING:
             await self._moved(held, output, before)
             self._delivered[partition] = span.end - 1
+            self._empty_to.pop(partition, None)
         self._delivered[partition] = min(self._delivered.get(partition, -1), span.end - 1)
+        self._catch_up(partition, held.engine.progress.next, span.end)
+
+    def _catch_up(self, partition: int, following: int, end: int) -> None:
+        """What is there and was not delivered since somebody looked last is read from the source."""
+        stands = self._stood_at.get(partition) == following
+        if stands and end > max(following, self._empty_to.get(partition, 0)):
+            self._delivered[partition] = min(end, following + _AT_ONCE) - 1
+        self._stood_at[partition] = following
 
     async def _moved(self, held: Held, output: Output, before: Progress) -> None:
         """Commit that reading goes on elsewhere, and say it."""
@@ -247,11 +268,15 @@ class Partitions:
 
     async def _read(self, held: Held, end: int) -> None:
         """Take what was not delivered from the source itself."""
+        partition = held.engine.partition
         try:
             async for messages in held.outlet.source(held.engine.progress.next, end):
-                if held.engine.partition not in self.owned:
+                if partition not in self.owned:
                     return
                 await self._feed(held, messages)
+            if held.engine.progress.next < end:  # no more than markers of transactions
+                self._empty_to[partition] = end
+                self._delivered[partition] = held.engine.progress.next - 1
         except Gone as gone:
             before = held.engine.progress
             await self._moved(held, held.engine.lose(gone.oldest), before)

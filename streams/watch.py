@@ -51,7 +51,8 @@ class Watch:
         """Our topics grow along with the source, and are made again where they are gone with it."""
         settings = self._settings
         topic_id = spans[min(spans)].topic_id
-        if len(spans) <= self._count and topic_id == self._topic_id:
+        as_it_was = len(spans) <= self._count and topic_id == self._topic_id
+        if as_it_was and not self._partitions.failing:
             return
         grown = await asyncio.to_thread(
             topics.make_room, settings.brokers, settings.topics, len(spans), settings.security
@@ -59,6 +60,7 @@ class Watch:
         for sentence in topics.said(settings.topics.events, grown, len(spans)):
             log.warning("%s", sentence)
         self._count, self._topic_id = len(spans), topic_id
+        self._partitions.room = len(spans)
 
     def _say(self, sentence: str) -> None:
         if self._trouble is None:

@@ -10,7 +10,7 @@ Shape suffix: B rows of a batch, K those kept.
 """
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -115,13 +115,13 @@ def is_arrow(value: bytes) -> bool:
     return value.startswith(b"\xff\xff\xff\xff")
 
 
-def row(value: bytes, index: int) -> bytes:
-    """One row of a batch that `decode` has read, as a batch of its own."""
+def rows(value: bytes, index_K: Sequence[int]) -> bytes:
+    """Some rows of a batch that `decode` has read, as a batch of their own."""
     with pa.ipc.open_stream(value) as reader:
         batch: Any = reader.read_next_batch()
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, batch.schema) as writer:
-        writer.write_batch(batch.slice(index, 1))
+        writer.write_batch(batch.take(pa.array(index_K)))
     return sink.getvalue().to_pybytes()
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,9 +16,12 @@ from state.errors import InputError
 from state.examples import concat
 from state.progress import OTHERS, Progress
 from state.tree import digest
+from streams import wire_arrow
+from streams.decode import decode
 from streams.engine import NOTHING, Engine, EngineConfig, Output
 from streams.letters import DETAIL, REASON, SOURCE
 from streams.place import Span
+from streams.schema import EventBatch
 from streams.wire import Message, iso
 
 NOW_MS, HOUR_MS = 1_764_000_000_000, 3_600_000
@@ -135,6 +139,24 @@ def test_unknown_fields_are_counted_by_name_up_to_a_bound() -> None:
     assert len(said) == 17
     assert said[OTHERS] == 20 - 14
     assert one.progress.examples == 20
+
+
+def test_many_events_of_one_batch_with_one_reason_are_one_dead_letter() -> None:
+    size = 200
+    wrong = np.arange(size) % 3 == 0
+    time_ms = np.where(wrong, YEAR_2099_MS, NOW_MS + np.arange(size))
+    time_ms[5] = NOW_MS - 10**9
+    ids = np.arange(size)
+    batch = wire_arrow.encode(EventBatch.of(user=ids % 5, item=ids, time_ms=time_ms), {})
+    one = engine()
+    output = one.take([Message(batch, b"0", (), 0, 0, NOW_MS)])
+    count = int(wrong.sum())
+    assert one.progress.dead_letters == {"bad time: ahead of the broker": count}
+    assert (one.progress.late, one.progress.examples) == (1, size - count - 1)
+    assert sorted(reasons(output)) == ["bad time: ahead of the broker", "late"]
+    [ahead] = [letter for letter in output.dead if dict(letter.headers)[REASON] != b"late"]
+    assert f"; and {count - 1} more like it, all here" in dict(ahead.headers)[DETAIL].decode()
+    assert decode([ahead]).events.item_B.tolist() == ids[wrong].tolist()
 
 
 def test_what_the_broker_had_deleted_is_counted_and_reading_goes_on() -> None:
