@@ -235,8 +235,6 @@ def test_a_partition_that_an_earlier_build_made_deaf_is_mended(live: Live) -> No
     assert shown["mended"] is False
     assert ahead[1 - deaf] is None
     assert (ahead[deaf]["entries"], ahead[deaf]["users"]) == (1, 1)
-    assert json.loads(run(*mend).stdout) == shown
-    assert "say --yes to set right" in run(*mend[:1], *names).stdout
     assert "were taken out, and the clock set to 20" in run(*mend[:1], *names, "--yes").stdout
     assert all(one["ahead"] is None for one in json.loads(run(*mend).stdout)["partitions"])
     late = sum(one.late for one in said.values())
