@@ -36,6 +36,9 @@ def check_partitions(group: Group, events: EventBatch, wrong_B: Bools) -> Exampl
         dead = list(observer.read(f"{live.name}-dead"))
     for partition in range(group.sender.partitions):
         gone, sent = ([one for one in some if one.partition == partition] for some in (group.gone, there))
+        if partition not in progress:
+            assert not sent, f"partition {partition} was not read"
+            continue
         wanted = reference(live.events, partition, gone, sent, progress[partition])
         values = [one.value for one in made if one.partition == partition and one.value is not None]
         batches = [_whole(some) for some in (wanted.examples, values)]
