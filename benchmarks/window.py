@@ -147,7 +147,7 @@ class Ours:
             *(user, row_B, item, item, item, time_ms, time_ms, time_ms),
             *(np.empty(0, np.float32), item, item, item),
         )
-        out = np.empty(size, np.int64), np.empty((size, WIDTH), np.int64), np.empty((size, WIDTH), np.float32)
+        out = np.empty(size, np.int64), np.empty((size, WIDTH), np.int64), np.zeros((size, WIDTH), np.float32)
         done = 0
         while done < size:
             done = _append(self.memory.slabs, self.memory.curve, rows, done, self.room, *out)

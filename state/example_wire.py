@@ -110,20 +110,20 @@ def decode(value: bytes) -> Shipment:
         raise InputError("examples: expected every column once, and produced_ms; got others")
     length_B = _lengths(columns.get("window.length_B"), len(batch), width)
     tree = empty_examples(len(batch), int(length_B.max(initial=1)) if width else None).tree()
-    entries = _entries(length_B)
+    row_E, at_E = _entries(length_B, int(length_B.max(initial=1)))
     window = tree.get("window", {})
     produced_ms_B = np.zeros(len(batch), np.int64)
     _fill(produced_ms_B, columns.pop(_PRODUCED), _PRODUCED)
     for name, column in columns.items():
         if name.startswith("window."):
-            _fill_window(window, name.removeprefix("window."), column, length_B, entries)
+            _fill_window(window, name.removeprefix("window."), column, length_B, at_E)
         elif isinstance(tree.get(name), np.ndarray):
             _fill(tree[name], column, name)
         else:
             raise InputError(f"examples: unknown column {name!r}")
     if window and said == SCHEMA:
-        apart_ms_E = np.maximum(tree["time_ms_B"][entries[0]] - window["time_ms_BW"][entries], 0)
-        window["age_s_BW"][entries] = apart_ms_E / 1000.0
+        ago_ms_E = np.maximum(tree["time_ms_B"][row_E] - window["time_ms_BW"].reshape(-1)[at_E], 0)
+        window["age_s_BW"].reshape(-1)[at_E] = ago_ms_E / 1000.0
     elif window:
         tree["window"] = {name: window[name] for name in _OLDER}
     return Shipment(ExampleBatch.from_tree(tree), produced_ms_B, names, made_by)
@@ -155,12 +155,12 @@ def _written(record: Any, metadata: Mapping[Any, str]) -> bytes:
 
 
 def _window_arrays(window: Window, missing: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
-    row_E, at_E = _entries(window.length_B)
+    at_E = _entries(window.length_B, window.item_BW.shape[1])[1]
     end_B1: Any = pa.array(np.concatenate([[0], np.cumsum(window.length_B)]).astype(np.int32))
     arrays: dict[str, Any] = {"window.length_B": pa.array(window.length_B)}
     for name in (f.name for f in fields(Window) if f.name != "age_s_BW"):
         column = getattr(window, name)
-        value = column[row_E, at_E] if name in BY_ENTRY else column
+        value = column.reshape(-1)[at_E] if name in BY_ENTRY else column
         if not _all_missing(value, missing[name]):
             values: Any = pa.array(value)
             whole = name not in BY_ENTRY
@@ -168,10 +168,12 @@ def _window_arrays(window: Window, missing: Mapping[str, NDArray[Any]]) -> dict[
     return arrays
 
 
-def _entries(length_B: Int64s) -> tuple[Int64s, Int64s]:
-    """Row and place in its window of every entry (E,)."""
-    row_E = np.repeat(np.arange(len(length_B)), length_B)
-    return row_E, np.arange(len(row_E)) - np.repeat(np.cumsum(length_B) - length_B, length_B)
+def _entries(length_B: Int64s, width: int) -> tuple[Int64s, Int64s]:
+    """Row of every entry (E,), and its place among those of all windows of a width, one after another."""
+    rows_B = np.arange(len(length_B))
+    row_E = np.repeat(rows_B, length_B)
+    before_B = np.cumsum(length_B) - length_B
+    return row_E, np.arange(len(row_E)) + np.repeat(rows_B * width - before_B, length_B)
 
 
 def _array(column: NDArray[Any]) -> Any:
@@ -207,9 +209,7 @@ def _lengths(column: Any, size: int, width: int) -> Int64s:
     return length_B
 
 
-def _fill_window(
-    window: dict[str, Any], name: str, column: Any, length_B: Int64s, entries: tuple[Int64s, Int64s]
-) -> None:
+def _fill_window(window: dict[str, Any], name: str, column: Any, length_B: Int64s, at_E: Int64s) -> None:
     if name not in window:
         raise InputError(f"examples: unknown column 'window.{name}'")
     if name not in BY_ENTRY:
@@ -219,6 +219,6 @@ def _fill_window(
         raise InputError(f"examples: column 'window.{name}': expected lists, got {column.type}")
     if not np.array_equal(column.value_lengths().to_numpy(zero_copy_only=False), length_B):
         raise InputError(f"examples: column 'window.{name}': lists are not as long as window.length_B says")
-    entry_E = np.zeros(len(entries[0]), window[name].dtype)
+    entry_E = np.zeros(len(at_E), window[name].dtype)
     _fill(entry_E, column.flatten(), f"window.{name}")
-    window[name][entries] = entry_E
+    window[name].reshape(-1)[at_E] = entry_E

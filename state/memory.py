@@ -152,7 +152,7 @@ class UserMemory:
         first = self._pending.span[0]
         rates_BR = np.empty((size, len(USER_RATES)), np.float32)
         width = self._longest(rows) if self._trimmed else self._wanted.width
-        window = _unwritten(size, width) if self._wanted.width else None
+        window = _blank(size, width) if self._wanted.width else None
         columns = columns_of(window or _NO_WINDOW)
         roll, done = self.users.roll(size), 0
         while done < size:
@@ -313,10 +313,10 @@ class UserMemory:
             self._pending = moved
 
 
-def _unwritten(size: int, width: int) -> Window:
-    """A window for `_step` to write, all of it."""
+def _blank(size: int, width: int) -> Window:
+    """A window for `_step` to write: zeros, which cost nothing where nothing is written."""
     like = ((name, getattr(_NO_WINDOW, name)) for name in Columns._fields)
-    return Window(**{k: np.empty((size, width)[: a.ndim], a.dtype) for k, a in like})
+    return Window(**{k: np.zeros((size, width)[: a.ndim], a.dtype) for k, a in like})
 
 
 _NO_WINDOW = empty_window(0, 0)

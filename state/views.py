@@ -229,7 +229,7 @@ def _above(score: Doubles, bound: float) -> int:
 def copied(
     slabs: Slabs, rows: Rows, b: int, wanted: Wanted, scratch: Scratch, length: int, out: Columns
 ) -> None:
-    """Write row b's window: the `length` chosen entries, then what an unused one holds."""
+    """Write row b's window, which is all zeros: the `length` chosen entries, and that the others are none."""
     user, time_ms = rows.user_B[b], rows.time_ms_B[b]
     chosen = scratch.chosen_W[:length]
     out.length_B[b] = length
@@ -267,16 +267,6 @@ def copied(
     placed = length if place != NO_KEY else 0
     for w in range(placed):
         place_W[w] = closeness(place, cell_W[w])
-    _zero(retention_W, length)
-    _zero(strength_s_W, length)
-    _zero(label_W, length)
-    _zero(hour_W, periodic)
-    _zero(week_W, periodic)
-    _zero(place_W, placed)
-    for w in range(length, len(bits_W)):
-        bits_W[w] = 0
-        time_ms_W[w] = 0
-        minute_W[w] = 0
 
 
 @inner
@@ -293,12 +283,6 @@ def told(slabs: Slabs, curve: Curve, rows: Rows, b: int, out: Columns) -> None:
 
 
 @inner
-def _zero(value_W: Floats, first: int) -> None:
-    for w in range(first, len(value_W)):
-        value_W[w] = 0.0
-
-
-@inner
 def gathered(keys: Int64s, chosen: Int64s, key_W: Int64s) -> None:
     """The chosen entries' keys, then NO_KEY."""
     for w in range(len(chosen)):
@@ -309,7 +293,6 @@ def gathered(keys: Int64s, chosen: Int64s, key_W: Int64s) -> None:
 
 @inner
 def ages(times: Int64s, chosen: Int64s, time_ms: int, age_s_W: Floats) -> None:
-    """Seconds since the chosen entries, then zeros."""
+    """Seconds since the chosen entries."""
     for w in range(len(chosen)):
         age_s_W[w] = max(time_ms - times[chosen[w]], 0) / 1000.0
-    _zero(age_s_W, len(chosen))
