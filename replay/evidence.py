@@ -93,7 +93,7 @@ class TimeEvidence:
             return
         self._year_last += int(number_U[open_U].sum())
         for u in np.flatnonzero(open_U).tolist():
-            self._dotted &= "." in texts[u].split()[0]
+            self._dotted &= "." in texts[u].strip()[:6]
             self._alike &= both[u][0] == both[u][1]
             for side in (0, 1):
                 if both[u][1 - side] is None:

@@ -57,7 +57,7 @@ class Inspection:
         about = "" if survey.exact else "about "
         lines = [
             ("log", self.name),
-            ("events", f"{survey.rows:,}"),
+            ("events", f"{survey.rows:,} of {survey.rows + sum(survey.dead.values()):,} rows"),
             ("users", f"{about}{survey.users:,}"),
             ("items", f"{about}{survey.items:,}"),
             ("time", _span(survey)),

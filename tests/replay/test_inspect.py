@@ -23,7 +23,7 @@ def test_it_proposes_a_mapping_that_works(tmp_path: Path) -> None:
     (tmp_path / "m.toml").write_text(seen.mapping_toml)
     assert Mapping.read(tmp_path / "m.toml") == Log.open(path).mapping
     lines = dict(seen.rows())
-    assert lines["events"] == "300"
+    assert lines["events"] == "300 of 301 rows"
     assert lines["time"] == "2017-07-14 02:40:00 to 2017-07-14 07:39:00 UTC (0.2 days; unit s)"
     assert lines["label"] == "rating>=4: 20.0% positive"
     assert lines["dead letters"] == "1 x wrong number of fields"
