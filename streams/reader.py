@@ -47,6 +47,8 @@ class Reader:
         self._bytes: dict[int, int] = {}
         self._paused: set[int] = set()
         self._rewound = False
+        self._heard_s = 0.0
+        """When messages came last."""
         self._consumer = consumer(
             brokers,
             auto_offset_reset="none",
@@ -122,7 +124,8 @@ class Reader:
         """Whether the topic is still the same, as far as the client has heard; what is added is read, too."""
         partitions, topic_id = known(self._consumer, self.topic)
         self._check(topic_id)
-        away = turned_away(_AWAY_S) if quiet else None
+        self._heard_s = self._heard_s if quiet else time.monotonic()
+        away = turned_away(min(_AWAY_S, time.monotonic() - self._heard_s))
         self.trouble = None
         if away is not None:
             self.trouble = f"{self.brokers}: cannot be reached ({away}); reading goes on once it answers"

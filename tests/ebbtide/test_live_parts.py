@@ -49,6 +49,22 @@ def test_a_journal_is_followed_over_checkpoints(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["journal-000000000010"]
 
 
+def test_what_was_set_aside_is_a_line_in_the_place_of_another(tmp_path: Path) -> None:
+    journal, aside = Journal(tmp_path), Line(25, [(0, 4)], "ZeroDivisionError: division by zero")
+    journal.begin(0)
+    journal.write(LINES[0])
+    journal.begin(10)
+    journal.write(LINES[1])
+    journal.begin(25)
+    journal.write(LINES[2])
+    journal.cut(10)
+    assert Journal(tmp_path).follow(0) == LINES[:1]
+    journal.write(aside)
+    assert Journal(tmp_path).follow(0) == [LINES[0], aside]
+    assert Journal(tmp_path).follow(10) == [aside]
+    journal.close()
+
+
 def test_what_was_being_written_at_the_end_is_no_line(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
     journal.begin(0)

@@ -20,6 +20,7 @@ from ebbtide.journal import Journal, Line
 from ebbtide.live_trainer import LiveTrainer
 from ebbtide.set_aside import IN_A_ROW, Letters
 from learners.registry import discover
+from learners.twotower import TwoTower
 from state.errors import InputError
 from state.examples import ExampleBatch
 from streams.kafka import Producer
@@ -200,6 +201,27 @@ def test_ended_between_two_steps_it_takes_the_others(
     assert ended.status().dead_letters == {"not learned": 1}
     assert len(letters(here)) == sent
     assert at_once(here, journals) == ended.digest()
+
+
+def test_what_could_be_learned_once_and_cannot_any_more_is_set_aside_too(
+    here: InProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after an update: it is somewhere in the journal, and more was learned after it."""
+    send(here.brokers, here.topic, made()[:100])
+    examples = sum(map(len, made()[:100]))
+
+    def die(trainer: LiveTrainer) -> None:
+        if trainer.intake.events == examples:
+            raise KeyboardInterrupt
+
+    where: dict[str, Any] = {"config": CONFIG, "dead_letters": f"{here.topic}-dead"}
+    monkeypatch.setattr(discover()["poisoned"], "step", TwoTower.step)
+    with pytest.raises(KeyboardInterrupt):
+        here.train(tell=die, **where)
+    monkeypatch.undo()
+    ended = here.train(at_most=examples, **where)
+    assert ended.status().trained == examples - sum(len(made()[number]) for number in (70, 90))
+    assert [detail for _, _, detail in letters(here)] == ["ZeroDivisionError: float division by zero"] * 2
 
 
 def test_if_nothing_can_be_learned_any_more_it_ends_rather_than_set_all_aside(here: InProcess) -> None:
