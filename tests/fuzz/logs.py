@@ -164,7 +164,11 @@ class LogCase(msgspec.Struct, frozen=True, tag="log"):
         sizes = [stop - start for start, stop in (self._bounds(table, i) for i in range(len(self.parts)))]
         whole = sum(size for size, part in zip(sizes, self.parts, strict=True) if not part.empty)
         if self.bytes:
-            lines = sum(path.read_bytes().count(b"\n") + 1 for path in folder.rglob("part*"))
+            # in an array that has lost a brace, any comma may be taken to end an element
+            lines = sum(
+                content.count(b"\n") + 1 + (content.count(b",") if b"[" in content[:4] else 0)
+                for content in (path.read_bytes() for path in folder.rglob("part*") if path.is_file())
+            )
             assert seen.rows <= whole + lines, f"{seen.rows} rows of {lines} lines"
             return
         named = sum(

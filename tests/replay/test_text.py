@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from replay.json_array import lines_of_array
+from replay.lines import blocks
 from replay.mapping import Mapping
 from replay.source import Log
 from state.errors import InputError
@@ -150,6 +151,14 @@ def test_an_array_in_any_pieces_becomes_its_elements_one_a_line(
     pieces: Iterator[bytes] = (text[a:b] for a, b in pairwise(ends))
     made = b"".join(lines_of_array(pieces)).split(b"\n")
     assert [json.loads(line) for line in made if line.strip()] == rows
+
+
+def test_an_array_is_read_a_block_at_a_time(tmp_path: Path) -> None:
+    rows = [{"user": i, "item": i, "time": START_S + i} for i in range(2000)]
+    (tmp_path / "a.json").write_text(json.dumps(rows))
+    found = list(blocks(tmp_path / "a.json", 1 << 10, lines_of_array, quotes=False))
+    assert max(map(len, found)) < 3 << 10
+    assert [json.loads(line) for line in b"".join(found).splitlines()] == rows
 
 
 def test_a_damaged_element_of_an_array_is_set_aside_by_its_place(tmp_path: Path) -> None:

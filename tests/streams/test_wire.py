@@ -266,6 +266,8 @@ def test_other_arrow_types_of_the_same_columns_are_read() -> None:
         "tz": pa.array([60, None], pa.int16()),
         "rating": pa.array([3, None], pa.int8()),
         "text": ["what it said", None],
+        "scene": pa.nulls(2),
+        "lat": pa.nulls(2),
     }
     events = decode([Message(arrow(table), b"k")]).events
     assert events.user_B.tolist() == [key_of("ann"), key_of("bob")]
