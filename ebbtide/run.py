@@ -38,6 +38,8 @@ Progress = Callable[[int, int, Measure], None]
 REPORT, PAGE, PREDICTIONS = "report.json", "report.html", "predictions"
 _REHEARSED, _REHEARSED_BATCH = 320, 64
 """Enough for the memory to grow."""
+_LONGEST_SLEEP_S = 86_400.0
+"""A pause of centuries is more than the system takes at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -252,7 +254,8 @@ def _stream(
             return
         if speed is not None:
             due_s = (int(events.time_ms_B.max()) - run.log.survey.first_ms) / 1000 / speed
-            time.sleep(max(0.0, started + due_s - time.monotonic()))
+            while (early_s := started + due_s - time.monotonic()) > 0.0:
+                time.sleep(min(early_s, _LONGEST_SLEEP_S))
         for part in run.beside.parts(events):
             run.step(part)
         if checkpointing is not None and run.events - saved >= checkpointing.every:

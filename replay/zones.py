@@ -13,6 +13,8 @@ from state.errors import InputError
 from state.keys import Int64s
 
 _QUARTER_MS = 900_000
+_FIRST, _LAST = (edge.replace(tzinfo=UTC) for edge in (datetime(1, 1, 2), datetime(9999, 12, 30)))
+"""Local times are within what a date holds."""
 
 
 class Zone:
@@ -54,7 +56,7 @@ class Zone:
 
     def _offset(self, quarter: int) -> int:
         if quarter not in self._known:
-            moment = datetime.fromtimestamp(quarter * _QUARTER_MS / 1000, UTC).astimezone(self._zone)
-            offset = moment.utcoffset()
+            utc = datetime.fromtimestamp(quarter * _QUARTER_MS / 1000, UTC)
+            offset = min(max(utc, _FIRST), _LAST).astimezone(self._zone).utcoffset()
             self._known[quarter] = 0 if offset is None else round(offset.total_seconds() / 60)
         return self._known[quarter]

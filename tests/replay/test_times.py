@@ -3,6 +3,7 @@
 from datetime import date, datetime
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -12,6 +13,7 @@ from replay.times import Clock
 from replay.zones import Zone
 from state.errors import InputError
 from streams.times import moment_ms
+from tests.gapped import YEAR_1_MS, YEAR_9999_MS
 
 MOMENT_MS = 1_500_000_000_000
 BOUNDS = (631_152_000_000, 4_102_444_800_000)
@@ -170,6 +172,12 @@ def test_who_cannot_tell_day_from_month_asks() -> None:
 
 def test_dates_that_are_the_same_both_ways_need_no_answer() -> None:
     assert reading(pa.array(["02/02/2024", "01/01/2024", "03/03/2024"])).why == ""
+
+
+@pytest.mark.parametrize("zone", ["Europe/Berlin", "America/New_York"])
+def test_zones_go_to_both_ends_of_the_calendar(zone: str) -> None:
+    offsets = Zone.of(zone).offset_min(np.array([YEAR_1_MS, YEAR_9999_MS]))
+    assert (np.abs(offsets) <= 300).all()
 
 
 def test_zones_know_summer_time() -> None:
