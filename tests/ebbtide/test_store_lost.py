@@ -130,6 +130,17 @@ def test_a_trainer_that_goes_on_finds_its_store_empty(here: InProcess, server: S
     assert ended.status().store_losses == 1
 
 
+def test_a_store_that_evicts_is_warned_of(
+    here: InProcess, server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.do("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
+    send(here.brokers, here.topic, batches(2, 50)[:HALF])
+    ended = here.train(until_idle_s=0.2)
+    warned = "may evict what it holds, all users of a run at once (maxmemory-policy allkeys-lru)"
+    assert any(warned in record.message for record in caplog.records)
+    assert ended.status().trouble is None
+
+
 def _users(keys: list[int]) -> set[str]:
     from tests.ebbtide.sent_examples import log
 
