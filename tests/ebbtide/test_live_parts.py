@@ -287,6 +287,15 @@ def test_an_intake_goes_on_after_a_checkpoint() -> None:
     assert dict(other.names.items()) == dict(one.names.items())
 
 
+def test_an_intake_goes_on_after_a_checkpoint_of_an_older_version() -> None:
+    one, other = intake(), intake()
+    one.take([arrival(batches(1, 50)[0])])
+    newer = ("topic_id", "set_aside", "unlearned", "in_a_row")
+    other.load({name: value for name, value in one.tree().items() if name not in newer})
+    assert other.tree().keys() == one.tree().keys()
+    assert (other.events, other.set_aside, other.topic_id) == (50, 0, "")
+
+
 def test_quantiles_of_the_last_minute() -> None:
     delays = Delays()
     delays.add(np.array([10.0, 1000.0]), np.array([98, 2]), 1000.0)
