@@ -14,7 +14,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from replay.arrow import Column
-from replay.cells import Cells, numbers, texts
+from replay.cells import Cells, numbers, numeral, texts
 from state.errors import InputError
 from state.examples import Floats
 
@@ -45,13 +45,12 @@ class LabelRule:
         else:
             cells.bad_B[:] |= (label_B < 0) | (label_B > 1)
             label_B[cells.bad_B] = np.nan
-            label_B[cells.bad_B] = np.nan
         return label_B.astype(np.float32), cells.bad_B
 
     def _equal(self, column: Column) -> tuple[Floats, NDArray[np.bool_]]:
-        wanted = self.value.split("|")
+        wanted = set(map(_plainly, self.value.split("|")))
         uniques, index_B = texts(column)
-        hit = np.array([text in wanted for text in uniques] + [False])
+        hit = np.array([_plainly(text) in wanted for text in uniques] + [False])
         label_B = hit[index_B].astype(np.float32)
         if self.op == "!=":
             label_B = np.float32(1) - label_B
@@ -111,6 +110,11 @@ def usual_rule(roles: frozenset[str], head: dict[str, Column]) -> tuple[LabelRul
             rule = LabelRule("rating", ">=", str(least))
             return rule, f"label: {rule}, as the ratings go up to {found[-1]:g}; another by --label"
     return None, "no label: the ratings have no usual scale; say what is a positive by --label 'rating>=...'"
+
+
+def _plainly(text: str) -> str:
+    """A text as its like is written plainly: `7` for 7.0, `true` for True."""
+    return text.lower() if text.lower() in ("true", "false") else numeral(text) or text
 
 
 def _is_number(text: str) -> bool:
