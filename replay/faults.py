@@ -41,7 +41,7 @@ LIKELY: dict[Target, dict[What, float]] = {
     "worker": {"kill": 0.5, "pause": 0.25, "leave": 0.25},
     "trainer": {"kill": 1.0},
     "broker": {"kill": 1.0},
-    "store": {"kill": 0.4, "full": 0.3, "read_only": 0.3},
+    "store": {"kill": 0.3, "empty": 0.2, "evict": 0.15, "full": 0.2, "read_only": 0.15},
     "events": {"expire": 0.4, "grow": 0.3, "renew": 0.3},
     "sender": {"ahead": 0.5, "seconds": 0.5},
 }
