@@ -124,6 +124,16 @@ class Engine:
         """Go on at the broker's offset `end`: what was to be read before it is gone."""
         return self._moved(lost(self.progress, end))
 
+    def forgo(self, committed: Progress) -> None:
+        """Go on at what was committed, though what led there cannot be computed again: its messages are gone.
+
+        Memory lacks them; what was counted does not.
+        """
+        admission, before = self.operator.admission, self.progress
+        admission.duplicates += committed.duplicates - before.duplicates
+        admission.late += committed.late - before.late
+        self.progress = committed
+
     def _moved(self, progress: Progress) -> Output:
         before, self.progress = self.progress, progress
         same = progress == msgspec.structs.replace(before, topic_id=progress.topic_id)

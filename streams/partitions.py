@@ -345,8 +345,20 @@ async def restored(engine: Engine, outlet: Outlet, span: Span) -> int:
     engine.restore(await outlet.state())
     saved = engine.progress.offset
     remade = engine.progress.topic_id not in (None, span.topic_id) or span.end < committed.next
-    if remade and saved < committed.offset:
-        engine.lose(committed.next)
+    missing = committed.offset - saved if remade else await _computed(engine, outlet, committed)
+    if missing > 0:
+        engine.forgo(committed)
+        log.warning(
+            "partition %d: %d messages were deleted after they had been dealt with, and before what is "
+            "remembered of them was saved: memory goes on without them",
+            *(engine.partition, missing),
+        )
+    return saved
+
+
+async def _computed(engine: Engine, outlet: Outlet, committed: Progress) -> int:
+    """Bring an engine to what was committed; returns how many messages for that are gone."""
+    missing = 0
     while engine.progress.offset < committed.offset:
         try:
             async for messages in outlet.source(engine.progress.next, committed.next):
@@ -354,8 +366,10 @@ async def restored(engine: Engine, outlet: Outlet, span: Span) -> int:
                     engine.take(part)
             break
         except Gone as gone:
+            first = engine.progress.next
             engine.lose(min(gone.oldest, committed.next))
-    return saved
+            missing += engine.progress.next - first
+    return missing
 
 
 def parts(messages: Sequence[Message]) -> list[list[Message]]:

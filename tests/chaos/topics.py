@@ -31,9 +31,12 @@ def _all_begun(progress: Mapping[int, Progress]) -> bool:
 
 
 def _expire(group: Group, seconds: float) -> None:
-    """All workers are away for a while, and half of what comes meanwhile is deleted before they are back."""
+    """All workers leave for a while, and half of what comes meanwhile is deleted before they are back.
+
+    They are asked to, so that their states are saved: what they have read is deleted as well.
+    """
     live = group.live
-    with group.without(group.named("worker")):
+    with group.without(group.named("worker"), asked=True):
         group.over.wait(seconds)
         with group.sender.silent():
             _remember(group)

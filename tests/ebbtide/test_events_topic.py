@@ -117,6 +117,20 @@ def test_messages_that_were_deleted_unread_are_counted_and_said(live: Live, admi
     assert any(deleted in one for one in found.trouble)
 
 
+def test_messages_deleted_before_memory_was_saved_are_said_and_stay_counted(live: Live, admin: Any) -> None:
+    ensure_topic(live.brokers, live.events, 1)
+    send(live, [event(n) for n in range(30)], 1)
+    with live.worker("--state-every", "1h"):
+        live.until(30)
+    admin.delete_records({TopicPartition(live.events, 0): 30})
+    send(live, [event(n) for n in range(5)], 1)
+    with live.worker():
+        [said] = live.until(35).values()
+    assert (said.events, said.examples, said.lost, said.next) == (35, 35, 0, 35)
+    assert "partition 0: 30 messages were deleted after they had been dealt with" in live.said()
+    assert [len(batch) for batch in live.examples()] == [30, 5]
+
+
 def test_messages_deleted_under_a_worker_that_waits_are_noticed_without_a_new_one(
     live: Live, admin: Any
 ) -> None:

@@ -171,6 +171,20 @@ def test_what_the_broker_had_deleted_is_counted_and_reading_goes_on() -> None:
     assert (one.progress.examples, one.progress.lost, one.progress.lost_last) == (3, 108, (101, 110))
 
 
+def test_what_cannot_be_computed_again_is_missing_in_memory_and_not_in_the_counts() -> None:
+    messages = [event(n, NOW_MS + n, event_id=n % 9) for n in range(20)]
+    whole, other = engine(), engine()
+    whole.take(messages)
+    other.take(messages[:4])
+    other.forgo(whole.progress)
+    assert other.progress == whole.progress
+    rest = [event(n, NOW_MS + n, event_id=n // 2) for n in (100, 101, 102)]
+    for one in (whole, other):
+        one.take(rest)
+    for name in ("offset", "events", "examples", "duplicates", "late", "dead_letters"):
+        assert getattr(other.progress, name) == getattr(whole.progress, name), name
+
+
 def test_after_a_topic_was_made_anew_offsets_go_on_upwards() -> None:
     one, other = engine(), engine()
     assert one.follow(Span("first", 0, 5), 0) == NOTHING
