@@ -8,7 +8,7 @@ from replay.json_array import is_array
 from replay.json_lines import JsonLinesFile
 from replay.separated import SeparatedFile
 from replay.tables import ArrowFile, ParquetFile
-from replay.text import PACKED, head, packing, refuse_binary
+from replay.text import MARKS, PACKED, head, packing, refuse_binary
 from state.errors import InputError
 
 SEPARATED = (".csv", ".tsv", ".inter", ".item", ".user", ".txt", ".dat", ".data")
@@ -43,7 +43,8 @@ def is_rows(path: Path) -> bool:
 def is_empty(path: Path) -> bool:
     """Whether nothing is in a file, packed or not. Raises InputError if it cannot be read."""
     raw = _start(path)
-    return not raw or (packing(path, raw) is not None and not head(path))
+    start = head(path) if raw and packing(path, raw) is not None else raw
+    return not start or start in MARKS
 
 
 def open_file(path: Path) -> RowsFile:

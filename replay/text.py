@@ -30,7 +30,7 @@ _MAGIC = {
     b"\x04\x22\x4d\x18": "lz4",
 }
 _DAMAGE = (EOFError, OSError, zlib.error, lzma.LZMAError, pa.ArrowException)
-_MARKS = {
+MARKS = {
     codecs.BOM_UTF8: "utf-8-sig",
     codecs.BOM_UTF32_LE: "utf-32",
     codecs.BOM_UTF32_BE: "utf-32",
@@ -64,7 +64,7 @@ def pieces(path: Path, size: int) -> Iterator[bytes]:
     """A carriage return at the end of a piece: half of a line end, perhaps."""
     for number, read in enumerate(_unpacked(path, size)):
         if number == 0:
-            encoding = next((name for mark, name in _MARKS.items() if read.startswith(mark)), None)
+            encoding = next((name for mark, name in MARKS.items() if read.startswith(mark)), None)
             if encoding == "utf-8-sig":
                 read = read.removeprefix(codecs.BOM_UTF8)
             elif encoding is not None:
@@ -86,7 +86,7 @@ def pieces(path: Path, size: int) -> Iterator[bytes]:
 
 def refuse_binary(path: Path, start: bytes) -> None:
     """Raises InputError where the first bytes are no text."""
-    if b"\0" not in start or start.startswith(tuple(_MARKS)):
+    if b"\0" not in start or start.startswith(tuple(MARKS)):
         return
     for at, name in ((1, "UTF-16LE"), (0, "UTF-16BE")):
         if 2 * start[at::2].count(b"\0") > len(start[at::2]) > 0 == start[1 - at :: 2].count(b"\0"):

@@ -39,7 +39,7 @@ def check_partitions(group: Group, events: EventBatch, wrong_B: Bools) -> Exampl
         if partition not in progress:
             assert not sent, f"partition {partition} was not read"
             continue
-        wanted = reference(live.events, partition, gone, sent, progress[partition])
+        wanted = reference(live.events, partition, gone, sent, progress.get(partition, Progress()))
         values = [one.value for one in made if one.partition == partition and one.value is not None]
         batches = [_whole(some) for some in (wanted.examples, values)]
         digests = [digest(batch.tree()) for batch in batches]
