@@ -33,20 +33,10 @@ class Cells:
     bad_B: Bools
 
 
-def decoded(cell: bytes | str) -> str:
-    """Text of a cell."""
-    if isinstance(cell, str):
-        return cell
-    try:
-        return cell.decode()
-    except UnicodeDecodeError:
-        return cell.decode("latin-1")
-
-
 def texts(column: Column) -> tuple[list[str], Int64s]:
     """The distinct texts of a column and the index of each cell's, -1 where it is missing."""
-    coded: Any = pc.dictionary_encode(column if _is_text(column.type) else as_text(column))
-    uniques = [decoded(cell) for cell in coded.dictionary.to_pylist()]
+    coded: Any = pc.dictionary_encode(as_text(column))
+    uniques: list[str] = coded.dictionary.to_pylist()
     place = np.array([-1 if text in MISSING else i for i, text in enumerate(uniques)] + [-1], np.int64)
     index_B = pc.fill_null(coded.indices, len(uniques)) if coded.null_count else coded.indices
     return uniques, place[index_B.to_numpy(zero_copy_only=False).astype(np.int64)]
@@ -57,7 +47,7 @@ def numbers(column: Column) -> Cells:
     if pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
         value_B = _doubles(column)
         return Cells(np.where(np.isinf(value_B), np.nan, value_B), np.isinf(value_B))
-    if not _is_text(column.type):
+    if not pa.types.is_string(column.type):
         return Cells(np.full(len(column), np.nan), np.asarray(pc.is_valid(column)))
     try:
         value_B = _doubles(pc.cast(column, pa.float64()))
@@ -72,7 +62,7 @@ def numbers(column: Column) -> Cells:
 
 def dotted(column: Column) -> Column:
     """Texts with numbers that have a decimal comma written with a point; the column itself if it has none."""
-    if not _is_text(column.type) or not pc.any(pc.match_substring(column, ",")).as_py():
+    if not pa.types.is_string(column.type) or not pc.any(pc.match_substring(column, ",")).as_py():
         return column
     made: Column = pc.replace_substring_regex(column, r"^(\s*[-+]?\d+),(\d+\s*)$", r"\1.\2")
     return made
@@ -113,7 +103,7 @@ class Ids:
                 return np.array(pc.fill_null(column, NO_KEY).to_numpy(zero_copy_only=False), np.int64)
         elif pa.types.is_floating(kind):
             return self._floats(column)
-        elif _is_text(kind):
+        elif pa.types.is_string(kind):
             key_B, is_text_B = np.empty(len(column), np.int64), np.empty(len(column), np.bool_)
             _whole_numbers(*_buffers(column), key_B, is_text_B)
             if is_text_B.any():
@@ -177,10 +167,6 @@ def _number(text: str) -> float:
         return float("inf" if "_" in text else text)
     except ValueError:
         return np.inf
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_string(kind) or pa.types.is_binary(kind))
 
 
 def _doubles(column: Any) -> Doubles:

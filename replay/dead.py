@@ -3,9 +3,8 @@
 import json
 from collections import Counter
 from pathlib import Path
-from typing import Any, Self, TextIO
+from typing import Self, TextIO
 
-from replay.cells import decoded
 from replay.chunks import BadRow
 
 FILE_NAME = "dead_letters.jsonl"
@@ -43,12 +42,8 @@ class DeadLetters:
         """Write one down without counting it; `where` it is from."""
         if self._file is not None:
             letter = {"reason": row.reason, "detail": row.detail, "file": where, "row_number": row.number}
-            self._file.write(json.dumps(letter | {"row": row.row}, default=_plain) + "\n")
+            self._file.write(json.dumps(letter | {"row": row.row}, default=str) + "\n")
 
     def said(self) -> str:
         """The counts in words, most frequent first."""
         return ", ".join(f"{count:,} x {reason}" for reason, count in self.counts.most_common())
-
-
-def _plain(cell: Any) -> str:
-    return decoded(cell) if isinstance(cell, bytes) else str(cell)

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 
-from replay.cells import decoded
 from replay.text import pieces
 from state.errors import InputError
 
@@ -56,8 +55,16 @@ def _utf8(block: bytes) -> bytes:
     try:
         block.decode()
     except UnicodeDecodeError:
-        return b"\n".join(decoded(line).encode() for line in block.split(b"\n"))
+        return b"\n".join(map(_line_utf8, block.split(b"\n")))
     return block
+
+
+def _line_utf8(line: bytes) -> bytes:
+    try:
+        line.decode()
+    except UnicodeDecodeError:
+        return line.decode("latin-1").encode()
+    return line
 
 
 def _end_of_rows(block: bytes) -> int:

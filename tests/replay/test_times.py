@@ -42,7 +42,7 @@ def reasons_of(clock: Clock, column: Column) -> list[str]:
         ([1_500_000_000], "s", MOMENT_MS),
         ([1_500_000_000.25], "s", MOMENT_MS + 250),
         (["1500000000"], "s", MOMENT_MS),
-        ([b"1500000000.25"], "s", MOMENT_MS + 250),
+        (["1500000000.25"], "s", MOMENT_MS + 250),
         ([MOMENT_MS], "ms", MOMENT_MS),
         ([MOMENT_MS * 1000 + 999], "us", MOMENT_MS),
         ([MOMENT_MS * 1_000_000], "ns", MOMENT_MS),
