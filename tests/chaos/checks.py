@@ -118,13 +118,21 @@ def check_training(group: Group, examples: ExampleBatch) -> None:
 
     size = len(examples)
     assert until(trained, lambda count: isinstance(count, int) and count >= size) == size
-    newest = dict(zip(examples.user_B.tolist(), examples.time_ms_B.tolist(), strict=True))
+    newest: dict[int, dict[int, int]] = {}
+    """User -> partition -> time; of more than one partition, where some were added, any may come last."""
+    for user, partition, time_ms in zip(
+        *(column.tolist() for column in (examples.user_B, examples.partition_B, examples.time_ms_B)),
+        strict=True,
+    ):
+        newest.setdefault(user, {})[partition] = time_ms
 
     def behind() -> list[str]:
         with RedisStore(group.run_url) as store:
             rows = {user: store.user(str(user)) for user in newest}
         return [
-            f"{user}: {row}" for user, row in rows.items() if row is None or row.event_time_ms != newest[user]
+            f"{user}: {row}"
+            for user, row in rows.items()
+            if row is None or row.event_time_ms not in newest[user].values()
         ]
 
     assert until(behind, lambda users: not users) == []
