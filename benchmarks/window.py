@@ -144,7 +144,7 @@ class Ours:
         size = len(user)
         row_B = self.memory.rows(user)
         rows = Rows(
-            *(user, row_B, item, item, item, time_ms, time_ms, time_ms),
+            *(row_B, item, item, item, time_ms, time_ms, time_ms),
             *(np.empty(0, np.float32), item, item, item),
         )
         out = np.empty(size, np.int64), np.empty((size, WIDTH), np.int64), np.zeros((size, WIDTH), np.float32)

@@ -145,20 +145,20 @@ class UserMemory:
         self._make_room()
         return user_B
 
-    def step(self, rows: Rows) -> tuple[Floats, Window | None]:
-        """For each row USER_RATES (B, R) and the window as of it; then the row is remembered."""
+    def step(self, key_B: Int64s, rows: Rows) -> tuple[Floats, Window | None]:
+        """For each row (users by key) USER_RATES (B, R) and the window as of it; then it is remembered."""
         size = len(rows.user_B)
         self._make_room_to_wait(size)
         first = self._pending.span[0]
         rates_BR = np.empty((size, len(USER_RATES)), np.float32)
-        width = self._longest(rows) if self._trimmed else self._wanted.width
+        width = self._longest(key_B, rows) if self._trimmed else self._wanted.width
         window = _blank(size, width) if self._wanted.width else None
         columns = columns_of(window or _NO_WINDOW)
-        roll, done = self.users.roll(size), 0
+        roll, done = self.users.roll(size) if self.users.bounded else None, 0
         while done < size:
             done = _step(
                 *(self.slabs, self._pending, self.curve, rows, done, _BANK_MS),
-                *(self._wanted, self._scratch, columns, rates_BR, roll, self.users.bounded),
+                *(self._wanted, self._scratch, columns, rates_BR, key_B, roll),
             )
             if done < size:
                 self.slabs = grow(self.slabs, 0)
@@ -166,14 +166,14 @@ class UserMemory:
         self._changed_N[self._pending.words_P8[first : self._pending.span[0], 0]] = True
         return rates_BR, window
 
-    def _longest(self, rows: Rows) -> int:
+    def _longest(self, key_B: Int64s, rows: Rows) -> int:
         """No memory of these users gets longer than this while they are remembered."""
         first, end = self._pending.span
         there_B = rows.user_B >= 0
         user_B = rows.user_B[there_B]
         coming = np.concatenate([user_B, self._pending.words_P8[first:end, 0]])
         longest = self.slabs.users[user_B, LENGTH].max(initial=0) + np.bincount(coming).max(initial=0)
-        new = np.unique(rows.key_B[~there_B], return_counts=True)[1].max(initial=0)
+        new = np.unique(key_B[~there_B], return_counts=True)[1].max(initial=0)
         return min(max(int(longest), int(new)), self._wanted.width)
 
     def tree(self) -> Tree:
@@ -351,8 +351,8 @@ def _step(
     room: Scratch,
     columns: Columns,
     rates_BR: Floats,
-    roll: Roll,
-    bounded: bool,
+    key_B: Int64s,
+    roll: Roll | None,
 ) -> int:
     """Rows from `first` on; returns the first that is not done, for want of room in the arena."""
     tail = curve.capacity if wanted.views else wanted.width
@@ -365,8 +365,8 @@ def _step(
             know(slabs, pending, curve, bank_ms_T)
         if full(slabs):
             return b
-        if bounded:
-            seat(slabs, roll, rows, b)
+        if roll is not None:  # known when it is compiled: without a bound it costs nothing
+            seat(slabs, roll, key_B[b], rows, b)
         rates(slabs, rows, b, bank_ms_T, rates_BR[b])
         if wanted.follow_place:
             followed(slabs, rows, b, wanted.follow_time)

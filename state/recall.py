@@ -52,8 +52,6 @@ class Curve(NamedTuple):
 class Rows(NamedTuple):
     """What the memory takes of B events, in order; `clock_ms_B` and `known_ms_B` never fall."""
 
-    key_B: Int64s
-    """Key of the user."""
     user_B: Int64s
     """The user's row; where it is not there, or may not be by then, for `step` to write."""
     item_B: Int64s

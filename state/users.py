@@ -89,7 +89,7 @@ class Users(KeyMap):
         """For kernels that are about to step through `rows` rows."""
         if not self._told:
             self._at[GONE] = 0
-        self._gone_G = _longer(self._gone_G, int(self._at[GONE]) + rows * (AT_ONCE + 1) * self.bounded)
+        self._gone_G = _longer(self._gone_G, int(self._at[GONE]) + rows * (AT_ONCE + 1))
         return Roll(
             *(self.table, self.keys, self.count, self._links_N4, self._at, self._gone_G), *self._limits
         )
@@ -155,12 +155,12 @@ def _longer(old: Int64s, size: int) -> Int64s:
 
 
 @inner
-def seat(slabs: Slabs, roll: Roll, rows: Rows, b: int) -> None:
+def seat(slabs: Slabs, roll: Roll, key: int, rows: Rows, b: int) -> None:
     """Write the row of row b's user, new if never seen or expired; then the longest silent may have to go.
 
     All events that are known by row b's clock have been taken in before.
     """
-    key, user, clock_ms = rows.key_B[b], rows.user_B[b], rows.clock_ms_B[b]
+    user, clock_ms = rows.user_B[b], rows.clock_ms_B[b]
     if user < 0 or roll.keys[user] != key:
         user = find(roll.table, key)
     if user >= 0 and clock_ms - roll.links_N4[user, KNOWN] > roll.expire_ms:

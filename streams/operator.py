@@ -109,8 +109,8 @@ class Operator:
             here_B, tz_min_B = np.full(len(events), NO_KEY), events.tz_min_B.copy()
         known_ms_B = clock_ms_B + self.config.label_delay_ms
         rates_BR, window = self.memory.step(
+            events.user_B,
             Rows(
-                key_B=events.user_B,
                 user_B=self.memory.rows(events.user_B),
                 item_B=events.item_B,
                 category_B=events.category_B,
@@ -122,7 +122,7 @@ class Operator:
                 minute_B=(events.time_ms_B // 60_000 + event_tz_min_B) % WEEK_MIN,
                 here_B=here_B,
                 tz_min_B=tz_min_B,
-            )
+            ),
         )
         return ExampleBatch(
             partition_B=events.partition_B,

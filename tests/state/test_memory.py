@@ -18,12 +18,11 @@ from state.views import Columns
 DAY_MS = 86_400_000
 
 
-def rows(memory: UserMemory, user: np.ndarray, item: np.ndarray, time_ms: np.ndarray) -> Rows:
+def step(memory: UserMemory, user: np.ndarray, item: np.ndarray, time_ms: np.ndarray) -> None:
     size = len(user)
     clock_ms = np.maximum.accumulate(time_ms)
     nothing = np.full(size, NO_KEY)
-    return Rows(
-        key_B=user,
+    rows = Rows(
         user_B=memory.rows(user),
         item_B=item,
         category_B=nothing,
@@ -36,6 +35,7 @@ def rows(memory: UserMemory, user: np.ndarray, item: np.ndarray, time_ms: np.nda
         here_B=nothing,
         tz_min_B=np.zeros(size, np.int64),
     )
+    memory.step(user, rows)
 
 
 def remembered(memory: UserMemory) -> list[list[tuple[int, int]]]:
@@ -52,7 +52,7 @@ def test_the_least_retained_goes_not_the_oldest(steps: list[tuple[int, int]], ca
     memory = UserMemory(MemoryConfig(capacity=capacity))
     item = np.array([i for i, _ in steps], np.int64)
     time_ms = np.cumsum([days * DAY_MS for _, days in steps], dtype=np.int64)
-    memory.step(rows(memory, np.ones(len(item), np.int64), item, time_ms))
+    step(memory, np.ones(len(item), np.int64), item, time_ms)
     kept: list[tuple[int, int]] = []
     last: dict[int, float] = {}
     strength: dict[int, float] = {}
@@ -74,7 +74,7 @@ def test_what_was_repeated_at_intervals_outlives_what_is_younger() -> None:
     memory = UserMemory(MemoryConfig(capacity=4))
     item = np.array([1, 1, 1, 2, 3, 4])
     time_ms = np.array([0, 10, 20, 21, 22, 40]) * DAY_MS
-    memory.step(rows(memory, np.ones(6, np.int64), item, time_ms))
+    step(memory, np.ones(6, np.int64), item, time_ms)
     assert [i for _, i in remembered(memory)[0]] == [1, 1, 1, 4]
 
 
@@ -92,7 +92,7 @@ def test_extents_move_and_shrink_nothing(seed: int, capacity: int) -> None:
     time_ms = np.arange(3000) * 1000 - random.choice([0, 0, 0, 5000], 3000)
     item = np.arange(3000)
     for part in np.array_split(np.arange(3000), 7):
-        memory.step(rows(memory, user[part], item[part], time_ms[part]))
+        step(memory, user[part], item[part], time_ms[part])
     entries = dict(zip(memory.users, remembered(memory), strict=True))
     for one in np.unique(user).tolist():
         own = item[user == one]
@@ -108,18 +108,18 @@ def test_a_user_with_little_costs_little_and_one_with_much_is_bounded() -> None:
     few, many = UserMemory(MemoryConfig()), UserMemory(MemoryConfig())
     for start in range(0, 60_000, 1000):
         steps = np.arange(start, start + 1000)
-        few.step(rows(few, steps // 3, steps, steps))
+        step(few, steps // 3, steps, steps)
     assert few.nbytes / len(few) < 600
     for start in range(0, 5000, 1000):
         steps = np.arange(start, start + 1000)
-        many.step(rows(many, steps % 2, steps, steps))
+        step(many, steps % 2, steps, steps)
     assert many.tree()["length"].tolist() == [1024, 1024]
     assert many.nbytes / len(many) < 150_000
 
 
 def test_a_state_that_does_not_fit_is_refused() -> None:
     memory = UserMemory(MemoryConfig(capacity=8))
-    memory.step(rows(memory, np.ones(8, np.int64), np.arange(8), np.arange(8)))
+    step(memory, np.ones(8, np.int64), np.arange(8), np.arange(8))
     with pytest.raises(InputError, match=r"expected at most 4 entries a user .*, got 8"):
         UserMemory(MemoryConfig(capacity=4)).load(memory.tree())
 
