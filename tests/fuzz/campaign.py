@@ -46,17 +46,25 @@ def case(seed: int, number: int, kinds: tuple[str, ...] = ()) -> Case:
 
 @dataclass(frozen=True)
 class Failure:
-    """What did not hold; two are alike if they broke at one place."""
+    """What did not hold."""
 
-    place: str
+    line: str
+    """Of the code where it broke: a smaller case breaks there, too."""
+    what: str
+    """By which failures are counted, without what varies."""
     said: str
+
+    @property
+    def place(self) -> str:
+        return f"{self.line}: {self.what}"
 
     @classmethod
     def of(cls, error: BaseException) -> "Failure":
         last = traceback.extract_tb(error.__traceback__)[-1]
         shown = "".join(traceback.format_exception(error)[-_LINES:])
         what = _VARYING.sub("#", str(error).split("\n")[0])[:_LONGEST]
-        return cls(f"{type(error).__name__} at {Path(last.filename).name}:{last.lineno}: {what}", shown)
+        line = f"{type(error).__name__} at {Path(last.filename).name}:{last.lineno}"
+        return cls(line, what, shown)
 
 
 def run(one: Case, folder: Path) -> Failure | None:
@@ -99,7 +107,7 @@ def shrunk(one: Case, failure: Failure, folder: Path) -> Case:
         for less in smaller(one):
             tries += 1
             again = run(less, folder)
-            if again is not None and again.place == failure.place:
+            if again is not None and again.line == failure.line:
                 one, found = less, True
                 break
             if tries >= _TRIES:

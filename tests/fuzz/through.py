@@ -1,5 +1,7 @@
 """How far a case goes: only opened, through the command line, through a small learning, or a whole run."""
 
+import subprocess
+import sys
 import traceback
 import warnings
 from pathlib import Path
@@ -38,12 +40,27 @@ LEARNERS = ("twotower", "twotower", "gaussian", "stim")
 
 
 def door(depth: str, path: Path, options: dict[str, str], folder: Path) -> None:
-    """The command line in this process, or a whole run through the Python door."""
-    if depth == "door":
-        args = [word for name, value in options.items() for word in _flag(name, value)]
-        verb = ["data", "inspect"] if not {"from", "until", "limit"} & options.keys() else ["replay", "-q"]
-        out = [] if verb[0] == "data" else ["--out", str(folder / "out"), "--learner", "twotower"]
-        command([*verb, str(path), *out, *args])
+    """The command line in this process or in one of its own, or a whole run from Python."""
+    flags = [word for name, value in options.items() for word in _flag(name, value)]
+    if depth == "door" and {"from", "until", "limit"} & options.keys():
+        command(["replay", "-q", str(path), "--out", str(folder / "out"), "--learner", "twotower", *flags])
+    elif depth == "door":
+        command(["data", "inspect", str(path), *flags])
+    elif depth == "process":
+        args = [
+            sys.executable,
+            "-m",
+            "ebbtide",
+            "replay",
+            "-q",
+            str(path),
+            "--out",
+            str(folder / "out"),
+            *flags,
+        ]
+        ended = subprocess.run(args, capture_output=True, text=True, timeout=300)
+        assert ended.returncode in (0, 2), ended.stderr
+        assert "Traceback" not in ended.stderr, ended.stderr
     elif depth == "run":
         try:
             report = api.replay(path, folder / "out", learner="twotower", floors=False, drift=False)
