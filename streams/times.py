@@ -78,11 +78,14 @@ def moment_ms(text: str, day_first: bool | None = None) -> int | None:
     (None, True)
     """
     text = text.strip()
-    try:
-        moment = datetime.fromisoformat(text)
-        return _since_1970(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
-    except (ValueError, OverflowError):
-        pass
+    if (
+        len(text) == 8 or not text[:9].isdigit()
+    ):  # else a digit would be taken for what divides date and clock
+        try:
+            moment = datetime.fromisoformat(text)
+            return _since_1970(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
+        except (ValueError, OverflowError):
+            pass
     for form in _FORMS:
         found = form.fullmatch(text)
         if found is not None:

@@ -8,7 +8,7 @@ import numpy as np
 
 from replay.faults import Bools
 from state import example_wire
-from state.examples import ExampleBatch, concat
+from state.examples import ExampleBatch, concat, empty_examples
 from state.progress import Progress
 from state.redis_store import RedisStore
 from state.tree import digest
@@ -106,7 +106,8 @@ def _said(letters: Sequence[Message]) -> list[tuple[str, str, bytes | None]]:
 
 
 def _whole(values: Sequence[bytes]) -> ExampleBatch:
-    return concat([example_wire.decode(value).batch for value in values])
+    batches = [example_wire.decode(value).batch for value in values]
+    return concat(batches) if batches else empty_examples(0, WINDOW)
 
 
 def check_training(group: Group, examples: ExampleBatch) -> None:

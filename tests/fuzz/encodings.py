@@ -133,6 +133,8 @@ def arrow(table: Table, types: str = "") -> pa.Table:
             made = pa.array(cast(list[Any], column))
         except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError, ValueError):
             made = pa.array([None if cell is None else text(cell) for cell in column], pa.string())
+        if pa.types.is_struct(made.type) and not made.type.num_fields:  # Parquet has no such column
+            made = pa.array([None if cell is None else text(cell) for cell in column], pa.string())
         if pa.types.is_null(made.type):
             made = made.cast(pa.string())
         arrays.append(TYPES[types](made))

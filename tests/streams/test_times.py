@@ -150,3 +150,8 @@ def test_a_date_alone_takes_a_clock_behind_it() -> None:
 def test_a_form_that_is_none(form: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         TimeFormat(form)
+
+
+@pytest.mark.parametrize("text", ["1712110912345", "898504200000000", "1712110912"])
+def test_a_number_is_no_date_of_another_century(text: str) -> None:
+    assert moment_ms(text) is None
