@@ -76,6 +76,9 @@ def reference(
     """
     engine = Engine(EngineConfig(operator=OperatorConfig(), window=WINDOW), topic, partition)
     made: list[Output] = []
+    if not said.remade:
+        by_offset = {one.offset: one for one in (*gone, *sent)}
+        sent = [by_offset[offset] for offset in sorted(by_offset)]
     if said.remade:
         made.append(engine.take([one for one in gone if one.offset < said.base]))
         made.append(engine.follow(Span(None, 0, 0), engine.progress.next))
