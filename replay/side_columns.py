@@ -57,7 +57,7 @@ def column_kinds(table: dict[str, Column], types: dict[str, str]) -> dict[str, t
     found: dict[str, tuple[str, str]] = {}
     for name, column in table.items():
         if plain(name) in types:
-            found[name] = types[plain(name)], "as is known of it"
+            found[name] = types[plain(name)], "the mapping of this known log leaves it out"
         elif both and name in places.values():
             found[name] = "place", ""
         else:

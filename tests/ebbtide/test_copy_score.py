@@ -152,8 +152,9 @@ def without_retention(one: Recommended) -> Recommended:
 
 @pytest.mark.parametrize("days", [0, 1, 6, 7, 40, 10_000])
 def test_a_reason_tells_what_is_left_at_the_time_asked_for(days: int) -> None:
-    why = recommend(copy_score(), LAST_MS + days * 86_400_000).items[0].why
-    event = next(reason for reason in why if isinstance(reason, PastEvent))
+    answer = recommend(copy_score(), LAST_MS + days * 86_400_000)
+    (event,) = next(one.why for one in answer.items if one.item == "bar")
+    assert isinstance(event, PastEvent)
     entries = habits()
     entry = entries[[iso(ms) for ms in entries["time_ms"].tolist()].index(event.when)]
     since_s = (LAST_MS + days * 86_400_000 - int(entry["last_ms"])) / 1000

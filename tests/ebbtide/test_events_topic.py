@@ -109,7 +109,7 @@ def test_messages_that_were_deleted_unread_are_counted_and_said(live: Live, admi
     )
     assert any(deleted in one for one in status(live).trouble)
     with live.worker():
-        [said] = live.until(130).values()
+        [said] = live.until(230).values()  # 100 of them are lost
         found = status(live)
     assert (said.lost, said.examples, said.offset) == (100, 130, 229)
     assert f"{live.events}/0: {deleted}; let it keep them for longer (retention.ms)" in live.said()
