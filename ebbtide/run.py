@@ -292,6 +292,7 @@ def _rehearse(log: Log, config: RunConfig) -> None:
             run.step(events.take(slice(start, start + _REHEARSED_BATCH)))
         run.finish()
         run.measure.evaluate(config.score_from if isinstance(config.score_from, float) else 0.5)
+        run.digest()
 
 
 def _facts(run: Run, evaluation: Evaluation, *, seconds: float, cpu: float, setup: float) -> report.RunFacts:
