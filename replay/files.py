@@ -44,7 +44,7 @@ def is_empty(path: Path) -> bool:
     """Whether nothing is in a file, packed or not. Raises InputError if it cannot be read."""
     raw = _start(path)
     start = head(path) if raw and packing(path, raw) is not None else raw
-    return not start or start in MARKS
+    return not start.strip() or start in MARKS or (suffix(path) == ".json" and start.split() == [b"[]"])
 
 
 def open_file(path: Path) -> RowsFile:

@@ -18,7 +18,7 @@ from state.progress import Progress, TrainerStatus, trainer_status
 from state.redis_store import RedisStore
 from streams.wire import Message
 from tests.chaos.sender import Sender
-from tests.ebbtide.workers import Live, kill
+from tests.ebbtide.workers import Live
 
 PARTITIONS, WORKERS = 4, 2
 _LEAVING_S = 30.0
@@ -40,6 +40,8 @@ class Group:
     trouble: list[Exception] = field(default_factory=list)
     starting: threading.Lock = field(default_factory=threading.Lock)
     """Held while a service is ended or started: a start waits for both."""
+    hitting: threading.Lock = field(default_factory=threading.Lock)
+    """Held while a worker or the trainer is away: what is away already is not hit again."""
     _down: set[str] = field(default_factory=set)
 
     def start(self, name: str) -> None:
@@ -90,16 +92,18 @@ class Group:
     @contextlib.contextmanager
     def without(self, names: Sequence[str], *, asked: bool = False) -> Iterator[None]:
         """Processes killed, or asked to leave, and started again at the end."""
-        self._down.update(names)
-        for name in names:
-            if asked:
-                leave(self.processes[name])
-            else:
-                kill(self.processes[name])
-        yield
-        for name in names:
-            self.start(name)
-        self._down.difference_update(names)
+        with self.hitting:
+            self._down.update(names)
+            for name in names:
+                if asked:
+                    leave(self.processes[name])
+                else:
+                    self.processes[name].kill()
+                    self.processes[name].wait()
+            yield
+            for name in names:
+                self.start(name)
+            self._down.difference_update(names)
 
     def pause(self, name: str, seconds: float) -> None:
         """Stopped for a while; it does not know."""

@@ -65,6 +65,7 @@ def test_whatever_is_not_used_is_named(tmp_path: Path) -> None:
     (top / "2024-04.csv").write_bytes(b"")
     (top / "2024-05.csv.gz").write_bytes(gzip.compress(b""))
     (top / "2024-06.csv").write_bytes(b"\xef\xbb\xbf")
+    (top / "2024-07.json").write_bytes(b"[]\n")
     (top / "README.md").write_text("hello")
     write_csv(top / "weather.csv", "station,mm", ["a,1", "a,2"])
     write_csv(top / "items-1.csv", "item,price", ["i1,3", "i2,4"])
@@ -78,7 +79,7 @@ def test_whatever_is_not_used_is_named(tmp_path: Path) -> None:
     assert len(log.items) == 3
     assert log.notes[:3] == [
         "folder: events: 3 files; items: items-1.csv, items-2.csv",
-        "folder: 2024-04.csv, 2024-05.csv.gz, 2024-06.csv: empty, passed over",
+        "folder: 2024-04.csv, 2024-05.csv.gz, 2024-06.csv, 2024-07.json: empty, passed over",
         "folder: README.md: not read, as the suffix is none of a table",
     ]
     assert log.warnings == [
