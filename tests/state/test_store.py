@@ -28,7 +28,7 @@ Open = Callable[[], EmbeddingStore]
 
 
 def stores() -> list[type[EmbeddingStore]]:
-    """Every store there is."""
+    """Every store that the product has."""
     found: list[type[EmbeddingStore]] = []
     waiting = EmbeddingStore.__subclasses__()
     found += waiting
@@ -36,7 +36,8 @@ def stores() -> list[type[EmbeddingStore]]:
         subclasses = waiting.pop().__subclasses__()
         found += subclasses
         waiting += subclasses
-    return sorted(found, key=lambda store: store.__name__)
+    product = [store for store in found if not store.__module__.startswith("tests.")]
+    return sorted(product, key=lambda store: store.__name__)
 
 
 @pytest.fixture(scope="module")
