@@ -25,8 +25,8 @@ from numba.core.registry import CPUDispatcher
 F = TypeVar("F", bound=Callable[..., object])
 
 _SOURCES = Path(__file__).parent.parent
-_ROOMS = ("state", "streams", "learners")
-"""Where kernels are."""
+_ROOMS = ("benchmarks", "ebbtide", "learners", "monitor", "replay", "state", "streams", "tests")
+"""Where kernels are, and what they may have seen."""
 _IMPORT = re.compile(r"^from ([\w.]+) import (\([^)]*\)|.*)$|^import ([\w.]+)", re.MULTILINE)
 _kernels: list[Any] = []
 _watching = False

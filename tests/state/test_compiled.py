@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from state.compiled import digest
+
 KERNEL = """
 from state.compiled import compiled
 from state.near import SHIFT
@@ -18,7 +20,8 @@ from state.compiled import compiled_here
 from state.kernel import add
 print(add(1), compiled_here())
 """
-DOOR = Path(__file__).parent.parent.parent / "state" / "compiled.py"
+TOP = Path(__file__).parent.parent.parent
+DOOR = TOP / "state" / "compiled.py"
 
 
 def _answer(checkout: Path, cache: Path, shift: int) -> str:
@@ -40,6 +43,16 @@ def _answer(checkout: Path, cache: Path, shift: int) -> str:
     command = [sys.executable, "-c", ASKED]
     done = subprocess.run(command, cwd=checkout, env=environment, capture_output=True, text=True, check=True)
     return done.stdout.strip()
+
+
+def test_every_file_with_kernels_is_known_by_its_content() -> None:
+    rooms = [room for room in TOP.iterdir() if room.is_dir() and room.name[0] != "."]
+    files = [path for room in rooms for path in room.rglob("*.py") if "runs" not in path.parts]
+    with_kernels = [path for path in files if "\nfrom state.compiled import " in path.read_text()]
+    modules = [".".join(path.relative_to(TOP).with_suffix("").parts) for path in with_kernels]
+    assert "learners.catalogue" in modules
+    nothing = digest("no.such.module")
+    assert [module for module in modules if digest(module) == nothing] == []
 
 
 def test_another_checkout_of_the_same_sources_compiles_nothing(tmp_path: Path) -> None:
