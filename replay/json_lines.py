@@ -37,8 +37,8 @@ class JsonLinesFile:
         found: list[Any] = []
         for line in first_lines(path, _HEAD_LINES, self._reform):
             try:
-                row = json.loads(line)
-            except (ValueError, RecursionError):
+                row = msgspec.json.decode(line)
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                 continue
             if isinstance(row, dict):
                 found.append(row)

@@ -43,3 +43,13 @@ def test_damage_stops_nothing(name: str, text: str, damage: list[tuple[int, int,
     lines = content.count(b"\n") + 1
     assert read + sum(log.dead.counts.values()) <= lines
     assert read >= 40 - 2 * len(damage) - sum(litter.count(b'"') for _, _, litter in damage) * 40
+
+
+def test_a_key_that_is_no_text_spoils_its_row_alone(tmp_path: Path) -> None:
+    rows = [f'{{"user":"u{n % 5}","item":"i{n % 7}","time":{1_500_000_000 + n}}}' for n in range(20)]
+    rows[3] = rows[3].replace('{"user"', '{"\\ud800":1,"user"')
+    path = tmp_path / "log.jsonl"
+    path.write_text("\n".join(rows) + "\n")
+    log = Log.open(path)
+    events = [len(batch) for batch in log.batches(50, dead_letters=tmp_path)]
+    assert (sum(events), dict(log.dead.counts)) == (19, {"malformed json": 1})
