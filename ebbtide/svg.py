@@ -23,6 +23,10 @@ _STEPS_MS = [
 _STEPS_MONTHS = (1, 2, 3, 6, 12, 24, 60, *(12 * years for years in (10, 20, 50, 100, 250, 500, 1000, 2500)))
 
 
+_CALENDAR_MS = (-62_135_596_800_000, 253_402_300_799_999)
+"""The years 1 to 9999; ticks, which only give an order, may lie beyond."""
+
+
 def nice_ticks(low: float, high: float, count: int = 5) -> list[float]:
     """About `count` round numbers within [low, high].
 
@@ -44,6 +48,8 @@ def time_ticks(low_ms: float, high_ms: float, count: int = 5) -> list[float]:
         if (high_ms - low_ms) / step <= count:
             first = math.ceil(low_ms / step)
             return [float(i * step) for i in range(first, int(high_ms // step) + 1)] or [low_ms]
+    if low_ms < _CALENDAR_MS[0] or high_ms > _CALENDAR_MS[1]:
+        return nice_ticks(low_ms, high_ms, count)
     months = (high_ms - low_ms) / (30.44 * _DAY_MS)
     step = next((m for m in _STEPS_MONTHS if months / m <= count), _STEPS_MONTHS[-1])
     begin, end = (datetime.fromtimestamp(ms / 1000, UTC) for ms in (low_ms, high_ms))

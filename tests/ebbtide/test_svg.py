@@ -79,3 +79,7 @@ def test_centuries_have_few_ticks_within_them(first: int, last: int) -> None:
     assert 2 <= len(ticks) <= 6
     assert all(low <= tick <= high for tick in ticks)
     assert [time_text(tick, high - low)[:3] for tick in ticks] == ["Jan"] * len(ticks)
+
+
+def test_an_axis_beyond_the_calendar_has_round_numbers() -> None:
+    assert time_ticks(0.0, 1.7e15) == [0.0, 5e14, 1e15, 1.5e15]

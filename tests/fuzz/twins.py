@@ -22,6 +22,8 @@ class TwinCase(msgspec.Struct, frozen=True, tag="twin"):
         table = self.table()
         if not all(holds(encoding, table) for encoding in (self.first, self.second)):
             return
+        if any(all(cell is None for cell in cells) for cells in table.columns):
+            return  # a column that holds nothing is none where keys may be left out
         one, other = (
             self._seen(table, encoding, folder / encoding) for encoding in (self.first, self.second)
         )
@@ -37,13 +39,7 @@ class TwinCase(msgspec.Struct, frozen=True, tag="twin"):
         assert one.dead == other.dead, (
             f"dead letters: {one.dead} in {self.first}, {other.dead} in {self.second}"
         )
-        pairs = zip(table.names, table.columns, strict=True)
-        held = {name for name, cells in pairs if any(cell is not None for cell in cells)}
-        mapped = [
-            {role: name for role, name in seen.log.mapping.columns.items() if name in held}
-            for seen in (one, other)
-        ]
-        assert mapped[0] == mapped[1], "roles differ"
+        assert one.log.mapping.columns == other.log.mapping.columns
         assert one.log.label_rule == other.log.label_rule
         assert dict(one.log.names.items()) == dict(other.log.names.items()), "the names differ"
         assert columns(one.events) == columns(other.events), "the events differ"
