@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from ebbtide.markup import Markup, el, join
+from streams.wire import BOUNDS
 
 Format = Callable[[float], str]
 Domain = tuple[float, float]
@@ -21,10 +22,6 @@ _STEPS_MS = [
     *(d * _DAY_MS for d in (1, 2, 7, 14)),
 ]
 _STEPS_MONTHS = (1, 2, 3, 6, 12, 24, 60, *(12 * years for years in (10, 20, 50, 100, 250, 500, 1000, 2500)))
-
-
-_CALENDAR_MS = (-62_135_596_800_000, 253_402_300_799_999)
-"""The years 1 to 9999; ticks, which only give an order, may lie beyond."""
 
 
 def nice_ticks(low: float, high: float, count: int = 5) -> list[float]:
@@ -48,7 +45,8 @@ def time_ticks(low_ms: float, high_ms: float, count: int = 5) -> list[float]:
         if (high_ms - low_ms) / step <= count:
             first = math.ceil(low_ms / step)
             return [float(i * step) for i in range(first, int(high_ms // step) + 1)] or [low_ms]
-    if low_ms < _CALENDAR_MS[0] or high_ms > _CALENDAR_MS[1]:
+    least_ms, most_ms = BOUNDS["time"]
+    if low_ms < least_ms or high_ms > most_ms:  # ticks, which only give an order, may lie beyond the calendar
         return nice_ticks(low_ms, high_ms, count)
     months = (high_ms - low_ms) / (30.44 * _DAY_MS)
     step = next((m for m in _STEPS_MONTHS if months / m <= count), _STEPS_MONTHS[-1])

@@ -25,7 +25,7 @@ from streams.kafka import Producer, ensure_topic
 from streams.observer import Observer
 from streams.operator import Operator, OperatorConfig
 from streams.wire import HEADER, Message
-from tests.ebbtide.workers import WINDOW, Live, by_user, kill, until
+from tests.ebbtide.workers import WINDOW, Live, by_user, kill, stop, until
 
 LOG, EVENTS = "planted:users=60,items=80,events=3000,places=8", 3000
 
@@ -75,8 +75,7 @@ def test_live_equals_replay(live: Live, replayed: str, partitions: int, workers:
             with live.worker():
                 live.until(EVENTS)
         live.until(EVENTS)
-        first.send_signal(signal.SIGTERM)
-        assert first.wait(30) == 0
+        stop(first, 30)
     assert_once(live, replayed)
 
 
@@ -124,8 +123,7 @@ def test_partitions_move_and_come_back(live: Live, replayed: str) -> None:
                 until(partial(live.said, log), lambda said: "partitions [" in said)
                 before = sum(one.events for one in live.progress().values())
                 live.until(min(before + 200, EVENTS))
-                second.send_signal(signal.SIGTERM)
-                assert second.wait(30) == 0
+                stop(second, 30)
         live.until(EVENTS)
         assert sender.wait(60) == 0
     assert_once(live, replayed)
@@ -233,8 +231,7 @@ def test_workers_of_a_group_have_the_same_settings(live: Live) -> None:
     traffic(live, partitions=1)
     with live.worker() as process:
         live.until(EVENTS)
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0
+        stop(process, 30)
     done = subprocess.run(live.command("--label-delay", "1h"), capture_output=True, text=True, timeout=60)
     assert done.returncode == 2
     assert "operator.label_delay_ms was 0, is 3600000" in done.stderr

@@ -109,6 +109,12 @@ def kill(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
+def stop(process: subprocess.Popen[bytes], within_s: float) -> None:
+    """Asked to end, it ends well."""
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(within_s) == 0
+
+
 def by_user(batches: Sequence[ExampleBatch]) -> dict[str, Any]:
     """Every column, each user's examples in order; without where they came from, which replay has not."""
     whole = concat([narrowed(batch, WINDOW) for batch in batches])
