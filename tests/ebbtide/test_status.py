@@ -36,22 +36,23 @@ def server(services: Path) -> str:
 def trainer(**changes: Any) -> TrainerStatus:
     now_ms = int(time.time() * 1000)
     said: dict[str, Any] = {
-        **{
-            "trained": 40,
-            "duplicates": 1,
-            "dead_letters": {"not learned": 3},
-            "items": 30,
-            "forgotten": 4,
-            "readers_at": 7,
-            "store_losses": 2,
-            **{"items": 30, "forgotten": 4},
-            "version": 7,
-            "offsets": {"0": 4, "1": 2},
-            "trouble": None,
-        },
-        **{"freshness_ms": {"p50": 80.0, "p95": 120.5, "p99": 300.0}, "metrics": {"auc": 0.71}},
-        **{"checkpoint_ms": now_ms - 5000, "started_ms": now_ms - 60_000, "updated_ms": now_ms},
-        **{"pid": 4242, "host": "here"},
+        "trained": 40,
+        "duplicates": 1,
+        "dead_letters": {"not learned": 3},
+        "items": 30,
+        "forgotten": 4,
+        "readers_at": 7,
+        "store_losses": 2,
+        "version": 7,
+        "offsets": {"0": 4, "1": 2},
+        "trouble": None,
+        "freshness_ms": {"p50": 80.0, "p95": 120.5, "p99": 300.0},
+        "metrics": {"auc": 0.71},
+        "checkpoint_ms": now_ms - 5000,
+        "started_ms": now_ms - 60_000,
+        "updated_ms": now_ms,
+        "pid": 4242,
+        "host": "here",
     }
     return TrainerStatus(**{**said, **changes})
 
