@@ -274,6 +274,10 @@ def main() -> None:
         app()
     except EbbtideError as error:
         _fail(str(error), error.exit_code)
+    except ModuleNotFoundError as error:
+        _fail(
+            f"the package {error.name} is not installed; `make setup` brings all, as `ebbtide doctor` says", 2
+        )
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)

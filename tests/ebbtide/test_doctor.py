@@ -1,6 +1,7 @@
 """`ebbtide doctor`: what is there, what is missing, and what to do about it."""
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -94,3 +95,14 @@ def test_java_is_not_needed_where_a_broker_answers(
     said = {check.name: check for check in doctor.checks(brokers, store)}
     assert (said["Java"].state, said["Java"].needed) == ("missing", False)
     assert said["broker"].state == "ok"
+
+
+def test_a_command_whose_packages_are_not_installed_says_so_in_one_line() -> None:
+    """After `make demo` alone, which installs none of the live path."""
+    without = "import sys; sys.modules['aiokafka'] = None; sys.argv[0] = 'ebbtide'"
+    code = f"{without}; from ebbtide.cli import main; main()"
+    command = [sys.executable, "-c", code, "ingest", "--brokers", "127.0.0.1:9"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "the package aiokafka is not installed; `make setup` brings all" in done.stderr
+    assert "Traceback" not in done.stderr
