@@ -15,12 +15,15 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 
 from ebbtide.delta import Delta, from_tree, merged, to_tree
 from ebbtide.mirror import Mirror
+from state import progress
 from state.errors import InputError
 from state.keys import Int64s
+from state.progress import TrainerStatus
 from state.records import Packed
 from state.store import (
     KINDS,
@@ -83,7 +86,7 @@ class Delivery:
         self._sending: list[Delta] = []
         self._produced: list[Int64s] = []
         self._info: RunInfo | None = None
-        self._said: bytes | None = None
+        self._said: TrainerStatus | None = None
         self._above_store = False
         self._closing = False
         self._news = threading.Condition()
@@ -126,7 +129,8 @@ class Delivery:
             self._info = info
             self._news.notify()
 
-    def say(self, status: bytes) -> None:
+    def say(self, status: TrainerStatus) -> None:
+        """It is said with the versions of the moment that it is sent: a later one than readers saw before."""
         with self._news:
             self._said = status
             self._news.notify()
@@ -190,7 +194,7 @@ class Delivery:
     def _ready(self) -> bool:
         return bool((self._waiting and not self.holding) or self._info or self._said)
 
-    def _send(self, info: RunInfo | None, said: bytes | None) -> None:
+    def _send(self, info: RunInfo | None, said: TrainerStatus | None) -> None:
         if not self._above_store:
             self._begin()
         if self._sending:
@@ -201,7 +205,7 @@ class Delivery:
             self.store.put_info(info)
             self.mirror.keep_info(info)
         if said is not None:
-            self.store.put_status(said)
+            self._put_status(said)
         with self._news:
             self._info = None if self._info is info else self._info
             self._said = None if self._said is said else self._said
@@ -278,7 +282,11 @@ class Delivery:
         with self._news:
             said = self._said
         if said is not None:
-            self.store.put_status(said)
+            self._put_status(said)
+
+    def _put_status(self, said: TrainerStatus) -> None:
+        now = msgspec.structs.replace(said, version=self.version, readers_at=self.readers_at)
+        self.store.put_status(progress.encode(now))
 
     def still(self) -> Callable[[], Tree]:
         """The version and what has not arrived by now, as far as is known: a tree, made when it is called."""

@@ -40,7 +40,7 @@ from ebbtide.stream import Stream
 from ebbtide.training_settings import Settings
 from learners.expiry import Forgotten
 from learners.measure import Measure
-from state import checkpoint, progress
+from state import checkpoint
 from state.errors import InputError
 from state.keys import Names
 from state.progress import TrainerStatus
@@ -163,7 +163,7 @@ class LiveTrainer:
         if now_s < self._due["say"]:
             return False
         self._due["say"] = now_s + _SAY_S
-        self.delivery.say(progress.encode(self.status()))
+        self.delivery.say(self.status())
         return True
 
     def save(self) -> None:
@@ -194,7 +194,7 @@ class LiveTrainer:
             self._saved(wait=True)
         if self.measure is not None:
             self.measure.close()
-        self.delivery.say(progress.encode(self.status()))
+        self.delivery.say(self.status())
         self.delivery.drain(_SAY_S)
         self.delivery.close()
 
@@ -216,7 +216,7 @@ class LiveTrainer:
     def _say_unsent(self, unsent: UnsentError) -> None:
         self._unsent = f"{unsent}; learning waits until they are"
         log.error("%s", self._unsent)
-        self.delivery.say(progress.encode(self.status()))
+        self.delivery.say(self.status())
         time.sleep(_PAUSE_S)
 
     def status(self) -> TrainerStatus:

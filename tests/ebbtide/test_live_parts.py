@@ -26,10 +26,12 @@ from state.errors import InputError
 from state.example_wire import Shipment
 from state.examples import ExampleBatch, concat
 from state.keys import Int64s, Names
+from state.progress import trainer_status
 from state.records import MEMORY_ENTRY
 from state.store import KINDS, Gone, ItemRows, UserRows
 from streams.wire import Message
 from tests.ebbtide.sent_examples import batches, made_by
+from tests.ebbtide.test_status import trainer as status
 
 LINES = [Line(10, [(0, 3)]), Line(25, [(0, 4), (1, 7)]), Line(30, [(1, 9)])]
 
@@ -194,9 +196,12 @@ def test_while_it_holds_nothing_is_published(tmp_path: Path) -> None:
     delivery.holding = True
     delivery.start()
     delivery.publish(0, *delta("u", 1))
-    delivery.say(b"busy")
-    time.sleep(0.1)
-    assert (delivery.store.version(), delivery.store.status()) == (0, b"busy")
+    delivery.say(status(trouble="busy"))
+    deadline_s = time.monotonic() + 30
+    while (said := delivery.store.status()) is None:
+        assert time.monotonic() < deadline_s
+        time.sleep(0.01)
+    assert (delivery.store.version(), trainer_status(said).trouble) == (0, "busy")
     delivery.release()
     assert delivery.drain(5.0)
     delivery.close()

@@ -11,9 +11,11 @@ import pytest
 from ebbtide.delivery import Delivery
 from ebbtide.mirror import NAME, Mirror, remove
 from state.dict_store import DictStore
+from state.progress import trainer_status
 from state.records import Packed, pack
 from state.store import KINDS, EmbeddingStore, Gone, RunInfo
 from tests.ebbtide.test_live_parts import delta
+from tests.ebbtide.test_status import trainer as status
 
 INFO = RunInfo(log="live", learner="x", width=2)
 
@@ -101,12 +103,34 @@ def test_the_next_trainer_sees_it_at_its_start(tmp_path: Path, state: str) -> No
     second = Delivery(store, Mirror(tmp_path), first.version)
     second.holding = True  # what it publishes anew may be older than what readers had
     second.start()
-    second.say(b"hello")
+    second.say(status())
     assert second.drain(5.0)
     second.close()
     assert rows(store) == whole
     assert second.mirror.losses == losses
     second.mirror.close()
+
+
+def test_what_is_said_before_the_store_was_asked_is_no_older_than_what_readers_saw(tmp_path: Path) -> None:
+    """A trainer that goes on from a checkpoint knows nothing of the versions after it, and the store may be
+    away when it first speaks."""
+    store = DictStore()
+    first = Delivery(store, Mirror(tmp_path))
+    first.start()
+    for n in range(3):
+        first.publish(0, *delta("u", n))
+        assert first.drain(5.0)
+    first.close()
+    first.mirror.close()
+    second = Delivery(store, Mirror(tmp_path))
+    second.say(status(version=second.version))
+    second.start()
+    assert second.drain(5.0)
+    second.close()
+    second.mirror.close()
+    said = store.status()
+    assert said is not None
+    assert trainer_status(said).version >= first.version > 2
 
 
 def test_without_a_mirror_it_begins_with_what_the_store_has(tmp_path: Path) -> None:
@@ -118,7 +142,7 @@ def test_without_a_mirror_it_begins_with_what_the_store_has(tmp_path: Path) -> N
     whole = rows(store)
     delivery = Delivery(store, Mirror(tmp_path))
     delivery.start()
-    delivery.say(b"hello")
+    delivery.say(status())
     assert delivery.drain(5.0)
     store.clear()
     until_intact(delivery)

@@ -23,6 +23,8 @@ from tests.ebbtide.test_train import topic as topic
 USERS = 40
 HALF = 60
 """Messages that are sent before something happens."""
+PATIENCE_S = 30.0
+"""For what was learned, and said, to be in the store."""
 
 
 class Server:
@@ -86,7 +88,7 @@ def test_what_a_store_forgets_is_published_again(here: InProcess, server: Server
 
     def tell(trainer: LiveTrainer) -> None:
         versions.append(trainer.status().version)
-        if trainer.intake.events == examples and trainer.delivery.idle and not before:
+        if trainer.intake.events == examples and not before and trainer.delivery.drain(PATIENCE_S):
             before.append((everything(server.url), items(server.url)))
             if way == "flushed":
                 server.do("FLUSHALL")
@@ -180,7 +182,7 @@ def test_a_store_that_takes_nothing_is_waited_for_and_seen_by_status(
 
     def tell(trainer: LiveTrainer) -> None:
         status = trainer.status()
-        if status.trained == half and trainer.delivery.idle and not stages:
+        if status.trained == half and not stages and trainer.delivery.drain(PATIENCE_S):
             for command in hurt:
                 server.do(*command)
             stages.append(time.monotonic())
