@@ -206,7 +206,7 @@ def write(table: Table, folder: Path, name: str, encoding: str) -> Path:
 
 def holds(encoding: str, table: Table) -> bool:
     """Whether the encoding can say what is in the table without loss."""
-    cells = [text(cell) for column in table.columns for cell in column]
+    cells = [*table.names, *(text(cell) for column in table.columns for cell in column)]
     if encoding in ("colons", "blanks", "cr") and any("\n" in cell or "\r" in cell for cell in cells):
         return False
     if encoding == "colons":

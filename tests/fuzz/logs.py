@@ -138,7 +138,7 @@ class LogCase(msgspec.Struct, frozen=True, tag="log"):
         size = -(-table.rows // len(self.parts))
         return min(size * i, table.rows), min(size * (i + 1), table.rows)
 
-    def _write_part(self, top: Path, table: Table, i: int) -> Path:
+    def _part_table(self, table: Table, i: int) -> Table:
         part = self.parts[i]
         some = table.part(*self._bounds(table, i))
         for change in self.headers:
@@ -149,10 +149,12 @@ class LogCase(msgspec.Struct, frozen=True, tag="log"):
             some = some.without(lacking)
         if part.more:
             some = Table([*some.names, "newest"], [*some.columns, [i] * some.rows])
-        if part.empty == "no rows":
-            some = some.part(0, 0)
+        return some.part(0, 0) if part.empty == "no rows" else some
+
+    def _write_part(self, top: Path, table: Table, i: int) -> Path:
+        part = self.parts[i]
         place = f"day=2024-01-0{i + 1}/part" if self.hive else f"part-{i}"
-        path = write(some, top, place, part.encoding)
+        path = write(self._part_table(table, i), top, place, part.encoding)
         if part.empty == "no bytes":
             path.write_bytes(b"")
         return path.rename(path.with_suffix(part.suffix)) if part.suffix else path
@@ -178,8 +180,10 @@ class LogCase(msgspec.Struct, frozen=True, tag="log"):
             if f"part-{i}" in seen.said or f"day=2024-01-0{i + 1}" in seen.said
         )
         missing = whole - seen.rows
-        if missing < 0 and not all(holds(part.encoding, table) for part in self.parts):
-            return  # a line end within a cell, and nothing says so
+        if missing < 0 and not all(
+            holds(part.encoding, self._part_table(table, i)) for i, part in enumerate(self.parts)
+        ):
+            return  # a line end within a cell or a name, and nothing says so
         assert missing == 0 or 0 < missing <= named, (
             f"{whole} rows written, {seen.rows} accounted for ({len(seen.events)} used, {seen.dead}); "
             f"files of {named} rows are named: {seen.log.notes}"
