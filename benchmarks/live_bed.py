@@ -19,7 +19,7 @@ import numpy as np
 from ebbtide.services import control
 from state import progress
 from state.progress import Progress, TrainerStatus
-from state.redis_store import RedisStore
+from state.store.redis import RedisStore
 from streams.kafka import consumer, partition_at
 from streams.observer import Observer
 from streams.wire import Message

@@ -24,7 +24,7 @@ from ebbtide.stream import look
 from state import example_wire
 from state.examples import concat
 from state.keys import Names
-from state.store import ItemRows, UserRows
+from state.store.contract import ItemRows, UserRows
 from streams import wire_arrow
 from streams.engine import Engine, EngineConfig
 from streams.schema import EventBatch

@@ -20,9 +20,9 @@ from ebbtide.config import RunConfig
 from ebbtide.plan import operator_of
 from ebbtide.run import Run as Replay
 from replay.source import Log
-from state.after import after
-from state.dict_store import DictStore
 from state.examples import ExampleBatch, concat
+from state.memory.after import after
+from state.store.in_memory import DictStore
 
 _USERS, _TOP, _CHUNK = 300, 10, 20
 

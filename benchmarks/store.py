@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import redis
 
-from state.embedded_server import EmbeddedServer
-from state.records import pack
-from state.redis_store import RedisStore
-from state.store import ItemRows
+from state.store.contract import ItemRows
+from state.store.records import pack
+from state.store.redis import RedisStore
+from state.store.server import EmbeddedServer
 
 ROWS = 100_000
 CATALOGUE = 68_000

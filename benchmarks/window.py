@@ -29,10 +29,10 @@ from bytewax.testing import TestingSource, run_main
 from state.compiled import compiled
 from state.examples import Floats
 from state.keys import NO_KEY, Int64s
-from state.memory import MemoryConfig, UserMemory
-from state.recall import Curve, Rows, remember
-from state.slabs import AHEAD, ITEM, TIME, Slabs, entries, full, grow, touch
-from state.views import Scratch, ages, gathered, newest, scratch
+from state.memory.recall import Curve, Rows, remember
+from state.memory.slabs import AHEAD, ITEM, TIME, Slabs, entries, full, grow, touch
+from state.memory.users import MemoryConfig, UserMemory
+from state.memory.views import Scratch, ages, gathered, newest, scratch
 from streams.operator import Operator, OperatorConfig
 from streams.schema import EventBatch
 

@@ -16,13 +16,13 @@ from ebbtide.copy_score import Copy
 from ebbtide.reasons import Because as Because
 from ebbtide.reasons import PastEvent as PastEvent
 from ebbtide.reasons import Reasons, iso
-from state.copy_score import CopyScore
-from state.embedded_store import open_store
 from state.errors import InputError, UnknownIdError
 from state.examples import Doubles, Floats
 from state.keys import key_of
-from state.records import Record
-from state.store import EmbeddingStore, Items
+from state.store.contract import EmbeddingStore, Items
+from state.store.copy_score import CopyScore
+from state.store.embedded import open_store
+from state.store.records import Record
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """What a user's memory is worth at an hour and a place: for asking "and on Friday evening, there?".
 
-Shape suffixes: W memory entries, D width, K interests. A memory is an array of `state.records.MEMORY_ENTRY`.
+Shape suffixes: W memory entries, D width, K interests. A memory is an array of
+`state.store.records.MEMORY_ENTRY`.
 
 The published interests are as of the user's last event. For another hour or place, the memory gives
 c(t, place) = sum over k in {hour, week, place} of (sum_w R_w k_w x_w) / sqrt(sum_w R_w k_w + 1/2), with R the
@@ -19,8 +20,8 @@ from state.examples import Doubles, Floats
 from state.forgetting import WEEK_MIN, minute_of_week, periodic, tz_min_of
 from state.keys import NO_KEY
 from state.places import Cells, closeness
-from state.records import Entries, Record
-from state.store import RunInfo
+from state.store.contract import RunInfo
+from state.store.records import Entries, Record
 
 CONTEXT_INTERESTS = ("hour", "week", "place")
 

@@ -1,4 +1,5 @@
-"""The published copy score (`state.copy_score`) of a user, at a time and a place, and who brought it about.
+"""The published copy score (`state.store.copy_score`) of a user, at a time and a place, and who brought it
+about.
 
 An hour and a day are asked
 for within the week after the user's last event: what lies further away is answered for the same minute of
@@ -17,12 +18,12 @@ from ebbtide.kernels import FAR_KM2, Asked, Bools, kernels, kilometres2, speakin
 from learners.distil import MEMORY
 from learners.evidence import COLUMN, FLOOR, HOURS, PAST, SINCE_S, WEEKS
 from learners.evidence_rows import NEAR
-from state.copy_score import AMONG, LEADING, CopyScore
 from state.examples import Doubles
 from state.forgetting import WEEK_MIN
 from state.keys import Int64s
-from state.records import Entries, Record
-from state.store import RunInfo
+from state.store.contract import RunInfo
+from state.store.copy_score import AMONG, LEADING, CopyScore
+from state.store.records import Entries, Record
 
 WEEK_MS = WEEK_MIN * 60_000
 PARTS = ("retention", "hour", "week", "place", "before")

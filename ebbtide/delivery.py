@@ -24,8 +24,7 @@ from state import progress
 from state.errors import InputError
 from state.keys import Int64s
 from state.progress import TrainerStatus
-from state.records import Packed
-from state.store import (
+from state.store.contract import (
     KINDS,
     EmbeddingStore,
     Gone,
@@ -36,6 +35,7 @@ from state.store import (
     packed_items,
     packed_users,
 )
+from state.store.records import Packed
 from state.tree import Tree
 
 log = logging.getLogger("ebbtide.train")

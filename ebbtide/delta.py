@@ -13,8 +13,8 @@ import numpy as np
 
 from state import texts
 from state.keys import Int64s
-from state.records import MEMORY_ENTRY, Packed, Record, pack, unpack
-from state.store import NOTHING_GONE, Gone, ItemRows, UserRows
+from state.store.contract import NOTHING_GONE, Gone, ItemRows, UserRows
+from state.store.records import MEMORY_ENTRY, Packed, Record, pack, unpack
 from state.tree import Tree
 
 _EXACT_MS = 10_000

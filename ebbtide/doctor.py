@@ -113,7 +113,7 @@ def _broker(given: str | None) -> Check:
 
 def _store(given: str | None) -> Iterator[Check]:
     from ebbtide import where
-    from state.redis_store import RedisStore
+    from state.store.redis import RedisStore
 
     ahead_ms: list[float] = []
     policies: list[str | None] = []
@@ -136,7 +136,7 @@ def _store(given: str | None) -> Iterator[Check]:
 
 
 def _eviction(policy: str | None) -> Check:
-    from state.redis_store import KEEPS_ALL
+    from state.store.redis import KEEPS_ALL
 
     todo = f"CONFIG SET maxmemory-policy {KEEPS_ALL}, there and in its configuration"
     if policy is None:

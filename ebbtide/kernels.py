@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from ebbtide.context import utc_offset_min
 from learners.distil import MEMORY
 from learners.evidence import HOURS, WEEKS
-from state.copy_score import KM
 from state.examples import Doubles
 from state.forgetting import DAYS_OFF, WEEK_MIN, day_off, minute_of_week, periodic
 from state.keys import NO_KEY, Int64s
-from state.records import Entries
+from state.store.copy_score import KM
+from state.store.records import Entries
 
 Bools = NDArray[np.bool_]
 

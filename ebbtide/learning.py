@@ -14,7 +14,7 @@ from ebbtide.publish import Publisher, Sink, titles
 from learners.contract import Learner
 from learners.trainer import Scored, Trainer
 from state.examples import ExampleBatch
-from state.store import RunInfo
+from state.store.contract import RunInfo
 from state.tree import Tree
 
 if TYPE_CHECKING:

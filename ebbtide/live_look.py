@@ -15,7 +15,7 @@ import msgspec
 from state import progress
 from state.errors import InputError
 from state.progress import Progress, TrainerStatus
-from state.redis_store import RedisStore
+from state.store.redis import RedisStore
 from streams import kafka, topics
 from streams.observer import Observer
 from streams.place import followed

@@ -78,7 +78,7 @@ def train(
     from ebbtide import training, where
     from ebbtide.config import read
     from ebbtide.training_settings import Settings
-    from state.embedded_store import open_store
+    from state.store.embedded import open_store
 
     log_to_stderr()
     settings = Settings(

@@ -44,7 +44,7 @@ from state import checkpoint
 from state.errors import InputError
 from state.keys import Names
 from state.progress import TrainerStatus
-from state.store import EmbeddingStore
+from state.store.contract import EmbeddingStore
 from state.tree import Tree, digest
 from streams import reasons
 

@@ -19,8 +19,8 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from state.records import Packed, stamp_of
-from state.store import KINDS, EmbeddingStore, Gone, Kind, RunInfo
+from state.store.contract import KINDS, EmbeddingStore, Gone, Kind, RunInfo
+from state.store.records import Packed, stamp_of
 
 NAME = "published.sqlite3"
 _ROWS_A_PAGE = 512

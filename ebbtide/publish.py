@@ -1,9 +1,10 @@
 """From the trainer to the store: the newest interests of every user seen, the vectors of every item changed.
 
-A delta goes out every `every` events and at the end. A user's row is made from the memory as it is after its
-last event (`state.after`), so that a reader sees what the user has just done. Under a label delay that event
-has no outcome yet, and on a log without labels it is not remembered yet: what is not known must not be served
-either. Where the next request will come from is not known: the row is for the place where the user was last.
+A delta goes out every `every` events and at the end. A user's row is made from the memory as it is after
+its last event (`state.memory.after`), so that a reader sees what the user has just done. Under a label
+delay that event has no outcome yet, and on a log without labels it is not remembered yet: what is not known
+must not be served either. Where the next request will come from is not known: the row is for the place
+where the user was last.
 """
 
 from dataclasses import replace
@@ -14,13 +15,13 @@ import numpy as np
 from learners.contract import Learner
 from learners.leaveout import Had
 from learners.trainer import Scored
-from state.after import after, last_ms
 from state.examples import ExampleBatch, concat, narrowed, widened
 from state.keys import Int64s, Names
+from state.memory.after import after, last_ms
 from state.places import closeness_to_last
-from state.records import MEMORY_ENTRY, MEMORY_LIMIT, Entries
 from state.side import SideTable
-from state.store import Gone, ItemRows, UserRows
+from state.store.contract import Gone, ItemRows, UserRows
+from state.store.records import MEMORY_ENTRY, MEMORY_LIMIT, Entries
 from state.tree import Tree
 
 _NOBODY = (np.zeros(0, np.int64), np.zeros(0, np.int64), 0)
@@ -48,7 +49,7 @@ class Publisher:
         known: bool,
         periodic: bool,
     ) -> None:
-        """`known` and `periodic` as for `state.after`."""
+        """`known` and `periodic` as for `state.memory.after`."""
         self.sink = sink
         self.learner = learner
         self.names = names

@@ -12,7 +12,7 @@ from ebbtide.context import Recalled
 from ebbtide.copy_score import PARTS, Scored
 from state.examples import Doubles
 from state.forgetting import WEEK_MIN
-from state.records import Entries
+from state.store.records import Entries
 
 REASONS = 3
 """Reasons given for each recommendation."""

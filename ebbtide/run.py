@@ -24,10 +24,10 @@ from learners.insight import Insight
 from learners.measure import Measure
 from replay.source import Log
 from state import checkpoint
-from state.dict_store import DictStore
-from state.embedded_store import open_store
 from state.errors import InputError
-from state.store import EmbeddingStore
+from state.store.contract import EmbeddingStore
+from state.store.embedded import open_store
+from state.store.in_memory import DictStore
 from state.tree import Tree, digest
 from streams.reasons import LATE
 from streams.schema import EventBatch

@@ -18,12 +18,12 @@ from ebbtide.set_aside import Again, UnlearnableError, UnpublishableError
 from ebbtide.stream import Stream, look
 from ebbtide.training_settings import Settings
 from state import checkpoint
-from state.dict_store import DictStore
 from state.errors import InputError
 from state.example_wire import Shipment
 from state.examples import concat
 from state.keys import Names
-from state.store import EmbeddingStore
+from state.store.contract import EmbeddingStore
+from state.store.in_memory import DictStore
 from state.tree import Tree
 from streams.reader import Reader
 

@@ -20,10 +20,10 @@ from learners.catalogue import Catalogue
 from learners.expiry import Forgotten
 from learners.insight import Insight
 from learners.ranking import true_ranks
-from state.copy_score import CopyScore
 from state.examples import Doubles, ExampleBatch, Floats
 from state.keys import Int64s
 from state.side import SideTable
+from state.store.copy_score import CopyScore
 from state.tree import Tree
 
 

@@ -28,8 +28,8 @@ from learners.ranking import MISSED
 from learners.twotower import TwoTower
 from state.examples import ExampleBatch, Floats, window_of
 from state.keys import NO_KEY, Int64s
+from state.memory.views import columns_of
 from state.tree import Tree
-from state.views import columns_of
 
 CHUNK = 64
 """Rows that are scored with the same weights."""

@@ -1,4 +1,4 @@
-"""What a mixture of experts says of candidates, distilled into a sum of few terms (`state.copy_score`).
+"""What a mixture of experts says of candidates, distilled into a sum of few terms (`state.store.copy_score`).
 
 Least squares on the mixture's own logits, differences within a request only, candidates weighed by the
 softmax of half the logits: Hinton et al. (arXiv:1503.02531) name distillation at a temperature; the student
@@ -16,9 +16,9 @@ from learners.copy_path import CopyPath
 from learners.crowd import LED_BY, POPULAR_DAYS, SLOTS, UNMET_MS, leaders
 from learners.evidence import BASE_SHARES, COLUMN, FLOOR, OWN, PAST
 from learners.mixture import Evidence, Mixture
-from state.copy_score import AMONG, KM, LEADING, CopyScore, ItemTerms
 from state.examples import Doubles
 from state.keys import Int64s
+from state.store.copy_score import AMONG, KM, LEADING, CopyScore, ItemTerms
 
 MEMORY = (*OWN, "count")
 SHARES = ("popular_3m", "popular_1h", "popular_1d", "popular_14d", "popular_365d")

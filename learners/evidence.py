@@ -17,7 +17,7 @@ from state.compiled import compiled
 from state.examples import Floats
 from state.forgetting import WEEK_MIN, day_off, periodic
 from state.keys import NO_KEY, Int64s, find
-from state.views import Columns
+from state.memory.views import Columns
 
 HOURS = {"hour_15m": 0.25, "hour_30m": 0.5, "hour_1h": 1.0, "hour_2h": 2.0}
 WEEKS = {"week_30m": 0.5, "week_90m": 1.5}

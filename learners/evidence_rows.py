@@ -14,8 +14,8 @@ from learners.pairs import count_of
 from state.compiled import inner, reordered
 from state.examples import Doubles, Floats
 from state.keys import NO_KEY, Int64s
+from state.memory.views import Columns
 from state.tree import Tree
-from state.views import Columns
 
 Int32s = NDArray[np.int32]
 

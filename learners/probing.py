@@ -21,7 +21,7 @@ from learners.insight import AgeCurve, Kernel, age_curves, kernel
 from state.examples import HOUR, RECENT, WEEK, Doubles, ExampleBatch, Floats, empty_examples
 from state.forgetting import WEEK_MIN, periodic
 from state.keys import Int64s
-from state.memory import MemoryConfig
+from state.memory.users import MemoryConfig
 
 Rank = Callable[[ExampleBatch], Floats]
 """Rows -> log odds (B, N) of the whole catalogue, up to a constant a row."""

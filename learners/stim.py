@@ -24,9 +24,9 @@ from learners.insight import Insight
 from learners.probing import probe
 from learners.stack import Stack, StackSettings
 from learners.twotower import TwoTower, TwoTowerSettings
-from state.copy_score import CopyScore
 from state.examples import Doubles, ExampleBatch, Floats
 from state.keys import Int64s
+from state.store.copy_score import CopyScore
 from state.tree import Tree
 
 

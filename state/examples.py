@@ -97,7 +97,7 @@ class Window:
     """Time in which the entry fades to 1/e."""
     own_strength_s_B: Floats
     """Strength of the row's own event, and of all entries of its item, once the row is remembered; 0 where it
-    is not: as it is not known yet, or older than all that a full memory holds. See `state.after`."""
+    is not: as it is not known yet, or older than all that a full memory holds. See `state.memory.after`."""
     own_minute_B: Shorts
     """Local minute of the row's own event, where it was."""
     goes_B: Int64s

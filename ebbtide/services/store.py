@@ -3,7 +3,7 @@
 import socket
 from pathlib import Path
 
-from state.embedded_server import valkey_binary
+from state.store.server import valkey_binary
 
 
 def command(folder: Path, port: int) -> list[str]:

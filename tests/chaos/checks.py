@@ -10,7 +10,7 @@ from replay.faults import Bools
 from state import example_wire
 from state.examples import ExampleBatch, concat, empty_examples
 from state.progress import Progress
-from state.redis_store import RedisStore
+from state.store.redis import RedisStore
 from state.tree import digest
 from streams.engine import Engine, EngineConfig, Output
 from streams.observer import Observer

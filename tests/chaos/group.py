@@ -15,7 +15,7 @@ from ebbtide.services import control
 from replay.faults import Fault
 from state.errors import EbbtideError
 from state.progress import Progress, TrainerStatus, trainer_status
-from state.redis_store import RedisStore
+from state.store.redis import RedisStore
 from streams.wire import Message
 from tests.chaos.sender import Sender
 from tests.ebbtide.workers import Live

@@ -8,7 +8,7 @@ from ebbtide.report import Alarm, EventCounts, LogInfo, Report, RunFacts, build
 from learners.insight import AGES_S, GateLedger, Insight, age_curves, kernel
 from learners.judge import Events, Speaker, judge
 from state.examples import Floats
-from state.memory import MemoryConfig
+from state.memory.users import MemoryConfig
 
 DAY_MS = 86_400_000
 SPEAKERS = (

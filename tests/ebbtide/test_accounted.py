@@ -13,7 +13,7 @@ from ebbtide import console, html
 from ebbtide.config import RunConfig
 from ebbtide.run import Run
 from replay.source import Log
-from state.dict_store import DictStore
+from state.store.in_memory import DictStore
 from tests.replay.events import START_S, write_csv
 
 HEADER = "event_id,user,item,time,rating"

@@ -9,14 +9,14 @@ import pytest
 
 from ebbtide.answers import Because, PastEvent, Run, UnknownUserError, connect, json_of
 from ebbtide.context import cell_at, utc_offset_min
-from state.dict_store import DictStore
-from state.embedded_store import open_store
 from state.errors import InputError, UnknownIdError
 from state.examples import Doubles, Floats
 from state.forgetting import minute_of_week
 from state.keys import NO_KEY, key_of
-from state.records import MEMORY_ENTRY, Entries
-from state.store import EmbeddingStore, ItemRows, RunInfo, UserRows
+from state.store.contract import EmbeddingStore, ItemRows, RunInfo, UserRows
+from state.store.embedded import open_store
+from state.store.in_memory import DictStore
+from state.store.records import MEMORY_ENTRY, Entries
 
 HOUR_MS, DAY_MS = 3_600_000, 86_400_000
 TZ_MIN = -300

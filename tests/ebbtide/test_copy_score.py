@@ -22,17 +22,17 @@ from ebbtide.run import Run as ReplayRun
 from learners.distil import MEMORY
 from learners.evidence import PAST
 from replay.source import Log
-from state.after import after
-from state.copy_score import AMONG, LEADING, CopyScore, ItemTerms
-from state.dict_store import DictStore
-from state.embedded_server import _command
-from state.embedded_store import EmbeddedStore
 from state.errors import InputError
 from state.examples import ExampleBatch, concat
 from state.keys import NO_KEY, key_of
-from state.records import MEMORY_ENTRY, Entries
-from state.redis_store import RedisStore
-from state.store import EmbeddingStore, ItemRows, RunInfo, UserRows
+from state.memory.after import after
+from state.store.contract import EmbeddingStore, ItemRows, RunInfo, UserRows
+from state.store.copy_score import AMONG, LEADING, CopyScore, ItemTerms
+from state.store.embedded import EmbeddedStore
+from state.store.in_memory import DictStore
+from state.store.records import MEMORY_ENTRY, Entries
+from state.store.redis import RedisStore
+from state.store.server import _command
 from tests.replay.events import write_csv
 
 HOUR_MS, DAY_MS = 3_600_000, 86_400_000

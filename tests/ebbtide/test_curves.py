@@ -5,7 +5,7 @@ import math
 import pytest
 
 from ebbtide.curves import Curve, memory_curves
-from state.memory import MemoryConfig
+from state.memory.users import MemoryConfig
 
 
 def by_name(config: MemoryConfig) -> dict[str, Curve]:

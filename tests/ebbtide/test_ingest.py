@@ -19,7 +19,7 @@ from kafka.admin import ConfigResource, ConfigResourceType  # type: ignore[impor
 from ebbtide import api
 from replay.traffic import send
 from state.examples import ExampleBatch, concat, narrowed, window_of
-from state.memory import MemoryConfig
+from state.memory.users import MemoryConfig
 from state.tree import digest
 from streams.kafka import Producer, ensure_topic
 from streams.observer import Observer

@@ -10,8 +10,8 @@ from learners.evidence import OWN, own, remember_own, tables
 from state.examples import empty_window
 from state.forgetting import minute_of_week
 from state.keys import NO_KEY, KeyMap
-from state.records import MEMORY_ENTRY, Entries
-from state.views import Columns, columns_of
+from state.memory.views import Columns, columns_of
+from state.store.records import MEMORY_ENTRY, Entries
 
 ITEMS, CELL = 5, 7
 NOW_MS, TZ_MIN = 1_500_854_400_000, -300

@@ -21,14 +21,14 @@ from ebbtide.recent import Recent
 from ebbtide.stream import look
 from learners.contract import Outcome, RankRequest
 from learners.trainer import Scored
-from state.dict_store import DictStore
 from state.errors import InputError
 from state.example_wire import Shipment
 from state.examples import ExampleBatch, concat
 from state.keys import Int64s, Names
 from state.progress import trainer_status
-from state.records import MEMORY_ENTRY
-from state.store import KINDS, Gone, ItemRows, UserRows
+from state.store.contract import KINDS, Gone, ItemRows, UserRows
+from state.store.in_memory import DictStore
+from state.store.records import MEMORY_ENTRY
 from streams.wire import Message
 from tests.ebbtide.sent_examples import batches, made_by
 from tests.ebbtide.test_status import trainer as status

@@ -10,10 +10,10 @@ import pytest
 
 from ebbtide.delivery import Delivery
 from ebbtide.mirror import NAME, Mirror, remove
-from state.dict_store import DictStore
 from state.progress import trainer_status
-from state.records import Packed, pack
-from state.store import KINDS, EmbeddingStore, Gone, RunInfo
+from state.store.contract import KINDS, EmbeddingStore, Gone, RunInfo
+from state.store.in_memory import DictStore
+from state.store.records import Packed, pack
 from tests.ebbtide.test_live_parts import delta
 from tests.ebbtide.test_status import trainer as status
 

@@ -11,12 +11,12 @@ from learners.contract import Learner, Needs, RankRequest, Settings
 from learners.expiry import Forgotten
 from learners.leaveout import Had
 from learners.trainer import Scored
-from state.after import after
-from state.dict_store import DictStore
 from state.examples import ExampleBatch, Floats
 from state.keys import NO_KEY, Int64s, Names
-from state.records import MEMORY_LIMIT, Record
-from state.store import RunInfo
+from state.memory.after import after
+from state.store.contract import RunInfo
+from state.store.in_memory import DictStore
+from state.store.records import MEMORY_LIMIT, Record
 from streams.operator import Operator, OperatorConfig
 from streams.schema import EventBatch
 from tests.learners.streams import context

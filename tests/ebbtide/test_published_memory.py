@@ -13,12 +13,12 @@ from ebbtide.publish import Publisher
 from learners.contract import Learner, Needs, RankRequest, Settings
 from learners.leaveout import Had
 from learners.trainer import Scored
-from state.dict_store import DictStore
 from state.examples import ExampleBatch, Floats, Window
 from state.keys import NO_KEY, Int64s, Names
-from state.memory import MemoryConfig
-from state.records import Record
-from state.store import RunInfo
+from state.memory.users import MemoryConfig
+from state.store.contract import RunInfo
+from state.store.in_memory import DictStore
+from state.store.records import Record
 from streams.operator import Operator, OperatorConfig
 from streams.schema import EventBatch
 from tests.gapped import ANY_LATENESS_MS, DAY_MS, YEAR_MS, times

@@ -288,7 +288,7 @@ def test_data_list_and_inspect_and_monitor(out: Path, tmp_path: Path) -> None:
 
 
 def test_a_redis_url_takes_the_place_of_the_embedded_server(tmp_path: Path) -> None:
-    from state.embedded_server import EmbeddedServer
+    from state.store.server import EmbeddedServer
 
     server = EmbeddedServer(tmp_path / "redis")
     url = f"unix://{server.ensure()}"

@@ -20,7 +20,7 @@ import pytest
 from ebbtide.services import broker, control, jars, processes
 from ebbtide.services.launch import started
 from state.errors import InputError
-from state.redis_store import RedisStore
+from state.store.redis import RedisStore
 from streams.kafka import cluster_id, ensure_topic
 from tests.ebbtide.test_replay import EBBTIDE, run
 

@@ -18,8 +18,8 @@ from ebbtide import metrics, where
 from ebbtide.live_look import Lag, Names, look
 from state.errors import InputError
 from state.progress import HEADER, Progress, TrainerStatus, encode
-from state.redis_store import RedisStore
-from state.store import ItemRows, UserRows
+from state.store.contract import ItemRows, UserRows
+from state.store.redis import RedisStore
 from streams.kafka import Producer, ensure_topic
 from streams.wire import Message
 from tests.ebbtide.test_replay import run

@@ -13,7 +13,7 @@ import redis
 from ebbtide import live_look
 from ebbtide.live_look import Names
 from ebbtide.live_trainer import LiveTrainer
-from state.redis_store import RedisStore
+from state.store.redis import RedisStore
 from tests.ebbtide.sent_examples import batches, send
 from tests.ebbtide.test_train import InProcess, _free_port, _serving
 from tests.ebbtide.test_train import here as here

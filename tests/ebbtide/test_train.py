@@ -28,7 +28,7 @@ from ebbtide.training import train
 from ebbtide.training_settings import Settings
 from state import progress
 from state.errors import InputError
-from state.redis_store import RedisStore
+from state.store.redis import RedisStore
 from tests.ebbtide.sent_examples import batches, log, made_by, send
 
 CONFIG = RunConfig(learner="twotower", floors=False, drift=False)

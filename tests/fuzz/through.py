@@ -14,10 +14,10 @@ from ebbtide.config import RunConfig
 from ebbtide.learning import Learning
 from ebbtide.plan import operator_of, subject
 from replay.source import Log
-from state.dict_store import DictStore
 from state.errors import EbbtideError, InputError
 from state.examples import ExampleBatch
-from state.store import ItemRows, UserRows
+from state.store.contract import ItemRows, UserRows
+from state.store.in_memory import DictStore
 from tests.fuzz.seen import sentence
 
 

@@ -19,7 +19,7 @@ from learners.registry import discover
 from learners.trainer import Scored, Trainer
 from state.errors import InputError
 from state.examples import ExampleBatch, concat
-from state.memory import MemoryConfig
+from state.memory.users import MemoryConfig
 from state.tree import Tree, digest, flatten
 from streams.operator import Operator, OperatorConfig
 from streams.schema import EventBatch

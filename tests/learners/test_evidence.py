@@ -11,7 +11,7 @@ from learners.evidence import LOGGED, OWN, kilometres2, own, remember_own, table
 from learners.evidence_rows import log_of
 from state.examples import empty_window
 from state.keys import NO_KEY, KeyMap
-from state.views import Columns, columns_of
+from state.memory.views import Columns, columns_of
 
 DAY_S = 86_400.0
 ITEMS = 5

@@ -16,7 +16,7 @@ from learners.trainer import Scored, Trainer
 from learners.visits import VisitArrays, Visits, append
 from state.compiled import compiled
 from state.examples import ExampleBatch
-from state.memory import MemoryConfig
+from state.memory.users import MemoryConfig
 from state.tree import digest
 from streams.operator import Operator, OperatorConfig
 from streams.schema import EventBatch

@@ -16,7 +16,7 @@ from learners.registry import discover
 from learners.trainer import Scored, Trainer
 from state.examples import ITEM_RATES
 from state.keys import Int64s
-from state.memory import MemoryConfig
+from state.memory.users import MemoryConfig
 from state.tree import Tree, digest
 from streams.operator import Operator, OperatorConfig
 from streams.schema import EventBatch

@@ -9,7 +9,7 @@ from learners.insight import AgeCurve
 from learners.probing import AGES_BY_CLOCK, Probed, probe
 from learners.registry import discover
 from state.examples import ExampleBatch, Floats, empty_examples
-from state.memory import MemoryConfig
+from state.memory.users import MemoryConfig
 from state.tree import digest
 from tests.learners.test_contract import Bench
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from state.embedded_server import DATA
-from state.embedded_store import EmbeddedStore, open_store
 from state.errors import InputError
+from state.store.embedded import EmbeddedStore, open_store
+from state.store.server import DATA
 from tests.state.test_store import items
 
 
@@ -64,7 +64,7 @@ def test_a_guest_outlives_the_host(tmp_path: Path) -> None:
 )
 def test_a_killed_owner_takes_its_server_along_and_keeps_the_data(tmp_path: Path) -> None:
     script = (
-        "import sys, time; from state.embedded_store import EmbeddedStore\n"
+        "import sys, time; from state.store.embedded import EmbeddedStore\n"
         "store = EmbeddedStore(sys.argv[1]); store.advance(11)\n"
         "print(store._server._process.pid, flush=True); time.sleep(600)"
     )

@@ -14,13 +14,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from state.dict_store import DictStore
-from state.embedded_server import EmbeddedServer, _command
-from state.embedded_store import EmbeddedStore, open_store
 from state.errors import InputError
-from state.records import MEMORY_ENTRY, MEMORY_LIMIT, Entries
-from state.redis_store import RedisStore
-from state.store import EmbeddingStore, Gone, ItemRows, RunInfo, UserRows
+from state.store.contract import EmbeddingStore, Gone, ItemRows, RunInfo, UserRows
+from state.store.embedded import EmbeddedStore, open_store
+from state.store.in_memory import DictStore
+from state.store.records import MEMORY_ENTRY, MEMORY_LIMIT, Entries
+from state.store.redis import RedisStore
+from state.store.server import EmbeddedServer, _command
 
 serial = itertools.count()
 Open = Callable[[], EmbeddingStore]

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import redis
 
-from state.embedded_server import EmbeddedServer
 from state.errors import InputError
-from state.redis_store import KEEPS_ALL, RedisStore
-from state.store import UserRows
+from state.store.contract import UserRows
+from state.store.redis import KEEPS_ALL, RedisStore
+from state.store.server import EmbeddedServer
 from tests.state.test_store import Opened, items
 from tests.state.test_store import opened as opened
 from tests.state.test_store import server as server

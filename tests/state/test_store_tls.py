@@ -14,10 +14,10 @@ import pytest
 import redis
 import trustme
 
-from state.embedded_server import EmbeddedServer
 from state.errors import InputError
-from state.redis_store import RedisStore
-from state.store import ItemRows
+from state.store.contract import ItemRows
+from state.store.redis import RedisStore
+from state.store.server import EmbeddedServer
 
 RIGHT = "s3cret-word"
 DOCUMENTED = Path(__file__).parents[2] / "docs/live.md"

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from state.errors import InputError
-from state.memory import MemoryConfig
+from state.memory.users import MemoryConfig
 from state.tree import digest
 from streams.durable import Durable
 from streams.engine import Engine, EngineConfig

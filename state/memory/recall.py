@@ -12,7 +12,7 @@ from state.compiled import inner
 from state.examples import Doubles, Floats
 from state.forgetting import fold, retention, strengthened
 from state.keys import NO_KEY, Int64s
-from state.slabs import (
+from state.memory.slabs import (
     BANK,
     CATEGORY,
     COUNT,

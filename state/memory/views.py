@@ -14,10 +14,22 @@ from state.compiled import inner
 from state.examples import HOUR, PLACE, RECENT, Bytes, Doubles, Floats, Shorts, Window
 from state.forgetting import WEEK_MIN, minute_of_week, tz_min_of
 from state.keys import NO_KEY, Int64s
+from state.memory.recall import Curve, Rows, leaving, met
+from state.memory.slabs import (
+    CATEGORY,
+    ITEM,
+    KNOWN,
+    LAST,
+    LENGTH,
+    TIME,
+    Slabs,
+    entries,
+    labels,
+    minutes,
+    paces,
+)
+from state.memory.slabs import PLACE as PLACES
 from state.places import closeness
-from state.recall import Curve, Rows, leaving, met
-from state.slabs import CATEGORY, ITEM, KNOWN, LAST, LENGTH, TIME, Slabs, entries, labels, minutes, paces
-from state.slabs import PLACE as PLACES
 
 
 class Wanted(NamedTuple):

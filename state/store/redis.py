@@ -1,6 +1,6 @@
 """The embedding store in Redis, or anything that speaks its protocol.
 
-A run's rows are two hashes, `ebbtide:{RUN}:users` and `:items`, id -> row (`state.records`), beside
+A run's rows are two hashes, `ebbtide:{RUN}:users` and `:items`, id -> row (`state.store.records`), beside
 `:version` and `:info`; in each hash is the mark of whoever publishes, at a field that is no text. The braces
 keep a run in one slot of a cluster. Rows travel a hundred or so to a script call, packed, because a command
 of its own for each costs the client ten times as much; the script compares stamps where the data is, so that
@@ -19,8 +19,8 @@ import numpy as np
 import redis
 
 from state.errors import InputError
-from state.records import Packed
-from state.store import KINDS, EmbeddingStore, Flaw, Gone, Kind, RunInfo
+from state.store.contract import KINDS, EmbeddingStore, Flaw, Gone, Kind, RunInfo
+from state.store.records import Packed
 
 T = TypeVar("T")
 

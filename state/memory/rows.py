@@ -14,8 +14,8 @@ import numpy as np
 
 from state.compiled import compiled, inner
 from state.keys import NO_KEY, Int64s, KeyMap, drop, find, put
-from state.recall import Rows
-from state.slabs import BASE, ROOM, Slabs, class_of
+from state.memory.recall import Rows
+from state.memory.slabs import BASE, ROOM, Slabs, class_of
 from state.tree import Tree
 
 AT_ONCE = 2

@@ -16,25 +16,24 @@ from state.errors import InputError
 from state.examples import BANK_S, USER_RATES, Doubles, Floats, Window, empty_window
 from state.forgetting import periodic
 from state.keys import Int64s
-from state.recall import Curve, Pending, Rows, due, know, rates, remember, wait
-from state.slabs import (
-    AHEAD,
-    COUNT,
-    FIELDS,
-    HEADER,
-    LENGTH,
-    SEEN,
-    Slabs,
-    full,
-    grow,
-    new_slabs,
-    touch,
+from state.memory.columns import load_users, users_tree
+from state.memory.recall import Curve, Pending, Rows, due, know, rates, remember, wait
+from state.memory.rows import Roll, Users, seat
+from state.memory.slabs import AHEAD, COUNT, FIELDS, HEADER, LENGTH, SEEN, Slabs, full, grow, new_slabs, touch
+from state.memory.views import (
+    Columns,
+    Scratch,
+    Wanted,
+    columns_of,
+    copied,
+    followed,
+    newest,
+    scratch,
+    told,
+    united,
 )
+from state.memory.words import HEAD, LENGTH_AT, pack, unpack
 from state.tree import Tree
-from state.user_tree import load_users, users_tree
-from state.user_words import HEAD, LENGTH_AT, pack, unpack
-from state.users import Roll, Users, seat
-from state.views import Columns, Scratch, Wanted, columns_of, copied, followed, newest, scratch, told, united
 
 _BANK_MS = np.array(BANK_S) * 1000.0
 _NO_HORIZON_MS = 1 << 60
@@ -219,7 +218,8 @@ class UserMemory:
         return user_N
 
     def sizes(self, user_N: Int64s) -> Int64s:
-        """Words of each user: those of `state.user_words`, and where memory is bounded the `Users.stamps`."""
+        """Words of each user: those of `state.memory.words`, and where memory is bounded the
+        `Users.stamps`."""
         size_N: Int64s = HEAD + FIELDS * self.slabs.users[user_N, LENGTH] + STAMPS * self.users.bounded
         return size_N
 

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import quote
 
-from state.embedded_server import DATA, EmbeddedServer
 from state.errors import InputError
-from state.redis_store import RedisStore, UnreachableError
+from state.store.redis import RedisStore, UnreachableError
+from state.store.server import DATA, EmbeddedServer
 
 T = TypeVar("T")
 

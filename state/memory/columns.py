@@ -7,7 +7,7 @@ import numpy as np
 
 from state.compiled import compiled
 from state.keys import Int64s
-from state.slabs import (
+from state.memory.slabs import (
     BASE,
     COUNT,
     FIELDS,

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from state.records import Packed, stamp_of
-from state.store import EmbeddingStore, Gone, Kind, RunInfo
+from state.store.contract import EmbeddingStore, Gone, Kind, RunInfo
+from state.store.records import Packed, stamp_of
 
 
 class DictStore(EmbeddingStore):

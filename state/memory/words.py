@@ -1,14 +1,15 @@
 """A user's memory as 64-bit words, to be kept elsewhere: one user's after another's in one buffer.
 
 Before each user's words the buffer has one word of the caller's. Then come the number of entries, the time
-of the decayed sums, the sums (float64), and the entries column after column (`state.slabs`), oldest first.
+of the decayed sums, the sums (float64), and the entries column after column (`state.memory.slabs`), oldest
+first.
 
 Shape suffixes: N users, W words of the buffer.
 """
 
 from state.compiled import assign, compiled
 from state.keys import Int64s
-from state.slabs import (
+from state.memory.slabs import (
     BASE,
     COUNT,
     FIELDS,
