@@ -20,9 +20,9 @@ from ebbtide.services import control
 from state import progress
 from state.progress import Progress, TrainerStatus
 from state.store.redis import RedisStore
-from streams.kafka import consumer, partition_at
-from streams.observer import Observer
-from streams.wire import Message
+from streams.kafka.client import consumer, partition_at
+from streams.kafka.observer import Observer
+from streams.wire.message import Message
 
 PARTITIONS, BATCH = 4, 1024
 PATIENCE_S = 170.0

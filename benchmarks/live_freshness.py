@@ -29,7 +29,7 @@ from benchmarks.live_bed import (
 )
 from benchmarks.tables import Row, bar, say
 from state.progress import TrainerStatus
-from streams.kafka import ensure_topic
+from streams.kafka.client import ensure_topic
 
 LOG = "planted:users=10000,items=2000,events=400000"
 GROUP = "fresh"

@@ -22,8 +22,8 @@ from benchmarks.tables import Row, say
 from ebbtide import api
 from state import example_wire
 from state.examples import ExampleBatch, Window
-from streams.kafka import ensure_topic
-from streams.observer import Observer
+from streams.kafka.client import ensure_topic
+from streams.kafka.observer import Observer
 from streams.operator import Operator, OperatorConfig
 
 CASES = ((1, 1, "json"), (4, 1, "arrow"), (4, 2, "json"))

@@ -15,7 +15,7 @@ from typing import Any
 
 import faust
 
-from streams.kafka import ensure_topic
+from streams.kafka.client import ensure_topic
 
 _LOOK_S = 0.1
 _PATIENCE_S = 120.0

@@ -25,10 +25,10 @@ from state import example_wire
 from state.examples import concat
 from state.keys import Names
 from state.store.contract import ItemRows, UserRows
-from streams import wire_arrow
-from streams.engine import Engine, EngineConfig
+from streams.engines.partition import Engine, EngineConfig
 from streams.schema import EventBatch
-from streams.wire import ARROW, HEADER, Message
+from streams.wire import arrow_form
+from streams.wire.message import ARROW, HEADER, Message
 
 DAY_MS = 86_400_000
 DAYS = 900
@@ -80,7 +80,7 @@ def run(users: int, expire: str | None, learner: str, say: Any) -> None:
     offset = done = tombstones = reached = lines = 0
     begun = time.process_time()
     for batch in events(users):
-        value = wire_arrow.encode(batch, {})
+        value = arrow_form.encode(batch, {})
         message = Message(value, b"0", [(HEADER, ARROW.encode())], 0, offset, int(batch.time_ms_B[-1]))
         output = engine.take([message])
         assert not output.dead, output.dead[0].headers

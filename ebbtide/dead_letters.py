@@ -7,11 +7,11 @@ from typing import Any
 
 from state.errors import EbbtideError, InputError
 from state.printable import printable
-from streams import reasons
-from streams.kafka import Producer, ensure_topic, partition_of
-from streams.letters import DETAIL, OMITTED, REASON, SOURCE
-from streams.observer import Observer
-from streams.wire import HEADER, Message
+from streams.kafka.client import Producer, ensure_topic, partition_of
+from streams.kafka.observer import Observer
+from streams.wire import reasons
+from streams.wire.letters import DETAIL, OMITTED, REASON, SOURCE
+from streams.wire.message import HEADER, Message
 
 _SHOWN_BYTES = 200
 _AT = "expected P:O, a partition and an offset, such as 0:17"

@@ -103,10 +103,10 @@ def _jars() -> Check:
 
 def _broker(given: str | None) -> Check:
     from ebbtide import where
-    from streams import kafka
+    from streams.kafka import client
 
     def probe(at: str) -> str:
-        return f"{at} speaks the protocol of Kafka {kafka.transactions(at)} and takes transactions"
+        return f"{at} speaks the protocol of Kafka {client.transactions(at)} and takes transactions"
 
     return _asked("broker", lambda: where.brokers(given), probe)
 

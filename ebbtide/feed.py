@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from ebbtide.intake import Arrival, arrival
 from ebbtide.journal import Line
 from state.errors import InputError
-from streams.reader import Reader
+from streams.kafka.reader import Reader
 
 ROWS = 1024
 """Examples in a micro-batch; where that is less than a message, a message is one."""

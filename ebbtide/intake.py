@@ -17,9 +17,9 @@ from state.example_wire import Shipment
 from state.examples import ExampleBatch, concat, narrowed
 from state.keys import Int64s, Names
 from state.tree import Tree
-from streams import reasons
-from streams.engine import altered
-from streams.wire import Message
+from streams.engines.partition import altered
+from streams.wire import reasons
+from streams.wire.message import Message
 
 _BEFORE_ALL = (-1, -1)
 _MOST_WORDS = 500

@@ -19,7 +19,7 @@ from state.errors import EbbtideError
 
 if TYPE_CHECKING:
     from state.progress import Progress
-    from streams.partitions import Settings
+    from streams.engines.worker import Settings
 
 _TOLD_S = 10.0
 _AGAIN_S = 2.0
@@ -88,11 +88,11 @@ def ingest(
     from ebbtide import where
     from ebbtide.config import read
     from ebbtide.units import duration_ms
-    from streams import partitions as of_worker
-    from streams.engine import EngineConfig
-    from streams.join import JoinConfig
-    from streams.security import from_environment
-    from streams.topics import Topics
+    from streams.engines import worker as of_worker
+    from streams.engines.partition import EngineConfig
+    from streams.join.impressions import JoinConfig
+    from streams.kafka.security import from_environment
+    from streams.kafka.topics import Topics
 
     run = read(
         config,
@@ -123,8 +123,8 @@ def ingest(
 
 
 def _topics(settings: "Settings", partitions: int | None) -> None:
-    from streams import topics
-    from streams.kafka import ensure_topic
+    from streams.kafka import topics
+    from streams.kafka.client import ensure_topic
 
     count = ensure_topic(settings.brokers, settings.topics.events, partitions)
     grown = topics.make_room(settings.brokers, settings.topics, count)
@@ -134,8 +134,8 @@ def _topics(settings: "Settings", partitions: int | None) -> None:
 
 def _rehearse(settings: "Settings") -> None:
     """Compile what the first events would have to wait for, before any partition is ours."""
-    from streams.engine import Engine
-    from streams.wire import Message
+    from streams.engines.partition import Engine
+    from streams.wire.message import Message
 
     with waiting.hint():
         engine = Engine(settings.engine, "rehearsal", 0)
@@ -144,7 +144,7 @@ def _rehearse(settings: "Settings") -> None:
 
 
 def _run(settings: "Settings", *, as_json: bool, metrics_port: int | None) -> None:
-    from streams.faust_worker import Worker
+    from streams.engines.faust import Worker
 
     said = _Said(as_json)
 

@@ -16,9 +16,9 @@ from state import progress
 from state.errors import InputError
 from state.progress import Progress, TrainerStatus
 from state.store.redis import RedisStore
-from streams import kafka, topics
-from streams.observer import Observer
-from streams.place import followed
+from streams.kafka import client, topics
+from streams.kafka.observer import Observer
+from streams.kafka.place import followed
 
 _SILENT_S = 10.0
 """A trainer says something every second or so."""
@@ -117,7 +117,7 @@ def look(brokers: str, store: str | None, names: Names) -> Seen:
             found = _progress(observer, names, trouble)
             trouble += _source(brokers, names, observer, found)
             lag = _lag(observer, names, found, trainer, trouble)
-        workers = kafka.members(brokers, names.group)
+        workers = client.members(brokers, names.group)
     except InputError as error:
         up = False
         trouble.insert(0, str(error))

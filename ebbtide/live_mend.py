@@ -11,7 +11,7 @@ from ebbtide.output import print_json
 from state.errors import InputError
 
 if TYPE_CHECKING:
-    from streams.mending import Clock
+    from streams.engines.mending import Clock
 
 
 def mend(
@@ -34,14 +34,14 @@ def mend(
     """
     from ebbtide import where
     from ebbtide.units import duration_ms
-    from streams import kafka
-    from streams.mending import Place, clocks
-    from streams.observer import Observer
-    from streams.security import from_environment
-    from streams.topics import Topics
+    from streams.engines.mending import Place, clocks
+    from streams.kafka import client
+    from streams.kafka.observer import Observer
+    from streams.kafka.security import from_environment
+    from streams.kafka.topics import Topics
 
     ahead_ms, found = duration_ms(ahead, "--ahead"), where.brokers(brokers)
-    count = kafka.members(found, group)
+    count = client.members(found, group)
     if count:
         raise InputError(
             f"the group {group!r} has {count} worker{'s' * (count != 1)}: stop every `ebbtide ingest` first; "
@@ -88,6 +88,6 @@ def _line(one: "Clock", *, yes: bool) -> str:
 
 
 def _time(time_ms: int | None) -> str:
-    from streams.wire import iso
+    from streams.wire.message import iso
 
     return "-" if time_ms is None else iso(time_ms)

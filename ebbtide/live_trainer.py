@@ -46,7 +46,7 @@ from state.keys import Names
 from state.progress import TrainerStatus
 from state.store.contract import EmbeddingStore
 from state.tree import Tree, digest
-from streams import reasons
+from streams.wire import reasons
 
 log = logging.getLogger("ebbtide.train")
 

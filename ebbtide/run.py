@@ -29,8 +29,8 @@ from state.store.contract import EmbeddingStore
 from state.store.embedded import open_store
 from state.store.in_memory import DictStore
 from state.tree import Tree, digest
-from streams.reasons import LATE
 from streams.schema import EventBatch
+from streams.wire.reasons import LATE
 
 Progress = Callable[[int, int, Measure], None]
 """Called with (events done, events in all, what was said so far) now and then."""

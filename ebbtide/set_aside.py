@@ -22,9 +22,9 @@ from ebbtide.feed import runs
 from ebbtide.intake import Arrival
 from ebbtide.journal import Journal, Line
 from state.errors import InputError
-from streams import reasons
-from streams.kafka import Producer, ensure_topic
-from streams.letters import letter
+from streams.kafka.client import Producer, ensure_topic
+from streams.wire import reasons
+from streams.wire.letters import letter
 
 log = logging.getLogger("ebbtide.train")
 

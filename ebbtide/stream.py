@@ -11,7 +11,7 @@ from learners.contract import Needs
 from state.errors import InputError
 from state.examples import USER_RATES, ExampleBatch
 from state.keys import NO_KEY, Names
-from streams.engine import EngineConfig
+from streams.engines.partition import EngineConfig
 from streams.schema import OPTIONAL_ROLES, REQUIRED_ROLES
 
 RANK_SHARE = 0.1

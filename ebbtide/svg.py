@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from ebbtide.markup import Markup, el, join
-from streams.wire import BOUNDS
+from streams.wire.message import BOUNDS
 
 Format = Callable[[float], str]
 Domain = tuple[float, float]

@@ -25,7 +25,7 @@ from state.keys import Names
 from state.store.contract import EmbeddingStore
 from state.store.in_memory import DictStore
 from state.tree import Tree
-from streams.reader import Reader
+from streams.kafka.reader import Reader
 
 log = logging.getLogger("ebbtide.train")
 

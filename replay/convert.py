@@ -19,9 +19,9 @@ from replay.mapping import ROW_ORDER, Mapping
 from replay.times import Clock
 from replay.zones import Zone
 from state.keys import NO_KEY, Int64s, Names
-from streams import reasons
 from streams.times import SECOND_MS
-from streams.wire import BOUNDS, KEY_ROLES, NAMED_ROLES
+from streams.wire import reasons
+from streams.wire.message import BOUNDS, KEY_ROLES, NAMED_ROLES
 
 Columns = dict[str, NDArray[Any]]
 """Role (or `time_ms`, `tz_min`, `seq`) -> one value a row, all of one length."""

@@ -16,7 +16,7 @@ from replay.chunks import BadRow, Chunk
 from replay.json_array import is_array, lines_of_array
 from replay.lines import Reform, blocks, first_lines
 from replay.text import HEAD_BYTES, pieces
-from streams import reasons
+from streams.wire import reasons
 
 _HEAD_LINES = 1000
 _ESCAPED = re.compile(r'["\\\x00-\x1f]')

@@ -21,7 +21,7 @@ from replay.chunks import BadRow, Chunk, twice
 from replay.lines import blocks, first_lines
 from replay.separators import NAMES, Separator, find_separator, first_row, is_header
 from state.errors import InputError
-from streams import reasons
+from streams.wire import reasons
 
 _HEAD_LINES = 100
 _JOINED_LINES = 100

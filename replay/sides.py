@@ -27,8 +27,8 @@ from state.errors import InputError
 from state.examples import Doubles
 from state.keys import NO_KEY, Int64s, Names
 from state.side import ALWAYS, Categories, SideTable
-from streams import reasons
 from streams.times import time_ms
+from streams.wire import reasons
 
 _SHOWN = 3
 _LARGEST = 2.0**63

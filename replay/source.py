@@ -31,8 +31,8 @@ from replay.survey import Survey, Surveyor
 from replay.times import shown
 from state.errors import InputError
 from state.keys import Names
-from streams.reasons import FAR_OFF, OUT_OF_BOUNDS, missing
 from streams.schema import EventBatch
+from streams.wire.reasons import FAR_OFF, OUT_OF_BOUNDS, missing
 
 _PIECE_ROWS = 1 << 16
 _COPIES = 4

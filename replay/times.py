@@ -19,7 +19,6 @@ from replay.cells import numbers
 from state.errors import InputError
 from state.examples import Doubles
 from state.keys import Int64s
-from streams import reasons
 from streams.times import (
     EPOCH_FROM_S,
     EPOCH_UNTIL_S,
@@ -30,6 +29,7 @@ from streams.times import (
     moment_ms,
     time_ms,
 )
+from streams.wire import reasons
 
 DAY_MS = 86_400_000
 _ISO = tuple(pa.timestamp(unit, zone) for unit in ("ms", "us") for zone in (None, "UTC"))

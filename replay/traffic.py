@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from replay.source import Log
 from state.errors import InputError
 from state.keys import Int64s, KeyMap
-from streams import wire_arrow, wire_json
-from streams.kafka import Producer, ensure_topic, partition_of, target
+from streams.kafka.client import Producer, ensure_topic, partition_of, target
 from streams.schema import EventBatch
-from streams.wire import ARROW, HEADER, JSON, MAX_BYTES, Message, Names, text_of
+from streams.wire import arrow_form, json_form
+from streams.wire.message import ARROW, HEADER, JSON, MAX_BYTES, Message, Names, text_of
 
 Form = Literal["json", "arrow"]
 Progress = Callable[[int, int], None]
@@ -133,7 +133,7 @@ class _Router:
 
 def _send_json(producer: Producer, events: EventBatch, router: _Router) -> None:
     keys, partition_B = router.of(events.user_B)
-    values = wire_json.encode(events, router.names)
+    values = json_form.encode(events, router.names)
     for value, key, partition in zip(values, keys, partition_B.tolist(), strict=True):
         producer.send(Message(value, key, _HEADERS["json"]), partition)
 
@@ -149,7 +149,7 @@ def _send_arrow(producer: Producer, events: EventBatch, router: _Router, most: i
 
 def _values(events: EventBatch, names: Names, most: int) -> Iterator[tuple[int, bytes]]:
     """Messages' values with their numbers of events, none above the bounds."""
-    value = wire_arrow.encode(events, names) if len(events) <= most else b""
+    value = arrow_form.encode(events, names) if len(events) <= most else b""
     if value and len(value) <= MAX_BYTES:
         yield len(events), value
         return

@@ -13,8 +13,8 @@ import msgspec
 from ebbtide.services import broker, processes, store
 from ebbtide.services.jars import Tell, jars
 from state.errors import InputError
-from streams.kafka import cluster_id
-from streams.security import OPEN
+from streams.kafka.client import cluster_id
+from streams.kafka.security import OPEN
 
 _UP_S, _DOWN_S = 90.0, 30.0
 _LOOK_S = 0.05

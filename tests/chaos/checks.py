@@ -12,12 +12,12 @@ from state.examples import ExampleBatch, concat, empty_examples
 from state.progress import Progress
 from state.store.redis import RedisStore
 from state.tree import digest
-from streams.engine import Engine, EngineConfig, Output
-from streams.observer import Observer
+from streams.engines.partition import Engine, EngineConfig, Output
+from streams.kafka.observer import Observer
+from streams.kafka.place import Span
 from streams.operator import OperatorConfig
-from streams.place import Span
 from streams.schema import EventBatch
-from streams.wire import Message
+from streams.wire.message import Message
 from tests.chaos.group import Group
 from tests.ebbtide.workers import WINDOW, until
 

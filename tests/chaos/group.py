@@ -16,7 +16,7 @@ from replay.faults import Fault
 from state.errors import EbbtideError
 from state.progress import Progress, TrainerStatus, trainer_status
 from state.store.redis import RedisStore
-from streams.wire import Message
+from streams.wire.message import Message
 from tests.chaos.sender import Sender
 from tests.ebbtide.workers import Live
 

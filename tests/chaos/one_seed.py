@@ -14,7 +14,7 @@ from ebbtide.services import control
 from replay.faults import Fault, misdated, rough
 from state.errors import EbbtideError
 from state.progress import TrainerStatus
-from streams.kafka import ensure_topic
+from streams.kafka.client import ensure_topic
 from streams.schema import EventBatch, concat_events
 from tests.chaos.checks import check_partitions, check_training, check_versions
 from tests.chaos.group import PARTITIONS, WORKERS, Group

@@ -9,10 +9,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from streams import wire_json
-from streams.kafka import Producer, partition_of
+from streams.kafka.client import Producer, partition_of
 from streams.schema import EventBatch
-from streams.wire import HEADER, JSON, Message
+from streams.wire import json_form
+from streams.wire.message import HEADER, JSON, Message
 
 
 class Sender:
@@ -58,7 +58,7 @@ class Sender:
 
 def messages(events: EventBatch) -> Iterator[Message]:
     """JSON messages; the time is the number that it is, in whatever unit."""
-    good = wire_json.encode(replace(events, time_ms_B=np.zeros(len(events), np.int64)), {})
+    good = json_form.encode(replace(events, time_ms_B=np.zeros(len(events), np.int64)), {})
     for user, number, event in zip(events.user_B.tolist(), events.time_ms_B.tolist(), good, strict=True):
         value = json.dumps({**json.loads(event), "time": number}).encode()
         yield Message(value, str(user).encode(), ((HEADER, JSON.encode()),))

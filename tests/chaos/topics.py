@@ -11,8 +11,8 @@ from kafka.errors import KafkaError  # type: ignore[import-untyped]
 from replay.faults import What
 from state.errors import EbbtideError
 from state.progress import Progress
-from streams.kafka import ensure_topic
-from streams.observer import Observer
+from streams.kafka.client import ensure_topic
+from streams.kafka.observer import Observer
 from tests.chaos.group import PARTITIONS, Group
 from tests.ebbtide.workers import until
 

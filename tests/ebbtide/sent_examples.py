@@ -12,9 +12,9 @@ from ebbtide import api
 from replay.source import Log
 from state import example_wire
 from state.examples import ExampleBatch
-from streams.kafka import Producer, ensure_topic
+from streams.kafka.client import Producer, ensure_topic
 from streams.operator import Operator, OperatorConfig
-from streams.wire import Message
+from streams.wire.message import Message
 
 LOG = "planted:users=40,items=60,events=6000"
 WINDOW = 128

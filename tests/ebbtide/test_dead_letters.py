@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from streams.kafka import Producer, ensure_topic
-from streams.letters import DETAIL, OMITTED, REASON, SOURCE
-from streams.wire import HEADER, Message
+from streams.kafka.client import Producer, ensure_topic
+from streams.wire.letters import DETAIL, OMITTED, REASON, SOURCE
+from streams.wire.message import HEADER, Message
 from tests.ebbtide.test_replay import run
 from tests.streams.topics import messages
 

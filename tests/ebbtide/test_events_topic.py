@@ -16,9 +16,9 @@ from kafka import KafkaAdminClient, TopicPartition  # type: ignore[import-untype
 
 from ebbtide.live_look import Names, Status, look
 from state.examples import concat
-from streams.kafka import Producer, ensure_topic, partition_of
-from streams.observer import Observer
-from streams.wire import HEADER, Message
+from streams.kafka.client import Producer, ensure_topic, partition_of
+from streams.kafka.observer import Observer
+from streams.wire.message import HEADER, Message
 from tests.ebbtide.test_replay import run
 from tests.ebbtide.workers import Live, stop, until
 

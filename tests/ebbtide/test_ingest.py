@@ -21,10 +21,10 @@ from replay.traffic import send
 from state.examples import ExampleBatch, concat, narrowed, window_of
 from state.memory.users import MemoryConfig
 from state.tree import digest
-from streams.kafka import Producer, ensure_topic
-from streams.observer import Observer
+from streams.kafka.client import Producer, ensure_topic
+from streams.kafka.observer import Observer
 from streams.operator import Operator, OperatorConfig
-from streams.wire import HEADER, Message
+from streams.wire.message import HEADER, Message
 from tests.ebbtide.workers import WINDOW, Live, by_user, kill, stop, until
 
 LOG, EVENTS = "planted:users=60,items=80,events=3000,places=8", 3000

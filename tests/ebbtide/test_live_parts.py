@@ -29,7 +29,7 @@ from state.progress import trainer_status
 from state.store.contract import KINDS, Gone, ItemRows, UserRows
 from state.store.in_memory import DictStore
 from state.store.records import MEMORY_ENTRY
-from streams.wire import Message
+from streams.wire.message import Message
 from tests.ebbtide.sent_examples import batches, made_by
 from tests.ebbtide.test_status import trainer as status
 

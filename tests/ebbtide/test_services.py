@@ -21,7 +21,7 @@ from ebbtide.services import broker, control, jars, processes
 from ebbtide.services.launch import started
 from state.errors import InputError
 from state.store.redis import RedisStore
-from streams.kafka import cluster_id, ensure_topic
+from streams.kafka.client import cluster_id, ensure_topic
 from tests.ebbtide.test_replay import EBBTIDE, run
 
 SLEEP = ["/bin/sleep", "300"]

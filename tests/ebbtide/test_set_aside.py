@@ -23,8 +23,8 @@ from learners.registry import discover
 from learners.twotower import TwoTower
 from state.errors import InputError
 from state.examples import ExampleBatch
-from streams.kafka import Producer
-from streams.wire import Message
+from streams.kafka.client import Producer
+from streams.wire.message import Message
 from tests.ebbtide.sent_examples import batches, send
 from tests.ebbtide.test_replay import run
 from tests.ebbtide.test_train import COMMAND, EVENTS, InProcess, _keeping, _newest, _until

@@ -20,8 +20,8 @@ from state.errors import InputError
 from state.progress import HEADER, Progress, TrainerStatus, encode
 from state.store.contract import ItemRows, UserRows
 from state.store.redis import RedisStore
-from streams.kafka import Producer, ensure_topic
-from streams.wire import Message
+from streams.kafka.client import Producer, ensure_topic
+from streams.wire.message import Message
 from tests.ebbtide.test_replay import run
 
 NOBODY = "127.0.0.1:9"

@@ -260,8 +260,8 @@ def test_other_settings_do_not_go_on_from_a_checkpoint(here: InProcess) -> None:
 
 
 def test_a_message_that_is_none_of_ours_is_passed_over_and_said(here: InProcess) -> None:
-    from streams.kafka import Producer
-    from streams.wire import Message
+    from streams.kafka.client import Producer
+    from streams.wire.message import Message
 
     send(here.brokers, here.topic, batches(2, 50)[:40])
     with Producer(here.brokers, here.topic) as producer:

@@ -18,7 +18,7 @@ from state.example_wire import Shipment
 from state.examples import ExampleBatch, concat, narrowed
 from state.keys import Int64s
 from state.progress import Progress
-from streams.observer import Observer
+from streams.kafka.observer import Observer
 
 WINDOW = 128
 PATIENCE_S = 120.0

@@ -16,10 +16,10 @@ from state import example_wire
 from state.examples import ExampleBatch, concat
 from state.keys import Names
 from state.tree import digest
-from streams.engine import Engine, EngineConfig
-from streams.join import JoinConfig
+from streams.engines.partition import Engine, EngineConfig
+from streams.join.impressions import JoinConfig
 from streams.operator import OperatorConfig
-from streams.wire import HEADER, Message
+from streams.wire.message import HEADER, Message
 from tests.fuzz import framing, through
 from tests.fuzz.table import START
 from tests.fuzz.values import CELLS, LITTER, one_of

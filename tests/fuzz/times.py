@@ -13,9 +13,9 @@ from replay.evidence import TimeEvidence
 from replay.times import Clock
 from replay.zones import Zone
 from state.errors import InputError
-from streams import wire_json
 from streams.times import time_ms
-from streams.wire import Fault
+from streams.wire import json_form
+from streams.wire.message import Fault
 from tests.fuzz.seen import sentence
 from tests.fuzz.table import START, TIMES
 from tests.fuzz.values import CELLS
@@ -101,7 +101,7 @@ def _tried(read: Callable[[], object]) -> int | None:
 def _wire(text: str) -> int | None:
     event = msgspec.json.encode({"user": 1, "item": 2, "time": text})
     try:
-        return wire_json.parse(event, Counter())[1]
+        return json_form.parse(event, Counter())[1]
     except Fault as fault:
         sentence(fault.detail)
         return None

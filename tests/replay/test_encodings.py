@@ -18,9 +18,9 @@ from replay.source import Log
 from replay.tables import MemoryFile
 from state.keys import Names
 from state.side import SideTable
-from streams.decode import decode
 from streams.schema import EventBatch
-from streams.wire import Message
+from streams.wire.decode import decode
+from streams.wire.message import Message
 from tests.replay.encodings import (
     STORED,
     Table,

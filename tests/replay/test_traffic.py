@@ -10,9 +10,9 @@ from replay.source import Log
 from replay.traffic import Form, Sent, send
 from state.errors import InputError
 from state.keys import key_of
-from streams.decode import Decoded, decode
-from streams.kafka import partition_of
+from streams.kafka.client import partition_of
 from streams.schema import EventBatch
+from streams.wire.decode import Decoded, decode
 from tests.replay.events import read, write_csv
 from tests.streams.topics import messages
 from tests.streams.wired import differing

@@ -12,8 +12,8 @@ from state.errors import InputError
 from state.examples import concat
 from state.memory.users import MemoryConfig
 from state.tree import digest
-from streams.durable import MOST_ENTRIES, Durable
 from streams.operator import Operator, OperatorConfig
+from streams.records.of_partition import MOST_ENTRIES, Durable
 from streams.schema import EventBatch
 from tests.streams.kept import Kept, merge
 from tests.streams.test_operator import configs, streams, windows

@@ -16,13 +16,13 @@ from state.errors import InputError
 from state.examples import concat
 from state.progress import OTHERS, Progress
 from state.tree import digest
-from streams import wire_arrow
-from streams.decode import decode
-from streams.engine import NOTHING, Engine, EngineConfig, Output
-from streams.letters import DETAIL, REASON, SOURCE
-from streams.place import Span
+from streams.engines.partition import NOTHING, Engine, EngineConfig, Output
+from streams.kafka.place import Span
 from streams.schema import EventBatch
-from streams.wire import Message, iso
+from streams.wire import arrow_form
+from streams.wire.decode import decode
+from streams.wire.letters import DETAIL, REASON, SOURCE
+from streams.wire.message import Message, iso
 
 NOW_MS, HOUR_MS = 1_764_000_000_000, 3_600_000
 """2025-11-24T16:00Z."""
@@ -147,7 +147,7 @@ def test_many_events_of_one_batch_with_one_reason_are_one_dead_letter() -> None:
     time_ms = np.where(wrong, YEAR_2099_MS, NOW_MS + np.arange(size))
     time_ms[5] = NOW_MS - 10**9
     ids = np.arange(size)
-    batch = wire_arrow.encode(EventBatch.of(user=ids % 5, item=ids, time_ms=time_ms), {})
+    batch = arrow_form.encode(EventBatch.of(user=ids % 5, item=ids, time_ms=time_ms), {})
     one = engine()
     output = one.take([Message(batch, b"0", (), 0, 0, NOW_MS)])
     count = int(wrong.sum())

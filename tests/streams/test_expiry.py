@@ -6,11 +6,11 @@ import pytest
 from state.errors import InputError
 from state.memory.users import MemoryConfig
 from state.tree import digest
-from streams.durable import Durable
-from streams.engine import Engine, EngineConfig
+from streams.engines.partition import Engine, EngineConfig
 from streams.operator import Operator, OperatorConfig
+from streams.records.of_partition import Durable
 from streams.schema import EventBatch
-from streams.wire import Message
+from streams.wire.message import Message
 from tests.streams.kept import Kept, merge
 
 DAY_MS = 86_400_000

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from state.errors import InputError
 from state.keys import NO_KEY
 from state.tree import digest
-from streams.durable import Durable
-from streams.join import Join, JoinConfig, JoinCounts
+from streams.join.impressions import Join, JoinConfig, JoinCounts
 from streams.operator import Operator, OperatorConfig
-from streams.reasons import LATE_LABEL, SECOND_LABEL
+from streams.records.of_partition import Durable
 from streams.schema import EventBatch, concat_events
+from streams.wire.reasons import LATE_LABEL, SECOND_LABEL
 from tests.streams.kept import Kept, merge
 
 Event = dict[str, float]

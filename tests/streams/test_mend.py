@@ -9,11 +9,11 @@ import pytest
 from state import example_wire
 from state.examples import concat
 from state.tree import digest
-from streams.engine import Engine, EngineConfig
-from streams.join import JoinConfig
-from streams.mend import Found, is_ahead, mended
+from streams.engines.mend import Found, is_ahead, mended
+from streams.engines.partition import Engine, EngineConfig
+from streams.join.impressions import JoinConfig
 from streams.operator import OperatorConfig
-from streams.wire import Message
+from streams.wire.message import Message
 from tests.streams.test_engine import HOUR_MS, NOW_MS, YEAR_2099_MS, event
 
 DAY_MS = 24 * HOUR_MS

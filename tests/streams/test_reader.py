@@ -7,9 +7,9 @@ from contextlib import closing
 import pytest
 from kafka import KafkaAdminClient  # type: ignore[import-untyped]
 
-from streams.kafka import Producer, ensure_topic
-from streams.reader import LostError, Reader
-from streams.wire import Message
+from streams.kafka.client import Producer, ensure_topic
+from streams.kafka.reader import LostError, Reader
+from streams.wire.message import Message
 
 
 @pytest.fixture

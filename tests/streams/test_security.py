@@ -18,11 +18,11 @@ from kafka.admin import ScramMechanism, UserScramCredentialUpsertion  # type: ig
 from ebbtide.services import broker, processes
 from ebbtide.services.jars import jars
 from state.errors import InputError
-from streams import security
-from streams.kafka import Producer, cluster_id, ensure_topic
-from streams.observer import Observer
-from streams.security import OPEN, Security, from_environment
-from streams.wire import Message
+from streams.kafka import security
+from streams.kafka.client import Producer, cluster_id, ensure_topic
+from streams.kafka.observer import Observer
+from streams.kafka.security import OPEN, Security, from_environment
+from streams.wire.message import Message
 from tests.ebbtide.workers import until
 
 RIGHT, WRONG = "s3cret-word", "other-word"

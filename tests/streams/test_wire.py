@@ -13,17 +13,26 @@ from hypothesis import strategies as st
 
 from state.errors import InputError
 from state.keys import key_of
-from streams import wire_arrow, wire_json
-from streams.decode import decode
 from streams.schema import ROLES, EventBatch, concat_events
-from streams.wire import ARROW, HEADER, JSON, MAX_BYTES, MAX_EVENTS, MAX_ID_CHARS, NAMED_ROLES, Message
+from streams.wire import arrow_form, json_form
+from streams.wire.decode import decode
+from streams.wire.message import (
+    ARROW,
+    HEADER,
+    JSON,
+    MAX_BYTES,
+    MAX_EVENTS,
+    MAX_ID_CHARS,
+    NAMED_ROLES,
+    Message,
+)
 from tests.streams.wired import batches, differing
 
 AS_JSON, AS_ARROW = ((HEADER, JSON.encode()),), ((HEADER, ARROW.encode()),)
 GOOD: dict[str, Any] = {"user": "ann", "item": 7, "time": 1_500_000_000_000}
 NOTHING = pa.nulls(MAX_EVENTS + 1, pa.int8())
 PLAIN = {"user": pa.int8(), "item": pa.int8(), "time": pa.int64()}
-SHIPPED = Path(wire_json.__file__).parent
+SHIPPED = Path(json_form.__file__).parent
 
 
 def said(value: bytes | None, *, key: bytes | None = b"k", schema: str | None = None) -> tuple[str, str]:
@@ -59,7 +68,7 @@ def columns(**more: Any) -> dict[str, Any]:
 @given(batches())
 def test_json_gives_back_what_it_was_given(drawn: tuple[EventBatch, dict[int, str]]) -> None:
     events, names = drawn
-    found = decode([Message(value, b"k", AS_JSON) for value in wire_json.encode(events, names)])
+    found = decode([Message(value, b"k", AS_JSON) for value in json_form.encode(events, names)])
     assert found.rejected == []
     assert differing(events, found.events) == []
     assert found.names.items() <= names.items()
@@ -68,7 +77,7 @@ def test_json_gives_back_what_it_was_given(drawn: tuple[EventBatch, dict[int, st
 @given(batches())
 def test_arrow_gives_back_what_it_was_given(drawn: tuple[EventBatch, dict[int, str]]) -> None:
     events, names = drawn
-    found = decode([Message(wire_arrow.encode(events, names), b"k", AS_ARROW)])
+    found = decode([Message(arrow_form.encode(events, names), b"k", AS_ARROW)])
     assert found.rejected == []
     assert differing(events, found.events) == []
     assert found.names.items() <= names.items()
@@ -78,7 +87,7 @@ def test_arrow_gives_back_what_it_was_given(drawn: tuple[EventBatch, dict[int, s
 def test_an_ids_name_travels_with_it(drawn: tuple[EventBatch, dict[int, str]]) -> None:
     events, names = drawn
     used = {key for role in NAMED_ROLES for key in getattr(events, f"{role}_B").tolist()}
-    values = wire_json.encode(events, names)
+    values = json_form.encode(events, names)
     assert decode([Message(value, b"k") for value in values]).names == {
         key: name for key, name in names.items() if key in used
     }
@@ -89,7 +98,7 @@ def test_both_forms_in_one_topic_keep_their_order_and_their_source(
     drawn: tuple[tuple[EventBatch, dict[int, str]], ...],
 ) -> None:
     (a, a_names), (b, b_names), (c, c_names) = drawn
-    values = [*wire_json.encode(a, a_names), wire_arrow.encode(b, b_names), *wire_json.encode(c, c_names)]
+    values = [*json_form.encode(a, a_names), arrow_form.encode(b, b_names), *json_form.encode(c, c_names)]
     found = decode([Message(value, b"k", (), 5, 100 + i) for i, value in enumerate(values)])
     assert differing(concat_events([a, b, c]), found.events) == []
     assert found.events.partition_B.tolist() == [5] * (len(a) + len(b) + len(c))
@@ -107,7 +116,7 @@ def test_no_message_raises(value: bytes, schema: str | None) -> None:
 
 @given(batches(), st.data())
 def test_no_damage_to_a_batch_raises(drawn: tuple[EventBatch, dict[int, str]], data: st.DataObject) -> None:
-    value = bytearray(wire_arrow.encode(*drawn))
+    value = bytearray(arrow_form.encode(*drawn))
     for at in data.draw(st.lists(st.integers(0, len(value) - 1), min_size=1, max_size=4)):
         value[at] = data.draw(st.integers(0, 255))
     decode([Message(bytes(value), b"k", AS_ARROW)])
@@ -117,7 +126,7 @@ def test_no_damage_to_a_batch_raises(drawn: tuple[EventBatch, dict[int, str]], d
 def test_a_truncated_batch_is_turned_down(
     drawn: tuple[EventBatch, dict[int, str]], data: st.DataObject
 ) -> None:
-    value = wire_arrow.encode(*drawn)
+    value = arrow_form.encode(*drawn)
     end_of_stream = 8
     cut = data.draw(st.integers(0, len(value) - end_of_stream - 1))
     assert said(value[:cut], schema=ARROW)[0] == "malformed arrow"
@@ -218,7 +227,7 @@ def test_after_a_bad_message_the_next_is_read() -> None:
         (arrow(columns(text=[1, 2])), "bad text", "expected text"),
         (arrow(columns(user=pa.array(["a", "b"]).dictionary_encode())), "bad user", "dictionary"),
         (arrow({name: NOTHING.cast(kind) for name, kind in PLAIN.items()}), "oversized", "at most 65536"),
-        (wire_arrow.SCHEMA.serialize().to_pybytes(), "malformed arrow", ""),
+        (arrow_form.SCHEMA.serialize().to_pybytes(), "malformed arrow", ""),
         (arrow(columns(), times=2), "malformed arrow", "expected one record batch, got more"),
     ],
 )  # fmt: skip
@@ -321,15 +330,15 @@ def test_json_behind_the_five_bytes_of_a_registry_is_read() -> None:
 def test_a_time_that_cannot_be_said_is_refused_before_it_is_sent() -> None:
     one = np.ones(1, np.int64)
     events = EventBatch.of(user=one, item=one, time_ms=one * 10**15)
-    for encode in (wire_json.encode, wire_arrow.encode):
+    for encode in (json_form.encode, arrow_form.encode):
         with pytest.raises(InputError, match=r"time 1000000000000000: expected milliseconds in the years"):
             encode(events, {})
 
 
 def test_the_shipped_schemas_are_those_of_the_code() -> None:
-    assert json.loads((SHIPPED / "event.schema.json").read_text()) == wire_json.schema()
+    assert json.loads((SHIPPED / "event.schema.json").read_text()) == json_form.schema()
     shipped = pa.ipc.read_schema(pa.py_buffer((SHIPPED / "event.schema.arrow").read_bytes()))
-    assert shipped.equals(wire_arrow.SCHEMA, check_metadata=True)
-    assert msgspec.structs.fields(wire_json.JsonEvent)[0].name == ROLES[0]
-    assert wire_json.JsonEvent.__struct_fields__ == ROLES
-    assert tuple(wire_arrow.SCHEMA.names) == ROLES
+    assert shipped.equals(arrow_form.SCHEMA, check_metadata=True)
+    assert msgspec.structs.fields(json_form.JsonEvent)[0].name == ROLES[0]
+    assert json_form.JsonEvent.__struct_fields__ == ROLES
+    assert tuple(arrow_form.SCHEMA.names) == ROLES

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from kafka import KafkaConsumer, TopicPartition  # type: ignore[import-untyped]
 
-from streams.wire import Message
+from streams.wire.message import Message
 
 
 def messages(brokers: str, topic: str, partitions: int) -> list[Message]:

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from state.keys import NO_KEY, key_of
 from streams.schema import EventBatch
-from streams.wire import BOUNDS, KEY_ROLES
+from streams.wire.message import BOUNDS, KEY_ROLES
 
 FROM_ITS_SOURCE = ("partition_B", "offset_B", "index_B")
 _WHOLE = st.integers(-(2**62) + 1, 2**62 - 1)

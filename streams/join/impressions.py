@@ -22,11 +22,11 @@ import numpy as np
 from state.errors import InputError
 from state.keys import NO_KEY, Int64s
 from state.tree import Tree
-from streams import waiting as kernel
-from streams.reasons import LATE_LABEL, SECOND_LABEL
+from streams.join import kernels as kernel
+from streams.join.kernels import Waiting
 from streams.schema import EventBatch
-from streams.waiting import Waiting
-from streams.wire import NAMED_ROLES
+from streams.wire.message import NAMED_ROLES
+from streams.wire.reasons import LATE_LABEL, SECOND_LABEL
 
 _BEFORE_ALL_MS = -(2**62)
 _TEXT = 2**62
@@ -75,7 +75,8 @@ class Joined:
 
     events: EventBatch
     late: list[tuple[int, str, str]]
-    """Rows of the batch that are turned down: the row, the reason (of `streams.reasons`), and the details."""
+    """Rows of the batch that are turned down: the row, the reason (of `streams.wire.reasons`), and the
+    details."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,13 +2,13 @@
 
 For a log that is compacted by key: the newest value of every key is the state.
 
-| key | value (`streams.sealed`) |
+| key | value (`streams.records.sealed`) |
 |---|---|
 | `operator` | counts, the clock, and where the queues below begin and end |
 | `user/KEY` | one user's rates and memory (`state.memory.words`), and how long silent if memory is bounded |
-| `waits/PAGE` | events that wait to be known (`streams.pages`) |
+| `waits/PAGE` | events that wait to be known (`streams.records.pages`) |
 | `ids/GENERATION/PAGE` | event ids remembered against duplicates |
-| `join`, `join/...` | the join's, if it has a window (`streams.join_records`) |
+| `join`, `join/...` | the join's, if it has a window (`streams.records.of_join`) |
 
 Shape suffixes: N users, W words, P rows of a queue, E edges.
 """
@@ -24,11 +24,11 @@ from state.keys import Int64s
 from state.memory.slabs import FIELDS
 from state.memory.users import STAMPS, UserMemory
 from state.memory.words import HEAD, LENGTH_AT
-from streams.join import Join
-from streams.join_records import JoinRecords
+from streams.join.impressions import Join
 from streams.operator import Operator
-from streams.pages import Pages
-from streams.sealed import WORD, damaged, opened_all, said, sealed, sealed_all, taken
+from streams.records.of_join import JoinRecords
+from streams.records.pages import Pages
+from streams.records.sealed import WORD, damaged, opened_all, said, sealed, sealed_all, taken
 
 MOST_ENTRIES = 12_000
 """Of a user, so that every record stays below 800 kB."""

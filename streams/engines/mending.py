@@ -5,14 +5,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from state.errors import InputError
-from streams import topics
-from streams.engine import Engine, kept_config
-from streams.mend import Found, is_ahead, mended
-from streams.partitions import restored
-from streams.place import Span
-from streams.security import Security
-from streams.topics import Topics
-from streams.transactions import FAILURES, Fenced, Outlet
+from streams.engines.mend import Found, is_ahead, mended
+from streams.engines.outlet import FAILURES, Fenced, Outlet
+from streams.engines.partition import Engine, kept_config
+from streams.engines.worker import restored
+from streams.kafka import topics
+from streams.kafka.place import Span
+from streams.kafka.security import Security
+from streams.kafka.topics import Topics
 
 
 @dataclass(frozen=True, slots=True)

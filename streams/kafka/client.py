@@ -33,10 +33,10 @@ from kafka.errors import (  # type: ignore[import-untyped]
 from kafka.partitioner.default import murmur2  # type: ignore[import-untyped]
 
 from state.errors import InputError
-from streams.security import CA, CERT, MECHANISM, PASSWORD, PROTOCOL, USER, Security, from_environment
+from streams.kafka.security import CA, CERT, MECHANISM, PASSWORD, PROTOCOL, USER, Security, from_environment
 
 if TYPE_CHECKING:
-    from streams.wire import Message
+    from streams.wire.message import Message
 
 SCHEME = "kafka://"
 _TIMEOUT_MS = 10_000

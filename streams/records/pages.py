@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from state.keys import Int64s
-from streams.sealed import damaged, sealed, taken
+from streams.records.sealed import damaged, sealed, taken
 
 
 class Pages:

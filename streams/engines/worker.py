@@ -14,13 +14,13 @@ from typing import Any
 
 from state.errors import InputError
 from state.progress import Progress, trouble
-from streams import topics
-from streams.engine import NOTHING, Engine, EngineConfig, Output
-from streams.place import Span
-from streams.security import OPEN, Security
-from streams.topics import Topics
-from streams.transactions import FAILURES, Fenced, Gone, Outlet
-from streams.wire import Message
+from streams.engines.outlet import FAILURES, Fenced, Gone, Outlet
+from streams.engines.partition import NOTHING, Engine, EngineConfig, Output
+from streams.kafka import topics
+from streams.kafka.place import Span
+from streams.kafka.security import OPEN, Security
+from streams.kafka.topics import Topics
+from streams.wire.message import Message
 
 log = logging.getLogger("ebbtide.ingest")
 

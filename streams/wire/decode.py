@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from streams import reasons, wire_arrow, wire_json
 from streams.schema import EventBatch, concat_events
-from streams.wire import ARROW, FRAME_BYTES, HEADER, JSON, MAX_BYTES, Fault, Message, Rejected
+from streams.wire import arrow_form, json_form, reasons
+from streams.wire.message import ARROW, FRAME_BYTES, HEADER, JSON, MAX_BYTES, Fault, Message, Rejected
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +30,11 @@ def decode(messages: Sequence[Message]) -> Decoded:
     unknown = Counter[str]()
     rejected: list[Rejected] = []
     batches: list[EventBatch] = []
-    waiting: list[tuple[Message, wire_json.JsonEvent, int]] = []
+    waiting: list[tuple[Message, json_form.JsonEvent, int]] = []
 
     def done() -> None:
         if waiting:
-            events = wire_json.columns([one[1] for one in waiting], [one[2] for one in waiting], names)
+            events = json_form.columns([one[1] for one in waiting], [one[2] for one in waiting], names)
             from_ = [(message.partition, message.offset) for message, _, _ in waiting]
             partition_B, offset_B = np.array(from_, np.int64).T.copy()
             batches.append(replace(events, partition_B=partition_B, offset_B=offset_B))
@@ -45,10 +45,10 @@ def decode(messages: Sequence[Message]) -> Decoded:
         try:
             value = _value(message)
             if _schema(message, value) == JSON:
-                waiting.append((message, *wire_json.parse(value, unknown)))
+                waiting.append((message, *json_form.parse(value, unknown)))
                 continue
             done()
-            events, faults = wire_arrow.decode(value, names, unknown)
+            events, faults = arrow_form.decode(value, names, unknown)
             whole = np.full(len(events), 1, np.int64)
             batches.append(replace(events, partition_B=whole * partition, offset_B=whole * offset))
             rejected += [Rejected(partition, offset, index, *said) for index, *said in faults]
@@ -56,7 +56,7 @@ def decode(messages: Sequence[Message]) -> Decoded:
             rejected.append(Rejected(partition, offset, None, fault.reason, fault.detail))
     done()
     if not batches:
-        batches.append(wire_json.columns([], [], names))
+        batches.append(json_form.columns([], [], names))
     return Decoded(concat_events(batches), names, rejected, unknown)
 
 
@@ -91,7 +91,7 @@ def _unframed(value: bytes) -> bytes:
 def _schema(message: Message, value: bytes) -> str:
     said = next((content for name, content in message.headers if name == HEADER), None)
     if said is None:
-        return ARROW if wire_arrow.is_arrow(value) else JSON
+        return ARROW if arrow_form.is_arrow(value) else JSON
     schema = said.decode(errors="replace")
     if schema not in (JSON, ARROW):
         raise Fault(

@@ -1,11 +1,11 @@
 """The Faust worker: membership, assignment and consumption are Faust's, everything exact is not.
 
 Faust decides which partitions are this worker's and hands over their messages. What they come to is worked
-out by an `Engine` a partition and goes out in transactions (`streams.transactions`). So it does not matter if
-Faust delivers a message twice, late, or to a worker that has lost the partition: what an engine has had is
-passed over, what it lacks is read from the source, and who has lost a partition is refused by the broker.
-Faust's tables hold no state: their changelog is written outside of any transaction and cannot be fenced, and
-its `exactly_once` was seen to double.
+out by an `Engine` a partition and goes out in transactions (`streams.engines.outlet`). So it does not
+matter if Faust delivers a message twice, late, or to a worker that has lost the partition: what an engine
+has had is passed over, what it lacks is read from the source, and who has lost a partition is refused by
+the broker. Faust's tables hold no state: their changelog is written outside of any transaction and cannot
+be fenced, and its `exactly_once` was seen to double.
 """
 
 import asyncio
@@ -20,10 +20,10 @@ import faust
 from faust.types import TP
 
 from state.progress import Progress
-from streams.partitions import SESSION_S, Partitions, Settings
-from streams.security import Security
-from streams.watch import Watch
-from streams.wire import Message
+from streams.engines.watch import Watch
+from streams.engines.worker import SESSION_S, Partitions, Settings
+from streams.kafka.security import Security
+from streams.wire.message import Message
 
 log = logging.getLogger("ebbtide.ingest")
 

@@ -1,6 +1,6 @@
 """What a dead letter says of itself, in its headers; key and value are as they were."""
 
-from streams.wire import HEADER, Message
+from streams.wire.message import HEADER, Message
 
 REASON, DETAIL = "ebbtide-reason", "ebbtide-detail"
 """A short phrase to count by, and what exactly."""

@@ -5,9 +5,9 @@ import asyncio
 import logging
 
 from state.errors import InputError
-from streams import topics
-from streams.partitions import Partitions, Settings
-from streams.place import Span
+from streams.engines.worker import Partitions, Settings
+from streams.kafka import topics
+from streams.kafka.place import Span
 
 log = logging.getLogger("ebbtide.ingest")
 

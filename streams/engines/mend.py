@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from state.examples import BANK_S
 from state.keys import Int64s
 from state.tree import Tree
-from streams.engine import Engine
-from streams.join import TIME_AT
+from streams.engines.partition import Engine
+from streams.join.impressions import TIME_AT
 
 _BEFORE_ALL_MS = -(2**62)
 _BANK_MS_T = np.array(BANK_S) * 1000.0

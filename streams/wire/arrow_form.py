@@ -19,9 +19,9 @@ import pyarrow.compute
 from numpy.typing import NDArray
 
 from state.keys import NO_KEY, Int64s, key_of
-from streams import reasons
 from streams.schema import REQUIRED_ROLES, ROLES, EventBatch
-from streams.wire import (
+from streams.wire import reasons
+from streams.wire.message import (
     ARROW,
     BOUNDS,
     HEADER,

@@ -23,15 +23,15 @@ from state.examples import ExampleBatch, empty_examples
 from state.keys import Int64s
 from state.progress import OTHERS, Progress
 from state.tree import differing, filled
-from streams import reasons, wire_arrow
-from streams.decode import decode
-from streams.durable import Durable
-from streams.join import Join, JoinConfig
-from streams.letters import letter
+from streams.join.impressions import Join, JoinConfig
+from streams.kafka.place import Span, followed, lost
 from streams.operator import Operator, OperatorConfig
-from streams.place import Span, followed, lost
+from streams.records.of_partition import Durable
 from streams.schema import EventBatch
-from streams.wire import Message, Rejected, iso
+from streams.wire import arrow_form, reasons
+from streams.wire.decode import decode
+from streams.wire.letters import letter
+from streams.wire.message import Message, Rejected, iso
 
 _MOST_FIELDS, _MOST_NAME = 16, 64
 """Unknown fields that are counted by name, and how much of a name."""
@@ -117,7 +117,7 @@ class Engine:
         return Output(values, self._letters(messages, dead))
 
     def follow(self, span: Span, read_to: int) -> Output:
-        """Go on where the source is now (`streams.place`); NOTHING if that is where it was left."""
+        """Go on where the source is now (`streams.kafka.place`); NOTHING if that is where it was left."""
         return self._moved(followed(self.progress, span, read_to))
 
     def lose(self, end: int) -> Output:
@@ -267,8 +267,8 @@ class Engine:
         """Of a message, or of rows of one that have one reason."""
         value, place = message.value, f"{self.topic}/{self.partition}/{message.offset}"
         why, rows = same[0], [one.index for one in same if one.index is not None]
-        if rows and value is not None and wire_arrow.is_arrow(value):
-            value, place = wire_arrow.rows(value, rows), f"{place}/{rows[0]}"
+        if rows and value is not None and arrow_form.is_arrow(value):
+            value, place = arrow_form.rows(value, rows), f"{place}/{rows[0]}"
         detail = (
             why.detail if len(same) == 1 else f"{why.detail}; and {len(same) - 1:,} more like it, all here"
         )

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping
 from types import TracebackType
 from typing import Any, Self
 
-from streams.kafka import asking, consumer, partition_at, unreachable
-from streams.wire import Message, message_of
+from streams.kafka.client import asking, consumer, partition_at, unreachable
+from streams.wire.message import Message, message_of
 
 _PATIENCE_S = 10.0
 _POLL_MS = 200

@@ -1,9 +1,9 @@
 """Events as messages: what a message is, which schemas there are, and why one is turned down.
 
 Two forms, told apart by the header `ebbtide-schema` or, without it, by the first bytes: `event+json/1`, one
-JSON object an event (`streams.wire_json`), and `event+arrow/1`, an Arrow IPC stream with one record batch
-(`streams.wire_arrow`). The keys of an object and the columns of a batch are the roles of `streams.schema`.
-Confluent's five bytes before JSON are passed over. `docs/events.md` says the rest.
+JSON object an event (`streams.wire.json_form`), and `event+arrow/1`, an Arrow IPC stream with one record
+batch (`streams.wire.arrow_form`). The keys of an object and the columns of a batch are the roles of
+`streams.schema`. Confluent's five bytes before JSON are passed over. `docs/events.md` says the rest.
 
 Messages are data from elsewhere: sizes are bounded before anything is read, and whatever is wrong with one
 is an answer (`Rejected`), never an exception.

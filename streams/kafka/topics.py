@@ -6,9 +6,9 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
-from streams.kafka import FAILED, admin, asking, ensure_topic, partition_at
-from streams.place import Span
-from streams.security import Security
+from streams.kafka.client import FAILED, admin, asking, ensure_topic, partition_at
+from streams.kafka.place import Span
+from streams.kafka.security import Security
 
 _OLDEST, _NEWEST = -2, -1
 _SEGMENT_BYTES = 16 << 20

@@ -1,9 +1,9 @@
 """The state of a join as keyed records, and of those only what has changed.
 
-| key | value (`streams.sealed`) |
+| key | value (`streams.records.sealed`) |
 |---|---|
 | `join` | the clock, counts, and where the queue begins and ends |
-| `join/done/PAGE` | ids that have left (`streams.pages`) |
+| `join/done/PAGE` | ids that have left (`streams.records.pages`) |
 | `join/event/PAGE` | impressions by number of arrival: number and words of each |
 | `join/waits/BLOCK` | which numbers of a block still wait: a bit each |
 
@@ -19,9 +19,9 @@ import numpy as np
 
 from state.errors import InputError
 from state.keys import Int64s
-from streams.join import WORDS, Join
-from streams.pages import Pages
-from streams.sealed import damaged, sealed, taken
+from streams.join.impressions import WORDS, Join
+from streams.records.pages import Pages
+from streams.records.sealed import damaged, sealed, taken
 
 _JOIN, _EVENT, _WAITS = b"join", b"join/event/", b"join/waits/"
 

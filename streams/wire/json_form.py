@@ -22,10 +22,10 @@ from msgspec import Meta
 from numpy.typing import NDArray
 
 from state.keys import NO_KEY, Int64s, key_of
-from streams import reasons
 from streams.schema import EventBatch
 from streams.times import moment_ms
-from streams.wire import (
+from streams.wire import reasons
+from streams.wire.message import (
     BOUNDS,
     JSON,
     KEY_ROLES,

@@ -7,8 +7,8 @@ from types import TracebackType
 from typing import Self
 
 from state.errors import InputError
-from streams.kafka import FAILED, NOT_THERE, asking, consumer, known, partition_at, turned_away
-from streams.wire import Message, message_of
+from streams.kafka.client import FAILED, NOT_THERE, asking, consumer, known, partition_at, turned_away
+from streams.wire.message import Message, message_of
 
 _AHEAD_BYTES = 64 << 20
 """Read ahead, in all partitions together, about."""

@@ -1,0 +1,1 @@
+"""What runs a partition: from messages to examples, exactly once."""

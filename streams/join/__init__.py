@@ -1,0 +1,1 @@
+"""Impressions and their feedback."""

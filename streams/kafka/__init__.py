@@ -1,0 +1,1 @@
+"""The broker: clients, topics, and where reading goes on."""

@@ -1,0 +1,1 @@
+"""Messages: what stands on the topics, and how it is read."""
