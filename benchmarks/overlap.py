@@ -19,7 +19,7 @@ from ebbtide.answers import Run
 from ebbtide.config import RunConfig
 from ebbtide.plan import operator_of
 from ebbtide.run import Run as Replay
-from replay.source import Log
+from replay.log import Log
 from state.examples import ExampleBatch, concat
 from state.memory.after import after
 from state.store.in_memory import DictStore

@@ -10,7 +10,7 @@ from river import linear_model, optim
 from vowpalwabbit import Workspace  # type: ignore[import-untyped]
 
 from learners.metrics import Predictions
-from replay.source import Log
+from replay.log import Log
 
 _BATCH = 4096
 

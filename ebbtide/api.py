@@ -10,8 +10,8 @@ from ebbtide.run import Checkpointing, Progress
 from ebbtide.run import replay as replay_log
 from ebbtide.units import duration_ms, durations_ms, fraction_or_time
 from ebbtide.waiting import hint
-from replay.mapping import Mapping
-from replay.source import Log
+from replay.log import Log
+from replay.meaning.mapping import Mapping
 
 
 @hint()

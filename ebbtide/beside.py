@@ -10,7 +10,7 @@ from ebbtide.plan import Plan
 from learners.contract import Learner, Outcome
 from learners.evaluation import Evaluation
 from learners.trainer import Scored, Trainer
-from replay.source import Log
+from replay.log import Log
 from state.errors import InputError
 from state.examples import ExampleBatch
 from streams.schema import EventBatch

@@ -21,7 +21,7 @@ from learners.evaluation import Evaluation
 from learners.retraining import Offline, Spill, stride
 from learners.staleness import Served
 from learners.trainer import Scored, Trainer
-from replay.source import Log
+from replay.log import Log
 from state.errors import InputError
 from state.examples import ExampleBatch
 from streams.schema import EventBatch

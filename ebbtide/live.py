@@ -26,7 +26,7 @@ from state.errors import EbbtideError, InputError
 
 if TYPE_CHECKING:
     from ebbtide.services.control import Status
-    from replay.source import Log
+    from replay.log import Log
     from replay.traffic import Sent
 
 services = typer.Typer(

@@ -37,7 +37,7 @@ Users = Annotated[
 
 def mapping_of(pairs: list[str] | None) -> dict[str, str] | str | None:
     """What `--map` says: roles and their columns, or the path of a TOML file. Raises InputError."""
-    from replay.mapping import Mapping
+    from replay.meaning.mapping import Mapping
 
     if not pairs:
         return None

@@ -14,7 +14,7 @@ from learners.expiry import Expiry
 from learners.leaveout import Had, Rule
 from learners.registry import discover, learner
 from learners.trainer import Trainer
-from replay.source import Log
+from replay.log import Log
 from state.errors import InputError
 from state.keys import Names
 from state.side import SideTable

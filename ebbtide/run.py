@@ -22,7 +22,7 @@ from ebbtide.plan import batch_size, operator_of, subject
 from learners.evaluation import Evaluation
 from learners.insight import Insight
 from learners.measure import Measure
-from replay.source import Log
+from replay.log import Log
 from state import checkpoint
 from state.errors import InputError
 from state.store.contract import EmbeddingStore

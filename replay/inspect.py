@@ -3,11 +3,11 @@
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from replay.known import KNOWN
-from replay.planted import PLANTED
-from replay.source import Log
+from replay.log import Log
+from replay.logs.known import KNOWN
+from replay.logs.planted import PLANTED
+from replay.meaning.times import shown
 from replay.survey import Survey
-from replay.times import shown
 from state.printable import printable
 
 _DAY_MS = 86_400_000

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from replay.convert import Columns
+from replay.meaning.convert import Columns
 from state.compiled import compiled
 from state.errors import InputError
 from state.keys import Int64s, mix

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from replay.canonical import Bools
-from replay.convert import Columns
 from replay.distinct import Distinct, pairs
-from replay.far_off import HOUR_MS, Hours
-from replay.places import ItemPlaces
+from replay.meaning.convert import Columns
+from replay.meaning.far_off import HOUR_MS, Hours
+from replay.meaning.places import ItemPlaces
+from replay.reading.canonical import Bools
 from state.keys import Int64s, Names
 
 _SORTED_SHARE = 0.75

@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from replay.source import Log
+from replay.log import Log
 from state.errors import InputError
 from state.keys import Int64s, KeyMap
 from streams.kafka.client import Producer, ensure_topic, partition_of, target

@@ -26,7 +26,7 @@ class Categories:
 
 @dataclass(frozen=True, slots=True)
 class SideTable:
-    """N rows, sorted by (id, time); built by `replay.sides`, read by learners and by the stream."""
+    """N rows, sorted by (id, time); built by `replay.meaning.sides`, read by learners and by the stream."""
 
     id_N: Int64s
     """Key of the row's item or user."""

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from replay.fetch import data_folder
+from replay.logs.fetch import data_folder
 from state.errors import InputError
 
 KAFKA = "4.4.0"

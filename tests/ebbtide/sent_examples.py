@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 
 from ebbtide import api
-from replay.source import Log
+from replay.log import Log
 from state import example_wire
 from state.examples import ExampleBatch
 from streams.kafka.client import Producer, ensure_topic

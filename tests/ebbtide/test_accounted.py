@@ -12,7 +12,7 @@ import ebbtide
 from ebbtide import console, html
 from ebbtide.config import RunConfig
 from ebbtide.run import Run
-from replay.source import Log
+from replay.log import Log
 from state.store.in_memory import DictStore
 from tests.replay.events import START_S, write_csv
 

@@ -21,7 +21,7 @@ from ebbtide.reasons import iso
 from ebbtide.run import Run as ReplayRun
 from learners.distil import MEMORY
 from learners.evidence import PAST
-from replay.source import Log
+from replay.log import Log
 from state.errors import InputError
 from state.examples import ExampleBatch, concat
 from state.keys import NO_KEY, key_of

@@ -10,7 +10,7 @@ from ebbtide import api
 from ebbtide.config import RunConfig
 from ebbtide.plan import operator_of, plan, subject, trainer_of
 from learners.trainer import Trainer
-from replay.source import Log
+from replay.log import Log
 from state.examples import BY_ENTRY
 from streams.operator import Operator, OperatorConfig
 from tests.replay.events import START_S, write_csv

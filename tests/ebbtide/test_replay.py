@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 import ebbtide
-from replay.planted import PlantedOptions, plant
-from replay.tables_out import write_table
+from replay.logs.planted import PlantedOptions, plant
+from replay.reading.writing import write_table
 
 EBBTIDE = [sys.executable, "-m", "ebbtide"]
 LOG = "planted:users=40,items=60,events=3000"

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.feather
 import pyarrow.parquet as pq
 
-from replay.arrow import Column
+from replay.reading.arrow import Column
 from tests.fuzz.table import Table
 
 Write = Callable[[Table, Path], None]

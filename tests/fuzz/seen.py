@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from ebbtide import api
-from replay.chunks import BadRow
 from replay.inspect import Inspection, inspect
-from replay.source import Log
+from replay.log import Log
+from replay.reading.chunks import BadRow
 from state.errors import InputError
 from state.tree import digest
 from streams.schema import EventBatch, concat_events

@@ -6,7 +6,7 @@ from typing import Literal
 
 import msgspec
 
-from replay.usual import plain
+from replay.reading.usual_names import plain
 from tests.fuzz import through
 from tests.fuzz.encodings import ENCODINGS, holds, write
 from tests.fuzz.logs import Bytes, Cell, spoil

@@ -13,7 +13,7 @@ from ebbtide import api, cli
 from ebbtide.config import RunConfig
 from ebbtide.learning import Learning
 from ebbtide.plan import operator_of, subject
-from replay.source import Log
+from replay.log import Log
 from state.errors import EbbtideError, InputError
 from state.examples import ExampleBatch
 from state.store.contract import ItemRows, UserRows

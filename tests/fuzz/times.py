@@ -9,9 +9,9 @@ import msgspec
 import pyarrow as pa
 
 from ebbtide import units
-from replay.evidence import TimeEvidence
-from replay.times import Clock
-from replay.zones import Zone
+from replay.meaning.evidence import TimeEvidence
+from replay.meaning.times import Clock
+from replay.meaning.zones import Zone
 from state.errors import InputError
 from streams.times import time_ms
 from streams.wire import json_form

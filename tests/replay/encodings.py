@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from hypothesis import strategies as st
 
-from replay.arrow import Column
+from replay.reading.arrow import Column
 
 Cells = list[Any]
 Stored = Callable[[Cells], Column]

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from replay.source import Log
+from replay.log import Log
 from streams.schema import EventBatch, concat_events
 
 START_S = 1_500_000_000

@@ -12,13 +12,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from replay.canonical import canonical, joined, one_value
-from replay.files import open_file
-from replay.mapping import Mapping
-from replay.separated import SeparatedFile
-from replay.source import Log
-from replay.tables import MemoryFile
-from replay.tables_out import write_table
+from replay.log import Log
+from replay.meaning.mapping import Mapping
+from replay.reading.canonical import canonical, joined, one_value
+from replay.reading.files import open_file
+from replay.reading.separated import SeparatedFile
+from replay.reading.tables import MemoryFile
+from replay.reading.writing import write_table
 from state.errors import InputError
 from state.keys import key_of
 from streams.schema import ROLES

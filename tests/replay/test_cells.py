@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from replay.arrow import Column
-from replay.canonical import canonical
-from replay.cells import Ids, numbers, texts
+from replay.reading.arrow import Column
+from replay.reading.canonical import canonical
+from replay.reading.cells import Ids, numbers, texts
 from state.keys import NO_KEY, Names, key_of
 
 IDS = st.one_of(

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from replay.source import Log
+from replay.log import Log
 from state.errors import InputError
 from tests.replay.events import START_S
 

@@ -12,10 +12,10 @@ import pyarrow.parquet as pq
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from replay.files import open_file
-from replay.sides import side_of
-from replay.source import Log
-from replay.tables import MemoryFile
+from replay.log import Log
+from replay.meaning.sides import side_of
+from replay.reading.files import open_file
+from replay.reading.tables import MemoryFile
 from state.keys import Names
 from state.side import SideTable
 from streams.schema import EventBatch

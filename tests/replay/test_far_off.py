@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from replay.far_off import near
 from replay.inspect import inspect
-from replay.mapping import Mapping
-from replay.source import Log
+from replay.log import Log
+from replay.meaning.far_off import near
+from replay.meaning.mapping import Mapping
 from tests.replay.events import read, write_csv
 
 FAR = "bad time: far from all others"

@@ -9,8 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from replay.inspect import inspect
-from replay.mapping import Mapping
-from replay.source import Log
+from replay.log import Log
+from replay.meaning.mapping import Mapping
 from state.errors import InputError
 from state.keys import NO_KEY
 from streams.times import moment_ms

@@ -7,12 +7,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from replay.files import open_file
-from replay.lines import blocks
-from replay.planted import Planted, PlantedOptions, plant
-from replay.separated import SeparatedFile
-from replay.source import Log
-from replay.tables_out import write_table
+from replay.log import Log
+from replay.logs.planted import Planted, PlantedOptions, plant
+from replay.reading.files import open_file
+from replay.reading.lines import blocks
+from replay.reading.separated import SeparatedFile
+from replay.reading.writing import write_table
 from state.errors import InputError
 from streams.schema import concat_events
 from tests.replay.events import read, same

@@ -10,8 +10,8 @@ from typer.testing import CliRunner
 
 from ebbtide.cli import app
 from replay.inspect import inspect, known_logs
-from replay.mapping import Mapping
-from replay.source import Log
+from replay.log import Log
+from replay.meaning.mapping import Mapping
 from tests.replay.events import START_S, write_csv
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from replay.fetch import Installer, fetched, installers
-from replay.known import KNOWN
-from replay.source import Log
+from replay.log import Log
+from replay.logs.fetch import Installer, fetched, installers
+from replay.logs.known import KNOWN
 from state.errors import InputError
 from tests.replay.events import START_S, read, write_csv
 

@@ -6,9 +6,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from replay.arrow import Column
-from replay.canonical import canonical
-from replay.labels import LabelRule, parse_rule, usual_rule
+from replay.meaning.labels import LabelRule, parse_rule, usual_rule
+from replay.reading.arrow import Column
+from replay.reading.canonical import canonical
 from state.errors import InputError
 
 NAN = float("nan")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from replay.mapping import Mapping, guess, resolve
+from replay.meaning.mapping import Mapping, guess, resolve
 from state.errors import InputError
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from replay.convert import Columns
+from replay.meaning.convert import Columns
 from replay.order import Ties, cut, join, shuffled_ties, size_of, sorted_by_time
 
 TIMES = st.lists(st.integers(0, 20), max_size=200)

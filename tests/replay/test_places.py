@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from replay.convert import Columns
 from replay.inspect import inspect
+from replay.log import Log
+from replay.meaning.convert import Columns
+from replay.meaning.places import ItemPlaces
 from replay.order import cut
-from replay.places import ItemPlaces
-from replay.source import Log
 from state.keys import NO_KEY
 from tests.replay.events import START_S, read, write_csv
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from replay.planted import DAY_MS, HOUR_MS, START_MS, TZ_MIN, PlantedOptions, plant
-from replay.source import Log
+from replay.log import Log
+from replay.logs.planted import DAY_MS, HOUR_MS, START_MS, TZ_MIN, PlantedOptions, plant
 from state.errors import InputError
 from state.keys import key_of
 from tests.replay.events import read, same

@@ -8,13 +8,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from replay.canonical import canonical
-from replay.files import open_file
-from replay.places import fill_places, single_category
-from replay.side_columns import column_kinds
-from replay.sides import Side, find_id, side_of
-from replay.source import Log
-from replay.tables import MemoryFile
+from replay.log import Log
+from replay.meaning.places import fill_places, single_category
+from replay.meaning.side_columns import column_kinds
+from replay.meaning.sides import Side, find_id, side_of
+from replay.reading.canonical import canonical
+from replay.reading.files import open_file
+from replay.reading.tables import MemoryFile
 from state.errors import InputError
 from state.keys import NO_KEY, Names, key_of
 from state.side import ALWAYS, SideTable

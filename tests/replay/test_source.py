@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from replay.mapping import Mapping
-from replay.source import Log
+from replay.log import Log
+from replay.meaning.mapping import Mapping
 from state.errors import InputError
 from state.keys import NO_KEY, key_of
 from tests.replay.events import START_S, read, same, write_csv

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from replay.convert import Columns
 from replay.distinct import Distinct, pairs
-from replay.far_off import HOUR_MS
+from replay.meaning.convert import Columns
+from replay.meaning.far_off import HOUR_MS
 from replay.order import cut
 from replay.survey import Survey, Surveyor
 from state.keys import Names, pair

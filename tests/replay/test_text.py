@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from replay.json_array import lines_of_array
-from replay.lines import blocks
-from replay.mapping import Mapping
-from replay.source import Log
+from replay.log import Log
+from replay.meaning.mapping import Mapping
+from replay.reading.json_array import lines_of_array
+from replay.reading.lines import blocks
 from state.errors import InputError
 from tests.replay.events import START_S, read, same, write_csv
 

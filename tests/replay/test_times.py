@@ -7,10 +7,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from replay.arrow import Column
-from replay.evidence import Reading, TimeEvidence
-from replay.times import Clock
-from replay.zones import Zone
+from replay.meaning.evidence import Reading, TimeEvidence
+from replay.meaning.times import Clock
+from replay.meaning.zones import Zone
+from replay.reading.arrow import Column
 from state.errors import InputError
 from streams.times import moment_ms
 from tests.gapped import YEAR_1_MS, YEAR_9999_MS

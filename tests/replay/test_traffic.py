@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from replay.source import Log
+from replay.log import Log
 from replay.traffic import Form, Sent, send
 from state.errors import InputError
 from state.keys import key_of

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from replay.mapping import Mapping
-from replay.opening import HEAD_ROWS
-from replay.source import Log
+from replay.log import Log
+from replay.logs.opening import HEAD_ROWS
+from replay.meaning.mapping import Mapping
 from state.errors import InputError
 from streams.times import moment_ms
 from tests.replay.events import START_S, read, write_csv

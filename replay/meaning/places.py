@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from replay.convert import Columns
+from replay.meaning.convert import Columns
 from state.compiled import compiled
 from state.examples import Doubles
 from state.keys import NO_KEY, Int64s, KeyMap, add, find, pair

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from replay.arrow import Column
-from replay.cells import numbers
-from replay.times import distinct, is_timestamp, iso, plausible
+from replay.meaning.times import distinct, is_timestamp, iso, plausible
+from replay.reading.arrow import Column
+from replay.reading.cells import numbers
 from state.errors import InputError
 from state.keys import Int64s
 from streams.times import TimeFormat, moment_ms, year_last

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from replay.arrow import Column, pc
-from replay.usual import plain
+from replay.reading.arrow import Column, pc
+from replay.reading.usual_names import plain
 from streams.times import moment_ms
 
 NAMES = {"\t": "tabs", ",": "commas", ";": "semicolons", "|": "bars", "::": "'::'", " ": "blanks"}

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass, field
 
-from replay.chunks import RowsFile
-from replay.mapping import Mapping
+from replay.meaning.mapping import Mapping
+from replay.reading.chunks import RowsFile
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,7 +17,7 @@ class LogFiles:
     mapping: Mapping = field(default_factory=Mapping)
     label: str | None = None
     item_types: dict[str, str] = field(default_factory=dict)
-    """What side columns are, where their values would mislead; see `replay.sides`."""
+    """What side columns are, where their values would mislead; see `replay.meaning.sides`."""
     user_types: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()

@@ -19,10 +19,10 @@ import re
 import numpy as np
 import pyarrow as pa
 
-from replay.arrow import Column, pc
-from replay.cells import numbers, texts
-from replay.evidence import TimeEvidence
-from replay.usual import USUAL, plain
+from replay.meaning.evidence import TimeEvidence
+from replay.reading.arrow import Column, pc
+from replay.reading.cells import numbers, texts
+from replay.reading.usual_names import USUAL, plain
 from state.errors import InputError
 
 KINDS = ("number", "category", "categories", "text", "place", "since", "ignored")

@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from replay.files import open_file
-from replay.folder import open_folder
-from replay.known import KNOWN, open_known
-from replay.log_files import LogFiles
-from replay.mapping import Mapping
-from replay.planted import PLANTED, open_planted
+from replay.logs.folder import open_folder
+from replay.logs.known import KNOWN, open_known
+from replay.logs.log_files import LogFiles
+from replay.logs.planted import PLANTED, open_planted
+from replay.meaning.mapping import Mapping
+from replay.reading.files import open_file
 from state.errors import InputError
 
 

@@ -7,9 +7,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from replay.arrow import Column, pc
-from replay.canonical import canonical
-from replay.chunks import Chunk, twice
+from replay.reading.arrow import Column, pc
+from replay.reading.canonical import canonical
+from replay.reading.chunks import Chunk, twice
 from state.errors import InputError
 
 CHUNK_ROWS = 1 << 16

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from replay.arrow import Column, pc
-from replay.canonical import Bools
-from replay.cells import numbers
+from replay.reading.arrow import Column, pc
+from replay.reading.canonical import Bools
+from replay.reading.cells import numbers
 from state.errors import InputError
 from state.examples import Doubles
 from state.keys import Int64s

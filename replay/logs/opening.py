@@ -3,18 +3,18 @@
 from dataclasses import replace
 from pathlib import Path
 
-from replay.arrow import Column
-from replay.canonical import joined
-from replay.chunks import BadRow, RowsFile
-from replay.convert import Converter
-from replay.decide import cells_of
-from replay.files import open_file
-from replay.log_files import LogFiles
-from replay.mapping import Mapping, resolve
-from replay.separated import SeparatedFile
-from replay.sides import Side, find_id, side_of
-from replay.times import distinct
-from replay.usual import plain
+from replay.logs.log_files import LogFiles
+from replay.meaning.convert import Converter
+from replay.meaning.decide import cells_of
+from replay.meaning.mapping import Mapping, resolve
+from replay.meaning.sides import Side, find_id, side_of
+from replay.meaning.times import distinct
+from replay.reading.arrow import Column
+from replay.reading.canonical import joined
+from replay.reading.chunks import BadRow, RowsFile
+from replay.reading.files import open_file
+from replay.reading.separated import SeparatedFile
+from replay.reading.usual_names import plain
 from state.errors import InputError
 from streams.times import is_clock
 

@@ -15,8 +15,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from replay.log_files import LogFiles
-from replay.tables import MemoryFile
+from replay.logs.log_files import LogFiles
+from replay.reading.tables import MemoryFile
 from state.errors import InputError
 from state.examples import Doubles
 from state.keys import Int64s

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
 
-from replay.usual import TIME_ENDINGS, USUAL, plain
+from replay.reading.usual_names import TIME_ENDINGS, USUAL, plain
 from state.errors import InputError
 from streams.schema import REQUIRED_ROLES, ROLES
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, Self
 
-from replay.arrow import Column
-from replay.canonical import Bools, Read, one_value
+from replay.reading.arrow import Column
+from replay.reading.canonical import Bools, Read, one_value
 from state.keys import Int64s
 
 
@@ -29,7 +29,7 @@ class BadRow:
 class Chunk:
     """B rows that could be parsed, and those around them that could not.
 
-    Columns are of the few types of `replay.canonical`.
+    Columns are of the few types of `replay.reading.canonical`.
     """
 
     columns: dict[str, Column]

@@ -15,20 +15,20 @@ from pathlib import Path
 
 import numpy as np
 
-from replay.chunks import BadRow
-from replay.convert import Columns, Converter
-from replay.dead import DeadLetters
-from replay.decide import Decisions, as_said, cells_of, changed, zone_of
-from replay.far_off import Hours
-from replay.found import find
-from replay.log_files import LogFiles
-from replay.mapping import Mapping
-from replay.opening import check_columns, head, resolved_mapping, side_table
+from replay.logs.find import find
+from replay.logs.log_files import LogFiles
+from replay.logs.opening import check_columns, head, resolved_mapping, side_table
+from replay.meaning.convert import Columns, Converter
+from replay.meaning.dead_letters import DeadLetters
+from replay.meaning.decide import Decisions, as_said, cells_of, changed, zone_of
+from replay.meaning.far_off import Hours
+from replay.meaning.mapping import Mapping
+from replay.meaning.places import fill_places, single_category
+from replay.meaning.sides import Side
+from replay.meaning.times import shown
 from replay.order import Ties, cut, shuffled_ties, size_of, sorted_by_time, take
-from replay.places import fill_places, single_category
-from replay.sides import Side
+from replay.reading.chunks import BadRow
 from replay.survey import Survey, Surveyor
-from replay.times import shown
 from state.errors import InputError
 from state.keys import Names
 from streams.schema import EventBatch

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from replay.files import suffix
+from replay.reading.files import suffix
 from state.errors import InputError
 
 

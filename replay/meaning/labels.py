@@ -13,8 +13,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from replay.arrow import Column
-from replay.cells import Cells, numbers, numeral, texts
+from replay.reading.arrow import Column
+from replay.reading.cells import Cells, numbers, numeral, texts
 from state.errors import InputError
 from state.examples import Floats
 

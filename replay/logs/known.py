@@ -5,10 +5,10 @@ The data come out of packages that only carry them; none of these is a dependenc
 
 from dataclasses import dataclass, field
 
-from replay.fetch import fetched
-from replay.files import open_file
-from replay.log_files import LogFiles
-from replay.mapping import Mapping
+from replay.logs.fetch import fetched
+from replay.logs.log_files import LogFiles
+from replay.meaning.mapping import Mapping
+from replay.reading.files import open_file
 from state.errors import InputError
 
 

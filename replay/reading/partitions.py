@@ -7,8 +7,8 @@ from urllib.parse import unquote
 
 import pyarrow as pa
 
-from replay.arrow import Column
-from replay.chunks import Chunk, RowsFile
+from replay.reading.arrow import Column
+from replay.reading.chunks import Chunk, RowsFile
 
 MISSING = "__HIVE_DEFAULT_PARTITION__"
 

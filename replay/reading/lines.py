@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from replay.text import pieces
+from replay.reading.text import pieces
 from state.errors import InputError
 
 BLOCK_BYTES = 1 << 22

@@ -6,14 +6,14 @@ Decided by the head of the log, so that it can be read at all, and once more by 
 from collections.abc import Mapping as Pairs
 from dataclasses import dataclass, replace
 
-from replay.arrow import Column
-from replay.cells import dotted
-from replay.chunks import Chunk
-from replay.evidence import RatingEvidence, Reading, TimeEvidence
-from replay.labels import LabelRule, parse_rule, usual_rule
-from replay.mapping import EARLIEST, LATEST, ROW_ORDER, Mapping, time_columns
-from replay.times import Clock, joined_times
-from replay.zones import Zone
+from replay.meaning.evidence import RatingEvidence, Reading, TimeEvidence
+from replay.meaning.labels import LabelRule, parse_rule, usual_rule
+from replay.meaning.mapping import EARLIEST, LATEST, ROW_ORDER, Mapping, time_columns
+from replay.meaning.times import Clock, joined_times
+from replay.meaning.zones import Zone
+from replay.reading.arrow import Column
+from replay.reading.cells import dotted
+from replay.reading.chunks import Chunk
 from state.errors import InputError
 from streams.schema import ROLES
 from streams.times import UNIT_WORDS, TimeFormat, time_ms

@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from replay.arrow import Column
-from replay.canonical import Bools, shown_cell
-from replay.cells import Ids, dotted, numbers
-from replay.chunks import BadRow, Chunk
-from replay.decide import time_column
-from replay.labels import LabelRule
-from replay.mapping import ROW_ORDER, Mapping
-from replay.times import Clock
-from replay.zones import Zone
+from replay.meaning.decide import time_column
+from replay.meaning.labels import LabelRule
+from replay.meaning.mapping import ROW_ORDER, Mapping
+from replay.meaning.times import Clock
+from replay.meaning.zones import Zone
+from replay.reading.arrow import Column
+from replay.reading.canonical import Bools, shown_cell
+from replay.reading.cells import Ids, dotted, numbers
+from replay.reading.chunks import BadRow, Chunk
 from state.keys import NO_KEY, Int64s, Names
 from streams.times import SECOND_MS
 from streams.wire import reasons

@@ -16,10 +16,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 
-from replay.arrow import Column, pc
-from replay.chunks import BadRow, Chunk, twice
-from replay.lines import blocks, first_lines
-from replay.separators import NAMES, Separator, find_separator, first_row, is_header
+from replay.reading.arrow import Column, pc
+from replay.reading.chunks import BadRow, Chunk, twice
+from replay.reading.lines import blocks, first_lines
+from replay.reading.separators import NAMES, Separator, find_separator, first_row, is_header
 from state.errors import InputError
 from streams.wire import reasons
 
@@ -32,7 +32,8 @@ _END = "\x03"
 
 
 class SeparatedFile:
-    """A text file of rows; what separates their cells is found in its first lines (`replay.separators`).
+    """A text file of rows; what separates their cells is found in its first lines
+    (`replay.reading.separators`).
 
     A first line that holds a number or a time is no header: the columns are then called `column1`,
     `column2`, ..., as is one without a name.

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import numpy as np
 
-from replay.cells import Ids
-from replay.chunks import RowsFile
-from replay.files import is_empty, is_rows, open_file
-from replay.log_files import LogFiles
-from replay.mapping import ROW_ORDER, Mapping, guess, resolve, time_columns
-from replay.partitions import PartitionFile, partition_columns
-from replay.sides import find_id
-from replay.usual import plain
+from replay.logs.log_files import LogFiles
+from replay.meaning.mapping import ROW_ORDER, Mapping, guess, resolve, time_columns
+from replay.meaning.sides import find_id
+from replay.reading.cells import Ids
+from replay.reading.chunks import RowsFile
+from replay.reading.files import is_empty, is_rows, open_file
+from replay.reading.partitions import PartitionFile, partition_columns
+from replay.reading.usual_names import plain
 from state.errors import InputError
 
 _UNIQUE_SHARE = 0.95

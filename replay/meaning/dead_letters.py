@@ -5,7 +5,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Self, TextIO
 
-from replay.chunks import BadRow
+from replay.reading.chunks import BadRow
 
 FILE_NAME = "dead_letters.jsonl"
 

@@ -11,11 +11,11 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
-from replay.canonical import Read
-from replay.chunks import BadRow, Chunk
-from replay.json_array import is_array, lines_of_array
-from replay.lines import Reform, blocks, first_lines
-from replay.text import HEAD_BYTES, pieces
+from replay.reading.canonical import Read
+from replay.reading.chunks import BadRow, Chunk
+from replay.reading.json_array import is_array, lines_of_array
+from replay.reading.lines import Reform, blocks, first_lines
+from replay.reading.text import HEAD_BYTES, pieces
 from streams.wire import reasons
 
 _HEAD_LINES = 1000

@@ -20,7 +20,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from replay.arrow import Column, pc
+from replay.reading.arrow import Column, pc
 
 Bools = NDArray[np.bool_]
 Read = tuple[Column, Bools | None]

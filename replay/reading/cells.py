@@ -1,4 +1,4 @@
-"""Cells of a column of the few types of `replay.canonical` as text, numbers or keys.
+"""Cells of a column of the few types of `replay.reading.canonical` as text, numbers or keys.
 
 Shape suffix: B rows. A cell is missing where it is null, empty or one of the words that tables write for it.
 """
@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from replay.arrow import Column, pc
-from replay.canonical import Bools, as_text
+from replay.reading.arrow import Column, pc
+from replay.reading.canonical import Bools, as_text
 from state.compiled import compiled
 from state.examples import Bytes, Doubles
 from state.keys import NO_KEY, Int64s, Names, key_of

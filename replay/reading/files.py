@@ -3,12 +3,12 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from replay.chunks import RowsFile
-from replay.json_array import is_array
-from replay.json_lines import JsonLinesFile
-from replay.separated import SeparatedFile
-from replay.tables import ArrowFile, ParquetFile
-from replay.text import MARKS, PACKED, head, packing, refuse_binary
+from replay.reading.chunks import RowsFile
+from replay.reading.json_array import is_array
+from replay.reading.json_lines import JsonLinesFile
+from replay.reading.separated import SeparatedFile
+from replay.reading.tables import ArrowFile, ParquetFile
+from replay.reading.text import MARKS, PACKED, head, packing, refuse_binary
 from state.errors import InputError
 
 SEPARATED = (".csv", ".tsv", ".inter", ".item", ".user", ".txt", ".dat", ".data")

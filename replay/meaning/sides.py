@@ -1,4 +1,5 @@
-"""Side tables in: files of what is known of items or users. What its columns are: `replay.side_columns`.
+"""Side tables in: files of what is known of items or users. What its columns are:
+`replay.meaning.side_columns`.
 
 Nothing is left out in silence: a row that cannot be read, or that belongs to nobody, is a dead letter; a cell
 that is none of its column's is missing, and counted; a column that is not used is named.
@@ -15,14 +16,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from replay.arrow import Column, pc
-from replay.canonical import Bools, joined, one_value, shown_cell
-from replay.cells import Ids, dotted, numbers, texts
-from replay.chunks import BadRow, RowsFile
-from replay.evidence import TimeEvidence
-from replay.side_columns import are_numbers, column_kinds, separator_of
-from replay.times import Clock, iso
-from replay.usual import USUAL, plain
+from replay.meaning.evidence import TimeEvidence
+from replay.meaning.side_columns import are_numbers, column_kinds, separator_of
+from replay.meaning.times import Clock, iso
+from replay.reading.arrow import Column, pc
+from replay.reading.canonical import Bools, joined, one_value, shown_cell
+from replay.reading.cells import Ids, dotted, numbers, texts
+from replay.reading.chunks import BadRow, RowsFile
+from replay.reading.usual_names import USUAL, plain
 from state.errors import InputError
 from state.examples import Doubles
 from state.keys import NO_KEY, Int64s, Names

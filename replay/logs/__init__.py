@@ -1,0 +1,1 @@
+"""Which files make a log, and how it is opened."""

@@ -1,0 +1,1 @@
+"""What columns mean: times, places, labels, side tables; events or dead letters."""
