@@ -8,7 +8,7 @@ import argparse
 
 from benchmarks.replays import Replayed, replays
 from benchmarks.tables import Row, Tables, bar, say
-from learners.evaluation import Judged
+from learners.judging.evaluation import Judged
 
 FLOOR = "habits"
 METRICS = ("recall@1", "recall@10", "ndcg@10", "mrr")

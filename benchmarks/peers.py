@@ -9,7 +9,7 @@ import numpy as np
 from river import linear_model, optim
 from vowpalwabbit import Workspace  # type: ignore[import-untyped]
 
-from learners.metrics import Predictions
+from learners.judging.metrics import Predictions
 from replay.log import Log
 
 _BATCH = 4096

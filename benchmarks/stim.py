@@ -15,7 +15,7 @@ from benchmarks.peers import Rated, peers, prequential
 from benchmarks.replays import Replayed, replays
 from benchmarks.tables import Row, Tables, bar, say
 from ebbtide import api
-from learners.evaluation import Judged, Part
+from learners.judging.evaluation import Judged, Part
 
 MODEL, DIN, GAUSSIAN = "stim", "din", "gaussian"
 LOG = "movielens-100k"

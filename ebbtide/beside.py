@@ -8,8 +8,8 @@ from ebbtide.config import RunConfig
 from ebbtide.freshness import Freshness, Phases
 from ebbtide.plan import Plan
 from learners.contract import Learner, Outcome
-from learners.evaluation import Evaluation
-from learners.trainer import Scored, Trainer
+from learners.judging.evaluation import Evaluation
+from learners.training.trainer import Scored, Trainer
 from replay.log import Log
 from state.errors import InputError
 from state.examples import ExampleBatch

@@ -9,7 +9,7 @@ from ebbtide.plots import legend
 from ebbtide.report import Report
 from ebbtide.svg import Plot, nice_ticks, padded
 from ebbtide.words import METRIC_WORDS, count, duration, measure, times
-from learners.evaluation import Difference
+from learners.judging.evaluation import Difference
 
 _STYLE = {1: "good", -1: "bad", 0: "even", None: "even"}
 _ROW, _AIR = 26, 64

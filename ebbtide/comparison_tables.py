@@ -8,7 +8,7 @@ from rich.text import Text
 from ebbtide.comparisons import DECISIVE, same, sign
 from ebbtide.report import Report
 from ebbtide.words import METRIC_WORDS, duration, measure, times
-from learners.evaluation import Difference
+from learners.judging.evaluation import Difference
 
 _STYLE = {1: "green", -1: "red", 0: "dim", None: ""}
 

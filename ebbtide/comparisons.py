@@ -4,8 +4,8 @@ from collections.abc import Iterable
 
 import msgspec
 
-from learners.evaluation import Compared, Difference, Evaluation, Part
-from learners.metrics import LOWER_IS_BETTER, METRICS
+from learners.judging.evaluation import Compared, Difference, Evaluation, Part
+from learners.judging.metrics import LOWER_IS_BETTER, METRICS
 
 DECISIVE = ("auc", "log_loss", "recall@10", "ndcg@10")
 """The metrics that a verdict goes by."""

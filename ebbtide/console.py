@@ -19,13 +19,13 @@ from ebbtide import waiting
 from ebbtide.comparison_tables import comparison_tables
 from ebbtide.report import Report
 from ebbtide.words import METRIC_WORDS, count, duration, headline, measure, protocol, verdict
-from learners.metrics import METRICS
+from learners.judging.metrics import METRICS
 from state.compiled import watched
 from state.printable import printable
 
 
 class Looker(Protocol):
-    """Whoever can say how the last events went, as `learners.measure.Measure` can."""
+    """Whoever can say how the last events went, as `learners.judging.measure.Measure` can."""
 
     def recent(self) -> Mapping[str, Mapping[str, float]]: ...
 

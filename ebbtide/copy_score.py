@@ -15,9 +15,9 @@ import numpy as np
 
 from ebbtide.context import last_place
 from ebbtide.kernels import FAR_KM2, Asked, Bools, kernels, kilometres2, speaking
-from learners.distil import MEMORY
-from learners.evidence import COLUMN, FLOOR, HOURS, PAST, SINCE_S, WEEKS
-from learners.evidence_rows import NEAR
+from learners.copying.columns import NEAR
+from learners.copying.distil import MEMORY
+from learners.copying.evidence import COLUMN, FLOOR, HOURS, PAST, SINCE_S, WEEKS
 from state.examples import Doubles
 from state.forgetting import WEEK_MIN
 from state.keys import Int64s

@@ -15,12 +15,12 @@ from ebbtide import comparisons
 from ebbtide.config import RunConfig
 from ebbtide.plan import Plan, learners_of, subject
 from ebbtide.units import short
-from learners.catalogue import Catalogue
 from learners.contract import Learner, Outcome
-from learners.evaluation import Evaluation
-from learners.retraining import Offline, Spill, stride
-from learners.staleness import Served
-from learners.trainer import Scored, Trainer
+from learners.judging.evaluation import Evaluation
+from learners.tables.catalogue import Catalogue
+from learners.training.retraining import Offline, Spill, stride
+from learners.training.served import Served
+from learners.training.trainer import Scored, Trainer
 from replay.log import Log
 from state.errors import InputError
 from state.examples import ExampleBatch

@@ -16,8 +16,8 @@ from ebbtide.plots import calibration_plot, curve_plots, legend, time_plots
 from ebbtide.report import Report, replace_file
 from ebbtide.svg import time_text
 from ebbtide.words import METRIC_WORDS, count, difference, duration, headline, measure, protocol, verdict
-from learners.evaluation import Judged
-from learners.metrics import PREDICTION, RANKING
+from learners.judging.evaluation import Judged
+from learners.judging.metrics import PREDICTION, RANKING
 
 _SLICE_WORDS = {
     "warm_user": "users met before",

@@ -1,4 +1,5 @@
-"""The kernels of a published memory, an entry at a time: `learners.evidence.remember_own` in plain numpy.
+"""The kernels of a published memory, an entry at a time: `learners.copying.evidence.remember_own` in plain
+numpy.
 
 Shape suffixes: W memory entries, K kernels, N items.
 """
@@ -9,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ebbtide.context import utc_offset_min
-from learners.distil import MEMORY
-from learners.evidence import HOURS, WEEKS
+from learners.copying.distil import MEMORY
+from learners.copying.evidence import HOURS, WEEKS
 from state.examples import Doubles
 from state.forgetting import DAYS_OFF, WEEK_MIN, day_off, minute_of_week, periodic
 from state.keys import NO_KEY, Int64s

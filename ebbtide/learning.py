@@ -12,7 +12,7 @@ from ebbtide.config import RunConfig
 from ebbtide.plan import Plan, Subject, plan, trainer_of
 from ebbtide.publish import Publisher, Sink, titles
 from learners.contract import Learner
-from learners.trainer import Scored, Trainer
+from learners.training.trainer import Scored, Trainer
 from state.examples import ExampleBatch
 from state.store.contract import RunInfo
 from state.tree import Tree

@@ -38,8 +38,8 @@ from ebbtide.set_aside import (
 )
 from ebbtide.stream import Stream
 from ebbtide.training_settings import Settings
-from learners.expiry import Forgotten
-from learners.measure import Measure
+from learners.judging.measure import Measure
+from learners.tables.expiry import Forgotten
 from state import checkpoint
 from state.errors import InputError
 from state.keys import Names

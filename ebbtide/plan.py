@@ -8,12 +8,12 @@ from typing import Any
 import msgspec
 
 from ebbtide.config import RunConfig
-from learners.catalogue import Catalogue
 from learners.contract import Context, Learner, Needs, Settings
-from learners.expiry import Expiry
-from learners.leaveout import Had, Rule
-from learners.registry import discover, learner
-from learners.trainer import Trainer
+from learners.registry import able, floors, learner
+from learners.tables.catalogue import Catalogue
+from learners.tables.expiry import Expiry
+from learners.tables.leaveout import Had, Rule
+from learners.training.trainer import Trainer
 from replay.log import Log
 from state.errors import InputError
 from state.keys import Names
@@ -99,21 +99,21 @@ def all_roles(roles: frozenset[str], operator: OperatorConfig) -> frozenset[str]
 def plan(config: RunConfig, subject: Subject) -> Plan:
     """The plan for a log or a stream. Raises InputError where the learner cannot work on it."""
     model = config.learner if config.learner != "auto" else "stim"
-    known = discover()
     for name in (model, *config.learners):
         learner(name)
-    if not subject.labelled and not known[model].ranks:
+    cls = learner(model)
+    if not subject.labelled and not cls.ranks:
         raise InputError(
             f"--learner {model}: predicts labels and {subject.name} has none; "
-            "give --label RULE or take one of " + ", ".join(name for name, cls in known.items() if cls.ranks)
+            "give --label RULE or take one of " + ", ".join(able(lambda one: one.ranks))
         )
-    embedder = model if embeds(known[model]) else "twotower"
-    floors = [n for n, cls in known.items() if cls.floor and (cls.ranks or subject.labelled)]
+    embedder = model if embeds(cls) else "twotower"
+    simple = [name for name in floors() if learner(name).ranks or subject.labelled]
     leave_out, reason = left_out(config, subject)
     return Plan(
         model=model,
         embedder=embedder,
-        learners=tuple(dict.fromkeys([model, embedder, *(floors if config.floors else [])])),
+        learners=tuple(dict.fromkeys([model, embedder, *(simple if config.floors else [])])),
         leave_out=leave_out,
         leave_out_reason=reason,
         rank_share=subject.rank_share if config.rank_share is None else config.rank_share,
@@ -217,9 +217,8 @@ def _variants(model: Learner, config: RunConfig) -> dict[str, Learner]:
         if settings != model.config:
             found[f"{model.name}: {variant}"] = type(model)(settings, model.context)
     if not found:
-        able = [name for name, cls in discover().items() if cls.ablations]
         raise InputError(
             f"--ablate: {model.name} has no part that could be switched off on this log; give --learner with"
-            f" one of: {', '.join(able) or 'none yet'}"
+            f" one of: {', '.join(able(lambda one: bool(one.ablations))) or 'none yet'}"
         )
     return found

@@ -8,8 +8,8 @@ from ebbtide.markup import Markup, el
 from ebbtide.report import Alarm, Report
 from ebbtide.svg import Plot, nice_ticks, padded, time_text, time_ticks
 from ebbtide.words import METRIC_WORDS, count, measure
-from learners.evaluation import CalibrationPoint, Judged
-from learners.metrics import RANKING
+from learners.judging.evaluation import CalibrationPoint, Judged
+from learners.judging.metrics import RANKING
 
 Card = tuple[str, list[str], Markup]
 """Title, names of the series in order, plot."""

@@ -13,8 +13,8 @@ from typing import Protocol
 import numpy as np
 
 from learners.contract import Learner
-from learners.leaveout import Had
-from learners.trainer import Scored
+from learners.tables.leaveout import Had
+from learners.training.trainer import Scored
 from state.examples import ExampleBatch, concat, narrowed, widened
 from state.keys import Int64s, Names
 from state.memory.after import after, last_ms

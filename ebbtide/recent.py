@@ -5,7 +5,7 @@ Shape suffixes: B rows, R ranked rows, D buckets.
 
 import numpy as np
 
-from learners.trainer import Scored
+from learners.training.trainer import Scored
 from state.examples import Doubles
 from state.tree import Tree
 

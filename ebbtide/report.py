@@ -16,9 +16,9 @@ import msgspec
 
 from ebbtide.comparisons import Ablation, Staleness
 from ebbtide.curves import Curve, memory_curves
-from learners.evaluation import CalibrationPoint, Evaluation, Judged, Part
 from learners.insight import Insight
-from learners.judge import COLD_SLICES
+from learners.judging.evaluation import CalibrationPoint, Evaluation, Judged, Part
+from learners.judging.judge import COLD_SLICES
 from state.errors import InputError
 from state.memory.users import MemoryConfig
 

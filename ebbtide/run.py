@@ -19,9 +19,9 @@ from ebbtide.config import RunConfig
 from ebbtide.copy_score import followed
 from ebbtide.learning import Learning
 from ebbtide.plan import batch_size, operator_of, subject
-from learners.evaluation import Evaluation
 from learners.insight import Insight
-from learners.measure import Measure
+from learners.judging.evaluation import Evaluation
+from learners.judging.measure import Measure
 from replay.log import Log
 from state import checkpoint
 from state.errors import InputError

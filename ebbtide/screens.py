@@ -19,7 +19,7 @@ from ebbtide.answers import (
 from ebbtide.report import Report
 from ebbtide.svg import time_text
 from ebbtide.words import METRIC_WORDS, headline, measure
-from learners.metrics import METRICS
+from learners.judging.metrics import METRICS
 from state.printable import printable
 
 _FIRST = 8

@@ -1,8 +1,8 @@
 """Figures as people read them; shared by the page and the terminal."""
 
 from ebbtide.report import Report
-from learners.evaluation import Interval
-from learners.metrics import LOWER_IS_BETTER, METRICS
+from learners.judging.evaluation import Interval
+from learners.judging.metrics import LOWER_IS_BETTER, METRICS
 
 _WORDS = {
     "auc": ("AUC", "chance that a positive is scored above a negative"),

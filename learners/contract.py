@@ -16,10 +16,10 @@ from typing import Any, ClassVar
 import msgspec
 import numpy as np
 
-from learners.catalogue import Catalogue
-from learners.expiry import Forgotten
 from learners.insight import Insight
-from learners.ranking import true_ranks
+from learners.tables.catalogue import Catalogue
+from learners.tables.expiry import Forgotten
+from learners.tables.true_ranks import true_ranks
 from state.examples import Doubles, ExampleBatch, Floats
 from state.keys import Int64s
 from state.side import SideTable

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from learners.base_rates import base_rate, deviation
 from learners.contract import Context
-from learners.features import Features, Named
+from learners.gaussian_rows.base_rates import base_rate, deviation
+from learners.gaussian_rows.features import Features, Named
 from state.compiled import assign, compiled
 from state.examples import ITEM_RATES, USER_RATES, Doubles, ExampleBatch, Floats, Window
 from state.keys import NO_KEY, Int64s, KeyMap, key_of, mix, pair

@@ -1,4 +1,4 @@
-"""DIN's network and its updates in torch; `learners.din` says what it computes.
+"""DIN's network and its updates in torch; `learners.systems.din` says what it computes.
 
 Shape suffixes: as in `learners.din_inputs`; D width of an embedding, V = 2 D of an item, H hidden
 units of the attention, A numbers of an entry.
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, embedding, embedding_bag, pad
 
 from learners.din_inputs import Bags, Inputs
-from learners.table import CHECKPOINT, EmbeddingTable
+from learners.tables.embedding import CHECKPOINT, EmbeddingTable
 from state.errors import InputError
 from state.examples import Doubles, Floats
 from state.keys import Int64s

@@ -1,41 +1,64 @@
-"""Learners by name, found by reflection: a new learner is one file in this package and no edit elsewhere.
+"""Learners by the name of their file: `systems/stim.py` is `stim`. One more is one more file, and no edit.
 
-A module called `*_torch` is the half of a learner that runs on torch, an optional package, slow to load:
-the learner imports it when it is asked to.
+`systems` holds learners, `floors` the simple ones that every learner must beat, and neither holds anything
+else. Who lists them reads folders; a file is imported when its learner is asked for, so nobody waits for a
+library, or needs it, who does not use it.
 """
 
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Iterator
-from functools import cache
+from collections.abc import Callable
+from contextlib import suppress
 
-import learners
+import learners.floors
+import learners.systems
 from learners.contract import Learner
 from state.errors import InputError
 
+_ROOMS = (learners.floors, learners.systems)
 
-@cache
-def discover() -> dict[str, type[Learner]]:
-    """Every concrete learner of the package by its name, sorted."""
-    found = {cls.name: cls for module in _modules() for cls in _defined(module)}
-    return dict(sorted(found.items()))
+
+def names() -> list[str]:
+    """Of all learners, sorted."""
+    return sorted(_modules())
+
+
+def floors() -> list[str]:
+    """Names of the simple ones."""
+    return sorted(name for name, module in _modules().items() if module.startswith("learners.floors."))
 
 
 def learner(name: str) -> type[Learner]:
-    """The learner called `name`. Raises InputError with the names there are."""
-    known = discover()
-    if name not in known:
-        raise InputError(f"--learner: no learner is called {name!r}; there are: {', '.join(known)}")
-    return known[name]
+    """The learner called `name`. Raises InputError with the names there are, or what is to be installed."""
+    module = _modules().get(name)
+    if module is None:
+        raise InputError(f"--learner: no learner is called {name!r}; there are: {', '.join(names())}")
+    return _defined(module)
 
 
-def _modules() -> Iterator[str]:
-    found = (module.name for module in pkgutil.iter_modules(learners.__path__, "learners."))
-    return (name for name in found if not name.endswith("_torch"))
+def able(can: Callable[[type[Learner]], bool]) -> list[str]:
+    """Names of those that can do something: of all whose libraries are installed."""
+    found = []
+    for name in names():
+        with suppress(ModuleNotFoundError):
+            found += [name] if can(learner(name)) else []
+    return found
 
 
-def _defined(module: str) -> Iterator[type[Learner]]:
-    for _, cls in inspect.getmembers(importlib.import_module(module), inspect.isclass):
-        if issubclass(cls, Learner) and hasattr(cls, "name") and cls.__module__ == module:
-            yield cls
+def _modules() -> dict[str, str]:
+    """Name -> module."""
+    found = [
+        module.name for room in _ROOMS for module in pkgutil.iter_modules(room.__path__, f"{room.__name__}.")
+    ]
+    return {module.rpartition(".")[2].replace("_", "-"): module for module in found}
+
+
+def _defined(module: str) -> type[Learner]:
+    """The one learner that a module defines."""
+    (found,) = (
+        cls
+        for _, cls in inspect.getmembers(importlib.import_module(module), inspect.isclass)
+        if issubclass(cls, Learner) and hasattr(cls, "name") and cls.__module__ == module
+    )
+    return found

@@ -10,9 +10,9 @@ from xml.etree import ElementTree
 import pytest
 
 import ebbtide
-import learners
+import learners.systems
 from learners.contract import Learner
-from learners.registry import discover
+from learners.registry import learner
 from tests.learners import test_contract as contract
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -35,13 +35,11 @@ def echo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[type[Learner]]:
     folder = tmp_path_factory.mktemp("learners")
     (folder / "echo.py").write_text(block("python"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(learners, "__path__", [*learners.__path__, str(folder)])
-        discover.cache_clear()
-        found = discover()["echo"]
+        patch.setattr(learners.systems, "__path__", [*learners.systems.__path__, str(folder)])
+        found = learner("echo")
         patch.setitem(contract.LEARNERS, "echo", found)
         yield found
-    discover.cache_clear()
-    del sys.modules["learners.echo"]
+    del sys.modules["learners.systems.echo"]
 
 
 def test_the_checks_of_the_contract_are_found() -> None:

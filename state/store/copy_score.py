@@ -4,11 +4,11 @@
               + base log(1e-6 + crowd_i + own_i) + past . p_i
               + sum over kernels j of memory_j log(1 + S_ij / floor_j)
 
-S_ij is a sum over the user's remembered events with item i of the kernel that `learners.evidence` calls j;
-own_i is (S_i,hour_2h / 2 + S_i,own_64d / 10) / (1 + S,own_64d of all items). p_i says how long ago the newest
-of them was. The items of the memory are candidates, and so are those that lead in
-popularity, those most like the interests among the more popular, and those near; all others rank behind, by
-prior and crowd. `learners.distil` fits the weights, `ebbtide.copy_score` evaluates them.
+S_ij is a sum over the user's remembered events with item i of the kernel that `learners.copying.evidence`
+calls j; own_i is (S_i,hour_2h / 2 + S_i,own_64d / 10) / (1 + S,own_64d of all items). p_i says how long ago
+the newest of them was. The items of the memory are candidates, and so are those that lead in popularity,
+those most like the interests among the more popular, and those near; all others rank behind, by prior and
+crowd. `learners.copying.distil` fits the weights, `ebbtide.copy_score` evaluates them.
 """
 
 from typing import NamedTuple, Self
@@ -49,7 +49,7 @@ class CopyScore(msgspec.Struct, frozen=True, kw_only=True):
     memory: dict[str, float]
     """At least 0, by kernel."""
     past: dict[str, float]
-    """By column of `learners.evidence.PAST`; `own` of every item that the user has had."""
+    """By column of `learners.copying.evidence.PAST`; `own` of every item that the user has had."""
     base: float
     near: float
     interest: float

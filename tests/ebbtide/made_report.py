@@ -6,7 +6,7 @@ import numpy as np
 
 from ebbtide.report import Alarm, EventCounts, LogInfo, Report, RunFacts, build
 from learners.insight import AGES_S, GateLedger, Insight, age_curves, kernel
-from learners.judge import Events, Speaker, judge
+from learners.judging.judge import Events, Speaker, judge
 from state.examples import Floats
 from state.memory.users import MemoryConfig
 

@@ -17,10 +17,10 @@ from ebbtide.cli import app
 from ebbtide.comparisons import sign, worth
 from ebbtide.report import Report, read
 from learners.contract import Context
-from learners.evaluation import Difference
-from learners.gaussian import GaussianRows, Variances
-from learners.metrics import METRICS
-from learners.twotower import TwoTower
+from learners.judging.evaluation import Difference
+from learners.judging.metrics import METRICS
+from learners.systems.gaussian import GaussianRows, Variances
+from learners.systems.twotower import TwoTower
 
 LOG = "planted:users=40,items=60,events=3000,days=20"
 SMALL = "planted:users=20,items=30,events=600,days=10"
@@ -114,7 +114,7 @@ def test_settings_of_the_config_file_hold_for_variants_too(
     init = TwoTower.__init__
     monkeypatch.setattr(TwoTower, "ablations_for", classmethod(ablations_for))
     monkeypatch.setattr(TwoTower, "__init__", spy)
-    (tmp_path / "c.toml").write_text("[learners.twotower]\nwidth = 4\nlr = 0.05\n")
+    (tmp_path / "c.toml").write_text("[learners.interests.unit]\nwidth = 4\nlr = 0.05\n")
     report = ebbtide.replay(
         NO_LABELS, tmp_path, ablate=True, learner="twotower", config=tmp_path / "c.toml", floors=False
     )

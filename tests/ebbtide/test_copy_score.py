@@ -19,8 +19,8 @@ from ebbtide.copy_score import followed
 from ebbtide.plan import operator_of
 from ebbtide.reasons import iso
 from ebbtide.run import Run as ReplayRun
-from learners.distil import MEMORY
-from learners.evidence import PAST
+from learners.copying.distil import MEMORY
+from learners.copying.evidence import PAST
 from replay.log import Log
 from state.errors import InputError
 from state.examples import ExampleBatch, concat

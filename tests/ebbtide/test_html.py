@@ -8,7 +8,7 @@ import pytest
 
 from ebbtide import html
 from ebbtide.report import Alarm
-from learners.judge import Speaker
+from learners.judging.judge import Speaker
 from tests.ebbtide.made_report import SPEAKERS, report
 
 HOSTILE = "<script>alert('x')</script>\"'&<!--"

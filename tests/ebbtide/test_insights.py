@@ -13,9 +13,9 @@ import pytest
 import ebbtide
 from ebbtide import findings, html
 from ebbtide.insights import Figure, figures
-from learners.gaussian import GaussianRows
 from learners.insight import AGES_S, AgeCurve, GateLedger, Insight, View, age_curves, kernel
-from learners.twotower import TwoTower
+from learners.systems.gaussian import GaussianRows
+from learners.systems.twotower import TwoTower
 from state.examples import Doubles
 from tests.ebbtide.made_report import EXPERTS, learned, report
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ebbtide.kernels import Asked, kernels, kilometres2
-from learners.evidence import OWN, own, remember_own, tables
+from learners.copying.evidence import OWN, own, remember_own, tables
 from state.examples import empty_window
 from state.forgetting import minute_of_week
 from state.keys import NO_KEY, KeyMap

@@ -20,7 +20,7 @@ from ebbtide.mirror import Mirror
 from ebbtide.recent import Recent
 from ebbtide.stream import look
 from learners.contract import Outcome, RankRequest
-from learners.trainer import Scored
+from learners.training.trainer import Scored
 from state.errors import InputError
 from state.example_wire import Shipment
 from state.examples import ExampleBatch, concat

@@ -9,7 +9,7 @@ import pytest
 from ebbtide import api
 from ebbtide.config import RunConfig
 from ebbtide.plan import operator_of, plan, subject, trainer_of
-from learners.trainer import Trainer
+from learners.training.trainer import Trainer
 from replay.log import Log
 from state.examples import BY_ENTRY
 from streams.operator import Operator, OperatorConfig

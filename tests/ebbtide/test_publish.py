@@ -8,9 +8,9 @@ import pytest
 from ebbtide.context import last_place, recalled
 from ebbtide.publish import Publisher, at_last_place, memory_entries
 from learners.contract import Learner, Needs, RankRequest, Settings
-from learners.expiry import Forgotten
-from learners.leaveout import Had
-from learners.trainer import Scored
+from learners.tables.expiry import Forgotten
+from learners.tables.leaveout import Had
+from learners.training.trainer import Scored
 from state.examples import ExampleBatch, Floats
 from state.keys import NO_KEY, Int64s, Names
 from state.memory.after import after

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from ebbtide.context import recalled
 from ebbtide.publish import Publisher
 from learners.contract import Learner, Needs, RankRequest, Settings
-from learners.leaveout import Had
-from learners.trainer import Scored
+from learners.tables.leaveout import Had
+from learners.training.trainer import Scored
 from state.examples import ExampleBatch, Floats, Window
 from state.keys import NO_KEY, Int64s, Names
 from state.memory.users import MemoryConfig

@@ -11,7 +11,7 @@ import pytest
 
 from ebbtide import report as reports
 from ebbtide.report import Alarm, Report
-from learners.metrics import METRICS, RANKING
+from learners.judging.metrics import METRICS, RANKING
 from state.errors import InputError
 from tests.ebbtide.made_report import facts, report
 

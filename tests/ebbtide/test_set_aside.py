@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-import learners
+import learners.systems
 from ebbtide import dead_letters
 from ebbtide.config import RunConfig
 from ebbtide.journal import Journal, Line
 from ebbtide.live_trainer import LiveTrainer
 from ebbtide.set_aside import IN_A_ROW, Letters
-from learners.registry import discover
-from learners.twotower import TwoTower
+from learners.registry import learner
+from learners.systems.twotower import TwoTower
 from state.errors import InputError
 from state.examples import ExampleBatch
 from streams.kafka.client import Producer
@@ -41,11 +41,9 @@ CONFIG = RunConfig(learner="poisoned", floors=False, drift=False)
 def poisoned() -> Iterator[None]:
     """The learner is one more file in the package."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(learners, "__path__", [*learners.__path__, str(FOLDER)])
-        discover.cache_clear()
+        patch.setattr(learners.systems, "__path__", [*learners.systems.__path__, str(FOLDER)])
         yield
-    discover.cache_clear()
-    del sys.modules["learners.poisoned"]
+    sys.modules.pop("learners.systems.poisoned", None)
 
 
 def poison(batch: ExampleBatch, rating: float) -> ExampleBatch:
@@ -215,7 +213,7 @@ def test_what_could_be_learned_once_and_cannot_any_more_is_set_aside_too(
             raise KeyboardInterrupt
 
     where: dict[str, Any] = {"config": CONFIG, "dead_letters": f"{here.topic}-dead"}
-    monkeypatch.setattr(discover()["poisoned"], "step", TwoTower.step)
+    monkeypatch.setattr(learner("poisoned"), "step", TwoTower.step)
     with pytest.raises(KeyboardInterrupt):
         here.train(tell=die, **where)
     monkeypatch.undo()

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from learners.catalogue import Catalogue
 from learners.contract import NO_RANKS, Context, Learner, Step
-from learners.leaveout import Had
-from learners.trainer import Scored, Trainer
+from learners.tables.catalogue import Catalogue
+from learners.tables.leaveout import Had
+from learners.training.trainer import Scored, Trainer
 from state.examples import USER_RATES, Doubles, ExampleBatch, Floats, empty_examples
 from state.keys import Int64s
 from state.side import ALWAYS, Categories, SideTable

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from learners.part import Known, Part, Rows
+from learners.residuals.part import Known, Part, Rows
 from state.examples import Doubles
 from state.keys import Int64s
 from state.tree import Tree

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from learners.catalogue import Catalogue
 from learners.contract import Context, RankRequest, Step
+from learners.tables.catalogue import Catalogue
 from state.examples import RECENT, ExampleBatch, empty_examples, empty_window
 from state.keys import Int64s
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from learners.asymmetric import Asymmetric, AsymmetricPart, Factors, Rates, Snapshots, learn_row
+from learners.residuals.asymmetric import Asymmetric, AsymmetricPart, Factors, Rates, Snapshots, learn_row
 from tests.learners.parts import Drive, Log
 
 ITEMS, ROOM, WIDTH = 5, 4, 3

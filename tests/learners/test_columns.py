@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from learners.columns import Columns
-from learners.twotower import TwoTower, TwoTowerSettings
+from learners.interests.unit import TwoTowerSettings
+from learners.systems.twotower import TwoTower
+from learners.tables.item_columns import Columns
 from state.examples import Floats
 from tests.learners.streams import HOUR_MS, context, examples, steps
 

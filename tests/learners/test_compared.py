@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from learners.evaluation import Compared, Evaluation
-from learners.judge import Events, Speaker, judge
-from learners.metrics import METRICS
+from learners.judging.evaluation import Compared, Evaluation
+from learners.judging.judge import Events, Speaker, judge
+from learners.judging.metrics import METRICS
 from state.examples import Floats
 
 SIZE, USERS = 2000, 50

@@ -1,4 +1,4 @@
-"""What every learner must do, run on each one that discovery finds. A new learner is tested by being there.
+"""What every learner must do, run on each one that there is. A new learner is tested by being there.
 
 An exemption names the learner, the check and the reason.
 """
@@ -10,13 +10,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from learners.catalogue import Catalogue
 from learners.contract import Context, Learner
-from learners.expiry import Expiry
-from learners.leaveout import Had
-from learners.ranking import MISSED
-from learners.registry import discover
-from learners.trainer import Scored, Trainer
+from learners.registry import floors, learner, names
+from learners.tables.catalogue import Catalogue
+from learners.tables.expiry import Expiry
+from learners.tables.leaveout import Had
+from learners.tables.true_ranks import MISSED
+from learners.training.trainer import Scored, Trainer
 from state.errors import InputError
 from state.examples import ExampleBatch, concat
 from state.memory.users import MemoryConfig
@@ -24,7 +24,7 @@ from state.tree import Tree, digest, flatten
 from streams.operator import Operator, OperatorConfig
 from streams.schema import EventBatch
 
-LEARNERS = discover()
+LEARNERS = {name: learner(name) for name in names()}
 EXEMPT: dict[tuple[str, str], str] = {
     (
         "river-ftrl",
@@ -128,20 +128,24 @@ def skip_exempt(name: str, check: str) -> bool:
 
 def test_discovery_finds_the_model_and_the_floors() -> None:
     assert {"gaussian", "twotower", "rates", "popular", "habits", "successors"} <= set(LEARNERS)
-    assert {name for name, cls in LEARNERS.items() if cls.floor} >= {
-        "rates",
-        "popular",
-        "habits",
-        "successors",
-    }
+    assert [name for name, cls in LEARNERS.items() if cls.floor] == floors()
+    assert floors() == ["habits", "popular", "rates", "successors"]
+    assert all(name == cls.name for name, cls in LEARNERS.items())
     assert all(cls.predicts or cls.ranks for cls in LEARNERS.values())
     assert {name for name, check in EXEMPT if check == "saved"} == {
         n for n, c in LEARNERS.items() if not c.saved
     }
 
 
-def test_discovery_does_not_load_torch() -> None:
-    code = "import sys; from learners.registry import discover; discover(); assert 'torch' not in sys.modules"
+def test_who_is_not_asked_for_is_not_imported() -> None:
+    code = """
+import sys
+from learners import registry
+assert not {name for name in sys.modules if name.startswith("learners.systems.")}
+registry.names()
+registry.learner("stim")
+assert not {"torch", "river", "learners.systems.din"} & set(sys.modules)
+"""
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

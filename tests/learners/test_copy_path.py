@@ -6,14 +6,14 @@ import msgspec
 import numpy as np
 import pytest
 
-from learners.catalogue import Catalogue
 from learners.contract import Context, RankRequest
-from learners.copy_path import CopySettings
-from learners.leaveout import Had, Rule
-from learners.ranking import MISSED, true_ranks
-from learners.registry import discover
-from learners.stim import Stim, StimSettings
-from learners.trainer import Scored, Trainer
+from learners.copying.copy_path import CopySettings
+from learners.registry import learner
+from learners.systems.stim import Stim, StimSettings
+from learners.tables.catalogue import Catalogue
+from learners.tables.leaveout import Had, Rule
+from learners.tables.true_ranks import MISSED, true_ranks
+from learners.training.trainer import Scored, Trainer
 from state.examples import ExampleBatch
 from state.keys import Int64s
 from streams.operator import Operator, OperatorConfig
@@ -54,9 +54,8 @@ class Bench:
     def __init__(self, *names: str, rule: Rule = "none", stim: StimSettings = DEFAULTS) -> None:
         self.catalogue = Catalogue()
         context = Context(labelled=False, roles=ROLES, catalogue=self.catalogue, seed=0)
-        known = discover()
         self.learners = {
-            name: known[name](stim if name == "stim" else known[name].Config(), context) for name in names
+            name: learner(name)(stim if name == "stim" else learner(name).Config(), context) for name in names
         }
         self.operator = Operator(OperatorConfig(), max(made.needs.window for made in self.learners.values()))
         self.scored: list[Scored] = []

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from learners.crowd import (
+from learners.copying.crowd import (
     FOLLOW_DAYS,
     FOLLOW_FADE,
     LAST,
@@ -15,8 +15,8 @@ from learners.crowd import (
     leaders,
     time_slot,
 )
-from learners.evidence import kilometres2
-from learners.pairs import count_of
+from learners.copying.evidence import kilometres2
+from learners.tables.followers import count_of
 from state.keys import NO_KEY, Int64s
 from state.tree import digest
 

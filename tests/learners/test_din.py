@@ -10,9 +10,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from learners.din import DIN, DINSettings
 from learners.din_inputs import Reader, own_rates
 from learners.din_torch import Attention
+from learners.systems.din import DIN, DINSettings
 from state.errors import InputError
 from state.examples import (
     ITEM_RATES,

@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from learners.distil import MEMORY, TERMS, fit, terms
-from learners.distil_rows import SIZE, Requests
-from learners.evidence import COLUMN, COLUMNS, FLOOR
-from learners.mixture import Evidence, Mixture
+from learners.copying.distil import MEMORY, TERMS, fit, terms
+from learners.copying.distil_rows import SIZE, Requests
+from learners.copying.evidence import COLUMN, COLUMNS, FLOOR
+from learners.copying.mixture import Evidence, Mixture
 from state.examples import ExampleBatch, Floats, empty_examples
 from state.keys import Int64s
 from state.tree import digest

@@ -7,8 +7,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from learners.evidence import LOGGED, OWN, kilometres2, own, remember_own, tables
-from learners.evidence_rows import log_of
+from learners.copying.columns import log_of
+from learners.copying.evidence import LOGGED, OWN, kilometres2, own, remember_own, tables
 from state.examples import empty_window
 from state.keys import NO_KEY, KeyMap
 from state.memory.views import Columns, columns_of

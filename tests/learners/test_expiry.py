@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from learners.catalogue import Catalogue
-from learners.expiry import Expiry, Forgotten, renumber_rings
-from learners.leaveout import Had
-from learners.pairs import START, USED, Pairs, bump
 from learners.registry import learner
-from learners.trainer import Scored, Trainer
-from learners.visits import VisitArrays, Visits, append
+from learners.tables.catalogue import Catalogue
+from learners.tables.expiry import Expiry, Forgotten, renumber_rings
+from learners.tables.followers import START, USED, Pairs, bump
+from learners.tables.leaveout import Had
+from learners.tables.visits import VisitArrays, Visits, append
+from learners.training.trainer import Scored, Trainer
 from state.compiled import compiled
 from state.examples import ExampleBatch
 from state.memory.users import MemoryConfig

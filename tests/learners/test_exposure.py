@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from learners.exposure import Exposure, ExposurePart
+from learners.residuals.exposure import Exposure, ExposurePart
 from tests.learners.parts import Drive, Log
 
 

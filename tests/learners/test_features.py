@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from learners.contract import Context
-from learners.features import Features
-from learners.sides import GROUPS, MOST_KEYS, columns_of, grouped
+from learners.gaussian_rows.features import Features
+from learners.tables.side_columns import GROUPS, MOST_KEYS, columns_of, grouped
 from state.examples import ExampleBatch, empty_examples
 from state.keys import NO_KEY
 from state.side import ALWAYS, Categories, SideTable

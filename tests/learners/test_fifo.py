@@ -4,8 +4,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from learners.directory import Directory
-from learners.fifo import Fifo
+from learners.tables.dense_rows import Directory
+from learners.tables.fifo import Fifo
 
 
 @given(st.lists(st.tuples(st.integers(0, 50), st.integers(0, 50)), max_size=40))

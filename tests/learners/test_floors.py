@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from learners.contract import Learner, Settings
-from learners.habits import Habit, Habits, HabitsSettings, hour_kernel
-from learners.popular import Popular, PopularSettings
-from learners.ranking import MISSED
-from learners.successors import Succession, Successors, SuccessorsSettings
+from learners.floors.habits import Habit, Habits, HabitsSettings, hour_kernel
+from learners.floors.popular import Popular, PopularSettings
+from learners.floors.successors import Succession, Successors, SuccessorsSettings
+from learners.tables.true_ranks import MISSED
 from state.examples import ExampleBatch
 from state.tree import digest
 from tests.learners.streams import HOUR_MS, context, due, examples, steps

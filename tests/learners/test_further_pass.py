@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from learners.catalogue import Catalogue
-from learners.mixture import Evidence, Mixture
-from learners.staleness import Copies
-from learners.stim import Stim, StimSettings
+from learners.copying.mixture import Evidence, Mixture
+from learners.systems.stim import Stim, StimSettings
+from learners.tables.catalogue import Catalogue
+from learners.training.served import Copies
 from state.tree import Tree, digest
 from tests.learners.test_contract import Bench, context
 

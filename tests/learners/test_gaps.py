@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from learners.catalogue import Catalogue, negatives
 from learners.contract import Context, Learner
-from learners.expiry import Expiry
-from learners.leaveout import Had
-from learners.registry import discover
-from learners.trainer import Scored, Trainer
+from learners.registry import learner, names
+from learners.tables.catalogue import Catalogue, negatives
+from learners.tables.expiry import Expiry
+from learners.tables.leaveout import Had
+from learners.training.trainer import Scored, Trainer
 from state.examples import ITEM_RATES
 from state.keys import Int64s
 from state.memory.users import MemoryConfig
@@ -22,7 +22,7 @@ from streams.operator import Operator, OperatorConfig
 from streams.schema import EventBatch
 from tests.gapped import ANY_LATENESS_MS, DAY_MS, YEAR_MS, events, times
 
-LEARNERS = discover()
+LEARNERS = {name: learner(name) for name in names()}
 SIZE = 40
 SEQUENTIAL = [name for name, cls in LEARNERS.items() if cls.floor or name in ("gaussian", "stack")]
 """Those that follow `due_B` row by row."""

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from learners.contract import Context
-from learners.features import Template
-from learners.gaussian import Gaussian, GaussianRows, Variances
-from learners.gaussian_kernels import standard
+from learners.gaussian_rows.features import Template
+from learners.gaussian_rows.kernels import standard
+from learners.systems.gaussian import Gaussian, GaussianRows, Variances
 from state.errors import InputError
 from state.examples import ExampleBatch
 from state.tree import digest

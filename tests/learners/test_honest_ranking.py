@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from learners.registry import discover
+from learners.registry import able, learner
 from state.examples import USER_RATES, ExampleBatch
 from state.keys import NO_KEY
 from tests.learners.test_contract import SIZE, Bench
@@ -13,7 +13,7 @@ from tests.learners.test_contract import SIZE, Bench
 DELAY_MS = 3 * 86_400_000
 LAST = SIZE - 40
 OWN = [USER_RATES.index(f"{of}_{what}") for of in ("item", "category") for what in ("count", "positives")]
-RANKERS = [name for name, learner in discover().items() if learner.ranks]
+RANKERS = able(lambda one: one.ranks)
 
 
 def disguised(batch: ExampleBatch) -> ExampleBatch:
@@ -33,7 +33,7 @@ def disguised(batch: ExampleBatch) -> ExampleBatch:
 
 def ranks(name: str, labelled: bool, disguise: bool) -> list[int]:
     """Of the last rows, of which nothing is learned before all are ranked."""
-    bench = Bench(discover()[name], labelled, delay_ms=DELAY_MS).run(0, LAST)
+    bench = Bench(learner(name), labelled, delay_ms=DELAY_MS).run(0, LAST)
     part = bench.stream.take(slice(LAST, SIZE))
     batch = bench.operator.process(part, 0)
     assert batch.time_ms_B[-1] - batch.time_ms_B[0] < DELAY_MS

@@ -6,8 +6,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from learners import interest_deep as deep
-from learners.twotower import TwoTower, TwoTowerSettings
+from learners.interests import deep
+from learners.interests.unit import TwoTowerSettings
+from learners.systems.twotower import TwoTower
 from state.examples import Floats
 from state.tree import digest
 from tests.learners.test_twotower import grouped, learned

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from learners import interest_search as search
-from learners.twotower import TwoTower, TwoTowerSettings
+from learners.interests import search
+from learners.interests.unit import TwoTowerSettings
+from learners.systems.twotower import TwoTower
 from state.examples import ExampleBatch, Window
 from state.keys import Int64s
 from state.tree import digest

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from learners.kalman import Kalman
+from learners.gaussian_rows.kalman import Kalman
 
 
 def planted(size: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

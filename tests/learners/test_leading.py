@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from learners.contract import Learner, Settings
-from learners.habits import Habit, Habits, HabitsSettings
-from learners.leading import EVERY, FADE
-from learners.popular import Popular, PopularSettings
-from learners.ranking import MISSED
-from learners.successors import Succession, Successors, SuccessorsSettings
+from learners.counting.best_variant import EVERY, FADE
+from learners.floors.habits import Habit, Habits, HabitsSettings
+from learners.floors.popular import Popular, PopularSettings
+from learners.floors.successors import Succession, Successors, SuccessorsSettings
+from learners.tables.true_ranks import MISSED
 from state.errors import InputError
 from state.examples import ExampleBatch
 from state.tree import digest

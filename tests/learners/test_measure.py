@@ -9,11 +9,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from learners.catalogue import Catalogue
 from learners.contract import Context, Learner, Outcome, RankRequest, Settings
-from learners.judge import WINDOWS
-from learners.measure import Measure
-from learners.metrics import METRICS, Predictions, Ranks
+from learners.judging.judge import WINDOWS
+from learners.judging.measure import Measure
+from learners.judging.metrics import METRICS, Predictions, Ranks
+from learners.tables.catalogue import Catalogue
 from state.errors import EbbtideError, InputError
 from state.examples import ExampleBatch, empty_examples
 from state.tree import digest

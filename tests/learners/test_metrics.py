@@ -8,15 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from learners.metrics import (
-    BINS,
-    CLIP,
-    PREDICTION,
-    RANKING,
-    Predictions,
-    Ranks,
-    standard_error,
-)
+from learners.judging.metrics import BINS, CLIP, PREDICTION, RANKING, Predictions, Ranks, standard_error
 from state.examples import Doubles
 from state.keys import Int64s
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from learners.neighbours import NeighbourPart, Neighbours
-from learners.pair_table import PairTable, pair_key, place_for, place_of
+from learners.residuals.neighbours import NeighbourPart, Neighbours
+from learners.tables.pair_sums import PairTable, pair_key, place_for, place_of
 from tests.learners.parts import Drive, Log
 
 

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from learners.asymmetric import Asymmetric, AsymmetricPart
-from learners.exposure import Exposure, ExposurePart
-from learners.neighbours import NeighbourPart, Neighbours
-from learners.part import Part
-from learners.session import Session, SessionPart
+from learners.residuals.asymmetric import Asymmetric, AsymmetricPart
+from learners.residuals.exposure import Exposure, ExposurePart
+from learners.residuals.neighbours import NeighbourPart, Neighbours
+from learners.residuals.part import Part
+from learners.residuals.session import Session, SessionPart
 from state.tree import digest, flatten, unflatten
 from tests.learners.parts import ITEMS, USERS, Drive, Log
 

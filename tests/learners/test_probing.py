@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from learners import probing
-from learners.catalogue import Catalogue
 from learners.insight import AgeCurve
-from learners.probing import AGES_BY_CLOCK, Probed, probe
-from learners.registry import discover
+from learners.judging import probing
+from learners.judging.probing import AGES_BY_CLOCK, Probed, probe
+from learners.systems.twotower import TwoTower
+from learners.tables.catalogue import Catalogue
 from state.examples import ExampleBatch, Floats, empty_examples
 from state.memory.users import MemoryConfig
 from state.tree import digest
@@ -119,7 +119,7 @@ def test_a_catalogue_that_is_too_small_is_not_asked(items: int) -> None:
 
 
 def test_a_learner_of_ours_answers_and_is_not_changed() -> None:
-    bench = Bench(discover()["twotower"], labelled=False).run(stop=400)
+    bench = Bench(TwoTower, labelled=False).run(stop=400)
     before = digest(bench.trainer.tree())
     learner = bench.learner
     curves = probe(learner.rank, bench.catalogue, window=learner.needs.window, labelled=False).curves

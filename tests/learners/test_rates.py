@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from learners.contract import Settings
-from learners.rates import Rates
+from learners.floors.rates import Rates
 from state.errors import InputError
 from state.examples import empty_examples
 from tests.learners.labelled import Drive, auc, context, planted_log

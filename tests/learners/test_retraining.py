@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from learners.catalogue import Catalogue
 from learners.contract import Learner
-from learners.retraining import Offline, Spill, stride
-from learners.staleness import Copies
+from learners.tables.catalogue import Catalogue
+from learners.training.retraining import Offline, Spill, stride
+from learners.training.served import Copies
 from state.errors import InputError
 from state.examples import ExampleBatch
 from state.tree import digest

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from river import linear_model
 
-from learners.river_adapter import River, RiverLearner, built
+from learners.systems.river_ftrl import River, RiverLearner, built
 from state.errors import InputError
 from tests.learners.labelled import HOUR_MS, Drive, auc, context, first_step, full_context, planted_log
 

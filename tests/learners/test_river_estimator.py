@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from river import checks, datasets, evaluate, linear_model, metrics, preprocessing
 
-from learners.river_estimator import EbbtideClassifier
+from learners.bridges.river_estimator import EbbtideClassifier
 
 
 def river_checks() -> list[Callable[[EbbtideClassifier], None]]:

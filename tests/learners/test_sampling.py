@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from learners.sampling import Sampler, alias, draw, identities
+from learners.tables.popularity_draws import Sampler, alias, draw, identities
 from state.keys import mix
 from tests.learners.streams import examples
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from learners.session import ITEM_KEEP, USER_KEEP, Session, SessionPart
+from learners.residuals.session import ITEM_KEEP, USER_KEEP, Session, SessionPart
 from tests.learners.parts import Drive, Log
 
 

@@ -5,13 +5,13 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from learners.asymmetric import Asymmetric
 from learners.contract import Context
-from learners.exposure import Exposure
-from learners.gaussian import Gaussian, GaussianRows
-from learners.neighbours import Neighbours, UserNeighbours
-from learners.session import Session
-from learners.stack import Stack, StackSettings
+from learners.residuals.asymmetric import Asymmetric
+from learners.residuals.exposure import Exposure
+from learners.residuals.neighbours import Neighbours, UserNeighbours
+from learners.residuals.session import Session
+from learners.systems.gaussian import Gaussian, GaussianRows
+from learners.systems.stack import Stack, StackSettings
 from state.errors import InputError
 from state.tree import digest
 from tests.learners.labelled import HOUR_MS, Drive, auc, context, full_context, planted_log

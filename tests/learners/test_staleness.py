@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from learners.catalogue import Catalogue
 from learners.contract import Learner, Outcome, RankRequest
-from learners.ranking import MISSED
-from learners.staleness import Schedule, Served, clipped
-from learners.trainer import Scored
+from learners.tables.catalogue import Catalogue
+from learners.tables.true_ranks import MISSED
+from learners.training.served import Schedule, Served, clipped
+from learners.training.trainer import Scored
 from state.examples import ITEM_RATES
 from tests.learners.test_contract import LEARNERS, Bench, context
 

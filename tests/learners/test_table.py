@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from learners.table import CHECKPOINT, EmbeddingTable, Slot
+from learners.tables.embedding import CHECKPOINT, EmbeddingTable, Slot
 from state.keys import Int64s
 from state.tree import digest
 

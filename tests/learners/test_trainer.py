@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from learners.catalogue import Catalogue, negatives
 from learners.contract import Learner, Outcome, Settings, Step
-from learners.leaveout import IDLE_MS, Had, Rule
-from learners.trainer import Scored, Trainer
+from learners.tables.catalogue import Catalogue, negatives
+from learners.tables.leaveout import IDLE_MS, Had, Rule
+from learners.training.trainer import Scored, Trainer
 from state.examples import ITEM_RATES, ExampleBatch, empty_examples
 from state.keys import Int64s
 from state.tree import digest

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from learners.contract import Needs
-from learners.twotower import TwoTower, TwoTowerSettings
+from learners.interests.unit import TwoTowerSettings
+from learners.systems.twotower import TwoTower
 from state.errors import InputError
 from state.examples import ExampleBatch, Floats, Window
 from state.tree import Tree, digest, flatten

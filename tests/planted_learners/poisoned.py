@@ -7,7 +7,7 @@ the weights have moved.
 import numpy as np
 
 from learners.contract import Outcome, Step
-from learners.twotower import TwoTower
+from learners.systems.twotower import TwoTower
 from state.examples import ExampleBatch, Floats
 
 CANNOT_LEARN, CANNOT_SHOW, DIVERGES = -666.0, -667.0, -668.0

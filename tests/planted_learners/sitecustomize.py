@@ -2,6 +2,6 @@
 
 from pathlib import Path
 
-import learners
+import learners.systems
 
-learners.__path__.append(str(Path(__file__).parent))
+learners.systems.__path__.append(str(Path(__file__).parent))

@@ -50,7 +50,7 @@ def test_every_file_with_kernels_is_known_by_its_content() -> None:
     files = [path for room in rooms for path in room.rglob("*.py") if "runs" not in path.parts]
     with_kernels = [path for path in files if "\nfrom state.compiled import " in path.read_text()]
     modules = [".".join(path.relative_to(TOP).with_suffix("").parts) for path in with_kernels]
-    assert "learners.catalogue" in modules
+    assert "learners.tables.catalogue" in modules
     nothing = digest("no.such.module")
     assert [module for module in modules if digest(module) == nothing] == []
 

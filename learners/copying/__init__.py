@@ -1,0 +1,1 @@
+"""The copy path: candidates with evidence from the past, weighed by a mixture."""

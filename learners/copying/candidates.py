@@ -1,0 +1,219 @@
+"""Candidates of a row, and their evidence: own places first, then what others lead to.
+
+Others: popular items, what follows the user's last items, what is near, what the place sells, and those that
+the caller brings (the nearest to the user's interests). All the rest of the catalogue ranks behind, by
+popularity.
+
+Shape suffixes: B rows, W window entries, C candidates, F columns, N catalogue rows, L last items, T touched.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from learners.copying.columns import NEAR, Asked, Found, Room, Row, write
+from learners.copying.crowd import FOLLOW_FADE, LAST, CrowdArrays, CrowdRows, learn_rows
+from learners.copying.evidence import COLUMN, Own, Tables, kilometres2, remember_own
+from learners.tables.followers import START, USED, PairArrays
+from state.compiled import compiled, inner
+from state.forgetting import minute_of_week
+from state.keys import NO_KEY, Int64s, find
+
+Int32s = NDArray[np.int32]
+
+_LONG, _HOUR_2H, _SAME_PLACE = COLUMN["own_64d"], COLUMN["hour_2h"], COLUMN["same_place"]
+FOLLOWERS, HERE = 40, 32
+"""Candidates from what follows, and from what the place sells, at most."""
+OTHERS = FOLLOWERS + NEAR + HERE
+"""Candidates, at most, besides the user's own, the leaders and those that are brought."""
+
+
+@compiled
+def gather(
+    due_B: Int64s,
+    learned: int,
+    queue: CrowdRows,
+    asked: Asked,
+    crowd: CrowdArrays,
+    events: int,
+    tables: Tables,
+    own: Own,
+    room: Room,
+    found: Found,
+) -> int:
+    """For each row learn what is due before it, then find its candidates; returns the rows learned."""
+    end = 0
+    for b in range(asked.time_ms_B.shape[0]):
+        if due_B[b] > learned:
+            learn_rows(queue, learned, due_B[b], crowd)
+            learned = due_B[b]
+        found.start_B1[b] = end
+        if asked.wanted_B[b]:
+            end = _row(b, end, asked, crowd, events + learned, tables, own, room, found)
+        found.start_B1[b + 1] = end
+    return learned
+
+
+@inner
+def _row(
+    b: int,
+    start: int,
+    asked: Asked,
+    crowd: CrowdArrays,
+    events: int,
+    tables: Tables,
+    own: Own,
+    room: Room,
+    found: Found,
+) -> int:
+    time_ms, cell, size = asked.time_ms_B[b], asked.cell_B[b], own.slot_N.shape[0]
+    past = asked.past
+    minute = minute_of_week(time_ms, asked.tz_min_B[b])
+    many, kinds, last = remember_own(
+        *(past, b, minute, cell, asked.item_table, crowd.km_N3, tables, asked.fade, asked.speaks, own)
+    )
+    item_C, slot_N = found.item_C, own.slot_N
+    touched = _followed(own, past.length_B[b], crowd.follow, time_ms, room)
+
+    end = start
+    kept = many if asked.repeats else 0
+    if kept > asked.own_most:
+        kept = asked.own_most
+        for c in range(many):
+            room.score_T[c] = (
+                own.sum_CK[c, _HOUR_2H] + 0.2 * own.sum_CK[c, _LONG] + 0.2 * own.sum_CK[c, _SAME_PLACE]
+            )
+        least = np.partition(room.score_T[:many], many - kept)[many - kept]
+        for c in range(many):
+            if room.score_T[c] >= least and end < start + kept:
+                item_C[end] = own.item_C[c]
+                end += 1
+    else:
+        for c in range(kept):
+            item_C[end] = own.item_C[c]
+            end += 1
+    mine = end
+    end = _take(asked.leaders, end, size, slot_N, item_C)
+    end = _take(asked.brought_BM[b], end, size, slot_N, item_C)
+    end = _take_best(touched, FOLLOWERS, end, slot_N, item_C, room)
+    if last >= 0 and not np.isnan(crowd.km_N3[last, 0]):
+        _find_near(last, size, events, crowd, room)
+        end = _take(room.near_NM[last], end, size, slot_N, item_C)
+    place = find(crowd.place_table, cell) if cell != NO_KEY else -1
+    if place >= 0:
+        end = _take_here(crowd.places, place, end, slot_N, item_C)
+
+    row = Row(b, start, end, many, kinds, last, place)
+    write(row, asked, crowd, own, room, found)
+
+    for c in range(many):
+        slot_N[own.item_C[c]] = 0
+    for c in range(mine, end):
+        slot_N[item_C[c]] = 0
+    for t in range(touched):
+        for k in range(5):
+            room.follow_N5[room.touched_T[t], k] = 0.0
+    return end
+
+
+@inner
+def _take(rows: Int64s | Int32s, end: int, size: int, slot_N: Int32s, item_C: Int64s) -> int:
+    """Add rows that are no candidates yet; a slot of -1 marks one that is not the user's own."""
+    for n in rows:
+        if 0 <= n < size and slot_N[n] == 0:
+            slot_N[n] = -1
+            item_C[end] = n
+            end += 1
+    return end
+
+
+@inner
+def _followed(own: Own, length: int, follow: PairArrays, time_ms: int, room: Room) -> int:
+    """What follows the last items, by both counts, then after each of the last two alone."""
+    touched, fade_long, fade_soon = 0, 1.0, 1.0
+    now_soon = 2.0 ** min((follow.reference_ms_V[0] - time_ms) / follow.half_life_ms_V[0], 0.0)
+    now_long = 2.0 ** min((follow.reference_ms_V[1] - time_ms) / follow.half_life_ms_V[1], 0.0)
+    for back in range(min(length, LAST)):
+        z = own.row_W[length - 1 - back]
+        if z >= 0 and z < follow.home_N.shape[0]:
+            total_soon, total_long = follow.total_VN[0, z] * now_soon, follow.total_VN[1, z] * now_long
+            soon, long = now_soon / (total_soon + 5.0), now_long / (total_long + 5.0)
+            long_root = now_long / (total_long + 5.0) ** 0.3
+            start = follow.home_N[z, START]
+            for i in range(start, start + follow.home_N[z, USED]):
+                n = follow.item_S[i]
+                f = room.follow_N5[n]
+                if f[0] == 0.0 and f[1] == 0.0:
+                    room.touched_T[touched] = n
+                    touched += 1
+                w_soon, w_long = follow.weight_VS[0, i], follow.weight_VS[1, i]
+                f[0] += max(fade_long * long_root * w_long, 1e-30)
+                f[1] += fade_soon * soon * w_soon
+                if back == 0:
+                    f[2] += long * w_long
+                    f[3] += soon * w_soon
+                elif back == 1:
+                    f[4] += long * w_long
+        fade_long *= FOLLOW_FADE[1]
+        fade_soon *= FOLLOW_FADE[0]
+    return touched
+
+
+@inner
+def _take_best(touched: int, count: int, end: int, slot_N: Int32s, item_C: Int64s, room: Room) -> int:
+    """Add the best followers, half by long and half by short counts."""
+    for k in range(2):
+        most = count // 2
+        least = -1.0
+        if touched > most:
+            for t in range(touched):
+                room.score_T[t] = room.follow_N5[room.touched_T[t], k]
+            least = np.partition(room.score_T[:touched], touched - most)[touched - most]
+        for t in range(touched):
+            n = room.touched_T[t]
+            value = room.follow_N5[n, k]
+            if most > 0 and value > 0.0 and value >= least and slot_N[n] == 0:
+                slot_N[n] = -1
+                item_C[end] = n
+                end += 1
+                most -= 1
+    return end
+
+
+@inner
+def _take_here(places: PairArrays, place: int, end: int, slot_N: Int32s, item_C: Int64s) -> int:
+    """Add what the place sells most."""
+    start, used = places.home_N[place, START], places.home_N[place, USED]
+    least = 0.0
+    if used > HERE:
+        least = np.partition(places.weight_VS[0, start : start + used], used - HERE)[used - HERE]
+    for i in range(start, start + used):
+        n = places.item_S[i]
+        if places.weight_VS[0, i] >= least and slot_N[n] == 0:
+            slot_N[n] = -1
+            item_C[end] = n
+            end += 1
+    return end
+
+
+@inner
+def _find_near(n: int, size: int, events: int, crowd: CrowdArrays, room: Room) -> None:
+    """Find item n's neighbours by popularity x distance^-1.5, unless that was done not long ago."""
+    if room.near_at_N[n] >= 0 and events - room.near_at_N[n] < max(2048, size):
+        return
+    room.near_at_N[n] = events
+    most = room.near_NM.shape[1]
+    best_M = np.zeros(most)
+    room.near_NM[n, :] = -1
+    weight_N = crowd.popular.weight_VN[3]
+    for j in range(min(size, weight_N.shape[0])):
+        if weight_N[j] > 0.0 and j != n:
+            km2 = kilometres2(crowd.km_N3, n, j)
+            worth = weight_N[j] / (km2 + 0.01) ** 0.75
+            if worth > best_M[most - 1]:
+                i = most - 1
+                while i > 0 and best_M[i - 1] < worth:
+                    best_M[i] = best_M[i - 1]
+                    room.near_NM[n, i] = room.near_NM[n, i - 1]
+                    i -= 1
+                best_M[i] = worth
+                room.near_NM[n, i] = j

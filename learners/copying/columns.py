@@ -1,0 +1,283 @@
+"""The evidence of a row's candidates, written column by column.
+
+Shape suffixes: B rows, C candidates, F columns, L columns that are logarithms, V views, N catalogue rows.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from learners.copying.crowd import FOLLOW_CAP, LAST, SLOTS, CrowdArrays, time_slot
+from learners.copying.evidence import (
+    BASE_SHARES,
+    COLUMN,
+    COLUMNS,
+    FLOOR,
+    LOGGED,
+    OWN,
+    SINCE_S,
+    Own,
+    kilometres2,
+)
+from learners.tables.followers import count_of
+from state.compiled import inner, reordered
+from state.examples import Doubles, Floats
+from state.keys import NO_KEY, Int64s
+from state.memory.views import Columns
+from state.tree import Tree
+
+Int32s = NDArray[np.int32]
+
+NEAR = 16
+"""Neighbours known of an item."""
+_K, _L = len(OWN), len(LOGGED)
+_COUNT, _PAST, _POPULAR = COLUMN["count"], COLUMN["newest"], COLUMN["popular_3m"]
+_SLOT, _AGE, _FOLLOW, _PLACES = COLUMN["slot"], COLUMN["age"], COLUMN["follow"], COLUMN["near"]
+_KIND, _OTHER = COLUMN["category"], COLUMN["stranger_place"]
+_SINCE_S = tuple(SINCE_S.values())
+_LONG, _HOUR_2H, _SAME_PLACE = COLUMN["own_64d"], COLUMN["hour_2h"], COLUMN["same_place"]
+_FROM_HERE = COLUMN["from_here"]
+_HOLDS = (_LONG, COLUMN["hour_1h"], COLUMN["week_90m"], _SAME_PLACE, COLUMN["after"])
+"""What tells how much each view of `experts.VIEWS` holds; of a place, what was begun near here counts too."""
+_LOG2 = (
+    0.44265943876463587,
+    -0.27672833397499463,
+    0.18486223194849347,
+    -0.09838761610241571,
+    0.0262730506919756,
+)
+"""log2(1 + f) = f (1 + (1 - f) q(f)) with these coefficients of q, within 1e-5 for f in [0, 1]."""
+
+
+class Asked(NamedTuple):
+    """Rows for which evidence is wanted, what their users remember, and who may be a candidate."""
+
+    past: Columns
+    item_table: Int64s
+    """Of the catalogue: key -> row."""
+    leaders: Int64s
+    """Catalogue rows of popular items."""
+    wanted_B: NDArray[np.bool_]
+    time_ms_B: Int64s
+    tz_min_B: Int64s
+    cell_B: Int64s
+    """The request's own place, or NO_KEY."""
+    brought_BM: Int64s
+    """Catalogue rows that the caller brings."""
+    repeats: bool
+    """Whether what the user has had is a candidate."""
+    own_most: int
+    fade: float
+    speaks: bool
+    """As in `evidence.remember_own`."""
+
+
+class Room(NamedTuple):
+    """Scratch, all zero between rows."""
+
+    follow_N5: Floats
+    touched_T: Int64s
+    score_T: Doubles
+    near_NM: Int32s
+    """The nearest worthwhile items of an item; -1 where not known yet."""
+    near_at_N: Int64s
+    """When they were found, in events of the crowd."""
+    raw_CL: Floats
+    """One row's candidates before the logarithm."""
+    bits_CL: Int32s
+    """The same memory, as integers."""
+    active_C: Int64s
+    """Own candidates that weigh on the density."""
+    km_C2: Doubles
+    """Where they are."""
+
+
+class Found(NamedTuple):
+    """Where evidence goes; row b's candidates are `start_B1[b]` .. `start_B1[b + 1]`."""
+
+    start_B1: Int64s
+    item_C: Int64s
+    evidence_CF: Floats
+    base_C: Floats
+    held_BV: Floats
+    """How much each view of the memory holds for the row: kernel products, summed."""
+    entries_BV: Floats
+    """How many own candidates each view speaks for."""
+
+
+def new_found(rows: int, candidates: int, views: int) -> Found:
+    """Room for so many."""
+    return Found(
+        np.zeros(rows + 1, np.int64),
+        np.empty(candidates, np.int64),
+        np.zeros((candidates, len(COLUMNS)), np.float32),
+        np.empty(candidates, np.float32),
+        np.zeros((rows, views), np.float32),
+        np.zeros((rows, views), np.float32),
+    )
+
+
+def new_room(size: int, width: int, candidates: int, old: Room | None = None) -> Room:
+    """Scratch for a catalogue of `size`, windows of `width` and so many candidates a row; what `old` knows of
+    neighbours is taken over."""
+    raw_CL = np.zeros((candidates, len(LOGGED)), np.float32)
+    touched = max(size, LAST * FOLLOW_CAP) + 1
+    new = Room(
+        follow_N5=np.zeros((size, 5), np.float32),
+        touched_T=np.zeros(touched, np.int64),
+        score_T=np.zeros(touched),
+        near_NM=np.full((size, NEAR), -1, np.int32),
+        near_at_N=np.full(size, -1, np.int64),
+        raw_CL=raw_CL,
+        bits_CL=raw_CL.view(np.int32),
+        active_C=np.zeros(width, np.int64),
+        km_C2=np.zeros((width, 2)),
+    )
+    if old is not None:
+        new.near_NM[: len(old.near_NM)] = old.near_NM
+        new.near_at_N[: len(old.near_at_N)] = old.near_at_N
+    return new
+
+
+def near_tree(room: Room, size: int) -> Tree:
+    """What is known of neighbours: it stays until it is old, so a restart needs it."""
+    return {"near_NM": room.near_NM[:size].copy(), "near_at_N": room.near_at_N[:size].copy()}
+
+
+class Row(NamedTuple):
+    """One row, and what the memory said of it."""
+
+    b: int
+    start: int
+    end: int
+    """Its candidates are `start` .. `end` - 1."""
+    many: int
+    """Own candidates, wanted or not."""
+    kinds: int
+    """Categories of the user."""
+    last: int
+    """The last item's row, or -1."""
+    place: int
+    """The place's row, or -1."""
+
+
+@inner
+def write(row: Row, asked: Asked, crowd: CrowdArrays, own: Own, room: Room, found: Found) -> None:
+    """Write the evidence and the base of a row's candidates, and what the views hold."""
+    time_ms = asked.time_ms_B[row.b]
+    popular, slotted, km_N3 = crowd.popular, crowd.slotted, crowd.km_N3
+    slot = time_slot(time_ms, asked.tz_min_B[row.b])
+    day = 24 * (slot // 24)
+    before, after = day + (slot - day + 23) % 24, day + (slot - day + 1) % 24
+    slot_now = 2.0 ** min((slotted.clock_V3[0, 0] - time_ms) / slotted.half_life_ms_V[0], 0.0)
+    total, kind_total, kind_hour_total = 1e-6, 1e-6, 1e-6
+    active = 0
+    for i in range(row.many):
+        total += own.sum_CK[i, _LONG]
+        n = own.item_C[i]
+        if own.sum_CK[i, _LONG] > 0.02 and not np.isnan(km_N3[n, 0]):
+            room.active_C[active] = i
+            room.km_C2[active, 0] = km_N3[n, 0]
+            room.km_C2[active, 1] = km_N3[n, 1]
+            active += 1
+    for k in range(row.kinds):
+        kind_total += own.category_C3[k, 0]
+        kind_hour_total += own.category_C3[k, 1]
+    placed = row.last >= 0 and not np.isnan(km_N3[row.last, 0])
+    for c in range(row.start, row.end):
+        n, x, raw = found.item_C[c], found.evidence_CF[c], room.raw_CL[c - row.start]
+        i = own.slot_N[n] - 1
+        base = 1e-6
+        raw[:] = FLOOR
+        for k in range(_L, x.shape[0]):
+            x[k] = 0.0
+        if i >= 0:
+            s = own.sum_CK[i]
+            for k in range(_K - 1):
+                raw[k] += s[k]
+            raw[_K - 1] += s[_LONG] / total
+            raw[_COUNT] += own.count_C[i]
+            _past(n == row.last, own.age_s_C[i], own.oldest_s_C[i], own.count_C[i], x)
+            base += (0.5 * s[_HOUR_2H] + 0.1 * s[_LONG]) / (1.0 + total)
+        for v in range(popular.half_life_ms_V.shape[0]):
+            share = popular.weight_VN[v, n] / max(popular.clock_V3[v, 1], 1e-300)
+            raw[_POPULAR + v] += share
+            if v in BASE_SHARES:
+                base += 0.1 * share
+        at = (SLOTS + 1) * n
+        here = 0.5 * slotted.weight_VN[0, at + slot] + 0.25 * (
+            slotted.weight_VN[0, at + before] + slotted.weight_VN[0, at + after]
+        )
+        raw[_SLOT] += here * slot_now
+        raw[_SLOT + 1] += slotted.weight_VN[0, at + SLOTS] * slot_now / 24.0
+        raw[_AGE] += max(time_ms - crowd.first_ms_N[n], 0) / 3600000.0
+        f = room.follow_N5[n]
+        for k in range(5):
+            raw[_FOLLOW + k] += f[k]
+        base += 0.02 * f[0] + 0.2 * f[1]
+        if np.isnan(km_N3[n, 0]):
+            x[_OTHER] = 1.0
+            raw[_PLACES] += 9.0
+        else:
+            raw[_PLACES] += kilometres2(km_N3, n, row.last) if placed else 9.0
+            equator, north, cosine, dense = km_N3[n, 0], km_N3[n, 1], km_N3[n, 2], 0.0
+            for j in range(active):
+                east = (equator - room.km_C2[j, 0]) * cosine
+                km2 = east * east + (north - room.km_C2[j, 1]) ** 2
+                if room.active_C[j] != i:
+                    dense += own.sum_CK[room.active_C[j], _LONG] / (1.0 + km2 * 6.25)
+            raw[_PLACES + 1] += dense
+        if row.place >= 0:
+            all_here = max(crowd.places.total_VN[0, row.place], 1e-300)
+            raw[_PLACES + 2] += count_of(crowd.places, 0, row.place, n) / all_here
+        key = crowd.category_N[n]
+        if key != NO_KEY:
+            for k in range(row.kinds):
+                if own.category_C[k] == key:
+                    raw[_KIND] += own.category_C3[k, 0] / kind_total
+                    raw[_KIND + 1] += own.category_C3[k, 1] / kind_hour_total
+                    x[_OTHER + 1] = own.category_C3[k, 2]
+                    break
+        found.base_C[c] = np.log(base)
+    _logarithms(room.bits_CL, row.end - row.start, found.evidence_CF[row.start : row.end])
+    held, entries = found.held_BV[row.b], found.entries_BV[row.b]
+    for i in range(row.many):
+        s = own.sum_CK[i]
+        for v in range(held.shape[0]):
+            one = s[_HOLDS[v]] + (s[_FROM_HERE] if _HOLDS[v] == _SAME_PLACE else 0.0)
+            held[v] += one
+            entries[v] += one > 0.05
+
+
+@inner
+def _past(newest: bool, age_s: float, oldest_s: float, count: float, x: Floats) -> None:
+    x[_PAST] = 1.0 if newest else 0.0
+    x[_PAST + 1] = 1.0 if age_s < 57600.0 else 0.0
+    if count > 1.5:
+        usual_s = (oldest_s - age_s) / (count - 1.0)
+        x[_PAST + 2] = min(max(np.log((age_s + 60.0) / (usual_s + 60.0)), -4.0), 3.0)
+    for k in range(len(_SINCE_S)):
+        x[_PAST + 3 + k] = 1.0 if age_s < _SINCE_S[k] else 0.0
+
+
+@reordered
+def _logarithms(bits_CL: Int32s, rows: int, out_CF: Floats) -> None:
+    """Natural logarithms, of positive normal floats given as their bits, within 1e-5."""
+    a, b, c, d, e = _LOG2
+    for r in range(rows):
+        bits, out = bits_CL[r], out_CF[r]
+        for k in range(_L):
+            f = np.float32(bits[k] & 0x7FFFFF) * np.float32(1.0 / 8388608.0)
+            q = np.float32(d) + f * np.float32(e)
+            q = np.float32(b) + f * (np.float32(c) + f * q)
+            q = np.float32(a) + f * q
+            power = np.float32((bits[k] >> 23) - 127)
+            out[k] = (power + f * (np.float32(1.0) + (np.float32(1.0) - f) * q)) * np.float32(0.6931472)
+
+
+def log_of(raw_CL: Floats) -> Floats:
+    """Natural logarithms as evidence has them: of positive numbers, within 2e-5."""
+    out_CL = np.empty_like(raw_CL)
+    _logarithms(raw_CL.view(np.int32), len(raw_CL), out_CL)
+    return out_CL

@@ -1,0 +1,334 @@
+"""The copy path: candidates from the user's own memory and from the crowd, weighed by a mixture of experts.
+
+STIM's masks (arXiv:2508.02451) made explicit, in our reconstruction: `evidence` and `candidates` say what
+speaks for an item, `mixture` learns how much that counts at this hour, in this place, for this user. Rows are
+learned with the evidence that they were scored with.
+
+Shape suffixes: B rows of a chunk, C candidates, F columns, E experts, X context numbers, R rows to rank.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from learners.contract import Context, RankRequest, Settings, Step
+from learners.copying import candidates as kernels
+from learners.copying import ranks
+from learners.copying.columns import Asked, Found, Room, near_tree, new_found, new_room
+from learners.copying.crowd import LED_BY, SLOTS, Crowd, CrowdRows, crowd_rows, cut, leaders, time_slot
+from learners.copying.distil_rows import Requests
+from learners.copying.evidence import COLUMN, COLUMNS, own, tables
+from learners.copying.experts import HELD, VIEWS, context, experts, opened, silenced
+from learners.copying.mixture import Evidence, Mixture, MixtureSettings
+from learners.copying.waiting import EvidenceQueue, chosen
+from learners.counting.floor import positives
+from learners.insight import GateLedger
+from learners.interests.unit import InterestUnit
+from learners.interests.views import repeats
+from learners.tables.expiry import Forgotten
+from learners.tables.true_ranks import MISSED
+from state.examples import ExampleBatch, Floats, window_of
+from state.keys import NO_KEY, Int64s
+from state.memory.views import columns_of
+from state.tree import Tree
+
+CHUNK = 64
+"""Rows that are scored with the same weights."""
+_BEHIND = 1e3
+"""Further than any candidate's logit is below 0."""
+
+
+class CopySettings(Settings, frozen=True, kw_only=True):
+    """Defaults were chosen on the first halves of the benchmark logs."""
+
+    on: bool = True
+    """Off, ranking goes by the interests alone, at a fraction of the cost."""
+    memory: bool = True
+    """Whether the user's own memory speaks."""
+    curve: bool = True
+    """Whether it fades."""
+    periodic: bool = True
+    """Whether it returns with the hour and the weekday."""
+    views: bool = True
+    """Whether each view has an expert; else there is one for all."""
+    base: bool = True
+    """Whether the logarithm of plain counts enters."""
+    base_events: float = 5000.0
+    """Events after which it counts half, in place of weight one: by then the mixture knows better."""
+    window: int = 1024
+    """Entries of the memory that speak."""
+    own: int = 160
+    """Own candidates, at most."""
+    popular: int = 48
+    """Popular candidates by each of three half-lives and by the hour."""
+    brought: int = 40
+    """Candidates by interest."""
+    among: int = 2048
+    """The most popular items, among which the interests look."""
+    spare: float = 0.02
+    """Where fewer events than this share repeat an item of the memory, its items are no candidates."""
+    most_waiting: int = 1 << 20
+    """Candidates whose evidence may wait for its outcome; rows beyond that are not learned here."""
+    mixture: MixtureSettings = MixtureSettings()
+
+
+class CopyPath:
+    """Ranks the catalogue; learns which evidence counts. `interests` is another's: it is read, not taught."""
+
+    def __init__(self, settings: CopySettings, context: Context, interests: InterestUnit) -> None:
+        self.settings = settings
+        self.context = context
+        self.interests = interests
+        self.here = "here" in context.roles
+        self.crowd = Crowd()
+        self.counted = 0
+        """Events of the crowd."""
+        self.leaders_N: Int64s = np.zeros(0, np.int64)
+        self.leaders_at: Int64s = np.array([0, -2])
+        """Events of the crowd when they were found, and for which hour and kind of day."""
+        self.queue = EvidenceQueue()
+        self.kept = Requests(context.seed)
+        self.repeats = np.zeros(2)
+        """Rows whose item was in the memory, and all rows with a memory."""
+        self.periodic = settings.periodic and "clock" in context.roles
+        self.silent = silenced(context.roles, periodic=self.periodic)
+        self.experts = experts(self.silent, views=settings.views)
+        self.mixture = Mixture(
+            settings.mixture,
+            features=len(COLUMNS),
+            context=HELD + 7,
+            experts=self.experts,
+            item_query=[COLUMN[name] for name in ("count", "popular_14d", "since_20h")],
+            seed=context.seed,
+        )
+        self.ledger = GateLedger([expert.name for expert in self.experts], VIEWS)
+        self._tables = tables()
+        self._own = own(settings.window, 0)
+        self._room = self._new_room(0)
+
+    @property
+    def repeating(self) -> bool:
+        """Whether what the user has had is a candidate."""
+        return bool(self.repeats[0] >= self.settings.spare * self.repeats[1])
+
+    def step(self, step: Step) -> Int64s:
+        """Ranks of the requested rows; evidence of all that will be learned; then what is due is learned."""
+        batch, request = step.batch, step.rank
+        rank_R = np.empty(len(request.rows_R), np.int64)
+        place_B = np.full(len(batch), -1, np.int64)
+        place_B[request.rows_R] = np.arange(len(request.rows_R))
+        queue, learned = self._rows(step.queue), 0
+        for start in range(0, len(batch), CHUNK):
+            rows = slice(start, min(start + CHUNK, len(batch)))
+            part, due_B, ranked_B = batch.take(rows), step.due_B[rows], place_B[rows]
+            first, last = max(int(due_B[0]), learned), int(due_B[-1])
+            self._count(queue, learned, first)
+            wanted_B = positives(part.label_B) | (ranked_B >= 0)
+            found, evidence = self._observe(part, wanted_B, due_B, queue, first)
+            self._rank(part, found, evidence, request, ranked_B, rank_R)
+            window = window_of(part)
+            self.repeats += repeats(wanted_B, part.item_B, window.item_BW, window.length_B)
+            self.kept.offer(part, evidence)
+            self.queue.push(evidence, self.settings.most_waiting)
+            self._teach(step.queue.take(slice(learned, last)))
+            learned = last
+        return rank_R
+
+    def learn(self, batch: ExampleBatch) -> None:
+        """Learn the rows that wait longest; what was never scored is scored now, in turn."""
+        scored = min(len(self.queue), len(batch))
+        old = batch.take(slice(0, scored))
+        self._count(self._rows(old), 0, scored)
+        self._teach(old)
+        for start in range(scored, len(batch), CHUNK):
+            part = batch.take(slice(start, start + CHUNK))
+            rows, size = self._rows(part), len(part)
+            _, evidence = self._observe(part, positives(part.label_B), np.arange(size), rows, 0)
+            self._count(rows, size - 1, size)
+            self.queue.push(evidence, self.settings.most_waiting)
+            self._teach(part)
+
+    def rank(self, batch: ExampleBatch) -> Floats:
+        """Scores (B, N) of the whole catalogue: candidates first, then the rest by popularity."""
+        found, evidence = self._peek(batch, np.ones(len(batch), np.bool_))
+        size = len(self.context.catalogue)
+        score_BN = np.tile(self._behind(size), (len(batch), 1))
+        ranks.spread(found, self.mixture.score(evidence), score_BN)
+        return score_BN
+
+    def ranked(self, batch: ExampleBatch, request: RankRequest) -> Int64s:
+        """Ranks of the requested rows, with nothing changed."""
+        rank_R = np.empty(len(request.rows_R), np.int64)
+        for start in range(0, len(rank_R), CHUNK):
+            place_B = np.arange(start, min(start + CHUNK, len(rank_R)))
+            part = batch.take(request.rows_R[place_B])
+            found, evidence = self._peek(part, np.ones(len(part), np.bool_))
+            self._rank(part, found, evidence, request, place_B, rank_R, note=False)
+        return rank_R
+
+    def _rank(
+        self,
+        part: ExampleBatch,
+        found: Found,
+        evidence: Evidence,
+        request: RankRequest,
+        place_B: Int64s,
+        rank_R: Int64s,
+        *,
+        note: bool = True,
+    ) -> None:
+        """Write the ranks of those rows of `part` that have a place among the requested."""
+        chosen_B = place_B >= 0
+        if not chosen_B.any():
+            return
+        asked, item_C = chosen(evidence, found.item_C, chosen_B)
+        ranks.rank_all(
+            *(place_B[chosen_B], asked.start_R1, item_C, self.mixture.score(asked)),
+            self._behind(len(self.context.catalogue)),
+            *(request.true_R, request.size_R, request.left_start_R1, request.left_out),
+            *(self._own.slot_N, MISSED, rank_R),
+        )
+        if note:
+            time_ms_B, tz_min_B = part.time_ms_B[chosen_B], part.tz_min_B[chosen_B]
+            self.ledger.add(time_ms_B, tz_min_B, self.mixture.gates(asked), found.entries_BV[chosen_B])
+
+    def _count(self, queue: CrowdRows, learned: int, stop: int) -> None:
+        """Let the crowd learn queue rows `learned` .. `stop` - 1."""
+        if stop > learned:
+            self.crowd.learn(cut(queue, learned, stop), len(self.context.catalogue))
+            self.counted += stop - learned
+
+    def _teach(self, rows: ExampleBatch) -> None:
+        """Let the mixture and the interests learn rows that are due, in order."""
+        if len(rows):
+            for ready in self.queue.pop(len(rows)):
+                self.mixture.learn(ready)
+            self.interests.learn(rows)
+
+    def _peek(self, part: ExampleBatch, wanted_B: NDArray[np.bool_]) -> tuple[Found, Evidence]:
+        """As `_observe`, with nothing changed: what is looked for anew is forgotten again."""
+        near_at_N, leaders_N, leaders_at = self._room.near_at_N.copy(), self.leaders_N, self.leaders_at.copy()
+        near_NM = self._room.near_NM.copy()
+        nothing = np.zeros(len(part), np.int64)
+        seen = self._observe(part, wanted_B, nothing, self._rows(part.take(slice(0, 0))), 0)
+        self._room.near_at_N[:] = -1
+        self._room.near_at_N[: len(near_at_N)] = near_at_N
+        self._room.near_NM[: len(near_NM)] = near_NM
+        self.leaders_N, self.leaders_at = leaders_N, leaders_at
+        return seen
+
+    def _observe(
+        self,
+        part: ExampleBatch,
+        wanted_B: NDArray[np.bool_],
+        due_B: Int64s,
+        queue: CrowdRows,
+        learned: int,
+    ) -> tuple[Found, Evidence]:
+        """Candidates and evidence of the wanted rows, each as of the queue's rows that are due before it."""
+        s, items = self.settings, self.context.catalogue.items
+        size = len(items)
+        crowd = self.crowd.reserve(size, max(int(due_B[-1]) - learned, 0))
+        self._reserve(size)
+        window, user_BD = window_of(part), self.interests.users(part)
+        brought_BM = self.interests.nearest(user_BD, s.brought, s.among)
+        leaders = self._leaders(part, size)
+        own_most = min(s.own, window.item_BW.shape[1])
+        most = min(own_most + len(leaders) + brought_BM.shape[1] + kernels.OTHERS, max(size, 1))
+        found = new_found(len(part), int(wanted_B.sum()) * most, HELD)
+        asked = Asked(
+            *(columns_of(window), items.table, leaders),
+            *(wanted_B, part.time_ms_B, part.tz_min_B),
+            part.cell_B if self.here else np.full(len(part), NO_KEY, np.int64),
+            brought_BM,
+            self.repeating,
+            *(own_most, float(s.curve), s.memory),
+        )
+        stop = kernels.gather(
+            *(due_B, learned, queue, asked, crowd, self.counted - learned),
+            *(self._tables, self._own, self._room, found),
+        )
+        self.counted += stop - learned
+        end = int(found.start_B1[-1])
+        found = found._replace(
+            item_C=found.item_C[:end], evidence_CF=found.evidence_CF[:end], base_C=found.base_C[:end]
+        )
+        found.evidence_CF[:, COLUMN["interest"]] = self.interests.logits(
+            user_BD, found.start_B1, found.item_C
+        )
+        found.evidence_CF[:, self.silent] = 0.0
+        found.base_C[:] *= np.float32(s.base_events / (s.base_events + self.counted) if s.base else 0.0)
+        context_BX = context(part, window, found.held_BV, periodic=self.periodic)
+        true_R = np.empty(len(part), np.int64)
+        ranks.true_places(found.start_B1, found.item_C, items.rows(part.item_B), true_R)
+        open_BE = opened(self.experts, found.held_BV)
+        return found, Evidence(found.start_B1, found.evidence_CF, found.base_C, context_BX, open_BE, true_R)
+
+    def _behind(self, size: int) -> Floats:
+        """What items score that are no candidates: below any candidate, by popularity."""
+        share_N = self.crowd.popular.share(3, size)
+        return (-_BEHIND - 1.0 / np.maximum(share_N, 1e-12)).astype(np.float32)
+
+    def _rows(self, batch: ExampleBatch) -> CrowdRows:
+        return crowd_rows(batch, self.context.catalogue.items.rows(batch.item_B), here=self.here)
+
+    def _leaders(self, part: ExampleBatch, size: int) -> Int64s:
+        """The popular items; looked for again once the crowd has grown by a 16th of the catalogue."""
+        s, weight_VN = self.settings, self.crowd.popular.arrays.weight_VN
+        slot = time_slot(int(part.time_ms_B[0]), int(part.tz_min_B[0])) if self.periodic else -1
+        if slot != self.leaders_at[1] or self.counted - self.leaders_at[0] >= max(CHUNK, size // 16):
+            lists = [leaders(weight_VN[v], size, s.popular) for v in LED_BY]
+            if self.periodic:
+                slotted_N = self.crowd.slotted.arrays.weight_VN[0, slot :: SLOTS + 1]
+                lists.append(leaders(slotted_N, size, s.popular))
+            self.leaders_N = np.unique(np.concatenate(lists))
+            self.leaders_at[:] = self.counted, slot
+        return self.leaders_N
+
+    def _reserve(self, size: int) -> None:
+        if size > len(self._own.slot_N):
+            size = max(size, 2 * len(self._own.slot_N))
+            self._own = own(self.settings.window, size)
+            self._room = self._new_room(size, self._room)
+
+    def _new_room(self, size: int, old: Room | None = None) -> Room:
+        s = self.settings
+        candidates = s.own + 4 * s.popular + s.brought + kernels.OTHERS
+        return new_room(size, s.window, candidates, old)
+
+    def forget(self, forgotten: Forgotten) -> None:
+        """Follow the catalogue's rows. Neighbours in space are looked for anew."""
+        self.crowd.forget(forgotten)
+        leaders_N = forgotten.moved_N[self.leaders_N]
+        self.leaders_N = leaders_N[leaders_N >= 0]
+        size = len(self.context.catalogue)
+        self._own, self._room = own(self.settings.window, size), self._new_room(size)
+        self.interests.forget(forgotten)
+
+    def tree(self) -> Tree:
+        return {
+            "crowd": self.crowd.tree(),
+            "counted": self.counted,
+            "queue": self.queue.tree(),
+            "kept": self.kept.tree(),
+            "leaders_N": self.leaders_N.copy(),
+            "leaders_at": self.leaders_at.copy(),
+            "repeats": self.repeats.copy(),
+            "mixture": self.mixture.tree(),
+            "ledger": self.ledger.tree(),
+            **near_tree(self._room, len(self.context.catalogue)),
+        }
+
+    def load(self, tree: Tree) -> None:
+        self.crowd.load(tree["crowd"])
+        self.counted = int(tree["counted"])
+        self.queue.load(tree.get("queue", {}))
+        self.kept.load(tree["kept"])
+        self.leaders_N, self.leaders_at = np.array(tree["leaders_N"]), np.array(tree["leaders_at"])
+        self.repeats[:] = tree["repeats"]
+        self.mixture.load(tree["mixture"])
+        self.ledger.load(tree["ledger"])
+        size = len(tree["near_at_N"])
+        self._own = own(self.settings.window, size)
+        self._room = self._new_room(size)
+        self._room.near_NM[:] = tree["near_NM"]
+        self._room.near_at_N[:] = tree["near_at_N"]

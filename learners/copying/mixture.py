@@ -1,0 +1,241 @@
+"""A query-based mixture of experts over the evidence of candidates, learned online.
+
+STIM (arXiv:2508.02451) names a mixture of experts, activated by item, time and place queries under different
+masks, with its load kept balanced; the equations are our reconstruction. With x the normalised evidence of
+candidate c of row r:
+
+    logit_c  = base_c + w . x + sum over experts e of gate_e h_e(x)
+    h_e(x)   = v_e . relu(W_e x_e + b_e)                 x_e: the columns that expert e sees
+    gate     = softmax over the row's open experts of (A context_r + B query_c + d)
+    P(c)     = softmax of logit_c over the row's candidates
+
+An expert is a view of the user's memory; it is open where the view holds evidence. A closed expert's gate is
+exactly 0, a lone open one's exactly 1. At first v_e, w, A, B and d are 0, and the ranking is the base's.
+
+The loss of a row is -log P(true) + balance x sum over open experts of load_e x mean gate_e, where load_e is
+the share of candidates that gate most to e, relative to an even share, over recent rows with two or more
+open experts: E sum f_e P_e of Fedus et al. (JMLR 2022) with f from the mini-batches before. Adam takes a
+step every `batch` learned rows, counted over the stream, so that results do not depend on how rows are cut
+into calls.
+
+Every column is normalised by the mean and deviation of its first `warmup` learned rows, as they come; it
+is 0 until it has varied, and bounded by ten deviations.
+
+Shape suffixes: as in `learners.copying.mixture_kernels`.
+"""
+
+import math
+from collections.abc import Sequence
+from types import ModuleType
+from typing import NamedTuple
+
+import numpy as np
+
+from learners.contract import Settings
+from learners.copying import mixture_kernels as kernels
+from learners.copying.mixture_kernels import Evidence as Evidence
+from learners.copying.mixture_kernels import Plan
+from learners.copying.mixture_update import Moments, Rates, State, Weights
+from state.errors import InputError
+from state.examples import Floats
+from state.keys import Int64s
+from state.tree import Tree
+
+
+class Expert(NamedTuple):
+    """A view's expert, and the evidence columns that it sees."""
+
+    name: str
+    columns: tuple[int, ...]
+
+
+class MixtureSettings(Settings, frozen=True, kw_only=True):
+    """`Mixture` raises InputError where one is out of range."""
+
+    hidden: int = 10
+    """Hidden units of each expert; 0 for the linear part alone."""
+    lr: float = 2e-3
+    """Adam's step."""
+    batch: int = 32
+    """Learned rows for each update."""
+    weight_decay: float = 1e-3
+    """Pull of each weight to zero, in steps of `lr`."""
+    balance: float = 0.01
+    """Weight of the load in the loss."""
+    warmup: int = 4000
+    """Learned rows from which a column's normalisation is taken."""
+    device: str = "cpu"
+    """'cpu': the compiled kernels. Any other, like 'cuda' or 'cpu:0': torch."""
+
+
+class Mixture:
+    """Scores candidates by their evidence. `score` and `gates` change nothing.
+
+    `features` and `context` are the widths F and X; `item_query` names the evidence columns in which the
+    gate sees a candidate.
+    """
+
+    def __init__(
+        self,
+        settings: MixtureSettings,
+        *,
+        features: int,
+        context: int,
+        experts: Sequence[Expert],
+        item_query: Sequence[int] = (),
+        seed: int = 0,
+    ) -> None:
+        _check(settings)
+        self.settings = settings
+        self.experts = tuple(experts)
+        self.features, self.context = features, context
+        bias = features
+        self._plan = Plan(
+            linear_L=_filled(range(features), features),
+            gate_L=_filled((*item_query, bias), features),
+            hidden_EL=_stacked([_filled((*e.columns, bias), features) for e in self.experts], features),
+            length_E=np.array([len(_filled((*e.columns, bias), features)) for e in self.experts], np.int64),
+        )
+        flat_4P, weights, gradient = _weights(self._plan, context, settings.hidden)
+        rng = np.random.default_rng(seed)
+        for e, expert in enumerate(self.experts):
+            inputs = len(expert.columns)
+            draws = rng.standard_normal((settings.hidden, inputs)) * np.sqrt(2.0 / max(inputs, 1))
+            weights.hidden_EHL[e, :, :inputs] = draws
+        self._state = State(
+            flat_4P,
+            weights,
+            gradient,
+            features=_moments(features),
+            context=_moments(context),
+            load_E=np.ones(len(self.experts)),
+            routed_E=np.zeros(len(self.experts)),
+            chosen_E=np.zeros(len(self.experts), np.int64),
+            counts=np.zeros(2, np.int64),
+        )
+        self._rates = Rates(
+            settings.batch, settings.lr, settings.weight_decay, settings.balance, settings.warmup
+        )
+
+    @property
+    def linear_F(self) -> Floats:
+        """The linear weight of each column, by standard deviation."""
+        return self._state.weights.linear_L[: self.features].copy()
+
+    def score(self, evidence: Evidence) -> Floats:
+        """The logit of every candidate (C,); a row's do not depend on the others."""
+        self._assert(evidence)
+        logit_C = np.empty(len(evidence.base_C), np.float32)
+        if self.settings.device == "cpu":
+            kernels.score(evidence, self._state, self._plan, logit_C)
+        else:
+            self._torch().score(evidence, self._state, self._plan, self.settings.device, logit_C)
+        return logit_C
+
+    def gates(self, evidence: Evidence) -> Floats:
+        """Each expert's mean gate over a row's candidates, weighted by P: (R, E)."""
+        gate_RE = np.zeros((len(evidence.true_R), len(self.experts)), np.float32)
+        if self.settings.device == "cpu":
+            kernels.mean_gates(evidence, self._state, self._plan, self.score(evidence), gate_RE)
+        else:
+            self._torch().mean_gates(evidence, self._state, self._plan, self.settings.device, gate_RE)
+        return gate_RE
+
+    def learn(self, evidence: Evidence) -> None:
+        """Learn from the rows whose true candidate is given, in order, once."""
+        self._assert(evidence)
+        if self.settings.device == "cpu":
+            kernels.learn(evidence, self._state, self._plan, self._rates)
+        else:
+            self._torch().learn(evidence, self._state, self._plan, self._rates, self.settings.device)
+
+    def tree(self) -> Tree:
+        state = self._state
+        return {
+            "flat_4P": state.flat_4P.copy(),
+            "features": {name: column_N.copy() for name, column_N in state.features._asdict().items()},
+            "context": {name: column_N.copy() for name, column_N in state.context._asdict().items()},
+            "load_E": state.load_E.copy(),
+            "routed_E": state.routed_E.copy(),
+            "chosen_E": state.chosen_E.copy(),
+            "counts": state.counts.copy(),
+        }
+
+    def load(self, tree: Tree) -> None:
+        state = self._state
+        for name in ("flat_4P", "load_E", "routed_E", "chosen_E", "counts"):
+            getattr(state, name)[...] = tree[name]
+        for name, moments in (("features", state.features), ("context", state.context)):
+            for field, column_N in moments._asdict().items():
+                column_N[...] = tree[name][field]
+
+    def _torch(self) -> ModuleType:
+        try:
+            from learners.copying import mixture_torch  # torch is optional, and slow to load
+        except ModuleNotFoundError as error:
+            raise InputError(
+                f"mixture.device: {self.settings.device!r} needs torch; `pip install ebbtide[torch]`"
+            ) from error
+        return mixture_torch
+
+    def _assert(self, evidence: Evidence) -> None:
+        rows, candidates = len(evidence.true_R), len(evidence.base_C)
+        assert evidence.start_R1.shape == (rows + 1,)
+        assert evidence.start_R1[-1] == candidates
+        assert (evidence.true_R < np.diff(evidence.start_R1)).all()
+        assert {a.dtype for a in evidence[1:4]} == {np.dtype(np.float32)}
+        assert evidence.evidence_CF.shape == (candidates, self.features)
+        assert evidence.context_RX.shape == (rows, self.context)
+        assert evidence.open_RE.shape == (rows, len(self.experts))
+
+
+def _filled(columns: Sequence[int], features: int) -> Int64s:
+    """The columns, filled up to a multiple of four with the one that is always 0."""
+    return np.array([*columns, *[features + 1] * (-len(columns) % 4)], np.int64)
+
+
+def _stacked(rows: Sequence[Int64s], features: int) -> Int64s:
+    stacked_EL = np.full((len(rows), max((len(row) for row in rows), default=0)), features + 1, np.int64)
+    for e, row in enumerate(rows):
+        stacked_EL[e, : len(row)] = row
+    return stacked_EL
+
+
+def _weights(plan: Plan, context: int, hidden: int) -> tuple[Floats, Weights, Weights]:
+    """The flat array, and its first two rows in parts; all zeros."""
+    experts, inputs = plan.hidden_EL.shape
+    shapes = (
+        (len(plan.linear_L),),
+        (experts, context),
+        (experts, len(plan.gate_L)),
+        (experts, hidden, inputs),
+        (experts, hidden),
+    )
+    ends = np.cumsum([math.prod(shape) for shape in shapes])
+    flat_4P = np.zeros((4, ends[-1]), np.float32)
+
+    def parts(row_P: Floats) -> Weights:
+        pieces = np.split(row_P, ends[:-1])
+        return Weights(*(piece.reshape(shape) for piece, shape in zip(pieces, shapes, strict=True)))
+
+    return flat_4P, parts(flat_4P[0]), parts(flat_4P[1])
+
+
+def _moments(columns: int) -> Moments:
+    return Moments(
+        mean_N=np.zeros(columns, np.float32),
+        scale_N=np.zeros(columns, np.float32),
+        shift_N=np.zeros(columns, np.float32),
+        sum_N=np.zeros(columns),
+        square_N=np.zeros(columns),
+        count_N=np.zeros(columns),
+        rows_N=np.zeros(columns, np.int64),
+    )
+
+
+def _check(settings: MixtureSettings) -> None:
+    least = {"hidden": 0, "lr": 0.0, "batch": 1, "weight_decay": 0.0, "balance": 0.0, "warmup": 1}
+    for name, bound in least.items():
+        value = getattr(settings, name)
+        if not value >= bound:
+            raise InputError(f"mixture.{name}: expected a number of at least {bound}, got {value}")

@@ -1,0 +1,1 @@
+"""What floors count by, and which of their variants speaks."""

@@ -1,0 +1,1 @@
+"""Simple counters that every learner must beat."""

@@ -1,0 +1,1 @@
+"""Rows of weights with their uncertainty, for P(action)."""

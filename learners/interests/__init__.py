@@ -1,0 +1,1 @@
+"""Several interests a user, and items near them."""

@@ -1,0 +1,1 @@
+"""Parts that learn what a base model leaves unexplained."""

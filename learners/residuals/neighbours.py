@@ -1,0 +1,240 @@
+"""Features from neighbours: how those who are like the row's user, or items like the row's item, came out.
+
+What two items were for the same users says how alike they are: C is the sum of products of their residuals
+over the users who had both, N how many those were, and n how often each was shown. For a user with past
+residuals e_j of items j, and a row's item i, w = C / (N + shrink) and c = N / sqrt((n_i + 1) (n_j + 1)) give
+
+    ridge   sum w e / (sum w^2 + .3)             sum        sum w e / sqrt(n + 10)
+    close   sum c e / (sum c + 1)                affinity   sum c / (n + 3)
+
+By item, the past of the user is gone through; by user, the past of the item. Both look at the latest `room`
+events. The pairs are bounded too (`learners.tables.pair_sums`). That two were shown together is known at
+once, if `exposure`; what came of it when both outcomes are.
+
+Shape suffixes: B rows, Q rows of the queue, P waiting rows, F features, N owners of a past, M its entries'
+kind, H room.
+"""
+
+from typing import Annotated, Literal, NamedTuple
+
+import msgspec
+import numpy as np
+
+from learners.contract import Settings
+from learners.residuals.part import Known, Part, Rows, moved, renumbered
+from learners.tables.fifo import Columns
+from learners.tables.pair_sums import Pairs, PairTable, pair_key, place_for, place_of
+from learners.tables.rings import Rings, columns, length, put, rings, settle
+from state.compiled import compiled, inner
+from state.examples import Doubles
+from state.keys import Int64s
+from state.tree import Tree
+
+_RIDGE, _SUM, _CLOSE, _SHOWN = 0.3, 10.0, 1.0, 3.0
+_SCALE = 20.0
+"""Brings the sum to about -1..1; and the affinity, a fifth of it."""
+
+
+class Neighbours(Settings, frozen=True):
+    """Settings of the neighbours of items, or of users."""
+
+    on: bool = True
+    room: Annotated[int, msgspec.Meta(ge=1)] = 100
+    """Past events gone through."""
+    shrink: float = 40.0
+    """Common events that a pair must have for its weight to be half of what it would be."""
+    exposure: bool = True
+    """Whether an event counts as soon as it was shown; otherwise it counts when its outcome is known."""
+    most_pairs: int = 1 << 22
+    """Bound on the pairs, 16 bytes each."""
+
+
+class UserNeighbours(Neighbours, frozen=True):
+    """Those of users, who have more in common."""
+
+    shrink: float = 20.0
+
+
+class NeighbourPart(Part):
+    """Neighbours of the row's item among the user's items (`of` "items"), or the other way round."""
+
+    def __init__(self, config: Neighbours, of: Literal["items", "users"]) -> None:
+        self.config, self.of = config, of
+        self.names = tuple(f"neighbour_{of}_{what}" for what in ("ridge", "sum", "close", "affinity"))
+        past = columns(config.room)
+        seen: Columns = {"seen_M": (np.float64, 0)}
+        users, items = (past, seen) if of == "items" else (seen, past)
+        super().__init__(users=users, items=items, waiting={"number_P": (np.int64, 0)})
+        self.table = PairTable(config.most_pairs)
+
+    def step(self, rows: Rows, known: Known, due_B: Int64s) -> Doubles:
+        made_BF = np.zeros((len(rows.user_B), len(self.names)))
+        place = self.waiting.extend(len(rows.user_B))
+        places = Places(self.waiting.columns["number_P"], self.waiting.head, place)
+        sides, done, learned = self._sides(rows, known), 0, 0
+        while done <= len(rows.user_B):
+            done, learned = _step(
+                *(sides, known.residual_Q, due_B, done, learned, places, self.config.exposure),
+                *(self._past(), self.table.pairs, self.table.room, self.config.shrink, made_BF),
+            )
+            if done <= len(rows.user_B):
+                self.table.grow()
+        self.waiting.take(len(known.user_Q))
+        return made_BF
+
+    def peek(self, rows: Rows) -> Doubles:
+        made_BF = np.zeros((len(rows.user_B), len(self.names)))
+        owner_B, other_B = (rows.user_B, rows.item_B) if self.of == "items" else (rows.item_B, rows.user_B)
+        _peek(owner_B, other_B, self._past(), self.table.pairs, self.config.shrink, made_BF)
+        return made_BF
+
+    def keep(self, users: Int64s, items: Int64s) -> None:
+        sizes = self.size
+        super().keep(users, items)
+        past, moved_N = (
+            (self.users, moved(items, sizes[1]))
+            if self.of == "items"
+            else (self.items, moved(users, sizes[0]))
+        )
+        past["other_NH"] = renumbered(past["other_NH"], moved_N).astype(np.int32)
+        self.table.renumber(moved_N)
+
+    def _sides(self, rows: Rows, known: Known) -> "Sides":
+        if self.of == "items":
+            return Sides(rows.user_B, rows.item_B, known.user_Q, known.item_Q)
+        return Sides(rows.item_B, rows.user_B, known.item_Q, known.user_Q)
+
+    def _past(self) -> "Past":
+        owners, others = (self.users, self.items) if self.of == "items" else (self.items, self.users)
+        return Past(rings(owners), others["seen_M"])
+
+    def tree(self) -> Tree:
+        return {**super().tree(), "pairs": self.table.tree()}
+
+    def load(self, tree: Tree) -> None:
+        super().load(tree)
+        self.table.load(tree["pairs"])
+
+
+class Sides(NamedTuple):
+    """Whose past is gone through (owner), and what it is made of (other)."""
+
+    owner_B: Int64s
+    other_B: Int64s
+    owner_Q: Int64s
+    other_Q: Int64s
+
+
+class Past(NamedTuple):
+    """The owners' events, and how often each other has been in one."""
+
+    rings: Rings
+    seen_M: Doubles
+
+
+class Places(NamedTuple):
+    """Waiting rows: each one's number among its owner's events, the first, and the first new one."""
+
+    number_P: Int64s
+    head: int
+    place: int
+
+
+@inner
+def _features(owner: int, other: int, past: Past, pairs: Pairs, shrink: float, made_F: Doubles) -> None:
+    if owner < 0 or other < 0:
+        return
+    pull, square, close_pull, close, affinity, known = 0.0, 0.0, 0.0, 0.0, 0.0, 0
+    many = length(past.rings, owner)
+    for h in range(many):
+        mate, e = np.int64(past.rings.other_NH[owner, h]), past.rings.residual_NH[owner, h]
+        known += not np.isnan(e)
+        if mate >= 0:
+            place = place_of(pairs, pair_key(mate, other))
+            if place >= 0:
+                total, count = pairs.floats_P4[place, 2], pairs.floats_P4[place, 3]
+                c = count / np.sqrt((past.seen_M[other] + 1.0) * (past.seen_M[mate] + 1.0))
+                affinity += c
+                if not np.isnan(e):
+                    w = total / (count + shrink)
+                    pull += w * e
+                    square += w * w
+                    close_pull += c * e
+                    close += c
+    made_F[0] = pull / (square + _RIDGE)
+    made_F[1] = _SCALE * pull / np.sqrt(known + _SUM)
+    made_F[2] = close_pull / (close + _CLOSE)
+    made_F[3] = _SCALE / 5.0 * affinity / (many + _SHOWN)
+
+
+@inner
+def _meet(owner: int, other: int, past: Past, pairs: Pairs) -> int:
+    """An event whose outcome is not known; its number among the owner's."""
+    for h in range(length(past.rings, owner)):
+        mate = np.int64(past.rings.other_NH[owner, h])
+        if mate >= 0:
+            pairs.floats_P4[place_for(pairs, pair_key(mate, other)), 3] += 1.0
+    past.seen_M[other] += 1.0
+    return put(past.rings, owner, other, np.nan)
+
+
+@inner
+def _learn(owner: int, other: int, number: int, residual: float, past: Past, pairs: Pairs) -> None:
+    """The outcome of an event that the owner has met."""
+    for h in range(length(past.rings, owner)):
+        mate, e = np.int64(past.rings.other_NH[owner, h]), past.rings.residual_NH[owner, h]
+        if mate >= 0 and not np.isnan(e):
+            place = place_of(pairs, pair_key(mate, other))
+            if place >= 0:
+                pairs.floats_P4[place, 2] += residual * e
+    settle(past.rings, owner, number, residual)
+
+
+@compiled
+def _step(
+    sides: Sides,
+    residual_Q: Doubles,
+    due_B: Int64s,
+    done: int,
+    learned: int,
+    places: Places,
+    exposure: bool,
+    past: Past,
+    pairs: Pairs,
+    room: int,
+    shrink: float,
+    made_BF: Doubles,
+) -> tuple[int, int]:
+    """Go on with row `done`, having learned so many; where the next pairs might not fit into `room`, stop.
+
+    Returns the row to go on with, which is beyond the last plus one when all is done.
+    """
+    rows, most = sides.owner_B.shape[0], past.rings.other_NH.shape[1]
+    for b in range(done, rows + 1):
+        due = due_B[b] if b < rows else sides.owner_Q.shape[0]
+        while learned < due:
+            owner, other, residual = sides.owner_Q[learned], sides.other_Q[learned], residual_Q[learned]
+            if owner >= 0 and other >= 0 and not np.isnan(residual):
+                if exposure:
+                    number = places.number_P[places.head + learned]
+                else:
+                    if pairs.used[0] + most > room:
+                        return b, learned
+                    number = _meet(owner, other, past, pairs)
+                _learn(owner, other, number, residual, past, pairs)
+            learned += 1
+        if b < rows:
+            if exposure and pairs.used[0] + most > room:
+                return b, learned
+            _features(sides.owner_B[b], sides.other_B[b], past, pairs, shrink, made_BF[b])
+            number = _meet(sides.owner_B[b], sides.other_B[b], past, pairs) if exposure else -1
+            places.number_P[places.place + b] = number
+    return rows + 1, learned
+
+
+@compiled
+def _peek(
+    owner_B: Int64s, other_B: Int64s, past: Past, pairs: Pairs, shrink: float, made_BF: Doubles
+) -> None:
+    for b in range(owner_B.shape[0]):
+        _features(owner_B[b], other_B[b], past, pairs, shrink, made_BF[b])

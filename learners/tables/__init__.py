@@ -1,0 +1,1 @@
+"""Rows and counts that grow with users and items: what learners are built of."""

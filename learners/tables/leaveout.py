@@ -1,0 +1,280 @@
+"""What a ranking leaves out: nothing, what the user has had, or what the session has had.
+
+Shape suffixes: B rows, Q queue, R ranked rows, L links, O owners.
+"""
+
+from dataclasses import dataclass
+from typing import Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from learners.tables.expiry import Forgotten, without
+from learners.tables.growing import grown
+from state.compiled import compiled
+from state.examples import ExampleBatch
+from state.keys import NO_KEY, Int64s, KeyMap, add, find, pair
+from state.tree import Tree
+
+Rule = Literal["none", "user", "session"]
+
+IDLE_MS = 86_400_000
+"""How long after its newest known event a session is over."""
+
+_FOREVER_MS = 2**62
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What each row's owner had had when the row was scored."""
+
+    link_B: Int64s
+    """The owner's newest link then, or -1."""
+    size_B: Int64s
+    own_B: NDArray[np.bool_]
+    """Whether the row's own item was among them: then there is nothing to rank."""
+
+    def take(self, rows: Int64s) -> Self:
+        return type(self)(self.link_B[rows], self.size_B[rows], self.own_B[rows])
+
+
+class Had:
+    """The items that each owner (user or session) has had, as linked lists.
+
+    Nothing is kept under the rule "none"; an event without a session is left to itself. A user's list only
+    grows. A session is over once its newest known event is more than IDLE_MS older than the row at hand, by
+    the stream's clock, that of `known_ms`: it then has had nothing, and starts anew with its next event.
+    What is over is dropped whenever the lists would outgrow their room, which no answer depends on. So
+    there is room for twice the links of the sessions of the last IDLE_MS, and for a micro-batch.
+    """
+
+    def __init__(self, rule: Rule) -> None:
+        self.rule = rule
+        self.idle_ms = IDLE_MS if rule == "session" else _FOREVER_MS
+        self.clock_ms = 0
+        """`known_ms` of the newest event folded in."""
+        self.pairs = KeyMap()
+        """(owner, its start, item) -> link."""
+        self.item_L: Int64s = np.zeros(0, np.int64)
+        self.before_L: Int64s = np.zeros(0, np.int64)
+        self.owners = KeyMap()
+        self.link_O: Int64s = np.zeros(0, np.int64)
+        self.size_O: Int64s = np.zeros(0, np.int64)
+        self.start_ms_O: Int64s = np.zeros(0, np.int64)
+        """`known_ms` of the first event in the list, and of the newest one."""
+        self.last_ms_O: Int64s = np.zeros(0, np.int64)
+
+    def step(self, batch: ExampleBatch, queue: ExampleBatch, due_B: Int64s) -> Seen:
+        """Fold the queue's rows in as they become due; what each row's owner had by then."""
+        size = len(batch)
+        seen = Seen(np.full(size, -1, np.int64), np.zeros(size, np.int64), np.zeros(size, np.bool_))
+        if self.rule == "none" or not size:
+            return seen
+        due = int(due_B[-1])
+        self._reserve(due)
+        _step(
+            self._owner(batch),
+            batch.item_B,
+            batch.known_ms_B,
+            due_B,
+            self._owner(queue),
+            queue.item_B,
+            queue.known_ms_B,
+            self.idle_ms,
+            self.pairs.table,
+            self.pairs.keys,
+            self.pairs.count,
+            self.item_L,
+            self.before_L,
+            self.owners.table,
+            self.owners.keys,
+            self.owners.count,
+            self.link_O,
+            self.size_O,
+            self.start_ms_O,
+            self.last_ms_O,
+            seen.link_B,
+            seen.size_B,
+            seen.own_B,
+        )
+        if due:
+            self.clock_ms = int(queue.known_ms_B[due - 1])
+        return seen
+
+    def learn(self, queue: ExampleBatch) -> None:
+        """Fold rows in at the end of a stream."""
+        if len(queue):
+            self.step(queue.take(slice(0, 1)), queue, np.array([len(queue)]))
+
+    def listed(self, seen_R: Seen) -> tuple[Int64s, Int64s]:
+        """(start_R1, item keys): row r's items are `keys[start_R1[r] : start_R1[r + 1]]`, newest first."""
+        start_R1 = np.concatenate([np.zeros(1, np.int64), np.cumsum(seen_R.size_B)])
+        keys = np.empty(start_R1[-1], np.int64)
+        _listed(seen_R.link_B, start_R1, self.item_L, self.before_L, keys)
+        return start_R1, keys
+
+    def of(self, owner: int) -> Int64s:
+        """Item keys that one owner has had by the newest known event, newest first."""
+        row = self.owners.row(owner)
+        if row < 0 or self.clock_ms - self.last_ms_O[row] > self.idle_ms:
+            return np.zeros(0, np.int64)
+        one = Seen(self.link_O[row : row + 1], self.size_O[row : row + 1], np.zeros(1, np.bool_))
+        return self.listed(one)[1]
+
+    def _owner(self, batch: ExampleBatch) -> Int64s:
+        return batch.user_B if self.rule == "user" else batch.session_B
+
+    def _reserve(self, extra: int) -> None:
+        if len(self.pairs) + extra > len(self.pairs.keys):
+            self._drop_idle()
+            self.pairs.reserve(len(self.pairs))
+        self.pairs.reserve(extra)
+        self.owners.reserve(extra)
+        self.item_L = grown(self.item_L, len(self.pairs.keys))
+        self.before_L = grown(self.before_L, len(self.pairs.keys))
+        for name in _OF_OWNERS:
+            setattr(self, name, grown(getattr(self, name), len(self.owners.keys)))
+
+    def _drop_idle(self) -> None:
+        """Close up what is left of sessions that are not over: links in order, owners by their newest."""
+        if self.rule == "session":
+            last_ms_O = self.last_ms_O[: len(self.owners)]
+            self._keep(np.flatnonzero(self.clock_ms - last_ms_O <= self.idle_ms), KeyMap())
+
+    def forget(self, forgotten: Forgotten) -> None:
+        """Drop users and items that have left."""
+        if self.rule != "none":
+            gone_U = forgotten.user_U if self.rule == "user" else forgotten.user_U[:0]
+            self._keep(without(self.owners, gone_U)[1], KeyMap(forgotten.item_I))
+
+    def _keep(self, kept_O: Int64s, gone: KeyMap) -> None:
+        """Close up what is left: these owners, without the items that are gone."""
+        links = len(self.pairs)
+        kept_L = np.zeros(links, np.bool_)
+        _rewire(kept_O, self.link_O, self.size_O, self.item_L, self.before_L, gone.table, kept_L)
+        kept_O = kept_O[np.argsort(self.link_O[kept_O], kind="stable")]
+        link_L = np.where(kept_L, np.cumsum(kept_L) - 1, -1)
+        self.pairs = KeyMap(self.pairs.keys[:links][kept_L])
+        self.item_L = self.item_L[:links][kept_L]
+        before_L = self.before_L[:links][kept_L]
+        self.before_L = np.where(before_L >= 0, link_L[before_L], -1)
+        self.owners = KeyMap(self.owners.keys[kept_O])
+        for name in _OF_OWNERS:
+            setattr(self, name, getattr(self, name)[kept_O])
+        self.link_O = np.where(self.link_O >= 0, link_L[self.link_O], -1)
+
+    def tree(self) -> Tree:
+        """Without what is over, so that it depends on the stream alone."""
+        self._drop_idle()
+        self._reserve(0)
+        links, owners = len(self.pairs), len(self.owners)
+        return {
+            "pairs": self.pairs.tree(),
+            "item_L": self.item_L[:links].copy(),
+            "before_L": self.before_L[:links].copy(),
+            "owners": self.owners.tree(),
+            "clock_ms": self.clock_ms,
+            **{name: getattr(self, name)[:owners].copy() for name in _OF_OWNERS},
+        }
+
+    def load(self, tree: Tree) -> None:
+        self.pairs.load(tree["pairs"])
+        self.owners.load(tree["owners"])
+        self.clock_ms = int(tree["clock_ms"])
+        for name in ("item_L", "before_L", *_OF_OWNERS):
+            setattr(self, name, np.array(tree[name]))
+        self._reserve(0)
+
+
+_OF_OWNERS = ("link_O", "size_O", "start_ms_O", "last_ms_O")
+
+
+@compiled
+def _step(
+    owner_B: Int64s,
+    item_B: Int64s,
+    known_ms_B: Int64s,
+    due_B: Int64s,
+    owner_Q: Int64s,
+    item_Q: Int64s,
+    known_ms_Q: Int64s,
+    idle_ms: int,
+    pair_table: Int64s,
+    pair_keys: Int64s,
+    pair_count: Int64s,
+    item_L: Int64s,
+    before_L: Int64s,
+    owner_table: Int64s,
+    owner_keys: Int64s,
+    owner_count: Int64s,
+    link_O: Int64s,
+    size_O: Int64s,
+    start_ms_O: Int64s,
+    last_ms_O: Int64s,
+    link_B: Int64s,
+    size_B: Int64s,
+    own_B: NDArray[np.bool_],
+) -> None:
+    q = 0
+    for b in range(owner_B.shape[0]):
+        while q < due_B[b]:
+            if owner_Q[q] != NO_KEY:
+                owners, links = owner_count[0], pair_count[0]
+                o = add(owner_table, owner_keys, owner_count, owner_Q[q])
+                if o == owners or known_ms_Q[q] - last_ms_O[o] > idle_ms:
+                    link_O[o] = -1
+                    size_O[o] = 0
+                    start_ms_O[o] = known_ms_Q[q]
+                last_ms_O[o] = known_ms_Q[q]
+                own = pair(pair(owner_Q[q], start_ms_O[o]), item_Q[q])
+                link = add(pair_table, pair_keys, pair_count, own)
+                if link == links:
+                    item_L[link] = item_Q[q]
+                    before_L[link] = link_O[o]
+                    link_O[o] = link
+                    size_O[o] += 1
+            q += 1
+        if owner_B[b] != NO_KEY:
+            o = find(owner_table, owner_B[b])
+            if o >= 0 and known_ms_B[b] - last_ms_O[o] <= idle_ms:
+                link_B[b] = link_O[o]
+                size_B[b] = size_O[o]
+                own_B[b] = find(pair_table, pair(pair(owner_B[b], start_ms_O[o]), item_B[b])) >= 0
+
+
+@compiled
+def _rewire(
+    kept_O: Int64s,
+    link_O: Int64s,
+    size_O: Int64s,
+    item_L: Int64s,
+    before_L: Int64s,
+    gone: Int64s,
+    kept_L: NDArray[np.bool_],
+) -> None:
+    """Mark the links of owners that are kept, and lead past those of items that are gone."""
+    for o in kept_O:
+        link, newer, many = link_O[o], -1, 0
+        link_O[o] = -1
+        for _ in range(size_O[o]):
+            older = before_L[link]
+            if find(gone, item_L[link]) < 0:
+                kept_L[link] = True
+                many += 1
+                before_L[link] = -1
+                if newer < 0:
+                    link_O[o] = link
+                else:
+                    before_L[newer] = link
+                newer = link
+            link = older
+        size_O[o] = many
+
+
+@compiled
+def _listed(link_R: Int64s, start_R1: Int64s, item_L: Int64s, before_L: Int64s, keys: Int64s) -> None:
+    for r in range(link_R.shape[0]):
+        link = link_R[r]
+        for i in range(start_R1[r], start_R1[r + 1]):
+            keys[i] = item_L[link]
+            link = before_L[link]

@@ -1,0 +1,1 @@
+"""Score, then learn: the loop around learners."""

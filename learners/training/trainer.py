@@ -1,0 +1,192 @@
+"""The trainer: score, then learn, every example once, with no learner knowing more than it may.
+
+Each micro-batch goes through the same steps: which rows become due, the item-keyed state as of each row,
+what the ranking leaves out, every learner's `step`, then the listeners (measure, drift, publish).
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from learners.contract import Learner, Outcome, RankRequest, Step
+from learners.tables.catalogue import Catalogue
+from learners.tables.expiry import Expiry, Forgotten
+from learners.tables.leaveout import Had
+from learners.tables.pending import Pending
+from state.compiled import compiled
+from state.examples import ExampleBatch, narrowed
+from state.keys import Int64s, mix
+from state.tree import Tree
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """What listeners get of every micro-batch: the rows with all their features, and what was said."""
+
+    batch: ExampleBatch
+    request: RankRequest
+    outcomes: Mapping[str, Outcome]
+    forgotten: tuple[Forgotten, ...] = ()
+    """What the trainer forgot after some of the rows."""
+
+
+Listener = Callable[[Scored], None]
+
+
+class Trainer:
+    """Drives learners over a stream of examples.
+
+    `rank_share` of the rows, chosen by the example's identity and `seed`, have the whole catalogue ranked;
+    on a log with labels only positives (label > 1/2) do. With `expiry` it forgets users and items in time.
+    """
+
+    def __init__(
+        self,
+        learners: Mapping[str, Learner],
+        catalogue: Catalogue,
+        had: Had,
+        *,
+        rank_share: float = 1.0,
+        seed: int = 0,
+        listeners: tuple[Listener, ...] = (),
+        expiry: Expiry | None = None,
+    ) -> None:
+        self.learners = dict(learners)
+        self.catalogue = catalogue
+        self.had = had
+        self.pending = Pending()
+        needs = [learner.needs for learner in self.learners.values()]
+        self.keep = max((n.window if n.keep is None else n.keep for n in needs), default=None)
+        """Window entries of a row that waits."""
+        self.rank_share = rank_share
+        self.seed = seed
+        self.listeners = listeners
+        self.expiry = expiry
+
+    def step(self, batch: ExampleBatch) -> Scored:
+        """Score the rows of `batch`, then learn all that is due by its end.
+
+        Where it is time to forget between two rows of it, it is gone through in pieces.
+        """
+        if self.expiry is None:
+            return self._step(batch)
+        parts = []
+        for rows in self.expiry.parts(len(batch)):
+            scored = self._step(batch.take(rows))
+            forgotten = self.expiry.sweep(len(scored.batch), self.catalogue)
+            if forgotten is not None:
+                self.had.forget(forgotten)
+                for learner in self.learners.values():
+                    learner.forget(forgotten)
+                scored = replace(scored, forgotten=(forgotten,))
+            parts.append(scored)
+        return parts[0] if len(parts) == 1 else _joined(batch, parts)
+
+    def _step(self, batch: ExampleBatch) -> Scored:
+        waiting = len(self.pending)
+        due_B = self.pending.due(batch)
+        due = int(due_B[-1])
+        self.pending.push(batch if self.keep is None else narrowed(batch, self.keep))
+        queue = self.pending.pop(due)
+        if self.expiry is not None:
+            self.expiry.know(queue)
+        rates_BR, size_B = self.catalogue.step(batch, queue, due_B)
+        batch.item_rates_BR[:] = rates_BR
+        queue.item_rates_BR[waiting:] = rates_BR[: max(due - waiting, 0)]
+        request = self._request(batch, size_B, queue, due_B)
+        step = Step(batch, queue, due_B, request)
+        outcomes = {name: learner.step(step) for name, learner in self.learners.items()}
+        scored = Scored(batch, request, outcomes)
+        for listener in self.listeners:
+            listener(scored)
+        return scored
+
+    def rehearse(self, every: int) -> None:
+        """Forget after every so many rows: for a trainer whose work only makes kernels be compiled."""
+        if self.expiry is not None:
+            self.expiry.every = every
+
+    def finish(self) -> None:
+        """The stream is over: everything still waiting becomes known and is learned."""
+        if len(self.pending):
+            rest = self.pending.pop(len(self.pending))
+            self.catalogue.learn(rest)
+            self.had.learn(rest)
+            for learner in self.learners.values():
+                learner.learn(rest)
+
+    def _request(
+        self, batch: ExampleBatch, size_B: Int64s, queue: ExampleBatch, due_B: Int64s
+    ) -> RankRequest:
+        seen = self.had.step(batch, queue, due_B)
+        chosen_B = ~seen.own_B
+        if batch.labelled:
+            chosen_B &= batch.label_B > 0.5
+        if self.rank_share < 1.0:
+            chosen_B &= _chosen(batch.partition_B, batch.offset_B, batch.index_B, self.seed, self.rank_share)
+        rows_R = np.flatnonzero(chosen_B)
+        true_R = self.catalogue.items.rows(batch.item_B[rows_R])
+        size_R = size_B[rows_R]
+        true_R[true_R >= size_R] = -1
+        start_R1, left_out = self.had.listed(seen.take(rows_R))
+        return RankRequest(rows_R, true_R, size_R, start_R1, self.catalogue.items.rows(left_out))
+
+    def tree(self, *, unsaved: bool = True) -> Tree:
+        """Everything; `unsaved=False` leaves out learners that have no tree to give, instead of failing."""
+        return {
+            "catalogue": self.catalogue.tree(),
+            "had": self.had.tree(),
+            "pending": self.pending.tree(),
+            **({} if self.expiry is None else {"expiry": self.expiry.tree()}),
+            "learners": {
+                name: learner.tree() for name, learner in self.learners.items() if learner.saved or unsaved
+            },
+        }
+
+    def load(self, tree: Tree) -> None:
+        self.catalogue.load(tree["catalogue"])
+        self.had.load(tree["had"])
+        self.pending.load(tree["pending"])
+        if self.expiry is not None:
+            self.expiry.load(tree.get("expiry", {}))
+        for name, learner in self.learners.items():
+            learner.load(tree["learners"].get(name, {}))
+
+
+def _joined(batch: ExampleBatch, parts: Sequence[Scored]) -> Scored:
+    """Pieces of a micro-batch as one. Catalogue rows of its request are as they were at each."""
+    starts = np.cumsum([0, *(len(part.batch) for part in parts)])
+    requests = [part.request for part in parts]
+    left = np.cumsum([0, *(len(request.left_out) for request in requests)])
+    request = RankRequest(
+        np.concatenate([one.rows_R + start for one, start in zip(requests, starts, strict=False)]),
+        np.concatenate([one.true_R for one in requests]),
+        np.concatenate([one.size_R for one in requests]),
+        np.append(
+            np.concatenate(
+                [one.left_start_R1[:-1] + start for one, start in zip(requests, left, strict=False)]
+            ),
+            left[-1],
+        ),
+        np.concatenate([one.left_out for one in requests]),
+    )
+    outcomes = {}
+    for name in parts[0].outcomes:
+        said = [part.outcomes[name] for part in parts]
+        p = [one.p_B for one in said if one.p_B is not None]
+        rank = [one.rank_R for one in said if one.rank_R is not None]
+        outcomes[name] = Outcome(np.concatenate(p) if p else None, np.concatenate(rank) if rank else None)
+    return Scored(batch, request, outcomes, sum((part.forgotten for part in parts), ()))
+
+
+@compiled
+def _chosen(
+    partition_B: Int64s, offset_B: Int64s, index_B: Int64s, seed: int, share: float
+) -> NDArray[np.bool_]:
+    chosen_B = np.empty(len(offset_B), np.bool_)
+    for b in range(len(offset_B)):
+        draw = mix(mix(mix(offset_B[b]) ^ index_B[b]) ^ partition_B[b] ^ mix(seed + 1))
+        chosen_B[b] = (draw & 0x1FFFFFFFFFFFFF) / 9007199254740992.0 < share
+    return chosen_B
