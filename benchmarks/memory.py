@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 
 from ebbtide.config import read
-from ebbtide.learning import Learning
-from ebbtide.stream import look
+from ebbtide.live.stream_facts import look
+from ebbtide.running.learning import Learning
 from state import example_wire
 from state.examples import concat
 from state.keys import Names

@@ -17,8 +17,8 @@ from benchmarks.tables import Cell, Row, Tables, say
 from ebbtide import api
 from ebbtide.answers import Run
 from ebbtide.config import RunConfig
-from ebbtide.plan import operator_of
-from ebbtide.run import Run as Replay
+from ebbtide.running.plan import operator_of
+from ebbtide.running.replaying import Run as Replay
 from replay.log import Log
 from state.examples import ExampleBatch, concat
 from state.memory.after import after

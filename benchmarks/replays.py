@@ -19,7 +19,7 @@ import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from ebbtide.report import Report
+from ebbtide.report.report import Report
 
 QUARTERS = (0.25, 0.5, 0.75, 1.0)
 

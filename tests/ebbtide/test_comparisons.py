@@ -12,10 +12,11 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 import ebbtide
-from ebbtide import console, html
-from ebbtide.cli import app
-from ebbtide.comparisons import sign, worth
-from ebbtide.report import Report, read
+from ebbtide.commands.app import app
+from ebbtide.report import page as html
+from ebbtide.report import terminal
+from ebbtide.report.comparisons import sign, worth
+from ebbtide.report.report import Report, read
 from learners.contract import Context
 from learners.judging.evaluation import Difference
 from learners.judging.metrics import METRICS
@@ -37,7 +38,7 @@ def invoked(*args: object) -> tuple[int, str]:
 
 def said_on(width: int, report: Report) -> str:
     out = io.StringIO()
-    console.summary(Console(file=out, width=width), report, Path("out"))
+    terminal.summary(Console(file=out, width=width), report, Path("out"))
     return out.getvalue()
 
 

@@ -13,9 +13,9 @@ import pytest
 import typer
 import yaml
 
-from ebbtide import metrics
-from ebbtide.cli import app
-from ebbtide.live_look import Lag, Names, Seen
+from ebbtide.commands.app import app
+from ebbtide.live import prometheus
+from ebbtide.live.status import Lag, Names, Seen
 from ebbtide.services import broker, jars
 from state.progress import Progress
 from tests.ebbtide.test_status import trainer
@@ -37,7 +37,7 @@ def exported() -> set[str]:
     """Names of all samples that there are."""
     progress = {0: Progress(dead_letters={"no key": 1}, unknown_fields={"lable": 1})}
     seen = Seen(progress, trainer(), Lag({0: 0}, {0: 0}), 1, [], True, True)
-    return {sample.name for family in metrics.of_all(seen) for sample in family.samples}
+    return {sample.name for family in prometheus.of_all(seen) for sample in family.samples}
 
 
 def options(service: str) -> dict[str, Any]:

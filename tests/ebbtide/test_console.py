@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from ebbtide import console
+from ebbtide.report import terminal as console
 from tests.ebbtide.made_report import report
 
 

@@ -16,9 +16,9 @@ import pytest
 from ebbtide.answers import Because, PastEvent, RecommendAnswer, Recommended, Run, json_of
 from ebbtide.config import RunConfig
 from ebbtide.copy_score import followed
-from ebbtide.plan import operator_of
 from ebbtide.reasons import iso
-from ebbtide.run import Run as ReplayRun
+from ebbtide.running.plan import operator_of
+from ebbtide.running.replaying import Run as ReplayRun
 from learners.copying.distil import MEMORY
 from learners.copying.evidence import PAST
 from replay.log import Log

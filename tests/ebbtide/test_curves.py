@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from ebbtide.curves import Curve, memory_curves
+from ebbtide.report.curves import Curve, memory_curves
 from state.memory.users import MemoryConfig
 
 

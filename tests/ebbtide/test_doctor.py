@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ebbtide import doctor
+from ebbtide.commands import doctor
 from ebbtide.services import jars
 from tests.ebbtide.test_replay import run
 
@@ -100,7 +100,7 @@ def test_java_is_not_needed_where_a_broker_answers(
 def test_a_command_whose_packages_are_not_installed_says_so_in_one_line() -> None:
     """After `make demo` alone, which installs none of the live path."""
     without = "import sys; sys.modules['aiokafka'] = None; sys.argv[0] = 'ebbtide'"
-    code = f"{without}; from ebbtide.cli import main; main()"
+    code = f"{without}; from ebbtide.commands.app import main; main()"
     command = [sys.executable, "-c", code, "ingest", "--brokers", "127.0.0.1:9"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 2

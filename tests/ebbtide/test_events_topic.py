@@ -14,7 +14,7 @@ import pytest
 from aiokafka import AIOKafkaProducer  # type: ignore[import-untyped]
 from kafka import KafkaAdminClient, TopicPartition  # type: ignore[import-untyped]
 
-from ebbtide.live_look import Names, Status, look
+from ebbtide.live.status import Names, Status, look
 from state.examples import concat
 from streams.kafka.client import Producer, ensure_topic, partition_of
 from streams.kafka.observer import Observer

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from ebbtide import html
-from ebbtide.report import Alarm
+from ebbtide.report import page as html
+from ebbtide.report.report import Alarm
 from learners.judging.judge import Speaker
 from tests.ebbtide.made_report import SPEAKERS, report
 

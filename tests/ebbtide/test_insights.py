@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 import ebbtide
-from ebbtide import findings, html
-from ebbtide.insights import Figure, figures
+from ebbtide.report import findings
+from ebbtide.report import page as html
+from ebbtide.report.figures import Figure, figures
 from learners.insight import AGES_S, AgeCurve, GateLedger, Insight, View, age_curves, kernel
 from learners.systems.gaussian import GaussianRows
 from learners.systems.twotower import TwoTower

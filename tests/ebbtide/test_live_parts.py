@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 
 from ebbtide.alone import alone
 from ebbtide.config import RunConfig, StreamConfig
-from ebbtide.delays import Delays
-from ebbtide.delivery import Delivery
-from ebbtide.delta import Delta, from_tree, merged, to_tree
-from ebbtide.intake import Arrival, Intake
-from ebbtide.journal import Journal, Line
-from ebbtide.mirror import Mirror
-from ebbtide.recent import Recent
-from ebbtide.stream import look
+from ebbtide.live.delays import Delays
+from ebbtide.live.intake import Arrival, Intake
+from ebbtide.live.journal import Journal, Line
+from ebbtide.live.recent_quality import Recent
+from ebbtide.live.stream_facts import look
+from ebbtide.publishing.delivery import Delivery
+from ebbtide.publishing.delta import Delta, from_tree, merged, to_tree
+from ebbtide.publishing.mirror import Mirror
 from learners.contract import Outcome, RankRequest
 from learners.training.trainer import Scored
 from state.errors import InputError

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ebbtide.delivery import Delivery
-from ebbtide.mirror import NAME, Mirror, remove
+from ebbtide.publishing.delivery import Delivery
+from ebbtide.publishing.mirror import NAME, Mirror, remove
 from state.progress import trainer_status
 from state.store.contract import KINDS, EmbeddingStore, Gone, RunInfo
 from state.store.in_memory import DictStore

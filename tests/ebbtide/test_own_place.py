@@ -8,7 +8,7 @@ import pytest
 
 from ebbtide import api
 from ebbtide.config import RunConfig
-from ebbtide.plan import operator_of, plan, subject, trainer_of
+from ebbtide.running.plan import operator_of, plan, subject, trainer_of
 from learners.training.trainer import Trainer
 from replay.log import Log
 from state.examples import BY_ENTRY

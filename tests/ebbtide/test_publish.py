@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ebbtide.context import last_place, recalled
-from ebbtide.publish import Publisher, at_last_place, memory_entries
+from ebbtide.publishing.publish import Publisher, at_last_place, memory_entries
 from learners.contract import Learner, Needs, RankRequest, Settings
 from learners.tables.expiry import Forgotten
 from learners.tables.leaveout import Had

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ebbtide.context import recalled
-from ebbtide.publish import Publisher
+from ebbtide.publishing.publish import Publisher
 from learners.contract import Learner, Needs, RankRequest, Settings
 from learners.tables.leaveout import Had
 from learners.training.trainer import Scored

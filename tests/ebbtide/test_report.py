@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from ebbtide import report as reports
-from ebbtide.report import Alarm, Report
+from ebbtide.report import report as reports
+from ebbtide.report.report import Alarm, Report
 from learners.judging.metrics import METRICS, RANKING
 from state.errors import InputError
 from tests.ebbtide.made_report import facts, report
@@ -104,8 +104,8 @@ def test_reading_says_what_is_wrong(tmp_path: Path) -> None:
 
 
 def test_the_shipped_schema_is_up_to_date_and_every_report_keeps_it(tmp_path: Path) -> None:
-    schema = json.loads(files("ebbtide").joinpath("report.schema.json").read_bytes())
-    assert schema == json.loads(reports.schema()), "call ebbtide.report.write_schema()"
+    schema = json.loads(files("ebbtide.report").joinpath("report.schema.json").read_bytes())
+    assert schema == json.loads(reports.schema()), "call ebbtide.report.report.write_schema()"
     for made in (report(), report(0), report(labelled=False), report(drift=[ALARM], dead_letters={"bad": 2})):
         assert list(violations(written(made, tmp_path), schema, schema)) == []
     wrong = written(report(30), tmp_path)

@@ -11,15 +11,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ebbtide import saving
-from ebbtide.saving import Saver
+from ebbtide.live import snapshots
+from ebbtide.live.snapshots import Saver
 from state import checkpoint
 from state.tree import Tree
 
 SLOW = """
 import sys, time
 from pathlib import Path
-from ebbtide.saving import Saver
+from ebbtide.live.snapshots import Saver
 
 def tree():
     print(end="begun", flush=True)
@@ -85,7 +85,7 @@ def test_a_copy_that_is_killed_is_a_reason(tmp_path: Path) -> None:
 
 
 def test_one_that_takes_forever_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(saving, "LONGEST_S", 0.0)
+    monkeypatch.setattr(snapshots, "LONGEST_S", 0.0)
     saver = Saver(tmp_path)
     saver.start(7, _never)
     with pytest.raises(OSError, match="ended by SIGKILL"):

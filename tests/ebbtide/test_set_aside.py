@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 
 import learners.systems
-from ebbtide import dead_letters
 from ebbtide.config import RunConfig
-from ebbtide.journal import Journal, Line
-from ebbtide.live_trainer import LiveTrainer
-from ebbtide.set_aside import IN_A_ROW, Letters
+from ebbtide.live import dead_letters
+from ebbtide.live.journal import Journal, Line
+from ebbtide.live.set_aside import IN_A_ROW, Letters
+from ebbtide.live.trainer import LiveTrainer
 from learners.registry import learner
 from learners.systems.twotower import TwoTower
 from state.errors import InputError

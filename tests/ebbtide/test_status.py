@@ -14,8 +14,9 @@ import pytest
 import redis
 from kafka import KafkaProducer  # type: ignore[import-untyped]
 
-from ebbtide import metrics, where
-from ebbtide.live_look import Lag, Names, look
+from ebbtide.commands import addresses
+from ebbtide.live import prometheus
+from ebbtide.live.status import Lag, Names, look
 from state.errors import InputError
 from state.progress import HEADER, Progress, TrainerStatus, encode
 from state.store.contract import ItemRows, UserRows
@@ -283,19 +284,19 @@ def test_without_any_one_is_told_what_to_do(tmp_path: Path, monkeypatch: pytest.
     with pytest.raises(
         InputError, match=r"no broker: expected --brokers .* start one with `ebbtide services up`"
     ):
-        where.brokers(None)
+        addresses.brokers(None)
     with pytest.raises(
         InputError, match=r"no store: expected --store .* start one with `ebbtide services up`"
     ):
-        where.store(None)
+        addresses.store(None)
 
 
 def test_services_that_are_up_are_found(
     services: Path, brokers: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("EBBTIDE_BROKERS", raising=False)
-    monkeypatch.setattr(where, "SERVICES", services)
-    assert where.brokers(None) == brokers
+    monkeypatch.setattr(addresses, "SERVICES", services)
+    assert addresses.brokers(None) == brokers
 
 
 def test_prometheus_reads_what_workers_and_trainer_say() -> None:
@@ -310,18 +311,18 @@ def test_prometheus_reads_what_workers_and_trainer_say() -> None:
     lag = Lag({2: 5}, {2: 0})
 
     def collect() -> Iterator[Any]:
-        yield from metrics.of_workers(progress)
-        yield from metrics.of_trainer(trainer())
-        yield from metrics.of_lag(lag)
+        yield from prometheus.of_workers(progress)
+        yield from prometheus.of_trainer(trainer())
+        yield from prometheus.of_lag(lag)
 
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    stop = metrics.serve(("127.0.0.1", port), collect)
+    stop = prometheus.serve(("127.0.0.1", port), collect)
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
             said = answer.read().decode()
         with pytest.raises(InputError, match=rf"metrics at 127.0.0.1:{port}: cannot listen there"):
-            metrics.serve(("127.0.0.1", port), collect)
+            prometheus.serve(("127.0.0.1", port), collect)
     finally:
         stop()
     for line in (
@@ -345,4 +346,4 @@ def test_prometheus_reads_what_workers_and_trainer_say() -> None:
         'ebbtide_metric{name="auc"} 0.71',
     ):
         assert line in said.splitlines()
-    assert list(metrics.of_trainer(None)) == []
+    assert list(prometheus.of_trainer(None)) == []

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import redis
 
-from ebbtide import live_look
-from ebbtide.live_look import Names
-from ebbtide.live_trainer import LiveTrainer
+from ebbtide.live import status as live_look
+from ebbtide.live.status import Names
+from ebbtide.live.trainer import LiveTrainer
 from state.store.redis import RedisStore
 from tests.ebbtide.sent_examples import batches, send
 from tests.ebbtide.test_train import InProcess, _free_port, _serving

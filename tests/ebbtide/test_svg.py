@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ebbtide.svg import Plot, nice_ticks, padded, time_text, time_ticks
+from ebbtide.report.svg import Plot, nice_ticks, padded, time_text, time_ticks
 
 DAY = 86_400_000
 finite = st.floats(-1e6, 1e6)

@@ -22,10 +22,10 @@ import pytest
 
 import ebbtide
 from ebbtide.config import RunConfig
-from ebbtide.live_trainer import LiveTrainer
+from ebbtide.live.session import train
+from ebbtide.live.settings import Settings
+from ebbtide.live.trainer import LiveTrainer
 from ebbtide.services import store as valkey
-from ebbtide.training import train
-from ebbtide.training_settings import Settings
 from state import progress
 from state.errors import InputError
 from state.store.redis import RedisStore

@@ -9,9 +9,9 @@ import msgspec
 import numpy as np
 
 from ebbtide.config import RunConfig
-from ebbtide.intake import Intake, arrival
-from ebbtide.learning import Learning
-from ebbtide.stream import look
+from ebbtide.live.intake import Intake, arrival
+from ebbtide.live.stream_facts import look
+from ebbtide.running.learning import Learning
 from state import example_wire
 from state.examples import ExampleBatch, concat
 from state.keys import Names

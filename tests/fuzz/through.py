@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 from typer.testing import CliRunner
 
-from ebbtide import api, cli
+from ebbtide import api
+from ebbtide.commands import app
 from ebbtide.config import RunConfig
-from ebbtide.learning import Learning
-from ebbtide.plan import operator_of, subject
+from ebbtide.running.learning import Learning
+from ebbtide.running.plan import operator_of, subject
 from replay.log import Log
 from state.errors import EbbtideError, InputError
 from state.examples import ExampleBatch
@@ -81,7 +82,7 @@ def command(args: list[str]) -> str:
     """A command in this process; what it printed. It ends with 0 or 2, and never with a traceback."""
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
-        result = CliRunner().invoke(cli.app, args)
+        result = CliRunner().invoke(app.app, args)
     error = result.exception
     if isinstance(error, EbbtideError):
         sentence(str(error))

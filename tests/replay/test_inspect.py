@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
-from ebbtide.cli import app
+from ebbtide.commands.app import app
 from replay.inspect import inspect, known_logs
 from replay.log import Log
 from replay.meaning.mapping import Mapping

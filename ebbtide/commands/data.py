@@ -1,0 +1,65 @@
+"""`ebbtide data`: the known logs, and what a log looks like."""
+
+import shlex
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from ebbtide.commands.live_options import Json
+from ebbtide.commands.log_options import Items, LabelOption, Maps, TimeFormat, Users, mapping_of
+from ebbtide.commands.output import print_json
+
+data = typer.Typer(help="Known logs, and what a log of yours looks like.", no_args_is_help=True)
+
+
+@data.command("list")
+def list_(as_json: Json = False) -> None:
+    """The logs that are known by name."""
+    from replay.inspect import known_logs
+
+    known = known_logs()
+    if as_json:
+        print_json(known)
+        return
+    table = Table(*(known[0]), box=None, header_style="dim")
+    for row in known:
+        table.add_row(*row.values())
+    Console().print(table)
+
+
+@data.command("inspect")
+def inspect_(
+    log: Annotated[str, typer.Argument(metavar="LOG", help="A file, a folder, or a known log.")],
+    map: Maps = None,
+    label: LabelOption = None,
+    items: Items = None,
+    users: Users = None,
+    time_format: TimeFormat = None,
+    as_json: Json = False,
+) -> None:
+    """What a log holds: a proposed mapping, counts, time span and unit, ties, gaps, repeats, warnings."""
+    from ebbtide import api
+    from replay.inspect import inspect
+
+    found = inspect(
+        api.open_log(log, map=mapping_of(map), label=label, items=items, users=users, time_format=time_format)
+    )
+    if as_json:
+        print_json(found.report())
+        return
+    table = Table(box=None, show_header=False)
+    for name, value in found.rows():
+        table.add_row(name, Text(value))
+    screen = Console()
+    screen.print(table, highlight=False)
+    for sentence in found.notes:
+        screen.print(f"note: {sentence}", style="dim", highlight=False, markup=False)
+    for warning in found.warnings:
+        screen.print(f"warning: {warning}", style="yellow", highlight=False, markup=False)
+    screen.print("\nproposed mapping (a TOML file for --map, or as flags):", style="bold")
+    screen.print(found.mapping_toml.rstrip(), highlight=False, markup=False)
+    flags = " ".join(f"--map {shlex.quote(flag)}" for flag in found.map_flags)
+    screen.print(flags, highlight=False, markup=False)

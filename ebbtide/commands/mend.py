@@ -1,0 +1,93 @@
+"""`ebbtide mend`: clocks that an event from the future has moved are set right."""
+
+import time
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from ebbtide.commands.live_options import Brokers, DeadLetters, Events, Examples, Group, Json
+from ebbtide.commands.output import print_json
+from state.errors import InputError
+
+if TYPE_CHECKING:
+    from streams.engines.mending import Clock
+
+
+def mend(
+    brokers: Brokers = None,
+    events: Events = "events",
+    examples: Examples = "examples",
+    dead_letters: DeadLetters = "dead-letters",
+    group: Group = "ebbtide",
+    ahead: Annotated[
+        str, typer.Option(metavar="TIME", help="How far ahead of the broker's time a clock may be.")
+    ] = "1h",
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Set them right, not only show them.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Show each partition's clock beside the broker's time; with --yes set right those that are ahead of it.
+
+    An event of the year 2099 that an earlier version took for true has moved its partition's clock: every
+    honest event is too late since. This takes such events out of users' memories and of what waits, and sets
+    the clock to the newest that is left, in one transaction a partition. The workers have to be stopped.
+    """
+    from ebbtide.commands import addresses
+    from ebbtide.units import duration_ms
+    from streams.engines.mending import Place, clocks
+    from streams.kafka import client
+    from streams.kafka.observer import Observer
+    from streams.kafka.security import from_environment
+    from streams.kafka.topics import Topics
+
+    ahead_ms, found = duration_ms(ahead, "--ahead"), addresses.brokers(brokers)
+    count = client.members(found, group)
+    if count:
+        raise InputError(
+            f"the group {group!r} has {count} worker{'s' * (count != 1)}: stop every `ebbtide ingest` first; "
+            "one that was killed counts for a few seconds more"
+        )
+    topics = Topics(events, examples, dead_letters, f"{group}-changelog")
+    now_ms = int(time.time() * 1000)
+    with Observer(found) as observer:
+        broker_ms = {p: min(message.produced_ms, now_ms) for p, message in observer.newest(events).items()}
+    place = Place(brokers=found, topics=topics, group=group, security=from_environment())
+    looked = clocks(place, {p: ms + ahead_ms for p, ms in broker_ms.items()}, write=yes)
+    if as_json:
+        print_json({"mended": yes, "partitions": [_said(one) for one in looked]})
+    else:
+        _show(looked, yes=yes)
+
+
+def _said(one: "Clock") -> dict[str, object]:
+    found = None if one.found is None else one.found._asdict()
+    return {"partition": one.partition, "clock_ms": one.clock_ms, "most_ms": one.most_ms, "ahead": found}
+
+
+def _show(looked: "list[Clock]", *, yes: bool) -> None:
+    screen = Console()
+    if not looked:
+        screen.print("no partition has a state: nothing to mend", highlight=False)
+        return
+    for one in looked:
+        screen.print(_line(one, yes=yes), highlight=False, soft_wrap=True)
+    ahead = sum(one.found is not None for one in looked)
+    if ahead and not yes:
+        screen.print(f"{ahead} ahead; nothing was changed: say --yes to set right", style="yellow")
+
+
+def _line(one: "Clock", *, yes: bool) -> str:
+    clock = f"partition {one.partition}: clock {_time(one.clock_ms)}"
+    found = one.found
+    if found is None:
+        return f"{clock}, as it should be"
+    what = f"{found.entries:,} entries of {found.users:,} users and {found.waiting:,} events that waited"
+    done = "were taken out, and the clock set to" if yes else "lie ahead; without them it is"
+    most, rest = _time(one.most_ms), _time(found.clock_ms)
+    return f"{clock}, ahead of {most}, the most that it can be: {what} {done} {rest}"
+
+
+def _time(time_ms: int | None) -> str:
+    from streams.wire.message import iso
+
+    return "-" if time_ms is None else iso(time_ms)

@@ -1,0 +1,113 @@
+"""Answers and alarms on the terminal."""
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from ebbtide.answers import (
+    Answer,
+    Because,
+    ItemAnswer,
+    PastEvent,
+    RecommendAnswer,
+    SimilarAnswer,
+    UserAnswer,
+)
+from ebbtide.report.report import Report
+from ebbtide.report.svg import time_text
+from ebbtide.report.words import METRIC_WORDS, headline, measure
+from learners.judging.metrics import METRICS
+from state.printable import printable
+
+_FIRST = 8
+"""Numbers of a vector that are shown; all of them come with --json."""
+
+
+def show(console: Console, answer: Answer, titles: Mapping[str, str]) -> None:
+    """An answer for a person; `titles` are what people call the items."""
+
+    def called(item: str) -> str:
+        return printable(f"{item} {titles[item]}" if item in titles else item)
+
+    match answer:
+        case UserAnswer(user, version, event_time, interests):
+            console.print(_title(printable(f"user {user}"), version, event_time))
+            console.print(_vectors(interests))
+        case ItemAnswer(item, version, event_time, vector):
+            console.print(_title(f"item {called(item)}", version, event_time))
+            console.print(_vectors([vector]))
+        case RecommendAnswer(user, version, items, by):
+            console.print(_title(printable(f"for user {user}"), version) + Text(f", by {by}", "dim"))
+            table = Table("", "item", "score", "why", box=None, header_style="dim", leading=1)
+            for place, one in enumerate(items, 1):
+                why = "\n".join(_reason(reason, called) for reason in one.why)
+                table.add_row(str(place), Text(called(one.item)), f"{one.score:.3f}", Text(why))
+            console.print(table)
+        case SimilarAnswer(item, items):
+            console.print(Text(f"like item {called(item)}", style="bold"))
+            table = Table("", "item", "cosine", box=None, header_style="dim")
+            for place, like in enumerate(items, 1):
+                table.add_row(str(place), Text(called(like.item)), f"{like.score:.3f}")
+            console.print(table)
+
+
+def drift(console: Console, report: Report) -> None:
+    """Alarms with their evidence, and the run's metrics over time."""
+    console.print(Text(f"{report.log.name}: {len(report.drift)} drift alarms", style="bold"))
+    if report.drift:
+        columns = ("when", "event", "detector", "signal", "scene", "before", "after")
+        table = Table(*columns, box=None, header_style="dim")
+        for alarm in report.drift:
+            table.add_row(
+                str(np.datetime64(alarm.time_ms, "ms").astype("datetime64[m]")).replace("T", " "),
+                f"{alarm.evidence.get('event', 0):,}",
+                alarm.detector,
+                alarm.metric,
+                Text(alarm.scene or "all"),
+                _number(alarm.before),
+                _number(alarm.after),
+            )
+        console.print(table)
+    windows = report.metrics.windows
+    metrics = [metric for metric in METRICS if metric in headline(report)]
+    span_ms = (windows[-1].end_ms or 0) - (windows[0].start_ms or 0) if windows else 0
+    table = Table(
+        "window from", "events", *(METRIC_WORDS[m][0] for m in metrics), box=None, header_style="dim"
+    )
+    for window in windows:
+        start = time_text(window.start_ms or 0, span_ms)
+        table.add_row(start, f"{window.events:,}", *(_number(window.value(metric)) for metric in metrics))
+    console.print(table)
+
+
+def _title(name: str, version: int, event_time: str | None = None) -> Text:
+    known = f"  version {version}" + (f", last event {event_time}" if event_time else "")
+    return Text.assemble((name, "bold"), (known, "dim"))
+
+
+def _vectors(rows: list[list[float]]) -> Table:
+    table = Table(box=None, show_header=False)
+    for number, row in enumerate(rows, 1):
+        more = f" ... {len(row)} numbers" if len(row) > _FIRST else ""
+        table.add_row(str(number), " ".join(f"{value:+.3f}" for value in row[:_FIRST]) + more)
+    return table
+
+
+def _reason(reason: PastEvent | Because, called: Callable[[str], str]) -> str:
+    if isinstance(reason, Because):
+        return reason.reason
+    matches = [
+        f"{name} {value:.0%}"
+        for name, value in (("hour", reason.hour), ("week", reason.week), ("place", reason.place))
+        if value >= 0.01
+    ]
+    times = f" x{reason.times}" if reason.times > 1 else ""
+    said = [f"{reason.contribution:.0%} from {called(reason.item)}{times}, {reason.when[:10]}"]
+    return ", ".join([*said, f"retention {reason.retention:.0%}", *matches])
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else measure(value, 4)

@@ -1,0 +1,1 @@
+"""The trainer of a live stream, and how it is doing."""

@@ -1,0 +1,126 @@
+"""What a live stream is like: said in the settings, or found in its first examples, once and for all."""
+
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from ebbtide.config import RunConfig
+from ebbtide.running.plan import Subject, all_roles
+from learners.contract import Needs
+from state.errors import InputError
+from state.examples import USER_RATES, ExampleBatch
+from state.keys import NO_KEY, Names
+from streams.engines.partition import EngineConfig
+from streams.schema import OPTIONAL_ROLES, REQUIRED_ROLES
+
+RANK_SHARE = 0.1
+"""Of the events, whose whole catalogue is ranked unless the settings say otherwise."""
+_FEWEST = 64
+"""Of the first examples must have a past, to tell whether users come back to an item."""
+_KEYS = ("action", "category", "session", "scene", "source")
+
+
+class Stream(msgspec.Struct, frozen=True, kw_only=True):
+    """Kept in every checkpoint, so that it never changes."""
+
+    name: str
+    labelled: bool
+    roles: tuple[str, ...]
+    user_item_repeat: float | None
+    """None where too few of the first examples tell."""
+    session_item_repeat: float | None
+    made_by: dict[str, Any]
+
+    @property
+    def made(self) -> EngineConfig:
+        return settings_of(self.made_by)
+
+    def subject(self, names: Names, expire_ms: int | None = None) -> Subject:
+        """The stream, as learning sees it. It forgets after `expire_ms`, or as the first workers did."""
+        operator = self.made.operator
+        if expire_ms is not None:
+            memory = msgspec.structs.replace(operator.memory, expire_ms=expire_ms)
+            operator = msgspec.structs.replace(operator, memory=memory)
+        return Subject(
+            name=self.name,
+            labelled=self.labelled,
+            roles=all_roles(frozenset(self.roles), operator),
+            names=names,
+            operator=operator,
+            user_item_repeat=_or_nan(self.user_item_repeat),
+            session_item_repeat=_or_nan(self.session_item_repeat),
+            rank_share=RANK_SHARE,
+        )
+
+    def check(self, needs: Needs) -> None:
+        """Raises InputError where the examples hold less than the learners need."""
+        made = self.made
+        if made.window < needs.window or (needs.views and not made.views):
+            what = "views" if made.window >= needs.window else f"a window of {needs.window} entries"
+            raise InputError(
+                f"examples: the learners need {what}, and `ebbtide ingest` sends windows of {made.window}; "
+                f"start it with --window {needs.window}, or take a learner that needs less"
+            )
+
+
+def settings_of(made_by: dict[str, Any]) -> EngineConfig:
+    """Raises InputError where another version of the workers made the examples."""
+    try:
+        return msgspec.convert(made_by, EngineConfig)
+    except msgspec.ValidationError as error:
+        raise InputError(
+            f"examples: made by settings that are not known here ({error}); "
+            "run `ebbtide ingest` and `ebbtide train` of one version"
+        ) from error
+
+
+def look(first: ExampleBatch, config: RunConfig, made_by: dict[str, Any]) -> Stream:
+    """The stream that begins with these examples."""
+    said = config.stream
+    solar = settings_of(made_by).operator.solar_time
+    labelled = bool(np.mean(~np.isnan(first.label_B)) >= 0.5) if said.labelled is None else said.labelled
+    found = _found(first, solar=solar) if said.roles is None else set(said.roles)
+    unknown = found - set(OPTIONAL_ROLES)
+    if unknown:
+        raise InputError(
+            f"--config [stream] roles: expected some of {', '.join(OPTIONAL_ROLES)}, got {min(unknown)!r}"
+        )
+    user, session = _repeats(first)
+    return Stream(
+        name=said.name,
+        labelled=labelled,
+        roles=tuple(sorted({*found, *REQUIRED_ROLES, *(["label"] if labelled else [])})),
+        user_item_repeat=user,
+        session_item_repeat=session,
+        made_by=made_by,
+    )
+
+
+def _found(first: ExampleBatch, *, solar: bool) -> set[str]:
+    """Optional roles that some example has."""
+    roles = {role for role in _KEYS if (getattr(first, f"{role}_B") != NO_KEY).any()}
+    roles |= {role for role in ("rating", "propensity") if not np.isnan(getattr(first, f"{role}_B")).all()}
+    if not np.isnan(first.lat_B).all():
+        roles |= {"lat", "lon"}
+    elif (first.cell_B != NO_KEY).any():
+        roles.add("place")
+    if not solar and first.tz_min_B.any():
+        roles.add("tz")
+    return roles
+
+
+def _repeats(first: ExampleBatch) -> tuple[float | None, float | None]:
+    """Shares of rows whose item the user has had, and whose item the session has had."""
+    had_B = first.user_rates_BR[:, USER_RATES.index("count")] > 0
+    again_B = first.user_rates_BR[:, USER_RATES.index("item_count")] > 0
+    user = float(again_B[had_B].mean()) if had_B.sum() >= _FEWEST else None
+    in_session = first.session_B != NO_KEY
+    if in_session.sum() < _FEWEST:
+        return user, None
+    pairs = np.column_stack([first.session_B, first.item_B])[in_session]
+    return user, 1.0 - len(np.unique(pairs, axis=0)) / len(pairs)
+
+
+def _or_nan(share: float | None) -> float:
+    return np.nan if share is None else share

@@ -1,0 +1,1 @@
+"""What readers see: made, sent, kept in a mirror."""

@@ -1,0 +1,302 @@
+"""What is to be published, on its way to the store: sent in a thread of its own, kept while it is away.
+
+Deltas that wait are one: the newest row of each user and item, sent under one version. So a store that is
+slow or gone holds up nobody, what waits is bounded by users and items, and nothing is lost.
+
+With every delta, and every two seconds besides, it is asked whether the store still holds all that it was
+given. If not, everything is published again from the mirror.
+
+Shape suffixes: B rows, P moments of production.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+
+from ebbtide.publishing.delta import Delta, from_tree, merged, to_tree
+from ebbtide.publishing.mirror import Mirror
+from state import progress
+from state.errors import InputError
+from state.keys import Int64s
+from state.progress import TrainerStatus
+from state.store.contract import (
+    KINDS,
+    EmbeddingStore,
+    Gone,
+    ItemRows,
+    Kind,
+    RunInfo,
+    UserRows,
+    packed_items,
+    packed_users,
+)
+from state.store.records import Packed
+from state.tree import Tree
+
+log = logging.getLogger("ebbtide.train")
+
+MOST_BYTES = 256 << 20
+"""Of users' rows that wait; with more, learning should wait too."""
+_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 5.0
+_LOOK_S = 2.0
+_GONE = (
+    "what was published is gone (emptied, restarted from older data, a replica that was behind, or evicted); "
+    "publishing all of it again"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """A delta that readers see."""
+
+    at_ms: float
+    produced_ms_P: Int64s
+    count_P: Int64s
+
+
+class Delivery:
+    """Publishes in the background. `publish`, `tell` and `say` return at once; only the newest is said.
+
+    Versions go on above `version` and above what the store has.
+    """
+
+    def __init__(self, store: EmbeddingStore, mirror: Mirror, version: int = 0) -> None:
+        self.store, self.mirror = store, mirror
+        self.version = version
+        """The newest that is in the store."""
+        self.readers_at = 0
+        """The version that the store has pointed readers at, as far as is known; 0 before it was asked."""
+        self._look_s = 0.0
+        """When to ask next whether all is still there."""
+        self.trouble: str | None = None
+        """Why nothing arrives."""
+        self.lost: str | None = None
+        """How far the publishing of all is, while what was published is not all there."""
+        self.failure: Exception | None = None
+        """What ended the thread, which nothing should."""
+        self.holding = False
+        """While it is set nothing is published: what waits may be older than what readers have."""
+        self._arrived: list[Arrived] = []
+        self._waiting: list[Delta] = []
+        self._sending: list[Delta] = []
+        self._produced: list[Int64s] = []
+        self._info: RunInfo | None = None
+        self._said: TrainerStatus | None = None
+        self._above_store = False
+        self._closing = False
+        self._news = threading.Condition()
+        self._thread = threading.Thread(target=self._run, name="delivery", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def learned(self, produced_ms_B: Int64s) -> None:
+        """When the events behind the next delta were produced."""
+        self._produced.append(produced_ms_B)
+
+    def publish(self, version: int, users: UserRows | None = None, items: ItemRows | None = None) -> None:
+        """Take a delta. Its version counts only as being newer than the one before.
+
+        Raises FloatingPointError where a vector has values that are no numbers, as no store takes them.
+        """
+        assert users is not None
+        assert items is not None
+        if not (np.isfinite(users.interests_BKD).all() and np.isfinite(items.vectors_BD).all()):
+            raise FloatingPointError("vectors with values that are no numbers: the learner has diverged")
+        produced = np.concatenate(self._produced) if self._produced else np.zeros(0, np.int64)
+        self._produced = []
+        produced_ms_P, count_P = np.unique(produced, return_counts=True)
+        delta = Delta(users=users, items=items, produced_ms_P=produced_ms_P, count_P=count_P)
+        with self._news:
+            self._waiting.append(delta)
+            if len(self._waiting) > 16:
+                self._waiting = [merged(self._waiting)]
+            self._news.notify()
+
+    def arrived(self) -> list[Arrived]:
+        """What readers see since the last call."""
+        with self._news:
+            found, self._arrived = self._arrived, []
+        return found
+
+    def tell(self, info: RunInfo) -> None:
+        with self._news:
+            self._info = info
+            self._news.notify()
+
+    def say(self, status: TrainerStatus) -> None:
+        """It is said with the versions of the moment that it is sent: a later one than readers saw before."""
+        with self._news:
+            self._said = status
+            self._news.notify()
+
+    @property
+    def full(self) -> bool:
+        """Whether so much waits that learning should, too."""
+        with self._news:
+            return sum(delta.nbytes for delta in self._waiting) > MOST_BYTES
+
+    @property
+    def idle(self) -> bool:
+        """Whether all has arrived."""
+        with self._news:
+            return not (self._waiting or self._sending or self._info or self._said)
+
+    def release(self) -> None:
+        """Hold nothing any longer."""
+        with self._news:
+            self.holding = False
+            self._news.notify()
+
+    def drain(self, patience_s: float) -> bool:
+        """Wait until all has arrived, so long at most; whether it has."""
+        deadline = time.monotonic() + patience_s
+        while not self.idle and time.monotonic() < deadline and self.failure is None:
+            time.sleep(0.005)
+        return self.idle
+
+    def close(self) -> None:
+        """End, with what has arrived by now."""
+        with self._news:
+            self._closing = True
+            self._news.notify()
+        self._thread.join(timeout=_LONGEST_PAUSE_S)
+
+    def _run(self) -> None:
+        pause_s = _PAUSE_S
+        while True:
+            with self._news:
+                if not (self._closing or self._ready()):
+                    self._news.wait(_LOOK_S)
+                if self._closing:
+                    return
+                info, said = self._info, self._said
+                if not self.holding:
+                    self._sending, self._waiting = self._waiting, []
+            try:
+                self._send(info, said)
+                self.trouble, pause_s = None, _PAUSE_S
+            except InputError as error:
+                self.trouble = f"store: {error}"
+                with self._news:
+                    self._waiting, self._sending = self._sending + self._waiting, []
+                    self._news.wait_for(lambda: self._closing, timeout=pause_s)
+                pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+            except Exception as error:
+                self.failure = error
+                return
+
+    def _ready(self) -> bool:
+        return bool((self._waiting and not self.holding) or self._info or self._said)
+
+    def _send(self, info: RunInfo | None, said: TrainerStatus | None) -> None:
+        if not self._above_store:
+            self._begin()
+        if self._sending:
+            self._publish(merged(self._sending))
+        elif time.monotonic() >= self._look_s:
+            self._look()
+        if info is not None:
+            self.store.put_info(info)
+            self.mirror.keep_info(info)
+        if said is not None:
+            self._put_status(said)
+        with self._news:
+            self._info = None if self._info is info else self._info
+            self._said = None if self._said is said else self._said
+
+    def _begin(self) -> None:
+        """Versions go on above the store's, which holds what the mirror does: what it has, or all of it."""
+        self.readers_at = self.store.version()
+        if self.mirror.mark is None:
+            self.mirror.fill(self.store)
+        self.version = max(self.version, self.readers_at + 1)
+        self.readers_at = self.mirror.version
+        self._above_store = True
+
+    def _publish(self, delta: Delta) -> None:
+        version = self.version + 1
+        rows: dict[Kind, Packed] = {
+            "items": packed_items(version, delta.items),
+            "users": packed_users(version, delta.users),
+        }
+        gone: dict[Kind, Gone] = {"items": delta.items.gone, "users": delta.users.gone}
+        for kind, packed in rows.items():
+            self.store.remove(kind, gone[kind])
+            self.mirror.remove(kind, gone[kind])
+            self.store.put(kind, packed)
+        if self._intact(version):
+            at_ms = time.time() * 1000
+            self.mirror.keep(rows, version)
+        else:
+            self.mirror.keep(rows, self.readers_at)
+            self._publish_all(version)
+            at_ms = time.time() * 1000
+        with self._news:
+            self._sending = []
+            self._arrived.append(Arrived(at_ms, delta.produced_ms_P, delta.count_P))
+
+    def _look(self) -> None:
+        """Publish everything again if the store has lost any of it."""
+        if not self._intact(None):
+            self._publish_all(self.version + 1)
+
+    def _intact(self, then: int | None) -> bool:
+        """Whether all is there that was; if so, readers are pointed at `then`."""
+        assert self.mirror.mark is not None
+        self._look_s = time.monotonic() + _LOOK_S
+        found = self.store.intact(self.mirror.mark, self.readers_at, then)
+        if found and then is not None:
+            self.readers_at = self.version = then
+        return found
+
+    def _publish_all(self, version: int) -> None:
+        """Rows as they were, with their stamps: none goes backwards. The version is new to readers."""
+        assert self.mirror.mark is not None
+        if self.lost is None:
+            self.mirror.count_loss()
+        done, whole = 0, self.mirror.count()
+        for kind in KINDS:
+            for page in self.mirror.pages(kind):
+                self._say_lost(f"{done:,} of {whole:,} rows are there again")
+                self.store.put(kind, page)
+                done += len(page)
+        info = self.mirror.info
+        if info is not None:
+            self.store.put_info(info)
+        self.store.mark(self.mirror.mark)
+        self.store.advance(version)
+        self.readers_at = self.version = version
+        log.warning("store: what was published had gone; all %d rows are there again", done)
+        self.lost = None
+
+    def _say_lost(self, how_far: str) -> None:
+        if self.lost is None:
+            log.warning("store: %s", _GONE)
+        self.lost = f"store: {_GONE}: {how_far}"
+        with self._news:
+            said = self._said
+        if said is not None:
+            self._put_status(said)
+
+    def _put_status(self, said: TrainerStatus) -> None:
+        now = msgspec.structs.replace(said, version=self.version, readers_at=self.readers_at)
+        self.store.put_status(progress.encode(now))
+
+    def still(self) -> Callable[[], Tree]:
+        """The version and what has not arrived by now, as far as is known: a tree, made when it is called."""
+        with self._news:
+            deltas = self._sending + self._waiting
+            version = self.version + bool(self._sending)
+        return lambda: {"version": version, **(to_tree(merged(deltas)) if deltas else {})}
+
+    def load(self, tree: Tree) -> None:
+        with self._news:
+            self.version = int(tree["version"])
+            if "users" in tree:
+                self._waiting.insert(0, from_tree(tree))

@@ -1,0 +1,216 @@
+"""The page's sections on variants and copies: what each part of the model, and what freshness, is worth."""
+
+import math
+from collections.abc import Sequence
+
+from ebbtide.report.comparisons import DECISIVE, Ablation, Copy, Retrained, Staleness, Variant, same, sign
+from ebbtide.report.markup import Markup, el, join
+from ebbtide.report.plots import legend
+from ebbtide.report.report import Report
+from ebbtide.report.svg import Plot, nice_ticks, padded
+from ebbtide.report.words import METRIC_WORDS, count, duration, measure, times
+from learners.judging.evaluation import Difference
+
+_STYLE = {1: "good", -1: "bad", 0: "even", None: "even"}
+_ROW, _AIR = 26, 64
+
+
+class _Forest(Plot):
+    """A plot with room for names on the left."""
+
+    LEFT = 150
+
+
+def ablation_section(report: Report) -> Markup | None:
+    """One forest plot a metric, and the figures with a verdict."""
+    found = report.ablation
+    if found is None:
+        return None
+    metrics = _metrics(found.variants)
+    cards = [
+        el("div", el("h3", f"{METRIC_WORDS[metric][0]} without it"), _forest(found, metric), class_="card")
+        for metric in metrics
+    ]
+    text = (
+        f"Variants of {found.learner} with one part switched off each, run over the same events. A figure is"
+        " the variant minus the whole model, with its paired 95% interval over users: where a part is worth"
+        " something, the variant without it is worse. Intervals that hold 0 tell nothing. Variants that say"
+        " the same as the whole model are not drawn."
+    )
+    return join(
+        el("h2", "What each part is worth"),
+        el("p", text, class_="hint"),
+        el("div", *cards, class_="grid two"),
+        el("div", _worth_table(found, metrics), class_="card wide"),
+    )
+
+
+def _metrics(found: Sequence[Variant | Copy | Retrained]) -> list[str]:
+    named = {one.metric for each in found for one in each.differences}
+    return [metric for metric in DECISIVE if metric in named]
+
+
+def _of(differences: Sequence[Difference], metric: str) -> Difference | None:
+    return next((one for one in differences if one.metric == metric), None)
+
+
+def _forest(found: Ablation, metric: str) -> Markup:
+    every = [(v.name, one) for v in found.variants if (one := _of(v.differences, metric)) is not None]
+    rows = [(name, one) for name, one in every if not same(one)] or every
+    size = len(rows)
+    ends = [end for _, d in rows for end in (d.low, d.high, d.difference) if end is not None]
+    domain = padded([*ends, 0.0])
+    plot = _Forest(
+        title=f"{METRIC_WORDS[metric][0]}: variant minus {found.learner}",
+        x=domain,
+        y=(0.0, float(size)),
+        x_ticks=nice_ticks(*domain, 4),
+        y_ticks=[size - i - 0.5 for i in range(size)],
+        x_text=lambda v: f"{v:+.3g}" if v else "0",
+        y_text=lambda y: rows[round(size - y - 0.5)][0],
+        x_label=f"{METRIC_WORDS[metric][0]}, variant minus whole model",
+        height=_AIR + _ROW * size,
+    )
+    plot.line([(0.0, 0.0), (0.0, float(size))], "ideal")
+    for i, (name, one) in enumerate(rows):
+        y, kind = size - i - 0.5, _STYLE[sign(one)]
+        if one.low is not None and one.high is not None:
+            plot.line([(one.low, y), (one.high, y)], f"interval {kind}")
+        plot.dots([(one.difference, y, f"{name}\n{_said(one)}")], kind, 4.0)
+    return plot.render()
+
+
+def _said(one: Difference) -> str:
+    text = f"{METRIC_WORDS[one.metric][0]} {measure(one.value, 4)}, {one.difference:+.4f}"
+    return text if one.low is None else f"{text} ({one.low:+.4f} to {one.high:+.4f})"
+
+
+def _worth_table(found: Ablation, metrics: Sequence[str]) -> Markup:
+    whole = [el("td", measure(found.scored.value(metric), 4)) for metric in metrics]
+    rows = [el("tr", el("td", found.learner, el("small", "the whole model")), *whole, el("td"), class_="own")]
+    for variant in found.variants:
+        cells = [_cell(_of(variant.differences, metric)) for metric in metrics]
+        rows.append(el("tr", el("td", variant.name), *cells, el("td", variant.verdict, class_="left")))
+    head = [el("th", METRIC_WORDS[metric][0]) for metric in metrics]
+    return _table([el("th", "variant"), *head, el("th", "the part", class_="left")], rows)
+
+
+def _cell(one: Difference | None, *, plain: bool = False) -> Markup:
+    if one is None or plain:
+        return el("td", measure(one.value if one else None, 4))
+    if same(one):
+        return el("td", measure(one.value, 4), el("small", "same", class_="even"))
+    kind = _STYLE[sign(one)]
+    interval = None if one.low is None else el("small", f"{one.low:+.4f} to {one.high:+.4f}", class_=kind)
+    return el("td", measure(one.value, 4), el("small", f"{one.difference:+.4f}", class_=kind), interval)
+
+
+def _table(head: Sequence[Markup], rows: Sequence[Markup]) -> Markup:
+    table = el("table", el("thead", el("tr", *head)), el("tbody", *rows))
+    return el("div", table, class_="scroll", tabindex=0)
+
+
+def staleness_section(report: Report) -> Markup | None:
+    """Quality against staleness, one plot a metric, with retraining offline as a line across."""
+    found = report.staleness
+    if found is None:
+        return None
+    cards, tables, spoken = [], [], []
+    for metric in DECISIVE:
+        ours = report.evaluation.speaks(metric)
+        copies = [] if ours is None else [c for c in found.find(ours.name) if _of(c.differences, metric)]
+        if ours is None or not copies:
+            continue
+        offline = next((one for one in found.offline if one.learner == ours.name), None)
+        cards.append(_staleness_card(metric, copies, offline))
+        spoken += [ours.name] if ours.name not in spoken else []
+    for name in spoken:
+        copies = found.find(name)
+        metrics = _metrics(copies)
+        rows = [_row(one.sync, one, metrics) for one in copies]
+        rows += [_row("offline, once a day", one, metrics) for one in found.offline if one.learner == name]
+        head = [el("th", "weights published"), *(el("th", METRIC_WORDS[m][0]) for m in metrics)]
+        tables.append(
+            el("div", el("h3", name), _table([*head, el("th", "events")], rows), class_="card wide")
+        )
+    return join(
+        el("h2", "What freshness is worth"),
+        el("p", _explained(found), class_="hint"),
+        el("div", *cards, class_="grid two"),
+        *tables,
+    )
+
+
+def _explained(found: Staleness) -> str:
+    text = (
+        "The model learned as ever; copies of it served from weights published only so often, with the user's"
+        " own context live. Under each figure: the difference to the model itself, with the paired 95%"
+        " interval over users. A model that learns batch by batch lags a little itself: a micro-batch took"
+        f" {duration(found.batch_s)} of the stream on average."
+    )
+    for one in found.offline[:1]:
+        days = "every day" if one.stride == 1 else f"one day in {one.stride}, the only ones compared"
+        text += (
+            f" Offline is a model trained afresh at the end of a day, {one.passes} passes over all events so"
+            f" far where that helps, and served for the next; {days}. It was trained"
+            f" {times(one.trainings)}, in {duration(found.offline_cpu_seconds)} of CPU"
+        )
+        daily = f"; every day would take {duration(found.offline_daily_cpu_seconds)}"
+        text += f"{daily if one.stride > 1 else ''}."
+    return text
+
+
+def _row(how: str, one: Copy | Retrained, metrics: Sequence[str]) -> Markup:
+    own = isinstance(one, Copy) and not one.sync_s
+    cells = [_cell(_of(one.differences, metric), plain=own) for metric in metrics]
+    return el("tr", el("td", how), *cells, el("td", count(one.events)), class_="own" if own else None)
+
+
+def _staleness_card(metric: str, copies: Sequence[Copy], offline: Retrained | None) -> Markup:
+    """Staleness on a logarithmic axis; the fresh model stands left of it.
+
+    All are drawn as far from the fresh model as on the events on which both are compared.
+    """
+    stale = [copy.sync_s for copy in copies if copy.sync_s]
+    left = math.log10(min(stale)) - 0.7 if stale else 0.0
+
+    def x(copy: Copy) -> float:
+        return math.log10(copy.sync_s) if copy.sync_s else left
+
+    points = [(x(copy), copy, one) for copy in copies if (one := _of(copy.differences, metric)) is not None]
+    other = _of(offline.differences, metric) if offline else None
+    fresh = points[0][2].value
+    shown = [one for _, _, one in points] + ([other] if other else [])
+    ends = [fresh + end for one in shown for end in (one.difference, *_interval(one))]
+    domain = padded(ends)
+    name = METRIC_WORDS[metric][0]
+    texts = {at: copy.sync for at, copy, _ in points}
+    right = max(texts) + 0.2
+    plot = Plot(
+        title=f"{name} against staleness",
+        x=(left - 0.2, right),
+        y=domain,
+        x_ticks=sorted(texts),
+        y_ticks=nice_ticks(*domain),
+        x_text=lambda at: texts[at],
+        y_text=lambda v: f"{v:.3g}",
+        x_label="how often weights are published",
+        y_label="lower is better" if METRIC_WORDS[metric][2] < 0 else "higher is better",
+    )
+    plot.line([(left - 0.2, fresh), (right, fresh)], "ideal")
+    names = [points[0][1].learner]
+    if other is not None:
+        names.append("retrained offline once a day")
+        y = fresh + other.difference
+        plot.line([(left - 0.2, y), (right, y)], "s1")
+        plot.line([(right, fresh + end) for end in _interval(other)], "interval even")
+        plot.dots([(right, y, f"retrained offline\n{_said(other)}")], "s1", 3.0)
+    plot.line([(at, fresh + one.difference) for at, _, one in points], "s0")
+    for at, copy, one in points:
+        plot.line([(at, fresh + end) for end in _interval(one)], "interval")
+        plot.dots([(at, fresh + one.difference, f"{copy.sync}\n{_said(one)}")], "s0", 3.2)
+    return el("div", el("h3", name), legend(names), plot.render(), class_="card")
+
+
+def _interval(one: Difference) -> list[float]:
+    return [] if one.low is None or one.high is None else [one.low, one.high]

@@ -1,0 +1,91 @@
+"""What a run says on the terminal of variants and copies of its models."""
+
+from collections.abc import Sequence
+
+from rich.table import Table
+from rich.text import Text
+
+from ebbtide.report.comparisons import DECISIVE, same, sign
+from ebbtide.report.report import Report
+from ebbtide.report.words import METRIC_WORDS, duration, measure, times
+from learners.judging.evaluation import Difference
+
+_STYLE = {1: "green", -1: "red", 0: "dim", None: ""}
+
+
+def comparison_tables(report: Report) -> list[Table]:
+    """A table of variants, and one of the copies of each model, as far as the run had any."""
+    speak = [ours.name for metric in DECISIVE if (ours := report.evaluation.speaks(metric)) is not None]
+    tables = [_ablation(report), *(_staleness(report, name) for name in dict.fromkeys(speak))]
+    return [table for table in tables if table is not None]
+
+
+def _ablation(report: Report) -> Table | None:
+    found = report.ablation
+    if found is None:
+        return None
+    metrics = _metrics([variant.differences for variant in found.variants])
+    table = _titled(f"What each part of {found.learner} is worth: variant minus model", metrics)
+    table.add_column("the part", overflow="fold")
+    whole = [Text(measure(found.scored.value(metric), 4)) for metric in metrics]
+    table.add_row(Text(found.learner, style="bold"), *whole, "")
+    for variant in found.variants:
+        cells = [_difference(variant.differences, metric) for metric in metrics]
+        table.add_row(Text(variant.name), *cells, Text(variant.verdict))
+    table.caption = "± 95% interval, paired over users; worth nothing where it holds 0"
+    return table
+
+
+def _staleness(report: Report, learner: str) -> Table | None:
+    found = report.staleness
+    copies = found.find(learner) if found else []
+    if found is None or not copies:
+        return None
+    metrics = _metrics([copy.differences for copy in copies])
+    table = _titled(f"What freshness is worth to {learner}", metrics)
+    for copy in copies:
+        shown = _both if copy.sync_s else _value
+        table.add_row(Text(copy.sync), *(shown(copy.differences, metric) for metric in metrics))
+    for one in (one for one in found.offline if one.learner == learner):
+        table.add_row(Text("offline"), *(_both(one.differences, metric) for metric in metrics))
+        days = "every day" if one.stride == 1 else f"one day in {one.stride}, compared on these"
+        took = f"{times(one.trainings)}, {duration(found.offline_cpu_seconds)} of CPU"
+        table.caption = f"offline: trained afresh for {days}; {took}"
+    return table
+
+
+def _titled(title: str, metrics: Sequence[str]) -> Table:
+    table = Table(title=Text(title), title_justify="left", title_style="bold", box=None, pad_edge=False)
+    table.caption_justify = "left"
+    table.add_column("", overflow="fold")
+    for metric in metrics:
+        table.add_column(METRIC_WORDS[metric][0], justify="right")
+    return table
+
+
+def _metrics(found: Sequence[Sequence[Difference]]) -> list[str]:
+    named = {one.metric for differences in found for one in differences}
+    return [metric for metric in DECISIVE if metric in named]
+
+
+def _of(differences: Sequence[Difference], metric: str) -> Difference | None:
+    return next((one for one in differences if one.metric == metric), None)
+
+
+def _value(differences: Sequence[Difference], metric: str) -> Text:
+    one = _of(differences, metric)
+    return Text("" if one is None else measure(one.value, 4))
+
+
+def _difference(differences: Sequence[Difference], metric: str) -> Text:
+    one = _of(differences, metric)
+    if one is None:
+        return Text("")
+    if same(one):
+        return Text("same", style="dim")
+    half = "" if one.low is None or one.high is None else f" ±{(one.high - one.low) / 2:.4f}"
+    return Text(f"{one.difference:+.4f}{half}", style=_STYLE[sign(one)])
+
+
+def _both(differences: Sequence[Difference], metric: str) -> Text:
+    return Text.assemble(_value(differences, metric), "  ", _difference(differences, metric))
