@@ -18,12 +18,12 @@ from learners.copying.crowd import LED_BY, SLOTS, Crowd, CrowdRows, crowd_rows, 
 from learners.copying.distil_rows import Requests
 from learners.copying.evidence import COLUMN, COLUMNS, own, tables
 from learners.copying.experts import HELD, VIEWS, context, experts, opened, silenced
-from learners.copying.mixture import Evidence, Mixture, MixtureSettings
 from learners.copying.waiting import EvidenceQueue, chosen
 from learners.counting.floor import positives
 from learners.insight import GateLedger
 from learners.interests.unit import InterestUnit
 from learners.interests.views import repeats
+from learners.mixing.mixture import Evidence, Mixture, MixtureSettings
 from learners.tables.expiry import Forgotten
 from learners.tables.true_ranks import MISSED
 from state.examples import ExampleBatch, Floats, window_of

@@ -15,7 +15,7 @@ import numpy as np
 from learners.copying.copy_path import CopyPath
 from learners.copying.crowd import LED_BY, POPULAR_DAYS, SLOTS, UNMET_MS, leaders
 from learners.copying.evidence import BASE_SHARES, COLUMN, FLOOR, OWN, PAST
-from learners.copying.mixture import Evidence, Mixture
+from learners.mixing.mixture import Evidence, Mixture
 from state.examples import Doubles
 from state.keys import Int64s
 from state.store.copy_score import AMONG, KM, LEADING, CopyScore, ItemTerms

@@ -9,8 +9,8 @@ Shape suffixes: B rows, R requests.
 
 import numpy as np
 
-from learners.copying.mixture import Evidence
 from learners.copying.waiting import cut
+from learners.mixing.mixture import Evidence
 from learners.tables.popularity_draws import identities
 from state.examples import Doubles, ExampleBatch
 from state.tree import Tree

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from learners.copying.evidence import COLUMN, CROWD, HOURS, PAST, PLACES, WEEKS
-from learners.copying.mixture import Expert
+from learners.mixing.mixture import Expert
 from state.examples import ExampleBatch, Floats, Window
 from state.forgetting import DAYS_OFF, WEEK_MIN
 from state.keys import Int64s

@@ -8,7 +8,7 @@ from collections import deque
 import numpy as np
 from numpy.typing import NDArray
 
-from learners.copying.mixture import Evidence
+from learners.mixing.mixture import Evidence
 from learners.tables.pending import front
 from state.keys import Int64s
 from state.tree import Tree

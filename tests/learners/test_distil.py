@@ -8,7 +8,7 @@ import pytest
 from learners.copying.distil import MEMORY, TERMS, fit, terms
 from learners.copying.distil_rows import SIZE, Requests
 from learners.copying.evidence import COLUMN, COLUMNS, FLOOR
-from learners.copying.mixture import Evidence, Mixture
+from learners.mixing.mixture import Evidence, Mixture
 from state.examples import ExampleBatch, Floats, empty_examples
 from state.keys import Int64s
 from state.tree import digest

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from learners.copying.mixture import Evidence, Mixture
+from learners.mixing.mixture import Evidence, Mixture
 from learners.systems.stim import Stim, StimSettings
 from learners.tables.catalogue import Catalogue
 from learners.training.served import Copies

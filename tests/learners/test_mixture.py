@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from learners.copying.mixture import Evidence, Expert, Mixture, MixtureSettings
-from learners.copying.mixture_kernels import BLOCK
-from learners.copying.mixture_update import CLIP, update
+from learners.mixing.kernels import BLOCK
+from learners.mixing.mixture import Evidence, Expert, Mixture, MixtureSettings
+from learners.mixing.update import CLIP, update
 from state.errors import InputError
 from state.examples import Doubles, Floats
 from state.tree import digest

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from learners.copying.mixture_kernels import BLOCK
+from learners.mixing.kernels import BLOCK
 from state.errors import InputError
 from tests.learners.test_mixture import DAY_AND_NIGHT, SHAPE, hits, planted, rows, shaken
 

@@ -21,7 +21,7 @@ into calls.
 Every column is normalised by the mean and deviation of its first `warmup` learned rows, as they come; it
 is 0 until it has varied, and bounded by ten deviations.
 
-Shape suffixes: as in `learners.copying.mixture_kernels`.
+Shape suffixes: as in `learners.mixing.kernels`.
 """
 
 import math
@@ -32,10 +32,10 @@ from typing import NamedTuple
 import numpy as np
 
 from learners.contract import Settings
-from learners.copying import mixture_kernels as kernels
-from learners.copying.mixture_kernels import Evidence as Evidence
-from learners.copying.mixture_kernels import Plan
-from learners.copying.mixture_update import Moments, Rates, State, Weights
+from learners.mixing import kernels
+from learners.mixing.kernels import Evidence as Evidence
+from learners.mixing.kernels import Plan
+from learners.mixing.update import Moments, Rates, State, Weights
 from state.errors import InputError
 from state.examples import Floats
 from state.keys import Int64s
@@ -171,12 +171,12 @@ class Mixture:
 
     def _torch(self) -> ModuleType:
         try:
-            from learners.copying import mixture_torch  # torch is optional, and slow to load
+            from learners.mixing import in_torch  # torch is optional, and slow to load
         except ModuleNotFoundError as error:
             raise InputError(
                 f"mixture.device: {self.settings.device!r} needs torch; `pip install ebbtide[torch]`"
             ) from error
-        return mixture_torch
+        return in_torch
 
     def _assert(self, evidence: Evidence) -> None:
         rows, candidates = len(evidence.true_R), len(evidence.base_C)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from learners.copying.mixture_update import CLIP, Moments, Rates, State, Weights, observe, update
+from learners.mixing.update import CLIP, Moments, Rates, State, Weights, observe, update
 from state.compiled import assign, compiled, inner, reordered
 from state.examples import Doubles, Floats
 from state.keys import Int64s

@@ -1,7 +1,7 @@
 """The mixture of experts in torch: the same logits on padded tensors, the gradient by autograd.
 
 The steps (Adam, normalisation, loads) are the kernels' own, on the host. Shape suffixes: as in
-`learners.copying.mixture_kernels`; B rows at hand, C the most candidates of any of them.
+`learners.mixing.kernels`; B rows at hand, C the most candidates of any of them.
 """
 
 from collections.abc import Iterator
@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from learners.copying.mixture_kernels import Evidence, Plan
-from learners.copying.mixture_update import CLIP, Moments, Rates, State, Weights, observe, update
+from learners.mixing.kernels import Evidence, Plan
+from learners.mixing.update import CLIP, Moments, Rates, State, Weights, observe, update
 from state.errors import InputError
 from state.examples import Floats
 from state.keys import Int64s
