@@ -72,7 +72,7 @@ class Successors(Counting):
         self.settings = s = cast(SuccessorsSettings, config)
         if s.last < 1 or s.cap < 1:
             raise InputError(
-                f"learners.floors.successors: expected last and cap of at least 1, got {s.last} and {s.cap}"
+                f"learners.successors: expected last and cap of at least 1, got {s.last} and {s.cap}"
             )
         super().__init__(config, context, len(s.variants))
         self.users = KeyMap()

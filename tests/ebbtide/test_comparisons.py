@@ -115,7 +115,7 @@ def test_settings_of_the_config_file_hold_for_variants_too(
     init = TwoTower.__init__
     monkeypatch.setattr(TwoTower, "ablations_for", classmethod(ablations_for))
     monkeypatch.setattr(TwoTower, "__init__", spy)
-    (tmp_path / "c.toml").write_text("[learners.interests.unit]\nwidth = 4\nlr = 0.05\n")
+    (tmp_path / "c.toml").write_text("[learners.twotower]\nwidth = 4\nlr = 0.05\n")
     report = ebbtide.replay(
         NO_LABELS, tmp_path, ablate=True, learner="twotower", config=tmp_path / "c.toml", floors=False
     )
