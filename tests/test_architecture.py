@@ -29,6 +29,18 @@ OWNED = {
     "h3": {"state/places.py"},
 }
 NO_TORCH = {"state", "streams"}
+ORDER = {
+    "state": "printable errors tree texts compiled keys forgetting examples places side progress checkpoint "
+    "example_wire memory store",
+    "streams": "schema times admission wire operator kafka join records engines",
+    "replay": "reading meaning logs distinct order survey log inspect traffic faults",
+    "learners": "tables insight contract labels gaussian_rows interests judging training counting floors "
+    "residuals mixing copying bridges din_inputs din_torch systems registry",
+    "monitor": "detectors drift",
+    "ebbtide": "units waiting alone config start_over context kernels copy_score reasons answers services "
+    "publishing report running live api commands __main__",
+}
+"""Files and rooms of a package: each imports from itself and from what is left of it."""
 FILES = [path for package in MAY_IMPORT for path in sorted((ROOT / package).rglob("*.py"))]
 
 
@@ -63,6 +75,24 @@ def test_an_outside_library_has_one_owner(path: Path) -> None:
         assert library not in tops or name(path) in owners, f"{library} belongs to {owners or 'nobody yet'}"
     if path.relative_to(ROOT).parts[0] in NO_TORCH:
         assert "torch" not in tops
+
+
+@pytest.mark.parametrize("package", ORDER)
+def test_a_room_imports_only_what_is_left_of_it(package: str) -> None:
+    order = ORDER[package].split()
+    top = ROOT / package
+    there = {p.stem for p in top.glob("*.py")} | {p.parent.name for p in top.glob("*/__init__.py")}
+    assert there - {"__init__"} == set(order)
+    wrong = [
+        f"{name(path)} imports {module}"
+        for path in sorted(top.rglob("*.py"))
+        if (own := path.relative_to(top).parts[0].removesuffix(".py")) != "__init__"
+        for module in imports(path)
+        if module.startswith(f"{package}.")
+        and (other := module.split(".")[1]) in order
+        and order.index(other) > order.index(own)
+    ]
+    assert not wrong
 
 
 def test_no_import_cycle() -> None:

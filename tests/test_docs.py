@@ -29,6 +29,33 @@ def block(language: str) -> str:
     return str(found)
 
 
+def test_files_that_the_pages_and_docstrings_name_are_there() -> None:
+    top = DOCS.parent
+    packages = [path.parent.name for path in top.glob("*/__init__.py")]
+    files = [path for package in packages for path in (top / package).rglob("*.py")]
+    there = "\n".join(str(path) for path in files)
+    dotted = re.compile(rf"`((?:{'|'.join(packages)})(?:\.\w+)+)(?<!\.safetensors)`")
+    missing = []
+    for path in [*files, top / "README.md", *DOCS.glob("*.md")]:
+        text = path.read_text()
+        missing += [
+            f"{path}: {file}" for file in re.findall(r"`([\w/]+\.py)`", text) if f"/{file}" not in there
+        ]
+        missing += [f"{path}: {module}" for module in dotted.findall(text) if not _resolves(top, module)]
+    assert not missing
+
+
+def _resolves(top: Path, dotted: str) -> bool:
+    """Whether it is a package, a module, or a name that stands in one."""
+    parts = dotted.split(".")
+    for size in range(len(parts), 0, -1):
+        place = top.joinpath(*parts[:size])
+        sources = [file for file in (place.with_suffix(".py"), place / "__init__.py") if file.exists()]
+        if sources:
+            return parts[size:] == [] or parts[size] in sources[0].read_text()
+    return False
+
+
 @pytest.fixture(scope="module")
 def echo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[type[Learner]]:
     """The learner of the page: one more file in the package, and no edit elsewhere."""
