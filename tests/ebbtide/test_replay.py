@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import tarfile
 import time
 from pathlib import Path
 
@@ -179,6 +180,22 @@ def _published(out: Path) -> tuple[int, list[str], list[list[float]], list[list[
 
 def _newest(folder: Path) -> str:
     return max((path.name for path in folder.glob("checkpoint-*")), default="")
+
+
+def test_a_checkpoint_of_an_older_version_goes_on(tmp_path: Path) -> None:
+    """It names learners and fields, and no module: where code lies is no part of a state.
+
+    Made on 2026-11-28 by the same command, killed after its first checkpoint.
+    """
+    with tarfile.open(Path(__file__).with_name("checkpoint_2026_11_28.tar.xz")) as kept:
+        kept.extractall(tmp_path / "saved", filter="data")
+    log = "planted:users=20,items=20,events=400"
+    whole = ebbtide.replay(log, tmp_path / "whole", batch=16)
+    resumed = ebbtide.replay(
+        log, tmp_path / "out", batch=16, checkpoint=tmp_path / "saved", every=200, resume=True
+    )
+    assert resumed.state_digest == whole.state_digest
+    assert resumed.metrics.all == whole.metrics.all
 
 
 def test_a_river_model_runs_but_has_no_checkpoint(tmp_path: Path) -> None:
