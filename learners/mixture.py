@@ -36,7 +36,7 @@ from learners.contract import Settings
 from learners.mixture_kernels import Evidence as Evidence
 from learners.mixture_kernels import Plan
 from learners.mixture_update import Moments, Rates, State, Weights
-from state.errors import InputError
+from state.errors import InputError, bringing
 from state.examples import Floats
 from state.keys import Int64s
 from state.tree import Tree
@@ -174,7 +174,7 @@ class Mixture:
             from learners import mixture_torch  # torch is optional, and slow to load
         except ModuleNotFoundError as error:
             raise InputError(
-                f"mixture.device: {self.settings.device!r} needs torch; `pip install ebbtide[torch]`"
+                f"mixture.device: {self.settings.device!r} needs torch; {bringing('torch')} brings it"
             ) from error
         return mixture_torch
 

@@ -36,7 +36,7 @@ from learners.interest_kinds import Kinds, whole
 from learners.ranking import true_ranks
 from learners.sampling import Sampler, identities
 from learners.table import PUBLISH, RANK, EmbeddingTable, Slot
-from state.errors import InputError
+from state.errors import InputError, bringing
 from state.examples import Doubles, ExampleBatch, Floats, Window, window_of
 from state.keys import Int64s
 from state.tree import Tree
@@ -222,7 +222,7 @@ class TwoTower(Learner):
             from learners.twotower_torch import learn  # torch is optional, and slow to load
         except ModuleNotFoundError as error:
             raise InputError(
-                f"twotower.device: {s.device!r} needs torch; `pip install ebbtide[torch]`"
+                f"twotower.device: {s.device!r} needs torch; {bringing('torch')} brings it"
             ) from error
         learn(
             *(events, self.sampler.arrays, table, self.kinds, rates),
