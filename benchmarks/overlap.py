@@ -15,11 +15,11 @@ import numpy as np
 
 from benchmarks.tables import Cell, Row, Tables, say
 from ebbtide import api
-from ebbtide.answers import Run
 from ebbtide.config import RunConfig
 from ebbtide.plan import operator_of
 from ebbtide.run import Run as Replay
 from replay.source import Log
+from serving.answers import Run
 from state.after import after
 from state.dict_store import DictStore
 from state.examples import ExampleBatch, concat

@@ -287,7 +287,7 @@ def main() -> None:
 
 def _answer(source: str, as_json: bool, ask: Any) -> None:
     from ebbtide import screens
-    from ebbtide.answers import Answer, UnknownUserError, connect, json_of
+    from serving.answers import Answer, UnknownUserError, connect, json_of
 
     with connect(source) as run:
 

@@ -16,13 +16,13 @@ from ebbtide import again, html, report
 from ebbtide.alone import alone
 from ebbtide.beside import Beside
 from ebbtide.config import RunConfig
-from ebbtide.copy_score import followed
 from ebbtide.learning import Learning
 from ebbtide.plan import batch_size, operator_of, subject
 from learners.evaluation import Evaluation
 from learners.insight import Insight
 from learners.measure import Measure
 from replay.source import Log
+from serving.scoring import followed
 from state import checkpoint
 from state.dict_store import DictStore
 from state.embedded_store import open_store

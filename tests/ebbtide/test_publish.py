@@ -5,12 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ebbtide.context import last_place, recalled
 from ebbtide.publish import Publisher, at_last_place, memory_entries
 from learners.contract import Learner, Needs, RankRequest, Settings
 from learners.expiry import Forgotten
 from learners.leaveout import Had
 from learners.trainer import Scored
+from serving.recalled import last_place, recalled
 from state.after import after
 from state.dict_store import DictStore
 from state.examples import ExampleBatch, Floats

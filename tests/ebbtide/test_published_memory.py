@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ebbtide.context import recalled
 from ebbtide.publish import Publisher
 from learners.contract import Learner, Needs, RankRequest, Settings
 from learners.leaveout import Had
 from learners.trainer import Scored
+from serving.recalled import recalled
 from state.dict_store import DictStore
 from state.examples import ExampleBatch, Floats, Window
 from state.keys import NO_KEY, Int64s, Names

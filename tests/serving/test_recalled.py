@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ebbtide.kernels import Asked, kernels, kilometres2
 from learners.evidence import OWN, own, remember_own, tables
+from serving.kernels import Asked, kernels, kilometres2
 from state.examples import empty_window
 from state.forgetting import minute_of_week
 from state.keys import NO_KEY, KeyMap

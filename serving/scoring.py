@@ -12,11 +12,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ebbtide.context import last_place
-from ebbtide.kernels import FAR_KM2, Asked, Bools, kernels, kilometres2, speaking
 from learners.distil import MEMORY
 from learners.evidence import COLUMN, FLOOR, HOURS, PAST, SINCE_S, WEEKS
 from learners.evidence_rows import NEAR
+from serving.kernels import FAR_KM2, Asked, Bools, kernels, kilometres2, speaking
+from serving.recalled import last_place
 from state.copy_score import AMONG, LEADING, CopyScore
 from state.examples import Doubles
 from state.forgetting import WEEK_MIN

@@ -13,15 +13,15 @@ import msgspec
 import numpy as np
 import pytest
 
-from ebbtide.answers import Because, PastEvent, RecommendAnswer, Recommended, Run, json_of
 from ebbtide.config import RunConfig
-from ebbtide.copy_score import followed
 from ebbtide.plan import operator_of
-from ebbtide.reasons import iso
 from ebbtide.run import Run as ReplayRun
 from learners.distil import MEMORY
 from learners.evidence import PAST
 from replay.source import Log
+from serving.answers import Because, PastEvent, RecommendAnswer, Recommended, Run, json_of
+from serving.reasons import iso
+from serving.scoring import followed
 from state.after import after
 from state.copy_score import AMONG, LEADING, CopyScore, ItemTerms
 from state.dict_store import DictStore

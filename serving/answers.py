@@ -10,12 +10,12 @@ from typing import Any, Literal, Self
 
 import numpy as np
 
-from ebbtide import reasons
-from ebbtide.context import Explain, cell_at, evidence, last_place, recalled, shift
-from ebbtide.copy_score import Copy
-from ebbtide.reasons import Because as Because
-from ebbtide.reasons import PastEvent as PastEvent
-from ebbtide.reasons import Reasons, iso
+from serving import reasons
+from serving.reasons import Because as Because
+from serving.reasons import PastEvent as PastEvent
+from serving.reasons import Reasons, iso
+from serving.recalled import Explain, cell_at, evidence, last_place, recalled, shift
+from serving.scoring import Copy
 from state.copy_score import CopyScore
 from state.embedded_store import open_store
 from state.errors import InputError, UnknownIdError

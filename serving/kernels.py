@@ -8,9 +8,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ebbtide.context import utc_offset_min
 from learners.distil import MEMORY
 from learners.evidence import HOURS, WEEKS
+from serving.recalled import utc_offset_min
 from state.copy_score import KM
 from state.examples import Doubles
 from state.forgetting import DAYS_OFF, WEEK_MIN, day_off, minute_of_week, periodic

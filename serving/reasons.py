@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ebbtide.context import Recalled
-from ebbtide.copy_score import PARTS, Scored
+from serving.recalled import Recalled
+from serving.scoring import PARTS, Scored
 from state.examples import Doubles
 from state.forgetting import WEEK_MIN
 from state.records import Entries
