@@ -20,10 +20,9 @@ from typing import Literal, NamedTuple, Self
 import msgspec
 import numpy as np
 
+from state.arrays import Floats, Int64s
 from state.copy_score import CopyScore
 from state.errors import InputError
-from state.examples import Floats
-from state.keys import Int64s
 from state.records import Entries, Packed, Record, pack, single_vectors, unpack
 
 Kind = Literal["users", "items"]

@@ -1,6 +1,8 @@
 """The house: which package may import which, who owns which outside library, and no cycles."""
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,8 +14,9 @@ MAY_IMPORT = {
     "streams": {"state"},
     "learners": {"state"},
     "monitor": {"state"},
+    "serving": {"state"},
     "replay": {"streams", "state"},
-    "ebbtide": {"streams", "state", "learners", "monitor", "replay"},
+    "ebbtide": {"streams", "state", "learners", "monitor", "replay", "serving"},
 }
 OWNED = {
     "redis": {"state/redis_store.py"},
@@ -26,9 +29,10 @@ OWNED = {
     "faust": {"streams/faust_worker.py"},
     "pyflink": set[str](),
     "numba": {"state/compiled.py"},
-    "h3": {"state/places.py"},
+    "h3": {"state/cells.py"},
 }
 NO_TORCH = {"state", "streams"}
+SERVES_WITHOUT = ("numba", "pyarrow", "pandas", "scipy", "river", "torch", "learners", "streams", "ebbtide")
 FILES = [path for package in MAY_IMPORT for path in sorted((ROOT / package).rglob("*.py"))]
 
 
@@ -63,6 +67,14 @@ def test_an_outside_library_has_one_owner(path: Path) -> None:
         assert library not in tops or name(path) in owners, f"{library} belongs to {owners or 'nobody yet'}"
     if path.relative_to(ROOT).parts[0] in NO_TORCH:
         assert "torch" not in tops
+
+
+def test_what_serves_loads_nothing_that_learns_or_compiles() -> None:
+    """Neither does what it imports of `state`: so a reader starts at once."""
+    modules = [f"serving.{path.stem}" for path in sorted((ROOT / "serving").glob("[!_]*.py"))]
+    told = f"import sys, {', '.join(modules)}\nprint(sorted({set(SERVES_WITHOUT)} & set(sys.modules)))"
+    ended = subprocess.run([sys.executable, "-c", told], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert ended.stdout.strip() == "[]"
 
 
 def test_no_import_cycle() -> None:

@@ -16,8 +16,7 @@ import pytest
 from ebbtide.config import RunConfig
 from ebbtide.plan import operator_of
 from ebbtide.run import Run as ReplayRun
-from learners.distil import MEMORY
-from learners.evidence import PAST
+from learners.evidence import MEMORY, PAST
 from replay.source import Log
 from serving.answers import Because, PastEvent, RecommendAnswer, Recommended, Run, json_of
 from serving.reasons import iso
