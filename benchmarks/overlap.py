@@ -15,11 +15,11 @@ import numpy as np
 
 from benchmarks.tables import Cell, Row, Tables, say
 from ebbtide import api
-from ebbtide.answers import Run
 from ebbtide.config import RunConfig
 from ebbtide.running.plan import operator_of
 from ebbtide.running.replaying import Run as Replay
 from replay.log import Log
+from serving.answers import Run
 from state.examples import ExampleBatch, concat
 from state.memory.after import after
 from state.store.in_memory import DictStore

@@ -15,9 +15,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ebbtide.answers import connect
     from ebbtide.api import open_log, replay
     from learners.contract import Context, Learner, Needs, Outcome, Settings, Step
+    from serving.answers import connect
     from state.errors import EbbtideError, InputError, UnknownIdError
 
 __all__ = [
@@ -35,7 +35,7 @@ __all__ = [
     "replay",
 ]
 _HOMES = {
-    "ebbtide.answers": ("connect",),
+    "serving.answers": ("connect",),
     "ebbtide.api": ("open_log", "replay"),
     "learners.contract": ("Context", "Learner", "Needs", "Outcome", "Settings", "Step"),
     "state.errors": ("EbbtideError", "InputError", "UnknownIdError"),

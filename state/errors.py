@@ -21,6 +21,15 @@ class InputError(EbbtideError):
     exit_code = 2
 
 
+def bringing(extra: str) -> str:
+    """What brings the packages of one of our extras; no index has us.
+
+    >>> bringing("torch")
+    "`make setup`, or `pip install '.[torch]'`, in the folder of the sources"
+    """
+    return f"`make setup`, or `pip install '.[{extra}]'`, in the folder of the sources"
+
+
 class UnknownIdError(EbbtideError):
     """A user or item that was never seen."""
 

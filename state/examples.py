@@ -22,15 +22,15 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from state.arrays import Bytes as Bytes
+from state.arrays import Doubles as Doubles
+from state.arrays import Floats as Floats
+from state.arrays import Int64s
+from state.arrays import Shorts as Shorts
 from state.errors import InputError
-from state.forgetting import WEEK_MIN
-from state.keys import NO_KEY, Int64s
+from state.ids import NO_KEY
 from state.tree import Tree
-
-Floats = NDArray[np.float32]
-Doubles = NDArray[np.float64]
-Bytes = NDArray[np.uint8]
-Shorts = NDArray[np.int16]
+from state.weeks import WEEK_MIN
 
 BANK_S: tuple[float, ...] = (3600.0, 86400.0, 7 * 86400.0, 30 * 86400.0)
 """Time constants of the bank of rates, in seconds: a decayed count falls by 1/e in each."""

@@ -1,86 +1,15 @@
-"""Ids as 64-bit keys, and a growing map from key to row.
+"""A growing map from key to row, usable inside kernels; what keys are is said in `state.ids`."""
 
-A key is stable across processes, engines and partitionings, and needs no dictionary to be agreed on:
-
-- an id that is a whole number below 2^62 in size is its own key, however it was written (`7`, `"7"`);
-- any other id is 2^62 plus 62 bits of the BLAKE2b hash of its UTF-8 text.
-
-So numbers never collide with one another or with text; two texts do with odds of n^2 / 2^63 (one in
-a thousand at a hundred million distinct texts), and `Names.add` refuses the second rather than merge them.
-"""
-
-import hashlib
-import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
-from numpy.typing import NDArray
 
+from state.arrays import Int64s as Int64s
 from state.compiled import compiled, inner
-from state.errors import InputError
+from state.ids import NO_KEY as NO_KEY
+from state.ids import Names as Names
+from state.ids import key_of as key_of
 from state.tree import Tree
-
-Int64s = NDArray[np.int64]
-
-NO_KEY = -(2**63)
-"""The key of a missing value."""
-
-_TEXT = 2**62
-_WHOLE = re.compile(r"0|-?[1-9][0-9]{0,18}")
-
-
-def key_of(identifier: str | int) -> int:
-    """The key of one id.
-
-    >>> key_of(7) == key_of("7") == 7
-    True
-    >>> key_of("007") > 2**62
-    True
-    """
-    if isinstance(identifier, str):
-        if _WHOLE.fullmatch(identifier):
-            return key_of(int(identifier))
-        text = identifier
-    elif -_TEXT < identifier < _TEXT:
-        return identifier
-    else:
-        text = str(identifier)
-    digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
-    return _TEXT + int.from_bytes(digest, "little") % _TEXT
-
-
-class Names:
-    """What hashed keys were called; whole-number ids need no entry."""
-
-    def __init__(self) -> None:
-        self._name: dict[int, str] = {}
-
-    def add(self, identifier: str) -> int:
-        """Remember `identifier` and return its key. Raises InputError where two texts share a key."""
-        key = key_of(identifier)
-        if key >= _TEXT and self._name.setdefault(key, identifier) != identifier:
-            raise InputError(
-                f"ids {self._name[key]!r} and {identifier!r} have the same 64-bit key; rename one of them"
-            )
-        return key
-
-    def update(self, other: dict[int, str]) -> None:
-        """Take over names learned elsewhere."""
-        self._name.update(other)
-
-    def forget(self, keys: Iterable[int]) -> None:
-        """Of these nothing is to be said any more, until they come again."""
-        for key in keys:
-            self._name.pop(key, None)
-
-    def __getitem__(self, key: int) -> str:
-        return self._name.get(key, str(key))
-
-    def __len__(self) -> int:
-        return len(self._name)
-
-    def items(self) -> Iterable[tuple[int, str]]:
-        return self._name.items()
 
 
 @compiled

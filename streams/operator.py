@@ -13,13 +13,13 @@ from dataclasses import dataclass
 import msgspec
 import numpy as np
 
+from state.cells import Cells, solar_tz_min
 from state.errors import InputError
 from state.examples import ITEM_RATES, ExampleBatch
 from state.forgetting import WEEK_MIN
 from state.keys import NO_KEY, Int64s
 from state.memory.recall import Rows
 from state.memory.users import MemoryConfig, UserMemory
-from state.places import Cells, solar_tz_min
 from state.tree import Tree
 from streams.admission import Admission
 from streams.schema import EventBatch

@@ -1,6 +1,8 @@
 """The house: which package may import which, who owns which outside library, and no cycles."""
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,8 +14,9 @@ MAY_IMPORT = {
     "streams": {"state"},
     "learners": {"state"},
     "monitor": {"state"},
+    "serving": {"state"},
     "replay": {"streams", "state"},
-    "ebbtide": {"streams", "state", "learners", "monitor", "replay"},
+    "ebbtide": {"streams", "state", "learners", "monitor", "replay", "serving"},
 }
 OWNED = {
     "redis": {"state/store/redis.py"},
@@ -26,21 +29,23 @@ OWNED = {
     "faust": {"streams/engines/faust.py"},
     "pyflink": set[str](),
     "numba": {"state/compiled.py"},
-    "h3": {"state/places.py"},
+    "h3": {"state/cells.py"},
 }
 NO_TORCH = {"state", "streams"}
 ORDER = {
-    "state": "printable errors tree texts compiled keys forgetting examples places side progress checkpoint "
-    "example_wire memory store",
+    "state": "printable errors tree texts arrays evidence weeks ids cells compiled keys forgetting examples "
+    "places side progress checkpoint example_wire memory store",
     "streams": "schema times admission wire operator kafka join records engines",
     "replay": "reading meaning logs distinct order survey log inspect traffic faults",
     "learners": "tables insight contract labels gaussian_rows interests judging training counting floors "
     "residuals mixing copying bridges din_inputs din_torch systems registry",
     "monitor": "detectors drift",
-    "ebbtide": "units waiting alone config start_over context kernels copy_score reasons answers services "
+    "serving": "recalled scoring catalogue reasons answers",
+    "ebbtide": "units waiting alone config start_over services "
     "publishing report running live api commands __main__",
 }
 """Files and rooms of a package: each imports from itself and from what is left of it."""
+SERVES_WITHOUT = ("numba", "pyarrow", "pandas", "scipy", "river", "torch", "learners", "streams", "ebbtide")
 FILES = [path for package in MAY_IMPORT for path in sorted((ROOT / package).rglob("*.py"))]
 
 
@@ -93,6 +98,14 @@ def test_a_room_imports_only_what_is_left_of_it(package: str) -> None:
         and order.index(other) > order.index(own)
     ]
     assert not wrong
+
+
+def test_what_serves_loads_nothing_that_learns_or_compiles() -> None:
+    """Neither does what it imports of `state`: so a reader starts at once."""
+    modules = [f"serving.{path.stem}" for path in sorted((ROOT / "serving").glob("[!_]*.py"))]
+    told = f"import sys, {', '.join(modules)}\nprint(sorted({set(SERVES_WITHOUT)} & set(sys.modules)))"
+    ended = subprocess.run([sys.executable, "-c", told], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert ended.stdout.strip() == "[]"
 
 
 def test_no_import_cycle() -> None:

@@ -288,8 +288,8 @@ def main() -> None:
 
 
 def _answer(source: str, as_json: bool, ask: Any) -> None:
-    from ebbtide.answers import Answer, UnknownUserError, connect, json_of
     from ebbtide.commands import query_screens
+    from serving.answers import Answer, UnknownUserError, connect, json_of
 
     with connect(source) as run:
 

@@ -17,7 +17,7 @@ from rich.text import Text
 
 from ebbtide.commands.live_options import Brokers, Json, Store
 from ebbtide.commands.output import print_json
-from state.errors import InputError
+from state.errors import InputError, bringing
 
 _NEEDED_GB, _CLOCK_MS = 1.0, 1000.0
 _STYLE = {"ok": "green", "missing": "yellow", "problem": "red"}
@@ -73,9 +73,8 @@ def _packages(extra: str, modules: tuple[str, ...]) -> Check:
             importlib.import_module(module)
         except ImportError as error:
             lost.append(f"{module} ({error})")
-    get = f"pip install 'ebbtide[{extra}]'"
     if lost:
-        return Check(f"packages of {extra}", "missing", ", ".join(lost), get)
+        return Check(f"packages of {extra}", "missing", ", ".join(lost), bringing(extra))
     return Check(f"packages of {extra}", "ok", ", ".join(modules))
 
 
@@ -85,7 +84,8 @@ def _java(*, needed: bool) -> Check:
     try:
         return Check("Java", "ok", broker.java(), needed=needed)
     except InputError as error:
-        return Check("Java", "missing", str(error), "pip install 'ebbtide[services]'", needed)
+        what, _, todo = str(error).partition("; ")
+        return Check("Java", "missing", what, todo, needed)
 
 
 def _jars() -> Check:
@@ -180,7 +180,7 @@ def _torch() -> Check:
     try:
         import torch
     except ImportError as error:
-        todo = "pip install 'ebbtide[torch]'; without it models that are torch networks cannot be used"
+        todo = f"{bringing('torch')}; without it models that are torch networks cannot be used"
         return Check("torch", "missing", str(error), todo, needed=False)
     devices = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
     said = f"{torch.__version__}, {', '.join(devices) or 'no GPU'}, {torch.get_num_threads()} threads"

@@ -7,7 +7,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ebbtide.answers import (
+from ebbtide.report.report import Report
+from ebbtide.report.svg import time_text
+from ebbtide.report.words import METRIC_WORDS, headline, measure
+from learners.judging.metrics import METRICS
+from serving.answers import (
     Answer,
     Because,
     ItemAnswer,
@@ -16,10 +20,6 @@ from ebbtide.answers import (
     SimilarAnswer,
     UserAnswer,
 )
-from ebbtide.report.report import Report
-from ebbtide.report.svg import time_text
-from ebbtide.report.words import METRIC_WORDS, headline, measure
-from learners.judging.metrics import METRICS
 from state.printable import printable
 
 _FIRST = 8

@@ -15,7 +15,6 @@ import numpy as np
 from ebbtide import start_over
 from ebbtide.alone import alone
 from ebbtide.config import RunConfig
-from ebbtide.copy_score import followed
 from ebbtide.report import page, report
 from ebbtide.running.compared import Beside
 from ebbtide.running.learning import Learning
@@ -24,6 +23,7 @@ from learners.insight import Insight
 from learners.judging.evaluation import Evaluation
 from learners.judging.measure import Measure
 from replay.log import Log
+from serving.scoring import followed
 from state import checkpoint
 from state.errors import InputError
 from state.store.contract import EmbeddingStore

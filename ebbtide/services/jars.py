@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from replay.logs.fetch import data_folder
-from state.errors import InputError
+from state.errors import InputError, bringing
 
 KAFKA = "4.4.0"
-EXTRA = "pip install 'ebbtide[services]'"
+EXTRA = bringing("services")
 _FETCHED_AT_A_TIME = 4
 _TIMEOUT_S = 60
 

@@ -15,12 +15,14 @@ from learners.copying.crowd import FOLLOW_FADE, LAST, CrowdArrays, CrowdRows, le
 from learners.copying.evidence import COLUMN, Own, Tables, kilometres2, remember_own
 from learners.tables.followers import START, USED, PairArrays
 from state.compiled import compiled, inner
+from state.evidence import STIM
 from state.forgetting import minute_of_week
 from state.keys import NO_KEY, Int64s, find
 
 Int32s = NDArray[np.int32]
 
 _LONG, _HOUR_2H, _SAME_PLACE = COLUMN["own_64d"], COLUMN["hour_2h"], COLUMN["same_place"]
+_WORTH_KM2, _WORTH_POWER = STIM.worth_km2, STIM.worth_power
 FOLLOWERS, HERE = 40, 32
 """Candidates from what follows, and from what the place sells, at most."""
 OTHERS = FOLLOWERS + NEAR + HERE
@@ -208,7 +210,7 @@ def _find_near(n: int, size: int, events: int, crowd: CrowdArrays, room: Room) -
     for j in range(min(size, weight_N.shape[0])):
         if weight_N[j] > 0.0 and j != n:
             km2 = kilometres2(crowd.km_N3, n, j)
-            worth = weight_N[j] / (km2 + 0.01) ** 0.75
+            worth = weight_N[j] / (km2 + _WORTH_KM2) ** _WORTH_POWER
             if worth > best_M[most - 1]:
                 i = most - 1
                 while i > 0 and best_M[i - 1] < worth:

@@ -13,15 +13,16 @@ from learners.copying.evidence import (
     BASE_SHARES,
     COLUMN,
     COLUMNS,
+    FAR_KM2,
     FLOOR,
     LOGGED,
     OWN,
-    SINCE_S,
     Own,
     kilometres2,
 )
 from learners.tables.followers import count_of
 from state.compiled import inner, reordered
+from state.evidence import STIM
 from state.examples import Doubles, Floats
 from state.keys import NO_KEY, Int64s
 from state.memory.views import Columns
@@ -29,13 +30,16 @@ from state.tree import Tree
 
 Int32s = NDArray[np.int32]
 
-NEAR = 16
+NEAR = STIM.neighbours
 """Neighbours known of an item."""
 _K, _L = len(OWN), len(LOGGED)
 _COUNT, _PAST, _POPULAR = COLUMN["count"], COLUMN["newest"], COLUMN["popular_3m"]
 _SLOT, _AGE, _FOLLOW, _PLACES = COLUMN["slot"], COLUMN["age"], COLUMN["follow"], COLUMN["near"]
 _KIND, _OTHER = COLUMN["category"], COLUMN["stranger_place"]
-_SINCE_S = tuple(SINCE_S.values())
+_SINCE_S = tuple(STIM.since_s.values())
+_TODAY_S, _PAUSE_S = STIM.today_s, STIM.pause_s
+_LEAST_OVERDUE, _MOST_OVERDUE = STIM.overdue
+_LEAST, _OWN_HOUR, _OWN_LONG = STIM.least, STIM.own["hour_2h"], STIM.own["own_64d"]
 _LONG, _HOUR_2H, _SAME_PLACE = COLUMN["own_64d"], COLUMN["hour_2h"], COLUMN["same_place"]
 _FROM_HERE = COLUMN["from_here"]
 _HOLDS = (_LONG, COLUMN["hour_1h"], COLUMN["week_90m"], _SAME_PLACE, COLUMN["after"])
@@ -171,7 +175,7 @@ def write(row: Row, asked: Asked, crowd: CrowdArrays, own: Own, room: Room, foun
     day = 24 * (slot // 24)
     before, after = day + (slot - day + 23) % 24, day + (slot - day + 1) % 24
     slot_now = 2.0 ** min((slotted.clock_V3[0, 0] - time_ms) / slotted.half_life_ms_V[0], 0.0)
-    total, kind_total, kind_hour_total = 1e-6, 1e-6, 1e-6
+    total, kind_total, kind_hour_total = _LEAST, _LEAST, _LEAST
     active = 0
     for i in range(row.many):
         total += own.sum_CK[i, _LONG]
@@ -188,7 +192,7 @@ def write(row: Row, asked: Asked, crowd: CrowdArrays, own: Own, room: Room, foun
     for c in range(row.start, row.end):
         n, x, raw = found.item_C[c], found.evidence_CF[c], room.raw_CL[c - row.start]
         i = own.slot_N[n] - 1
-        base = 1e-6
+        base = _LEAST
         raw[:] = FLOOR
         for k in range(_L, x.shape[0]):
             x[k] = 0.0
@@ -199,7 +203,7 @@ def write(row: Row, asked: Asked, crowd: CrowdArrays, own: Own, room: Room, foun
             raw[_K - 1] += s[_LONG] / total
             raw[_COUNT] += own.count_C[i]
             _past(n == row.last, own.age_s_C[i], own.oldest_s_C[i], own.count_C[i], x)
-            base += (0.5 * s[_HOUR_2H] + 0.1 * s[_LONG]) / (1.0 + total)
+            base += (_OWN_HOUR * s[_HOUR_2H] + _OWN_LONG * s[_LONG]) / (1.0 + total)
         for v in range(popular.half_life_ms_V.shape[0]):
             share = popular.weight_VN[v, n] / max(popular.clock_V3[v, 1], 1e-300)
             raw[_POPULAR + v] += share
@@ -218,9 +222,9 @@ def write(row: Row, asked: Asked, crowd: CrowdArrays, own: Own, room: Room, foun
         base += 0.02 * f[0] + 0.2 * f[1]
         if np.isnan(km_N3[n, 0]):
             x[_OTHER] = 1.0
-            raw[_PLACES] += 9.0
+            raw[_PLACES] += FAR_KM2
         else:
-            raw[_PLACES] += kilometres2(km_N3, n, row.last) if placed else 9.0
+            raw[_PLACES] += kilometres2(km_N3, n, row.last) if placed else FAR_KM2
             equator, north, cosine, dense = km_N3[n, 0], km_N3[n, 1], km_N3[n, 2], 0.0
             for j in range(active):
                 east = (equator - room.km_C2[j, 0]) * cosine
@@ -253,10 +257,11 @@ def write(row: Row, asked: Asked, crowd: CrowdArrays, own: Own, room: Room, foun
 @inner
 def _past(newest: bool, age_s: float, oldest_s: float, count: float, x: Floats) -> None:
     x[_PAST] = 1.0 if newest else 0.0
-    x[_PAST + 1] = 1.0 if age_s < 57600.0 else 0.0
+    x[_PAST + 1] = 1.0 if age_s < _TODAY_S else 0.0
     if count > 1.5:
         usual_s = (oldest_s - age_s) / (count - 1.0)
-        x[_PAST + 2] = min(max(np.log((age_s + 60.0) / (usual_s + 60.0)), -4.0), 3.0)
+        overdue = np.log((age_s + _PAUSE_S) / (usual_s + _PAUSE_S))
+        x[_PAST + 2] = min(max(overdue, _LEAST_OVERDUE), _MOST_OVERDUE)
     for k in range(len(_SINCE_S)):
         x[_PAST + 3 + k] = 1.0 if age_s < _SINCE_S[k] else 0.0
 

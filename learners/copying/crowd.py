@@ -15,11 +15,11 @@ from learners.tables.expiry import Forgotten, renumber_rings, without
 from learners.tables.faded import Faded, FadedArrays, fade_add
 from learners.tables.followers import USED, PairArrays, Pairs, bump, gain
 from learners.tables.growing import grown
+from state.cells import KM_EAST, KM_NORTH
 from state.compiled import compiled
 from state.examples import Doubles, ExampleBatch, Floats
 from state.forgetting import day_off, minute_of_week
 from state.keys import NO_KEY, Int64s, KeyMap, add, find
-from state.places import KM_EAST, KM_NORTH
 from state.tree import Tree
 
 POPULAR_DAYS = (3.0 / 1440.0, 1.0 / 24.0, 1.0, 14.0, 365.0)

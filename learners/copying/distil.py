@@ -14,13 +14,13 @@ import numpy as np
 
 from learners.copying.copy_path import CopyPath
 from learners.copying.crowd import LED_BY, POPULAR_DAYS, SLOTS, UNMET_MS, leaders
-from learners.copying.evidence import BASE_SHARES, COLUMN, FLOOR, OWN, PAST
+from learners.copying.evidence import BASE_SHARES, COLUMN, FLOOR, MEMORY, PAST
 from learners.mixing.mixture import Evidence, Mixture
+from state.evidence import STIM
 from state.examples import Doubles
 from state.keys import Int64s
 from state.store.copy_score import AMONG, KM, LEADING, CopyScore, ItemTerms
 
-MEMORY = (*OWN, "count")
 SHARES = ("popular_3m", "popular_1h", "popular_1d", "popular_14d", "popular_365d")
 PRIOR = (*SHARES, "slot_all", "age", "stranger_place")
 """Evidence that is the item's alone: it is published as one number an item."""
@@ -55,6 +55,7 @@ def copy_score(path: CopyPath) -> CopyScore | None:
         base=weight["base"],
         near=weight["near"],
         interest=weight["interest"],
+        specification=STIM,
         brought=path.settings.brought,
         repeats=path.repeating,
         fades=path.settings.curve,
@@ -106,11 +107,11 @@ def terms(evidence: Evidence) -> Doubles:
         return np.asarray(np.maximum(np.exp(x_CF[:, COLUMN[name]]) - FLOOR[COLUMN[name]], 0.0))
 
     row_C = np.repeat(np.arange(len(evidence.true_R)), np.diff(evidence.start_R1))
-    all_C = 1e-6 + np.bincount(row_C, amount("own_64d"), len(evidence.true_R))[row_C]
-    own_C = (0.5 * amount("hour_2h") + 0.1 * amount("own_64d")) / (1.0 + all_C)
+    all_C = STIM.least + np.bincount(row_C, amount("own_64d"), len(evidence.true_R))[row_C]
+    own_C = sum((share * amount(name) for name, share in STIM.own.items()), np.zeros(len(x_CF)))
     crowd_C = sum((0.1 * amount(SHARES[v]) for v in BASE_SHARES), np.zeros(len(x_CF)))
     had_C = (amount("count") > 0.5).astype(np.float64)
-    return np.column_stack([x_CF[:, _COLUMNS], had_C, np.log(1e-6 + crowd_C + own_C)])
+    return np.column_stack([x_CF[:, _COLUMNS], had_C, np.log(STIM.least + crowd_C + own_C / (1.0 + all_C))])
 
 
 def _least_squares(term_CK: Doubles, goal_C: Doubles, share_C: Doubles, silent: Int64s) -> Doubles:

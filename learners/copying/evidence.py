@@ -1,9 +1,9 @@
 """Evidence for a candidate: what the user's own memory, and everybody's behaviour, say for it right now.
 
-The copy path of STIM (arXiv:2508.02451) in our reconstruction: its masks made explicit. Every past event
-speaks for its item with a product of kernels: retention at several half-lives, hour of day, hour of week,
-what the user did just before, where that was, the same place. Summed over the memory, as logarithms, these
-are the columns that the mixture of experts weighs; the crowd's counts and the interests join them.
+Every past event speaks for its item with a product of kernels, which `state.evidence` specifies: retention at
+several half-lives, hour of day, hour of week, what the user did just before, where that was, the same place.
+Summed over the memory, as logarithms, these are the columns that the mixture of experts weighs; the crowd's
+counts and the interests join them.
 
 Shape suffixes: B rows, W window entries, C candidates, F columns, K kernels, N catalogue rows.
 """
@@ -14,31 +14,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from state.compiled import compiled
+from state.evidence import LONGEST_S, SOON_S, STIM
 from state.examples import Floats
 from state.forgetting import WEEK_MIN, day_off, periodic
 from state.keys import NO_KEY, Int64s, find
 from state.memory.views import Columns
 
-HOURS = {"hour_15m": 0.25, "hour_30m": 0.5, "hour_1h": 1.0, "hour_2h": 2.0}
-WEEKS = {"week_30m": 0.5, "week_90m": 1.5}
+MEMORY = tuple(kernel.name for kernel in STIM.kernels)
+"""Sums over the user's own events with the candidate: OWN, and their count."""
+HOURS = {kernel.name: kernel.hour_h for kernel in STIM.kernels if kernel.part == "hour" and kernel.hour_h}
+WEEKS = {kernel.name: kernel.week_h for kernel in STIM.kernels if kernel.part == "week" and kernel.week_h}
 """Widths in hours of the hour-of-day and the hour-of-week kernels."""
-SINCE_S = {
-    **{"since_5m": 300.0, "since_30m": 1800.0, "since_2h": 7200.0, "since_8h": 28_800.0},
-    **{"since_20h": 72_000.0, "since_30h": 108_000.0, "since_7d": 604_800.0},
-}
-"""Bounds of the refractory bins."""
+FAR_KM2 = STIM.far_km2
 
-OWN = (
-    *("own_1d", "own_4d", "own_16d", "own_64d", "own_2h"),
-    "curve",
-    *HOURS,
-    *WEEKS,
-    "weekend",
-    *("after", "after_gap"),
-    *("from_here", "from_here_hour"),
-    "same_place",
-    "share",
-)
+OWN = MEMORY[:-1]
 """Sums of kernel products over the user's own events with the candidate:
 retention at half-lives; the forgetting curve with spacing; hour-of-day kernels of a width each (64 d, 32 d);
 hour-of-week kernels (64 d) and the same kind of day (32 d); events after the same item as now, and after a
@@ -62,11 +51,15 @@ KIND = ("category", "category_hour")
 LOGGED = (*OWN, "count", *CROWD, *PLACES, *KIND)
 """Columns that are logarithms, of what the row says plus the floor."""
 FLOOR = np.array(
-    [*[0.02] * len(OWN), 1.0, *[1e-6] * 5, 0.1, 0.1, 1.0, *[0.002] * 5, 0.0025, 0.02, 1e-5, 0.02, 0.02],
+    [
+        *(kernel.floor for kernel in STIM.kernels),
+        *(*[STIM.least] * 5, 0.1, 0.1, 1.0, *[0.002] * 5),
+        *(STIM.near_floor_km2, 0.02, 1e-5, 0.02, 0.02),
+    ],
     np.float32,
 )
 
-PAST = ("newest", "today", "interval", *SINCE_S)
+PAST = ("newest", "today", "interval", *STIM.since_s)
 """Of the user's own events with the candidate: whether it was the last, whether there was one within 16
 hours, log of the time since the last one against the usual interval, and refractory bins of that time."""
 OTHER = ("stranger_place", "category_last", "interest")
@@ -74,6 +67,16 @@ OTHER = ("stranger_place", "category_last", "interest")
 
 COLUMNS = LOGGED + PAST + OTHER
 COLUMN = {name: f for f, name in enumerate(COLUMNS)}
+
+
+_PAUSE_S, _GAP, _NEAR_KM = STIM.pause_s, STIM.gap, STIM.near_km
+_OWN_1D, _OWN_4D, _OWN_16D, _OWN_64D = (COLUMN[f"own_{days}d"] for days in (1, 4, 16, 64))
+_OWN_2H, _CURVE, _WEEKEND = COLUMN["own_2h"], COLUMN["curve"], COLUMN["weekend"]
+_HOUR_15M, _HOUR_30M, _HOUR_1H, _HOUR_2H = (COLUMN[name] for name in HOURS)
+_WEEK_30M, _WEEK_90M = (COLUMN[name] for name in WEEKS)
+_AFTER, _AFTER_GAP, _SAME_PLACE = COLUMN["after"], COLUMN["after_gap"], COLUMN["same_place"]
+_FROM_HERE, _FROM_HERE_HOUR, _SHARE = COLUMN["from_here"], COLUMN["from_here_hour"], COLUMN["share"]
+_LIKE_HOUR = list(HOURS).index("hour_1h")
 
 
 class Tables(NamedTuple):
@@ -166,8 +169,8 @@ def remember_own(
         last, last_age_s = own.row_W[length - 1], past.age_s_BW[b, length - 1]
     if not speaks:
         length = 0
-    log_gap = np.log(last_age_s + 60.0)
-    rate = np.float32(-0.6931472 / (64.0 * 86400.0) * fade)
+    log_gap = np.log(last_age_s + _PAUSE_S)
+    rate = np.float32(-0.6931472 / LONGEST_S * fade)
     many = kinds = 0
     weekend = day_off(minute)
     for w in range(length):
@@ -195,40 +198,40 @@ def remember_own(
         apart = np.int64(age_s / 60.0) % WEEK_MIN
         day = apart % 1440
         s = sum_CK[c]
-        s[0] += r1
-        s[1] += r4
-        s[2] += r16
-        s[3] += r64
+        s[_OWN_1D] += r1
+        s[_OWN_4D] += r4
+        s[_OWN_16D] += r16
+        s[_OWN_64D] += r64
         if age_s < 86400.0:
-            s[4] += np.exp(np.float32(-0.6931472 / 7200.0) * age_s)
-        s[5] += past.retention_BW[b, w] if fade > 0.0 else 1.0
+            s[_OWN_2H] += np.exp(np.float32(-0.6931472 / SOON_S) * age_s)
+        s[_CURVE] += past.retention_BW[b, w] if fade > 0.0 else 1.0
         hour = tables.hour_M4[day]
-        s[6] += hour[0] * r64
-        s[7] += hour[1] * r32
-        s[8] += hour[2] * r32
-        s[9] += hour[3] * r32
+        s[_HOUR_15M] += hour[0] * r64
+        s[_HOUR_30M] += hour[1] * r32
+        s[_HOUR_1H] += hour[2] * r32
+        s[_HOUR_2H] += hour[3] * r32
         week = tables.week_M2[apart]
-        s[10] += week[0] * r64
-        s[11] += week[1] * r64
+        s[_WEEK_30M] += week[0] * r64
+        s[_WEEK_90M] += week[1] * r64
         if day_off(int((minute - apart) % WEEK_MIN)) == weekend:
-            s[12] += r32
+            s[_WEEKEND] += r32
         if w > 0 and last >= 0:
             before = own.row_W[w - 1]
             if before >= 0:
                 gap_s = past.age_s_BW[b, w - 1] - age_s
-                z = np.log(gap_s + np.float32(60.0)) - log_gap
-                near = np.exp(-2.0 * z * z)
+                z = np.log(gap_s + np.float32(_PAUSE_S)) - log_gap
+                like = np.exp(-_GAP * z * z)
                 if before == last:
-                    s[13] += r64
-                    s[14] += r64 * near
+                    s[_AFTER] += r64
+                    s[_AFTER_GAP] += r64 * like
                 km2 = kilometres2(km_N3, before, last)
-                if km2 < 9.0:
-                    close = np.exp(-np.sqrt(km2) / 0.4)
-                    s[15] += close * near * r64
-                    s[16] += close * near * hour[2] * r64
+                if km2 < FAR_KM2:
+                    close = np.exp(-np.sqrt(km2) / _NEAR_KM)
+                    s[_FROM_HERE] += close * like * r64
+                    s[_FROM_HERE_HOUR] += close * like * hour[_LIKE_HOUR] * r64
         if cell != NO_KEY and past.cell_BW[b, w] == cell:
-            s[17] += r64
-        s[18] += r64
+            s[_SAME_PLACE] += r64
+        s[_SHARE] += r64
         key = past.category_BW[b, w]
         if key != NO_KEY:
             k = 0
@@ -241,7 +244,7 @@ def remember_own(
                 own.category_C3[k, 1] = 0.0
                 own.category_C3[k, 2] = 0.0
             own.category_C3[k, 0] += r16
-            own.category_C3[k, 1] += r32 * hour[2]
+            own.category_C3[k, 1] += r32 * hour[_LIKE_HOUR]
             if w == length - 1:
                 own.category_C3[k, 2] = 1.0
     return many, kinds, last

@@ -33,7 +33,7 @@ from learners.tables.expiry import Forgotten
 from learners.tables.item_columns import Columns
 from learners.tables.popularity_draws import Sampler, identities
 from learners.tables.true_ranks import true_ranks
-from state.errors import InputError
+from state.errors import InputError, bringing
 from state.examples import Doubles, ExampleBatch, Floats, Window, window_of
 from state.keys import Int64s
 from state.tree import Tree
@@ -218,7 +218,7 @@ class InterestUnit(Learner):
             from learners.interests.in_torch import learn  # torch is optional, and slow to load
         except ModuleNotFoundError as error:
             raise InputError(
-                f"twotower.device: {s.device!r} needs torch; `pip install ebbtide[torch]`"
+                f"twotower.device: {s.device!r} needs torch; {bringing('torch')} brings it"
             ) from error
         learn(
             *(events, self.sampler.arrays, table, self.kinds, rates),

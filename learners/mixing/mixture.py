@@ -36,7 +36,7 @@ from learners.mixing import kernels
 from learners.mixing.kernels import Evidence as Evidence
 from learners.mixing.kernels import Plan
 from learners.mixing.update import Moments, Rates, State, Weights
-from state.errors import InputError
+from state.errors import InputError, bringing
 from state.examples import Floats
 from state.keys import Int64s
 from state.tree import Tree
@@ -174,7 +174,7 @@ class Mixture:
             from learners.mixing import in_torch  # torch is optional, and slow to load
         except ModuleNotFoundError as error:
             raise InputError(
-                f"mixture.device: {self.settings.device!r} needs torch; `pip install ebbtide[torch]`"
+                f"mixture.device: {self.settings.device!r} needs torch; {bringing('torch')} brings it"
             ) from error
         return in_torch
 

@@ -28,7 +28,7 @@ from learners.din_inputs import Reader, own_rates
 from learners.tables.catalogue import negatives
 from learners.tables.embedding import EmbeddingTable, Slot
 from learners.tables.expiry import Forgotten, without
-from state.errors import InputError
+from state.errors import InputError, bringing
 from state.examples import USER_RATES, Doubles, ExampleBatch, Floats, window_of
 from state.keys import NO_KEY, Int64s, KeyMap
 from state.tree import Tree
@@ -107,7 +107,7 @@ class DIN(Learner):
         try:
             from learners.din_torch import Model, Net  # torch is optional, and slow to load
         except ModuleNotFoundError as error:
-            raise InputError(f"learner {self.name!r} needs torch; `pip install ebbtide[torch]`") from error
+            raise InputError(f"learner {self.name!r} needs torch; {bringing('torch')} brings it") from error
         s, reader = self.settings, self.reader
         sizes = (len(reader.plain), reader.entry_numbers, reader.numbers, (s.attention, *s.hidden))
         return Model(

@@ -20,9 +20,8 @@ from typing import Literal, NamedTuple, Self
 import msgspec
 import numpy as np
 
+from state.arrays import Floats, Int64s
 from state.errors import InputError
-from state.examples import Floats
-from state.keys import Int64s
 from state.store.copy_score import CopyScore
 from state.store.records import Entries, Packed, Record, pack, single_vectors, unpack
 

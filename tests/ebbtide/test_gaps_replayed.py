@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import ebbtide
-from ebbtide.reasons import PastEvent
+from serving.reasons import PastEvent
 from tests.replay.events import write_csv
 
 BLOCK = 80

@@ -5,12 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ebbtide.context import last_place, recalled
 from ebbtide.publishing.publish import Publisher, at_last_place, memory_entries
 from learners.contract import Learner, Needs, RankRequest, Settings
 from learners.tables.expiry import Forgotten
 from learners.tables.leaveout import Had
 from learners.training.trainer import Scored
+from serving.recalled import last_place, recalled
 from state.examples import ExampleBatch, Floats
 from state.keys import NO_KEY, Int64s, Names
 from state.memory.after import after

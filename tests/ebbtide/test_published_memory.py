@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ebbtide.context import recalled
 from ebbtide.publishing.publish import Publisher
 from learners.contract import Learner, Needs, RankRequest, Settings
 from learners.tables.leaveout import Had
 from learners.training.trainer import Scored
+from serving.recalled import recalled
 from state.examples import ExampleBatch, Floats, Window
 from state.keys import NO_KEY, Int64s, Names
 from state.memory.users import MemoryConfig

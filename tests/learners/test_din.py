@@ -272,7 +272,7 @@ def test_own_rates_of_another_item_come_from_the_window() -> None:
 
 def test_without_torch_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "learners.din_torch", None)
-    with pytest.raises(InputError, match=r"'din' needs torch; `pip install ebbtide\[torch\]`"):
+    with pytest.raises(InputError, match=r"'din' needs torch; `make setup`, or `pip install '.\[torch\]'`"):
         DIN(DINSettings(), context())
 
 

@@ -37,7 +37,7 @@ def test_names_give_back_what_an_id_was_called() -> None:
 
 def test_two_texts_with_one_key_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     # No two texts with the same 62 bits are at hand, so the hash is made to collide.
-    monkeypatch.setattr("state.keys.key_of", lambda identifier: 2**62)
+    monkeypatch.setattr("state.ids.key_of", lambda identifier: 2**62)
     names = Names()
     names.add("anna")
     with pytest.raises(InputError, match=r"'anna' and 'bert' have the same 64-bit key"):

@@ -5,8 +5,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from state.cells import PARENTS, RESOLUTION, Cells, named, solar_tz_min
 from state.keys import NO_KEY
-from state.places import PARENTS, RESOLUTION, Cells, closeness, named, solar_tz_min
+from state.places import closeness
 
 NOWHERE = np.full(1, np.nan)
 UNNAMED = np.full(1, NO_KEY)

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from state.cells import named
 from state.errors import InputError
 from state.examples import BY_ENTRY, HOUR, PLACE, RECENT, USER_RATES, WEEK, ExampleBatch, concat
 from state.keys import NO_KEY
 from state.memory.users import MemoryConfig
-from state.places import named
 from state.tree import digest
 from streams.operator import Operator, OperatorConfig
 from streams.schema import EventBatch

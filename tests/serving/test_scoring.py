@@ -13,15 +13,14 @@ import msgspec
 import numpy as np
 import pytest
 
-from ebbtide.answers import Because, PastEvent, RecommendAnswer, Recommended, Run, json_of
 from ebbtide.config import RunConfig
-from ebbtide.copy_score import followed
-from ebbtide.reasons import iso
 from ebbtide.running.plan import operator_of
 from ebbtide.running.replaying import Run as ReplayRun
-from learners.copying.distil import MEMORY
-from learners.copying.evidence import PAST
+from learners.copying.evidence import MEMORY, PAST
 from replay.log import Log
+from serving.answers import Because, PastEvent, RecommendAnswer, Recommended, Run, json_of
+from serving.reasons import iso
+from serving.scoring import followed
 from state.errors import InputError
 from state.examples import ExampleBatch, concat
 from state.keys import NO_KEY, key_of

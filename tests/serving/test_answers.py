@@ -7,8 +7,8 @@ import msgspec
 import numpy as np
 import pytest
 
-from ebbtide.answers import Because, PastEvent, Run, UnknownUserError, connect, json_of
-from ebbtide.context import cell_at, utc_offset_min
+from serving.answers import Because, PastEvent, Run, UnknownUserError, connect, json_of
+from serving.recalled import cell_at, utc_offset_min
 from state.errors import InputError, UnknownIdError
 from state.examples import Doubles, Floats
 from state.forgetting import minute_of_week

@@ -10,17 +10,15 @@ from typing import Any, Literal, Self
 
 import numpy as np
 
-from ebbtide import reasons
-from ebbtide.context import Explain, cell_at, evidence, last_place, recalled, shift
-from ebbtide.copy_score import Copy
-from ebbtide.reasons import Because as Because
-from ebbtide.reasons import PastEvent as PastEvent
-from ebbtide.reasons import Reasons, iso
+from serving import reasons
+from serving.catalogue import Catalogue
+from serving.reasons import Because as Because
+from serving.reasons import PastEvent as PastEvent
+from serving.reasons import Reasons, iso
+from serving.recalled import Explain, cell_at, evidence, last_place, recalled, shift
+from serving.scoring import within_a_week
 from state.errors import InputError, UnknownIdError
-from state.examples import Doubles, Floats
-from state.keys import key_of
-from state.store.contract import EmbeddingStore, Items
-from state.store.copy_score import CopyScore
+from state.store.contract import EmbeddingStore
 from state.store.embedded import open_store
 from state.store.records import Record
 
@@ -110,7 +108,7 @@ class Run:
         self.store = store
         self.info = info
         self._explain = explain
-        self._loaded: tuple[int, _Catalogue] | None = None
+        self._loaded: tuple[int, Catalogue] | None = None
 
     def user(self, identifier: str | int) -> UserAnswer:
         """Raises UnknownIdError for a user of whom nothing was published."""
@@ -156,11 +154,14 @@ class Run:
         cell = last_place(record.memory) if point is None else cell_at(*point)
         time_ms = record.event_time_ms if at_ms is None else at_ms
         now = recalled(record, self.info, time_ms, cell)
-        vectors_WD = catalogue.of_keys(record.memory["item"].tolist(), record.vectors_KD.shape[1])
+        row_W = catalogue.rows(record.memory["item"].tolist())
+        vectors_WD = catalogue.of_rows(row_W, record.vectors_KD.shape[1])
         query_D = record.vectors_KD.sum(axis=0, dtype=np.float64)
         scored = None
         if catalogue.copy is not None:
-            scored = catalogue.copy.score(record, catalogue.scores(query_D), at_ms, cell, point)
+            near_ms = within_a_week(record.event_time_ms, time_ms)
+            then = now if near_ms == time_ms else recalled(record, self.info, near_ms, cell)
+            scored = catalogue.copy.score(then, row_W, catalogue.scores(query_D), point)
             score_N = scored.score_N.copy()
         else:
             if at_ms is not None or point is not None:
@@ -169,17 +170,18 @@ class Run:
             score_N = catalogue.scores(query_D)
 
         def why(row: int) -> Reasons:
-            adds_W = self._explain(now, vectors_WD, catalogue.items.vectors_ND[row])
+            adds_W = self._explain(now, vectors_WD, catalogue.vectors_ND[row])
             if scored is None:
-                return reasons.of_interests(record.memory, now, adds_W, self._named)
-            return reasons.of_copy(row, scored, record.memory, now, adds_W, self._named)
+                return reasons.of_interests(now, adds_W, self._named)
+            return reasons.of_copy(row, scored, now, adds_W, self._named)
 
-        score_N[catalogue.rows(self._left_out(record))] = -np.inf
+        left_out = catalogue.rows(self._left_out(record))
+        score_N[left_out[left_out >= 0]] = -np.inf
         best = [row for row in np.argsort(-score_N, kind="stable")[:k].tolist() if score_N[row] > -np.inf]
         return RecommendAnswer(
             user,
             record.version,
-            [Recommended(catalogue.items.ids[row], float(score_N[row]), why(row)) for row in best],
+            [Recommended(catalogue.ids[row], float(score_N[row]), why(row)) for row in best],
             "interests" if scored is None else "copy score",
         )
 
@@ -189,14 +191,12 @@ class Run:
         row = catalogue.row_of_id.get(str(identifier))
         if row is None:
             raise UnknownIdError(self._unknown("item", str(identifier)))
-        vectors_ND = catalogue.items.vectors_ND[:, :-1].astype(np.float64)
+        vectors_ND = catalogue.vectors_ND[:, :-1].astype(np.float64)
         length_N = np.maximum(np.linalg.norm(vectors_ND, axis=1), 1e-30)
         cosine_N = vectors_ND @ vectors_ND[row] / (length_N * length_N[row])
         cosine_N[row] = -np.inf
         best = np.argsort(-cosine_N, kind="stable")[: min(k, len(cosine_N) - 1)].tolist()
-        return SimilarAnswer(
-            str(identifier), [Similar(catalogue.items.ids[n], float(cosine_N[n])) for n in best]
-        )
+        return SimilarAnswer(str(identifier), [Similar(catalogue.ids[n], float(cosine_N[n])) for n in best])
 
     def close(self) -> None:
         self.store.close()
@@ -209,10 +209,10 @@ class Run:
     ) -> None:
         self.close()
 
-    def _catalogue(self) -> "_Catalogue":
+    def _catalogue(self) -> "Catalogue":
         version = self.store.version()
         if self._loaded is None or self._loaded[0] != version:
-            self._loaded = version, _Catalogue(self.store.items(), self.info.copy)
+            self._loaded = version, Catalogue(self.store.items(), self.info.copy)
         return self._loaded[1]
 
     def _left_out(self, record: Record) -> list[int]:
@@ -224,7 +224,7 @@ class Run:
     def _named(self, key: int) -> str:
         catalogue = self._catalogue()
         row = catalogue.row_of_key.get(key)
-        return self.info.item_names.get(str(key), str(key)) if row is None else catalogue.items.ids[row]
+        return self.info.item_names.get(str(key), str(key)) if row is None else catalogue.ids[row]
 
     def _popular(self, user: str, k: int) -> RecommendAnswer:
         why: Reasons = [Because(f"unknown user {user!r}: popular with everybody")]
@@ -237,39 +237,3 @@ class Run:
             f"unknown {kind} {identifier!r}: not among the {count:,} {kind}s published from {self.info.log}; "
             "ids are written as in the log"
         )
-
-
-class _Catalogue:
-    """Every item vector, where each is, and what else speaks for it."""
-
-    def __init__(self, items: Items, copy: CopyScore | None) -> None:
-        self.items = items
-        self.row_of_id = {identifier: row for row, identifier in enumerate(items.ids)}
-        self.row_of_key = {key_of(identifier): row for row, identifier in enumerate(items.ids)}
-        self.copy = Copy(copy, self.row_of_key.get, len(items.ids)) if copy and copy.agrees else None
-
-    def rows(self, keys: list[int]) -> list[int]:
-        """Rows of those keys that have one."""
-        return [row for row in map(self.row_of_key.get, keys) if row is not None]
-
-    def of_keys(self, keys: list[int], width: int) -> Floats:
-        """Vectors (W, D); zeros for an item without one."""
-        vectors_WD = np.zeros((len(keys), width), np.float32)
-        for w, key in enumerate(keys):
-            row = self.row_of_key.get(key)
-            if row is not None:
-                vectors_WD[w] = self._vectors(width)[row]
-        return vectors_WD
-
-    def scores(self, query_D: Doubles) -> Doubles:
-        """Dot products (N,) of every item with the query."""
-        return np.asarray(self._vectors(len(query_D)) @ query_D, np.float64)
-
-    def _vectors(self, width: int) -> Floats:
-        vectors_ND = self.items.vectors_ND
-        if len(vectors_ND) and vectors_ND.shape[1] != width:
-            raise InputError(
-                f"store: items have width {vectors_ND.shape[1]}, the user {width}: two runs wrote under one "
-                "name; give each its own (?run=NAME in the URL) and replay again"
-            )
-        return vectors_ND.reshape(-1, width)

@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ebbtide.context import Recalled
-from ebbtide.copy_score import PARTS, Scored
-from state.examples import Doubles
-from state.forgetting import WEEK_MIN
+from serving.recalled import Recalled
+from serving.scoring import Scored
+from state.arrays import Doubles
+from state.evidence import PARTS
 from state.store.records import Entries
+from state.weeks import WEEK_MIN
 
 REASONS = 3
 """Reasons given for each recommendation."""
@@ -56,23 +57,21 @@ Name = Callable[[int], str]
 """The id of an item by its key."""
 
 
-def of_interests(memory: Entries, now: Recalled, adds_W: Doubles, name: Name) -> Reasons:
+def of_interests(now: Recalled, adds_W: Doubles, name: Name) -> Reasons:
     """The past events that speak for an item by their likeness, those with one item together."""
     adds_W = np.maximum(adds_W, 0.0)
     total = float(adds_W.sum())
     if total == 0.0:
         return [Because("no remembered event speaks for it more than for others")]
     by_item: dict[int, list[int]] = {}
-    for w, key in enumerate(memory["item"].tolist()):
+    for w, key in enumerate(now.memory["item"].tolist()):
         by_item.setdefault(key, []).append(w)
     shares = {key: float(adds_W[entries].sum()) / total for key, entries in by_item.items()}
     best = sorted(shares, key=lambda key: (-shares[key], key))[:REASONS]
-    return [_event(memory, now, adds_W, by_item[key], name, shares[key]) for key in best if shares[key] > 0.0]
+    return [_event(now, adds_W, by_item[key], name, shares[key]) for key in best if shares[key] > 0.0]
 
 
-def of_copy(
-    row: int, scored: Scored, memory: Entries, now: Recalled, liked_W: Doubles, name: Name
-) -> Reasons:
+def of_copy(row: int, scored: Scored, now: Recalled, liked_W: Doubles, name: Name) -> Reasons:
     """What brought catalogue row `row` its copy score: first what is no event, where that is most.
 
     `liked_W` is what each entry adds to the interests' score of the item. Past events are told by their hour
@@ -92,18 +91,18 @@ def of_copy(
     reasons: Reasons = []
     if more[most] > own:
         others_W = np.where(scored.row_W == row, 0.0, liked_W)
-        reasons.append(Because(_taste(memory, others_W, name) if most == "like" else _SAID[most]))
+        reasons.append(Because(_taste(now.memory, others_W, name) if most == "like" else _SAID[most]))
     add_W = scored.add_WV.sum(1)
     left_W = mine_W[np.argsort(-add_W[mine_W], kind="stable")]
     while len(left_W):
-        apart_W = (memory["minute"][left_W] - memory["minute"][left_W[0]]) % round_min
+        apart_W = (now.memory["minute"][left_W] - now.memory["minute"][left_W[0]]) % round_min
         alike_W = np.minimum(apart_W, round_min - apart_W) <= ALIKE_MIN
         if len(reasons) == REASONS - 1:
             alike_W[:] = True
         told_W = left_W[alike_W]
         parts_V = scored.add_WV[told_W].sum(0) / own
-        parts = {part: float(share) for part, share in zip(PARTS, parts_V, strict=True) if share > 0.0}
-        reasons.append(_event(memory, now, add_W, told_W.tolist(), name, float(parts_V.sum()), parts))
+        parts = {str(part): float(share) for part, share in zip(PARTS, parts_V, strict=True) if share > 0.0}
+        reasons.append(_event(now, add_W, told_W.tolist(), name, float(parts_V.sum()), parts))
         left_W = left_W[~alike_W]
     return reasons or [Because("no remembered event speaks for it more than for others")]
 
@@ -127,7 +126,6 @@ def _above(term_N: Doubles, row: int) -> float:
 
 
 def _event(
-    memory: Entries,
     now: Recalled,
     adds_W: Doubles,
     entries: list[int],
@@ -135,6 +133,7 @@ def _event(
     share: float,
     parts: dict[str, float] | None = None,
 ) -> PastEvent:
+    memory = now.memory
     w = max(entries, key=lambda entry: (adds_W[entry], entry))
     return PastEvent(
         name(int(memory["item"][w])),

@@ -5,15 +5,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ebbtide.kernels import Asked, kernels, kilometres2
 from learners.copying.evidence import OWN, own, remember_own, tables
+from serving.recalled import kernels, kilometres2, recalled
+from state.evidence import STIM
 from state.examples import empty_window
 from state.forgetting import minute_of_week
 from state.keys import NO_KEY, KeyMap
 from state.memory.views import Columns, columns_of
-from state.store.records import MEMORY_ENTRY, Entries
+from state.store.contract import RunInfo
+from state.store.records import MEMORY_ENTRY, Entries, Record
 
 ITEMS, CELL = 5, 7
+INFO = RunInfo(log="-", learner="-")
 NOW_MS, TZ_MIN = 1_500_854_400_000, -300
 PLACE_N2 = np.array([[-73.99, 40.75], [-73.985, 40.751], [-73.97, 40.77], [-73.5, 40.7], [np.nan, np.nan]])
 KM_N3 = np.column_stack([PLACE_N2 * [111.32, 110.57], np.cos(np.radians(PLACE_N2[:, 1]))])
@@ -61,7 +64,9 @@ def test_entries_add_up_to_the_evidence(memory: Entries, cell: int, fades: bool)
     )
     row_W = np.where(memory["item"] < ITEMS, memory["item"], -1)
     here = PLACE_N2[last] if last >= 0 else np.full(2, np.nan)
-    kernel_WK = kernels(memory, row_W, PLACE_N2, Asked(NOW_MS, cell, here), fades=fades)
+    record = Record(1, NOW_MS, np.zeros((1, 1), np.float32), np.zeros(0, np.int64), memory)
+    now = recalled(record, INFO, NOW_MS, cell)
+    kernel_WK = kernels(now, STIM, row_W, PLACE_N2, here, fades=fades)
     total = 1e-6 + room.sum_CK[:many, 3].sum()
     for c in range(many):
         mine_K = kernel_WK[row_W == room.item_C[c]].sum(0)

@@ -1,0 +1,183 @@
+"""The published copy score (`state.store.copy_score`) of a user, at a time and a place, and who brought it
+about.
+
+An hour and a day are asked for within the week after the user's last event: what lies further away is
+answered for the same minute of that week, since nobody knows how much more will have faded by then.
+
+Shape suffixes: N items of the catalogue, W memory entries, I items of the memory, K kernels, V parts.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from serving.recalled import Recalled, kernels, kilometres2, speaking
+from state.arrays import Bools, Doubles, Int64s
+from state.evidence import PARTS
+from state.store.contract import RunInfo
+from state.store.copy_score import AMONG, LEADING, CopyScore
+from state.weeks import WEEK_MIN
+
+WEEK_MS = WEEK_MIN * 60_000
+
+
+class Scored(NamedTuple):
+    """Every item's score, by what it is the sum of."""
+
+    score_N: Doubles
+    crowd_N: Doubles
+    """Of what everybody does."""
+    near_N: Doubles
+    interest_N: Doubles
+    row_W: Int64s
+    """The item of every entry that speaks; -1 for the others."""
+    add_WV: Doubles
+    """What each entry adds to its item's score, at least 0, by PARTS."""
+
+
+def within_a_week(last_ms: int, at_ms: int) -> int:
+    """The time in the week after the last event that stands for `at_ms`."""
+    return last_ms + (at_ms - last_ms) % WEEK_MS
+
+
+class Copy:
+    """A run's copy score on a catalogue of N items with these keys."""
+
+    def __init__(self, copy: CopyScore, key_N: Int64s) -> None:
+        self.weights = copy
+        self._by = copy.specification
+        terms = copy.terms()
+        of_N = _among(terms.key_N, key_N)
+        known_N = of_N >= 0
+        of_N = of_N[known_N]
+        self._prior_N = np.full(len(key_N), terms.prior_N.min(initial=0.0))
+        self._crowd_N = np.zeros(len(key_N))
+        self._place_N2 = np.full((len(key_N), 2), np.nan)
+        self._found_N = np.zeros(len(key_N), np.uint8)
+        self._prior_N[known_N] = terms.prior_N[of_N]
+        self._crowd_N[known_N] = terms.crowd_N[of_N]
+        self._place_N2[known_N] = terms.place_N2[of_N]
+        self._found_N[known_N] = terms.found_N[of_N]
+        names = [kernel.name for kernel in self._by.kernels]
+        self._memory_K = np.array([copy.memory[name] for name in names])
+        self._floor_K = np.array([kernel.floor for kernel in self._by.kernels])
+        self._part_K = np.array([PARTS.index(kernel.part) for kernel in self._by.kernels])
+        self._own_K = np.array([self._by.own.get(name, 0.0) for name in names])
+        self._whole = names.index(self._by.whole)
+
+    def score(
+        self,
+        recalled: Recalled,
+        row_W: Int64s,
+        interest_N: Doubles,
+        point: tuple[float, float] | None = None,
+    ) -> Scored:
+        """Scores of what a memory is at a time (`within_a_week`) and a place.
+
+        `row_W` is the item of each entry as a row of the catalogue, or -1. `interest_N` is what the published
+        interests say of every item. `point`, latitude and longitude, is the place; else the last item's.
+        """
+        by = self._by
+        here = self._here(row_W, point)
+        speaks_W = speaking(recalled.memory, row_W)
+        kernel_WK = kernels(recalled, by, row_W, self._place_N2, here, fades=self.weights.fades)
+        add_WV, past_N = self._copied(recalled, row_W, speaks_W, kernel_WK)
+        km2_N = kilometres2(self._place_N2, here)
+        near_N = self.weights.near * np.log(by.near_floor_km2 + np.where(np.isnan(km2_N), by.far_km2, km2_N))
+        crowd_N = self._prior_N + self.weights.base * np.log(by.least + self._crowd_N)
+        liked_N = self.weights.interest * interest_N
+        score_N = crowd_N + near_N + liked_N + past_N
+        own_W = row_W[speaks_W]
+        np.add.at(score_N, own_W, add_WV[speaks_W].sum(1))
+        behind_N = ~self._candidates(own_W, interest_N, km2_N)
+        least = score_N[~behind_N].min(initial=0.0) - 1.0
+        score_N[behind_N] = least + (crowd_N - crowd_N.max(initial=-np.inf))[behind_N]
+        return Scored(score_N, crowd_N, near_N, liked_N, np.where(speaks_W, row_W, -1), add_WV)
+
+    def _candidates(self, own_W: Int64s, interest_N: Doubles, km2_N: Doubles) -> Bools:
+        """Items that are ranked by their score."""
+        candidate_N = (self._found_N & LEADING) > 0
+        among = np.flatnonzero(self._found_N & AMONG)
+        candidate_N[among[_largest(interest_N[among], self.weights.brought)]] = True
+        placed = np.flatnonzero(~np.isnan(km2_N))
+        worth_N = self._crowd_N[placed] / (km2_N[placed] + self._by.worth_km2) ** self._by.worth_power
+        candidate_N[placed[_largest(worth_N, self._by.neighbours)]] = True
+        candidate_N[own_W] = self.weights.repeats
+        return candidate_N
+
+    def _here(self, row_W: Int64s, point: tuple[float, float] | None) -> Doubles:
+        """Longitude and latitude: the point's, else those of the last item."""
+        if point is not None:
+            return np.array(point[::-1])
+        return self._place_N2[row_W[-1]] if len(row_W) and row_W[-1] >= 0 else np.full(2, np.nan)
+
+    def _copied(
+        self, recalled: Recalled, row_W: Int64s, speaks_W: Bools, kernel_WK: Doubles
+    ) -> tuple[Doubles, Doubles]:
+        """What entries add (W, V), and what the time since the newest one says of each item (N,)."""
+        add_WV, past_N = np.zeros((len(row_W), len(PARTS))), np.zeros(len(self._prior_N))
+        spoken_W = np.flatnonzero(speaks_W)
+        if not len(spoken_W):
+            return add_WV, past_N
+        item_I, of_W = np.unique(row_W[spoken_W], return_inverse=True)
+        kernel_WK = kernel_WK[spoken_W]
+        sum_IK = np.zeros((len(item_I), len(self._memory_K)))
+        np.add.at(sum_IK, of_W, kernel_WK)
+        worth_IK = self._memory_K * np.log1p(sum_IK / self._floor_K) / np.maximum(sum_IK, 1e-30)
+        own_IK = self._own_K * sum_IK
+        total, own_I = self._by.least + sum_IK[:, self._whole].sum(), own_IK.sum(1)
+        gain_I = np.log1p(own_I / (1.0 + total) / (self._by.least + self._crowd_N[item_I]))
+        base_I = self.weights.base * gain_I / np.maximum(own_I, 1e-30)
+        adds_WK = kernel_WK * (worth_IK + self._own_K * base_I[:, np.newaxis])[of_W]
+        for v in range(len(PARTS)):
+            add_WV[spoken_W, v] = adds_WK[:, v == self._part_K].sum(1)
+        past_N[item_I] = self._past(item_I == row_W[-1], recalled.age_s_W[spoken_W], of_W)
+        return add_WV, past_N
+
+    def _past(self, newest_I: Bools, age_s_W: Doubles, of_W: Int64s) -> Doubles:
+        by, size = self._by, len(newest_I)
+        newest_s_I, oldest_s_I, count_I = np.full(size, np.inf), np.zeros(size), np.bincount(of_W)
+        np.minimum.at(newest_s_I, of_W, age_s_W)
+        np.maximum.at(oldest_s_I, of_W, age_s_W)
+        usual_s_I = (oldest_s_I - newest_s_I) / np.maximum(count_I - 1, 1)
+        overdue_I = np.log((newest_s_I + by.pause_s) / (usual_s_I + by.pause_s))
+        columns = {
+            "newest": newest_I,
+            "today": newest_s_I < by.today_s,
+            "interval": np.where(count_I > 1, np.clip(overdue_I, *by.overdue), 0.0),
+            **{name: newest_s_I < bound_s for name, bound_s in by.since_s.items()},
+            "own": np.ones(size),
+        }
+        return sum((self.weights.past[name] * column for name, column in columns.items()), np.zeros(size))
+
+
+def followed(info: RunInfo | None) -> list[str]:
+    """What a report says of the score that `recommend` goes by."""
+    if info is None or not info.interests:
+        return []
+    if info.copy is None:
+        return [f"recommend goes by the inner product of {info.learner}'s published interests and items"]
+    copy = info.copy
+    worth = (
+        f"top-10 overlap {copy.overlap:.2f}, R² {copy.r2:.2f}, over {copy.requests} requests that it was not "
+        "fitted to"
+    )
+    if copy.agrees:
+        return [f"recommend follows {info.learner}'s ranking by a published sum of few terms: {worth}"]
+    return [
+        "recommend goes by the published interests alone: a sum of few terms does not follow "
+        f"{info.learner}'s ranking here ({worth})"
+    ]
+
+
+def _largest(value_N: Doubles, count: int) -> Int64s:
+    return np.argsort(-value_N, kind="stable")[:count]
+
+
+def _among(key_M: Int64s, key_N: Int64s) -> Int64s:
+    """Where each of N keys is among M others, or -1."""
+    if not len(key_M):
+        return np.full(len(key_N), -1)
+    order_M = np.argsort(key_M, kind="stable")
+    row_N = order_M[np.minimum(np.searchsorted(key_M, key_N, sorter=order_M), len(key_M) - 1)]
+    return np.where(key_M[row_N] == key_N, row_N, -1)
