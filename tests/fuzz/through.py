@@ -19,6 +19,7 @@ from state.errors import EbbtideError, InputError
 from state.examples import ExampleBatch
 from state.store import ItemRows, UserRows
 from tests.fuzz.seen import sentence
+from tests.patience import PATIENCE_S
 
 
 class Checked(DictStore):
@@ -58,7 +59,7 @@ def door(depth: str, path: Path, options: dict[str, str], folder: Path) -> None:
             str(folder / "out"),
             *flags,
         ]
-        ended = subprocess.run(args, capture_output=True, text=True, timeout=300)
+        ended = subprocess.run(args, capture_output=True, text=True, timeout=PATIENCE_S)
         assert ended.returncode in (0, 2), ended.stderr
         assert "Traceback" not in ended.stderr, ended.stderr
     elif depth == "run":
