@@ -10,11 +10,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from ebbtide.services.launch import started
+from tests.patience import PATIENCE_S
 
-settings.register_profile("ebbtide", deadline=None, derandomize=True, print_blob=True)
+settings.register_profile(
+    "ebbtide",
+    deadline=None,
+    derandomize=True,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow],  # a clock: a busy machine draws slowly
+)
 settings.load_profile("ebbtide")
 
 
@@ -23,10 +30,14 @@ def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The folder of services that are up; ended when the tests are over, with nothing left behind."""
     folder = tmp_path_factory.mktemp("the services, für uns")
     command = [sys.executable, "-m", "ebbtide", "services"]
-    subprocess.run([*command, "up", "--dir", str(folder)], check=True, capture_output=True, timeout=280)
+    subprocess.run(
+        [*command, "up", "--dir", str(folder)], check=True, capture_output=True, timeout=PATIENCE_S
+    )
     pids = [json.loads((folder / f"{name}.json").read_bytes())["pid"] for name in ("kafka", "store")]
     yield folder
-    subprocess.run([*command, "down", "--dir", str(folder)], check=True, capture_output=True, timeout=100)
+    subprocess.run(
+        [*command, "down", "--dir", str(folder)], check=True, capture_output=True, timeout=PATIENCE_S
+    )
     assert [pid for pid in pids if started(pid)] == []
 
 

@@ -195,7 +195,7 @@ class LiveTrainer:
         if self.measure is not None:
             self.measure.close()
         self.delivery.say(self.status())
-        self.delivery.drain(_SAY_S)
+        self.delivery.drain(_PATIENCE_S if arrived else _SAY_S)
         self.delivery.close()
 
     def give_way(self, error: UnlearnableError | UnpublishableError) -> Again:

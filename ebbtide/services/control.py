@@ -16,7 +16,7 @@ from state.errors import InputError
 from streams.kafka.client import cluster_id
 from streams.kafka.security import OPEN
 
-_UP_S, _DOWN_S = 90.0, 30.0
+_UP_S, _DOWN_S = 240.0, 30.0
 _LOOK_S = 0.05
 _TRIES = 3
 

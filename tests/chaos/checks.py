@@ -19,7 +19,8 @@ from streams.operator import OperatorConfig
 from streams.schema import EventBatch
 from streams.wire.message import Message
 from tests.chaos.group import Group
-from tests.ebbtide.workers import WINDOW, until
+from tests.ebbtide.workers import WINDOW
+from tests.patience import until
 
 _WRONG_TIME = "bad time"
 

@@ -11,11 +11,11 @@ from replay.faults import Fault, Target
 from state.progress import TrainerStatus
 from tests.chaos.group import Group
 from tests.chaos.topics import change
-from tests.ebbtide.workers import until
+from tests.patience import PATIENCE_S, until
 
 _ROOM = "2mb"
 """Of a store that is too small: less than it holds when it is empty."""
-_AGAIN_S, _PATIENCE_S = 0.2, 60.0
+_AGAIN_S = 0.2
 
 
 def suffer(group: Group) -> None:
@@ -85,7 +85,7 @@ def _unbounded(store: redis.Redis) -> object:
 
 def _told(group: Group, do: Callable[[redis.Redis], object]) -> None:
     """Something, done to the store, as soon as it answers."""
-    deadline_s = time.monotonic() + _PATIENCE_S
+    deadline_s = time.monotonic() + PATIENCE_S
     while True:
         with contextlib.suppress(redis.ConnectionError), _client(group.store) as store:
             do(store)

@@ -14,7 +14,7 @@ from state.progress import Progress
 from streams.kafka.client import ensure_topic
 from streams.kafka.observer import Observer
 from tests.chaos.group import PARTITIONS, Group
-from tests.ebbtide.workers import until
+from tests.patience import PATIENCE_S, until
 
 _MORE = 2
 _AGAIN_S = 0.5
@@ -91,7 +91,7 @@ def _remember(group: Group) -> None:
 
 def _asked(brokers: str, do: Callable[[Any], object]) -> None:
     """Something, done by the broker; again until it works, for it may be away."""
-    deadline_s = time.monotonic() + 60.0
+    deadline_s = time.monotonic() + PATIENCE_S
     while True:
         try:
             with _admin(brokers) as admin:

@@ -20,7 +20,8 @@ from streams.kafka.client import Producer, ensure_topic, partition_of
 from streams.kafka.observer import Observer
 from streams.wire.message import HEADER, Message
 from tests.ebbtide.test_replay import run
-from tests.ebbtide.workers import Live, stop, until
+from tests.ebbtide.workers import Live, stop
+from tests.patience import until
 
 USERS = 12
 
@@ -61,11 +62,9 @@ def test_partitions_that_are_added_are_read_and_hold_up_nobody(live: Live, admin
         live.until(60)
         admin.create_partitions({live.events: 4})
         until(live.said, lambda said: "4 partitions instead of 2" in said)
-        begun_s = time.monotonic()
         for n in range(10):
             send(live, [event(n) for n in range(30 * n, 30 * n + 30)], 4)
         said = live.until(360)
-        assert time.monotonic() - begun_s < 60.0
     assert sorted(said) == [0, 1, 2, 3]
     assert said[2].events + said[3].events > 0
     assert sum(one.examples for one in said.values()) == 360
@@ -82,7 +81,7 @@ def test_partitions_that_were_added_between_two_workers_are_read(live: Live, adm
     send(live, [event(n) for n in range(20)], 1)
     with live.worker() as process:
         live.until(20)
-        stop(process, 60)
+        stop(process)
     admin.create_partitions({live.events: 3})
     trouble = status(live).trouble
     assert any(
@@ -99,7 +98,7 @@ def test_messages_that_were_deleted_unread_are_counted_and_said(live: Live, admi
     send(live, [event(n) for n in range(30)], 1)
     with live.worker() as process:
         live.until(30)
-        stop(process, 60)
+        stop(process)
     send(live, [event(n) for n in range(200)], 1)
     admin.delete_records({TopicPartition(live.events, 0): 130})
     deleted = (
@@ -153,7 +152,7 @@ def test_a_topic_that_was_made_anew_is_read_from_its_beginning(live: Live, admin
     with live.worker() as process:
         live.until(40)
         if not running:
-            stop(process, 60)
+            stop(process)
         admin.delete_topics([live.events])
         until(admin.list_topics, lambda names: live.events not in names)
         ensure_topic(live.brokers, live.events, 1)
@@ -238,7 +237,7 @@ def test_a_partition_that_an_earlier_build_made_deaf_is_mended(live: Live) -> No
         assert sum(one.late for one in said.values()) > 0
         refused = run(*mend, check=2)
         assert f"the group '{live.name}' has 1 worker: stop every `ebbtide ingest` first" in refused.stderr
-        stop(process, 60)
+        stop(process)
     deaf = partition_of(b"user 3", 2)
     shown = json.loads(run(*mend).stdout)
     ahead = {one["partition"]: one["ahead"] for one in shown["partitions"]}

@@ -25,7 +25,8 @@ from streams.kafka.client import Producer, ensure_topic
 from streams.kafka.observer import Observer
 from streams.operator import Operator, OperatorConfig
 from streams.wire.message import HEADER, Message
-from tests.ebbtide.workers import WINDOW, Live, by_user, kill, stop, until
+from tests.ebbtide.workers import WINDOW, Live, by_user, kill, stop
+from tests.patience import PATIENCE_S, until
 
 LOG, EVENTS = "planted:users=60,items=80,events=3000,places=8", 3000
 
@@ -75,7 +76,7 @@ def test_live_equals_replay(live: Live, replayed: str, partitions: int, workers:
             with live.worker():
                 live.until(EVENTS)
         live.until(EVENTS)
-        stop(first, 30)
+        stop(first)
     assert_once(live, replayed)
 
 
@@ -90,7 +91,7 @@ def test_killed_workers_lose_and_double_nothing(live: Live, replayed: str) -> No
                 kill(process)
         with live.worker():
             live.until(EVENTS)
-        assert sender.wait(60) == 0
+        assert sender.wait(PATIENCE_S) == 0
     assert_once(live, replayed)
     assert "computed up to" in live.said()
 
@@ -106,7 +107,7 @@ def test_workers_forget_as_a_replay_does_and_over_kills(live: Live) -> None:
             kill(process)
         with live.worker("--expire", "6h"):
             said = live.until(EVENTS)
-        assert sender.wait(60) == 0
+        assert sender.wait(PATIENCE_S) == 0
     width = max(int(window_of(one).length_B.max()) for one in whole)
     expected, found = (by_user([narrowed(one, width) for one in part]) for part in (whole, live.examples()))
     assert digest(found) == digest(expected)
@@ -123,9 +124,9 @@ def test_partitions_move_and_come_back(live: Live, replayed: str) -> None:
                 until(partial(live.said, log), lambda said: "partitions [" in said)
                 before = sum(one.events for one in live.progress().values())
                 live.until(min(before + 200, EVENTS))
-                stop(second, 30)
+                stop(second)
         live.until(EVENTS)
-        assert sender.wait(60) == 0
+        assert sender.wait(PATIENCE_S) == 0
     assert_once(live, replayed)
 
 
@@ -139,7 +140,7 @@ def test_a_worker_that_wakes_up_late_is_refused(live: Live, replayed: str) -> No
             live.until(min(before + 500, EVENTS))
             zombie.send_signal(signal.SIGCONT)
             live.until(EVENTS)
-        assert sender.wait(60) == 0
+        assert sender.wait(PATIENCE_S) == 0
     assert_once(live, replayed)
 
 
@@ -231,8 +232,10 @@ def test_workers_of_a_group_have_the_same_settings(live: Live) -> None:
     traffic(live, partitions=1)
     with live.worker() as process:
         live.until(EVENTS)
-        stop(process, 30)
-    done = subprocess.run(live.command("--label-delay", "1h"), capture_output=True, text=True, timeout=60)
+        stop(process)
+    done = subprocess.run(
+        live.command("--label-delay", "1h"), capture_output=True, text=True, timeout=PATIENCE_S
+    )
     assert done.returncode == 2
     assert "operator.label_delay_ms was 0, is 3600000" in done.stderr
     assert np.array_equal(sorted(live.progress()), [0])

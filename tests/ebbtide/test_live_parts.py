@@ -1,6 +1,5 @@
 """What a live trainer is made of, one part at a time: order, delivery, what a stream is like, figures."""
 
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,6 +31,7 @@ from state.store.records import MEMORY_ENTRY
 from streams.wire.message import Message
 from tests.ebbtide.sent_examples import batches, made_by
 from tests.ebbtide.test_status import trainer as status
+from tests.patience import PATIENCE_S, until
 
 LINES = [Line(10, [(0, 3)]), Line(25, [(0, 4), (1, 7)]), Line(30, [(1, 9)])]
 
@@ -137,15 +137,14 @@ def test_deltas_wait_for_the_store_as_one(monkeypatch: pytest.MonkeyPatch, tmp_p
     for n, user in enumerate(["u", "v", "u"]):
         delivery.learned(np.array([100 + n]))
         delivery.publish(0, *delta(user, n + 1))
-        time.sleep(0.05)
-    assert delivery.trouble == "store: gone"
+    assert until(lambda: delivery.trouble) == "store: gone"
+    delivery.close()
     later = Delivery(store, mirror)
     later.load(delivery.still()())
-    delivery.close()
     monkeypatch.undo()
     later.publish(0, *delta("w", 9))
     later.start()
-    assert later.drain(5.0)
+    assert later.drain(PATIENCE_S)
     later.close()
     assert store.version() == later.version == 9
     users = {name: store.user(name) for name in "uvw"}
@@ -197,13 +196,11 @@ def test_while_it_holds_nothing_is_published(tmp_path: Path) -> None:
     delivery.start()
     delivery.publish(0, *delta("u", 1))
     delivery.say(status(trouble="busy"))
-    deadline_s = time.monotonic() + 30
-    while (said := delivery.store.status()) is None:
-        assert time.monotonic() < deadline_s
-        time.sleep(0.01)
+    said = until(delivery.store.status)
+    assert said is not None
     assert (delivery.store.version(), trainer_status(said).trouble) == (0, "busy")
     delivery.release()
-    assert delivery.drain(5.0)
+    assert delivery.drain(PATIENCE_S)
     delivery.close()
     assert delivery.store.version() > 0
 

@@ -1,7 +1,7 @@
 """What a store has lost is published again, as it was: from the file that a trainer keeps of it."""
 
 import sqlite3
-import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from state.store.in_memory import DictStore
 from state.store.records import Packed, pack
 from tests.ebbtide.test_live_parts import delta
 from tests.ebbtide.test_status import trainer as status
+from tests.patience import PATIENCE_S, until
 
 INFO = RunInfo(log="live", learner="x", width=2)
 
@@ -38,32 +39,48 @@ def packed(**values: float) -> Packed:
     return pack(1, list(values), np.ones(len(values), np.int64), vectors)
 
 
-def until_intact(delivery: Delivery) -> None:
-    """Until the thread has seen that all is there, or has brought it back."""
-    losses, deadline = delivery.mirror.losses, time.monotonic() + 20
-    while delivery.mirror.losses == losses or delivery.lost is not None:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+class Forgetful(DictStore):
+    """What it loses is gone between two things that it is asked for, by the thread that asks."""
+
+    losing: Callable[["Forgetful"], None] | None = None
+
+    def intact(self, mark: bytes, version: int, then: int | None = None) -> bool:
+        lose, self.losing = self.losing, None
+        if lose is not None:
+            lose(self)
+        return super().intact(mark, version, then)
+
+    def lose_mark(self) -> None:
+        self._mark = None
+
+    def lose_newest(self) -> None:
+        self._version -= 1
+        del self._rows["users"][b"w"]
 
 
-@pytest.mark.parametrize("lost", ["everything", "the mark", "the newest"])
-def test_everything_is_published_again_with_its_own_stamps(tmp_path: Path, lost: str) -> None:
-    store = DictStore()
+def until_brought_back(delivery: Delivery, version: int) -> None:
+    """Until the thread has published everything again, which has another version than what was lost."""
+    until(lambda: delivery.version > version)
+
+
+@pytest.mark.parametrize(
+    "lose",
+    [Forgetful.clear, Forgetful.lose_mark, Forgetful.lose_newest],
+    ids=["everything", "the mark", "the newest"],
+)
+def test_everything_is_published_again_with_its_own_stamps(
+    tmp_path: Path, lose: Callable[[Forgetful], None]
+) -> None:
+    store = Forgetful()
     delivery = Delivery(store, Mirror(tmp_path))
     delivery.start()
     delivery.tell(INFO)
     for n, user in enumerate(["u", "v", "u", "w"]):
         delivery.publish(0, *delta(user, n + 1))
-        assert delivery.drain(5.0)
+        assert delivery.drain(PATIENCE_S)
     whole, version = rows(store), store.version()
-    if lost == "everything":
-        store.clear()
-    elif lost == "the mark":
-        store._mark = None
-    else:
-        store._version -= 1
-        del store._rows["users"][b"w"]
-    until_intact(delivery)
+    store.losing = lose
+    until_brought_back(delivery, version)
     delivery.close()
     assert rows(store) == whole
     assert store.info() == INFO
@@ -72,14 +89,14 @@ def test_everything_is_published_again_with_its_own_stamps(tmp_path: Path, lost:
 
 
 def test_a_delta_that_falls_into_the_loss_is_not_all_that_comes_back(tmp_path: Path) -> None:
-    store = DictStore()
+    store = Forgetful()
     delivery = Delivery(store, Mirror(tmp_path))
     delivery.start()
     delivery.publish(0, *delta("u", 1))
-    assert delivery.drain(5.0)
-    store.clear()
+    assert delivery.drain(PATIENCE_S)
+    store.losing = Forgetful.clear
     delivery.publish(0, *delta("v", 2))
-    assert delivery.drain(5.0)
+    assert delivery.drain(PATIENCE_S)
     delivery.close()
     assert [name for name, _ in rows(store)["users"]] == [b"u", b"v"]
 
@@ -91,7 +108,7 @@ def test_the_next_trainer_sees_it_at_its_start(tmp_path: Path, state: str) -> No
     first.start()
     for n, user in enumerate("uvw"):
         first.publish(0, *delta(user, n + 1))
-        assert first.drain(5.0)
+        assert first.drain(PATIENCE_S)
     first.close()
     first.mirror.close()
     whole, losses = rows(store), 0 if state == "as it was" else 1
@@ -104,7 +121,7 @@ def test_the_next_trainer_sees_it_at_its_start(tmp_path: Path, state: str) -> No
     second.holding = True  # what it publishes anew may be older than what readers had
     second.start()
     second.say(status())
-    assert second.drain(5.0)
+    assert second.drain(PATIENCE_S)
     second.close()
     assert rows(store) == whole
     assert second.mirror.losses == losses
@@ -119,13 +136,13 @@ def test_what_is_said_before_the_store_was_asked_is_no_older_than_what_readers_s
     first.start()
     for n in range(3):
         first.publish(0, *delta("u", n))
-        assert first.drain(5.0)
+        assert first.drain(PATIENCE_S)
     first.close()
     first.mirror.close()
     second = Delivery(store, Mirror(tmp_path))
     second.say(status(version=second.version))
     second.start()
-    assert second.drain(5.0)
+    assert second.drain(PATIENCE_S)
     second.close()
     second.mirror.close()
     said = store.status()
@@ -135,7 +152,7 @@ def test_what_is_said_before_the_store_was_asked_is_no_older_than_what_readers_s
 
 def test_without_a_mirror_it_begins_with_what_the_store_has(tmp_path: Path) -> None:
     """As after a checkpoint of a version that kept none."""
-    store = DictStore()
+    store = Forgetful()
     users, items = delta("u", 1)
     store.publish(4, users, items)
     store.put_info(INFO)
@@ -143,9 +160,9 @@ def test_without_a_mirror_it_begins_with_what_the_store_has(tmp_path: Path) -> N
     delivery = Delivery(store, Mirror(tmp_path))
     delivery.start()
     delivery.say(status())
-    assert delivery.drain(5.0)
-    store.clear()
-    until_intact(delivery)
+    assert delivery.drain(PATIENCE_S)
+    store.losing = Forgetful.clear
+    until_brought_back(delivery, delivery.version)
     delivery.close()
     assert rows(store) == whole
     assert store.info() == INFO
@@ -157,13 +174,14 @@ def test_two_trainers_do_not_take_it_from_each_other(tmp_path: Path) -> None:
     one = Delivery(store, Mirror(tmp_path))
     one.start()
     one.publish(0, *delta("u", 1))
-    assert one.drain(5.0)
+    assert one.drain(PATIENCE_S)
     store.mark(b"another's")
     one.publish(0, *delta("v", 2))
-    assert not one.drain(0.5)
+    trouble = until(lambda: one.trouble)
+    assert trouble is not None
+    assert "another trainer publishes there, too" in trouble
+    assert not one.idle
     one.close()
-    assert one.trouble is not None
-    assert "another trainer publishes there, too" in one.trouble
     assert one.mirror.losses == 0
 
 
@@ -215,11 +233,11 @@ def test_who_is_gone_leaves_the_mirror_too(tmp_path: Path) -> None:
     delivery.start()
     for n, user in enumerate(["u", "v", "w"]):
         delivery.publish(0, *delta(user, n + 1))
-        assert delivery.drain(5.0)
+        assert delivery.drain(PATIENCE_S)
     users, items = delta("v", 9)
     gone = Gone(["u", "w", "x"], 3)
     delivery.publish(0, replace(users, gone=gone), replace(items, gone=gone))
-    assert delivery.drain(5.0)
+    assert delivery.drain(PATIENCE_S)
     assert set(kept(mirror, "users")) == {b"v", b"w"}
     assert set(kept(mirror, "items")) == {b"a", b"v", b"w"}
     assert rows(store)["users"] == sorted(kept(mirror, "users").items())

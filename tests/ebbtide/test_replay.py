@@ -15,6 +15,7 @@ import pytest
 import ebbtide
 from replay.logs.planted import PlantedOptions, plant
 from replay.reading.writing import write_table
+from tests.patience import PATIENCE_S, until
 
 EBBTIDE = [sys.executable, "-m", "ebbtide"]
 LOG = "planted:users=40,items=60,events=3000"
@@ -22,7 +23,7 @@ LOG = "planted:users=40,items=60,events=3000"
 
 def run(*args: object, check: int = 0) -> subprocess.CompletedProcess[str]:
     """The command, as a user would type it."""
-    done = subprocess.run([*EBBTIDE, *map(str, args)], capture_output=True, text=True, timeout=200)
+    done = subprocess.run([*EBBTIDE, *map(str, args)], capture_output=True, text=True, timeout=PATIENCE_S)
     assert done.returncode == check, done.stderr
     assert "Traceback" not in done.stderr
     return done
@@ -127,10 +128,7 @@ def test_killed_and_resumed_it_ends_like_a_run_that_was_not(tmp_path: Path) -> N
     for wait_s in (0.05, 0.0, 0.4):
         before = _newest(tmp_path / "saved")
         process = subprocess.Popen(command, start_new_session=True)
-        deadline = time.monotonic() + 120
-        while _newest(tmp_path / "saved") == before and process.poll() is None:
-            assert time.monotonic() < deadline, "no checkpoint came"
-            time.sleep(0.005)
+        until(lambda: _newest(tmp_path / "saved") != before or process.poll() is not None)  # noqa: B023
         time.sleep(wait_s)
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
@@ -152,11 +150,10 @@ def test_a_folder_that_another_run_writes_into_is_refused_with_who_that_is(tmp_p
     command = [*EBBTIDE, "replay", *small, "--out", str(out), "--checkpoint", str(saved), "--speed", "1"]
     first = subprocess.Popen(command)
     try:
-        deadline = time.monotonic() + 120
-        while not (saved / "lock").exists() or not (saved / "lock").read_text():
-            assert first.poll() is None
-            assert time.monotonic() < deadline, "the first run did not begin"
-            time.sleep(0.02)
+        until(
+            lambda: first.poll() is not None or ((saved / "lock").exists() and (saved / "lock").read_text())
+        )
+        assert first.poll() is None
         asked = [
             ("--out", out, ()),
             ("--checkpoint", saved, ("--out", other)),

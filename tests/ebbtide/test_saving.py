@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import numpy as np
@@ -17,21 +16,21 @@ from state import checkpoint
 from state.tree import Tree
 
 SLOW = """
-import sys, time
+import signal, sys
 from pathlib import Path
 from ebbtide.live.snapshots import Saver
 
 def tree():
     print(end="begun", flush=True)
-    time.sleep(60)
+    signal.pause()
 
 Saver(Path(sys.argv[1])).start(7, tree)
-time.sleep(60)
+signal.pause()
 """
 
 
 def _never() -> Tree:
-    time.sleep(60)
+    signal.pause()
     return {}
 
 
@@ -121,8 +120,6 @@ def test_a_killed_trainer_takes_its_copy_along_and_what_was_half_written_is_remo
         assert process.stdout.read(5) == b"begun"
         (tmp_path / f".writing-{process.pid}").mkdir()
         process.kill()
-        started_s = time.monotonic()
         assert process.stdout.read() == b""
-        assert time.monotonic() - started_s < 30
     Saver(tmp_path)
     assert not list(tmp_path.iterdir())

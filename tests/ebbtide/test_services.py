@@ -23,6 +23,7 @@ from state.errors import InputError
 from state.store.redis import RedisStore
 from streams.kafka.client import cluster_id, ensure_topic
 from tests.ebbtide.test_replay import EBBTIDE, run
+from tests.patience import PATIENCE_S, until
 
 SLEEP = ["/bin/sleep", "300"]
 
@@ -84,8 +85,8 @@ def test_up_again_starts_only_what_is_missing_where_it_was(services: Path, broke
     before = {name: processes.read(services / f"{name}.json") for name in ("kafka", "store")}
     assert before["kafka"] is not None
     os.kill(before["kafka"].pid, signal.SIGKILL)
-    while started(before["kafka"].pid):
-        time.sleep(0.02)
+    pid = before["kafka"].pid
+    until(lambda: not started(pid))
     found = control.status(services)
     assert [one.up for one in found.services] == [False, True]
     assert found.brokers is None
@@ -104,9 +105,8 @@ def test_down_finds_all_that_a_killed_up_has_started(moment: str, tmp_path: Path
         stderr=subprocess.DEVNULL,
     ) as up:
         sign = folder / ("kafka/server.properties" if moment == "format" else "kafka.json")
-        while not sign.exists():
-            assert up.poll() is None
-            time.sleep(0.01)
+        until(lambda: sign.exists() or up.poll() is not None)
+        assert sign.exists()
         up.kill()
     assert control.down(folder)
     assert processes_of(folder) == []
@@ -131,7 +131,7 @@ def test_a_starter_killed_at_any_moment_leaves_a_record_or_nothing(after_ms: int
         time.sleep(after_ms / 1000)
         starter.kill()
     with processes.locked(tmp_path):
-        processes.end([tmp_path / "one.json"], 10.0)
+        processes.end([tmp_path / "one.json"], PATIENCE_S)
     assert processes_of(tmp_path) == []
 
 
@@ -143,7 +143,7 @@ def test_a_number_that_another_process_has_got_is_never_ended(tmp_path: Path) ->
         assert not path.exists()
         assert stranger.poll() is None
         path.write_text(json.dumps({"pid": stranger.pid, "started": started(stranger.pid), "command": SLEEP}))
-        assert processes.end([path], 10.0) == [stranger.pid]
+        assert processes.end([path], PATIENCE_S) == [stranger.pid]
         assert stranger.wait() == -signal.SIGTERM
 
 
@@ -157,8 +157,7 @@ def test_a_service_that_does_not_listen_is_made_to_end(tmp_path: Path) -> None:
         record = processes.launch(
             tmp_path / "one.json", deaf, lock=lock, cwd=tmp_path, output=tmp_path / "log"
         )
-    while not (tmp_path / "log").read_text():
-        time.sleep(0.01)
+    until((tmp_path / "log").read_text)
     assert processes.end([tmp_path / "one.json"], 0.1) == [record.pid]
     assert not record.alive
 

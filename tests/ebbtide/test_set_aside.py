@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -25,12 +24,14 @@ from state.errors import InputError
 from state.examples import ExampleBatch
 from streams.kafka.client import Producer
 from streams.wire.message import Message
+from tests.ebbtide import keeping
 from tests.ebbtide.sent_examples import batches, send
 from tests.ebbtide.test_replay import run
-from tests.ebbtide.test_train import COMMAND, EVENTS, InProcess, _keeping, _newest, _until
+from tests.ebbtide.test_train import COMMAND, EVENTS, InProcess, _newest
 from tests.ebbtide.test_train import here as here
 from tests.ebbtide.test_train import store as store
 from tests.ebbtide.test_train import topic as topic
+from tests.patience import PATIENCE_S, until
 from tests.planted_learners.poisoned import CANNOT_LEARN, CANNOT_SHOW, DIVERGES
 
 FOLDER = Path(__file__).parent.parent / "planted_learners"
@@ -39,8 +40,9 @@ CONFIG = RunConfig(learner="poisoned", floors=False, drift=False)
 
 @pytest.fixture(autouse=True)
 def poisoned() -> Iterator[None]:
-    """The learner is one more file in the package."""
+    """The learner is one more file in the package; what a trainer has written is there when it has ended."""
     with pytest.MonkeyPatch.context() as patch:
+        keeping.keep_everything(patch)
         patch.setattr(learners.systems, "__path__", [*learners.systems.__path__, str(FOLDER)])
         yield
     sys.modules.pop("learners.systems.poisoned", None)
@@ -74,26 +76,19 @@ def train(here: InProcess, at_most: int) -> LiveTrainer:
     return here.train(config=CONFIG, dead_letters=f"{here.topic}-dead", at_most=at_most, every=600)
 
 
-def at_once(here: InProcess, journals: Path) -> str:
-    """The digest of a trainer that follows the kept journals from the beginning, and is never disturbed."""
-    texts = [path.read_text() for path in sorted(journals.glob("journal-*"))]
-    lines = {line[0]: line for text in texts for line in map(json.loads, text.splitlines())}
-    shutil.rmtree(here.folder)
-    shutil.copytree(journals / "checkpoint-000000000000", here.folder / "checkpoint-000000000000")
-    text = "".join(json.dumps(lines[events]) + "\n" for events in sorted(lines))
-    (here.folder / "journal-000000000000").write_text(text)
-    return train(here, at_most=max(lines)).digest()
+def at_once(here: InProcess) -> str:
+    """The digest of a trainer that follows the journals from the beginning, and is never disturbed."""
+    keeping.start_over(here.folder)
+    lines = Journal(here.folder).follow(0)
+    return train(here, at_most=lines[-1].events).digest()
 
 
 def test_what_cannot_be_learned_is_a_dead_letter_and_learning_goes_on(here: InProcess) -> None:
-    journals = here.folder.parent / "journals"
-    journals.mkdir()
     send(here.brokers, here.topic, made()[:60])
     with Producer(here.brokers, here.topic) as producer:
         producer.send(Message(b"junk", None, [], 0), 0)
     send(here.brokers, here.topic, made()[60:])
-    with _keeping(here.folder, journals):
-        ended = train(here, at_most=EVENTS)
+    ended = train(here, at_most=EVENTS)
     status = ended.status()
     assert status.trained == EVENTS - LOST
     assert status.dead_letters == {"not examples": 1, "not learned": 4}
@@ -115,7 +110,7 @@ def test_what_cannot_be_learned_is_a_dead_letter_and_learning_goes_on(here: InPr
     (junk,) = [(source, detail) for source, reason, detail in found if reason == "not examples"]
     assert junk[0] == f"{here.topic}/0/30"
     assert junk[1].startswith("examples: expected an Arrow batch of examples, got")
-    assert at_once(here, journals) == ended.digest()
+    assert at_once(here) == ended.digest()
     assert letters(here) == found
 
 
@@ -132,8 +127,6 @@ def test_it_is_listed_and_not_sent_back_among_the_examples(here: InProcess) -> N
 
 
 def test_killed_wherever_it_is_it_ends_in_the_same_state(here: InProcess) -> None:
-    journals = here.folder.parent / "journals"
-    journals.mkdir()
     send(here.brokers, here.topic, made())
     where = {
         "--brokers": here.brokers,
@@ -150,17 +143,16 @@ def test_killed_wherever_it_is_it_ends_in_the_same_state(here: InProcess) -> Non
     said = [str(one) for pair in where.items() for one in pair]
     command = [*COMMAND[: COMMAND.index("--learner")], *said, "--json"]
     environment = {**os.environ, "PYTHONPATH": str(FOLDER)}
-    with _keeping(here.folder, journals):
-        for after in (1, 4000):
-            with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) as process:
-                _until(lambda: _newest(here.folder) >= after or process.poll() is not None)  # noqa: B023
-                process.kill()
-        done = subprocess.run(command, env=environment, capture_output=True, timeout=100, check=True)
+    for after in (1, 4000):
+        with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) as process:
+            until(lambda: _newest(here.folder) >= after or process.poll() is not None)  # noqa: B023
+            process.kill()
+    done = subprocess.run(command, env=environment, capture_output=True, timeout=PATIENCE_S, check=True)
     killed = json.loads(done.stdout.splitlines()[-1])
     assert killed["trained"] == EVENTS - LOST
     assert killed["dead_letters"] == {"not learned": 4}
     assert len({source for source, _, _ in letters(here)}) == 4
-    assert at_once(here, journals) == killed["state_digest"]
+    assert at_once(here) == killed["state_digest"]
 
 
 @pytest.mark.parametrize(
@@ -177,8 +169,7 @@ def test_ended_between_two_steps_it_takes_the_others(
     here: InProcess, owner: type, step: str, done: bool, sent: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As a process that is killed there: the next one finds what was written by then, and no more."""
-    journals, real = here.folder.parent / "journals", getattr(owner, step)
-    journals.mkdir()
+    real = getattr(owner, step)
     send(here.brokers, here.topic, made()[:80])
     examples = sum(map(len, made()[:80]))
 
@@ -189,16 +180,15 @@ def test_ended_between_two_steps_it_takes_the_others(
         if last:
             raise KeyboardInterrupt
 
-    with _keeping(here.folder, journals):
-        monkeypatch.setattr(owner, step, die)
-        with pytest.raises(KeyboardInterrupt):
-            train(here, at_most=examples)
-        monkeypatch.setattr(owner, step, real)
-        ended = train(here, at_most=examples)
+    monkeypatch.setattr(owner, step, die)
+    with pytest.raises(KeyboardInterrupt):
+        train(here, at_most=examples)
+    monkeypatch.setattr(owner, step, real)
+    ended = train(here, at_most=examples)
     assert ended.status().trained == examples - len(made()[70])
     assert ended.status().dead_letters == {"not learned": 1}
     assert len(letters(here)) == sent
-    assert at_once(here, journals) == ended.digest()
+    assert at_once(here) == ended.digest()
 
 
 def test_what_could_be_learned_once_and_cannot_any_more_is_set_aside_too(

@@ -3,7 +3,6 @@
 import json
 import shutil
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,29 +14,29 @@ from ebbtide.live.status import Names
 from ebbtide.live.trainer import LiveTrainer
 from state.store.redis import RedisStore
 from tests.ebbtide.sent_examples import batches, send
-from tests.ebbtide.test_train import InProcess, _free_port, _serving
+from tests.ebbtide.test_train import InProcess
 from tests.ebbtide.test_train import here as here
 from tests.ebbtide.test_train import store as store
 from tests.ebbtide.test_train import topic as topic
+from tests.patience import PATIENCE_S
+from tests.valkeys import free_port, serving
 
 USERS = 40
 HALF = 60
 """Messages that are sent before something happens."""
-PATIENCE_S = 30.0
-"""For what was learned, and said, to be in the store."""
 
 
 class Server:
     """A Valkey of the test's own, which may be hurt."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.port = folder, _free_port()
+        self.folder, self.port = folder, free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self._process = self._started()
 
     def _started(self) -> "subprocess.Popen[bytes]":
         self.folder.mkdir(exist_ok=True)
-        return _serving(self.folder, self.port)
+        return serving(self.folder, self.port)
 
     def do(self, *command: object) -> None:
         with redis.Redis(port=self.port) as client:
@@ -116,13 +115,13 @@ def test_what_a_store_forgets_is_published_again(here: InProcess, server: Server
 def test_a_trainer_that_goes_on_finds_its_store_empty(here: InProcess, server: Server) -> None:
     made = batches(2, 50)
     send(here.brokers, here.topic, made[:HALF])
-    here.train(until_idle_s=0.5)
+    here.train(at_most=sum(map(len, made[:HALF])))
     whole = everything(server.url)
     assert len(whole) == USERS
     server.do("FLUSHALL")
     send(here.brokers, here.topic, made[HALF : HALF + 1])
     acted = {f"u{user}" for user in range(USERS)} & _users(made[HALF].user_B.tolist())
-    ended = here.train(until_idle_s=0.5)
+    ended = here.train(at_most=sum(map(len, made[: HALF + 1])))
     again = everything(server.url)
     assert set(again) == set(whole)
     assert {name: again[name] for name in again if name not in acted} == {
@@ -178,21 +177,21 @@ def test_a_store_that_takes_nothing_is_waited_for_and_seen_by_status(
     send(here.brokers, here.topic, made[:HALF])
     troubles: list[str] = []
     seen: list[str] = []
-    stages: list[float] = []
+    stages: list[str] = []
 
     def tell(trainer: LiveTrainer) -> None:
         status = trainer.status()
         if status.trained == half and not stages and trainer.delivery.drain(PATIENCE_S):
             for command in hurt:
                 server.do(*command)
-            stages.append(time.monotonic())
+            stages.append("hurt")
             send(here.brokers, here.topic, made[HALF:])
         elif status.trained == whole and status.trouble and len(stages) == 1:
             troubles.append(status.trouble)
             seen.extend(live_look.look(here.brokers, server.url, Names(examples=here.topic)).trouble)
             for command in mend:
                 server.do(*command)
-            stages.append(time.monotonic())
+            stages.append("mended")
 
     def over() -> bool:
         return len(stages) == 2 and _arrived(server.url, whole)

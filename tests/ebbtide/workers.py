@@ -4,12 +4,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
@@ -19,9 +18,9 @@ from state.examples import ExampleBatch, concat, narrowed
 from state.keys import Int64s
 from state.progress import Progress
 from streams.kafka.observer import Observer
+from tests.patience import PATIENCE_S, until
 
 WINDOW = 128
-PATIENCE_S = 120.0
 
 
 @dataclass
@@ -90,29 +89,15 @@ class Live:
         return [one.batch for one in self.shipments()]
 
 
-T = TypeVar("T")
-
-
-def until(look: Callable[[], T], enough: Callable[[T], bool]) -> T:
-    """What `look` gives once it is enough; fails with the last where that takes too long."""
-    deadline = time.monotonic() + PATIENCE_S
-    while True:
-        found = look()
-        if enough(found):
-            return found
-        assert time.monotonic() < deadline, f"waited {PATIENCE_S:.0f} s, last seen: {found}"
-        time.sleep(0.2)
-
-
 def kill(process: subprocess.Popen[bytes]) -> None:
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
 
 
-def stop(process: subprocess.Popen[bytes], within_s: float) -> None:
+def stop(process: subprocess.Popen[bytes]) -> None:
     """Asked to end, it ends well."""
     process.send_signal(signal.SIGTERM)
-    assert process.wait(within_s) == 0
+    assert process.wait(PATIENCE_S) == 0
 
 
 def by_user(batches: Sequence[ExampleBatch]) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from state.examples import ExampleBatch
 from state.store.contract import ItemRows, UserRows
 from state.store.in_memory import DictStore
 from tests.fuzz.seen import sentence
+from tests.patience import PATIENCE_S
 
 
 class Checked(DictStore):
@@ -59,7 +60,7 @@ def door(depth: str, path: Path, options: dict[str, str], folder: Path) -> None:
             str(folder / "out"),
             *flags,
         ]
-        ended = subprocess.run(args, capture_output=True, text=True, timeout=300)
+        ended = subprocess.run(args, capture_output=True, text=True, timeout=PATIENCE_S)
         assert ended.returncode in (0, 2), ended.stderr
         assert "Traceback" not in ended.stderr, ended.stderr
     elif depth == "run":

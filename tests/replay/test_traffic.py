@@ -101,7 +101,6 @@ def test_traffic_keeps_its_pace(pace: str, brokers: str) -> None:
     )
     assert time.monotonic() - began >= (0.59 if pace == "rate" else 0.5)
     assert result.events == 60
-    assert len(seen) > 5
     assert seen == sorted(seen)
     assert {total for _, total in seen} == {60}
 

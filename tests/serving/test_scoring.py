@@ -1,9 +1,6 @@
 """Recommending by a published copy score: the hour, the place and the past that it goes by, in any store."""
 
 import math
-import socket
-import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
@@ -21,7 +18,6 @@ from replay.log import Log
 from serving.answers import Because, PastEvent, RecommendAnswer, Recommended, Run, json_of
 from serving.reasons import iso
 from serving.scoring import followed
-from state.errors import InputError
 from state.examples import ExampleBatch, concat
 from state.keys import NO_KEY, key_of
 from state.memory.after import after
@@ -31,8 +27,8 @@ from state.store.embedded import EmbeddedStore
 from state.store.in_memory import DictStore
 from state.store.records import MEMORY_ENTRY, Entries
 from state.store.redis import RedisStore
-from state.store.server import _command
 from tests.replay.events import write_csv
+from tests.valkeys import free_port, serving
 
 HOUR_MS, DAY_MS = 3_600_000, 86_400_000
 WEEK_MS = 7 * DAY_MS
@@ -241,20 +237,10 @@ def test_every_store_gives_the_same_answer(tmp_path: Path) -> None:
 
 @contextmanager
 def over_tcp(folder: Path) -> Iterator[RedisStore]:
-    with closing(socket.socket()) as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [*_command(str(folder / "s")), "--port", str(port), "--save", ""]
-    process = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL)
+    port = free_port()
+    process = serving(folder, port)
     try:
-        for _ in range(200):
-            try:
-                store = RedisStore(f"redis://127.0.0.1:{port}/0?run=copy")
-                store.version()
-                break
-            except InputError:
-                time.sleep(0.05)
-        with closing(store):
+        with closing(RedisStore(f"redis://127.0.0.1:{port}/0?run=copy")) as store:
             yield store
     finally:
         process.terminate()

@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ import pytest
 from state.errors import InputError
 from state.store.embedded import EmbeddedStore, open_store
 from state.store.server import DATA
+from tests.patience import until
 from tests.state.test_store import items
 
 
@@ -75,11 +75,7 @@ def test_a_killed_owner_takes_its_server_along_and_keeps_the_data(tmp_path: Path
     owner.communicate()
     with EmbeddedStore(tmp_path) as store:
         assert store.version() == 11
-    for _ in range(500):
-        if not_running(server):
-            return
-        time.sleep(0.02)
-    pytest.fail("the server lives on")
+    until(lambda: not_running(server))
 
 
 def test_a_killed_server_is_not_replaced_in_silence(tmp_path: Path) -> None:

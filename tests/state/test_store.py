@@ -1,16 +1,14 @@
 """One contract for every store, found by reflection; and what only a store with a server can get wrong."""
 
 import itertools
-import socket
-import subprocess
 import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -20,7 +18,8 @@ from state.store.embedded import EmbeddedStore, open_store
 from state.store.in_memory import DictStore
 from state.store.records import MEMORY_ENTRY, MEMORY_LIMIT, Entries
 from state.store.redis import RedisStore
-from state.store.server import EmbeddedServer, _command
+from state.store.server import EmbeddedServer
+from tests.valkeys import free_port, serving
 
 serial = itertools.count()
 Open = Callable[[], EmbeddingStore]
@@ -135,7 +134,7 @@ def test_any_text_is_an_id(opened: Opened, identifier: str) -> None:
     assert identifier in opened.store.items().ids
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     st.lists(
         st.tuples(
@@ -325,10 +324,11 @@ def test_runs_share_a_server(server: EmbeddedServer) -> None:
 
 def test_over_tcp_with_a_password(tmp_path: Path) -> None:
     port = free_port()
-    command = [*_command(str(tmp_path / "s")), "--port", str(port), "--requirepass", "hush", "--save", ""]
-    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL)
+    process = serving(tmp_path, port)
     try:
-        store = eventually(lambda: reached(RedisStore(f"redis://:hush@127.0.0.1:{port}/0?run=tcp")))
+        with redis.Redis(port=port) as client:
+            client.config_set("requirepass", "hush")
+        store = RedisStore(f"redis://:hush@127.0.0.1:{port}/0?run=tcp")
         store.publish(1, items=items(("a", 1, 1.0)))
         assert store.items().ids == ["a"]
         assert "hush" not in repr(store)
@@ -368,23 +368,3 @@ def test_a_target_that_names_no_store(
     with pytest.raises(InputError, match=said):
         open_store(target)
     assert not list(tmp_path.iterdir())
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def reached(store: RedisStore) -> RedisStore:
-    store.version()
-    return store
-
-
-def eventually(attempt: Callable[[], RedisStore]) -> RedisStore:
-    for _ in range(200):
-        try:
-            return attempt()
-        except InputError:
-            time.sleep(0.02)
-    return attempt()

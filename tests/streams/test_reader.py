@@ -10,6 +10,7 @@ from kafka import KafkaAdminClient  # type: ignore[import-untyped]
 from streams.kafka.client import Producer, ensure_topic
 from streams.kafka.reader import LostError, Reader
 from streams.wire.message import Message
+from tests.patience import until
 
 
 @pytest.fixture
@@ -36,21 +37,19 @@ def send(brokers: str, topic: str, count: int, partitions: int) -> None:
 
 def read(reader: Reader, enough: Callable[[list[Message]], bool]) -> list[Message]:
     found: list[Message] = []
-    deadline = time.monotonic() + 60
-    while not enough(found):
-        assert time.monotonic() < deadline
+
+    def look() -> list[Message]:
         reader.fill(50)
         while (message := reader.take()) is not None:
             found.append(message)
-    return found
+        return found
+
+    return until(look, enough)
 
 
 def anew(admin: KafkaAdminClient, brokers: str, topic: str, messages: int) -> None:
     admin.delete_topics([topic])
-    deadline = time.monotonic() + 60
-    while topic in admin.list_topics():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    until(admin.list_topics, lambda topics: topic not in topics)
     ensure_topic(brokers, topic, 2)
     send(brokers, topic, messages, 2)
 

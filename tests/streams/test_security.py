@@ -23,7 +23,7 @@ from streams.kafka.client import Producer, cluster_id, ensure_topic
 from streams.kafka.observer import Observer
 from streams.kafka.security import OPEN, Security, from_environment
 from streams.wire.message import Message
-from tests.ebbtide.workers import until
+from tests.patience import PATIENCE_S, until
 
 RIGHT, WRONG = "s3cret-word", "other-word"
 _LISTENERS = """
@@ -102,7 +102,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
         tls, both, mutual = (f"localhost:{ports[name]}" for name in ("tls", "both", "mutual"))
         yield Guarded(plain, sasl, tls, both, mutual, folder / "ca.pem", folder / "ann.pem")
     finally:
-        processes.end([record], 30.0)
+        processes.end([record], PATIENCE_S)
 
 
 @pytest.fixture(autouse=True)
