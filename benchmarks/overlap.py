@@ -22,9 +22,22 @@ from replay.log import Log
 from serving.answers import Run
 from state.examples import ExampleBatch, concat
 from state.memory.after import after
+from state.store.contract import KINDS
 from state.store.in_memory import DictStore
 
 _USERS, _TOP, _CHUNK = 300, 10, 20
+
+
+def without_copy(store: DictStore) -> DictStore:
+    """The same rows, to recommend from by the interests alone."""
+    info, plain = store.info(), DictStore()
+    assert info is not None
+    plain.put_info(msgspec.structs.replace(info, copy=None))
+    for kind in KINDS:
+        for page in store.pages(kind):
+            plain.put(kind, page)
+    plain.advance(store.version())
+    return plain
 
 
 def measured(title: str, source: str, events: int) -> Row:
@@ -38,8 +51,8 @@ def measured(title: str, source: str, events: int) -> Row:
         run.finish()
         learner, asked = run.trainer.learners["stim"], last_of_users(log, run)
         keys_N = learner.context.catalogue.items.keys
-        answers, plain = Run(store), Run(store)
-        plain.info = msgspec.structs.replace(answers.info, copy=None)
+        answers = Run(store)
+        plain = Run(without_copy(store))
         shares: dict[str, list[float]] = {"sum": [], "interests": []}
         for start in range(0, len(asked), _CHUNK):
             rows = asked.take(slice(start, start + _CHUNK))

@@ -11,14 +11,14 @@ from typing import Any, Literal, Self
 import numpy as np
 
 from serving import reasons
-from serving.catalogue import Catalogue
+from serving.catalogue import Follower
 from serving.reasons import Because as Because
 from serving.reasons import PastEvent as PastEvent
 from serving.reasons import Reasons, iso
 from serving.recalled import Explain, cell_at, evidence, last_place, recalled, shift
 from serving.scoring import within_a_week
 from state.errors import InputError, UnknownIdError
-from state.store.contract import EmbeddingStore
+from state.store.contract import EmbeddingStore, RunInfo
 from state.store.embedded import open_store
 from state.store.records import Record
 
@@ -99,16 +99,17 @@ def connect(target: str | Path, *, explain: Explain = evidence) -> "Run":
 
 
 class Run:
-    """Answers from one run's store. Item vectors are read once a version."""
+    """Answers from one run's store, as of its newest version; for one thread at a time."""
 
     def __init__(self, store: EmbeddingStore, *, explain: Explain = evidence) -> None:
-        info = store.info()
-        if info is None:
-            raise InputError(f"{store}: nothing was published under this name; replay a log into it first")
         self.store = store
-        self.info = info
         self._explain = explain
-        self._loaded: tuple[int, Catalogue] | None = None
+        self._followed = Follower(store)
+
+    @property
+    def info(self) -> RunInfo:
+        """What was said of the run, as of the last question."""
+        return self._followed.info
 
     def user(self, identifier: str | int) -> UserAnswer:
         """Raises UnknownIdError for a user of whom nothing was published."""
@@ -148,8 +149,9 @@ class Run:
             raise InputError("recommend: a place needs both --lat and --lon")
         record = self.store.user(user)
         if record is None:
+            self._followed.look()
             raise UnknownUserError(self._unknown("user", user), self._popular(user, k))
-        catalogue = self._catalogue()
+        catalogue = self._followed.catalogue()
         point = None if lat is None or lon is None else (lat, lon)
         cell = last_place(record.memory) if point is None else cell_at(*point)
         time_ms = record.event_time_ms if at_ms is None else at_ms
@@ -169,11 +171,15 @@ class Run:
                 query_D = query_D + shift(record, self.info, vectors_WD, then, now)
             score_N = catalogue.scores(query_D)
 
+        def name(key: int) -> str:
+            row = catalogue.row_of_key.get(key)
+            return self.info.item_names.get(str(key), str(key)) if row is None else catalogue.ids[row]
+
         def why(row: int) -> Reasons:
             adds_W = self._explain(now, vectors_WD, catalogue.vectors_ND[row])
             if scored is None:
-                return reasons.of_interests(now, adds_W, self._named)
-            return reasons.of_copy(row, scored, now, adds_W, self._named)
+                return reasons.of_interests(now, adds_W, name)
+            return reasons.of_copy(row, scored, now, adds_W, name)
 
         left_out = catalogue.rows(self._left_out(record))
         score_N[left_out[left_out >= 0]] = -np.inf
@@ -187,7 +193,7 @@ class Run:
 
     def similar(self, identifier: str | int, k: int = 10) -> SimilarAnswer:
         """The k items with the largest cosine. Raises UnknownIdError for an item without a vector."""
-        catalogue = self._catalogue()
+        catalogue = self._followed.catalogue()
         row = catalogue.row_of_id.get(str(identifier))
         if row is None:
             raise UnknownIdError(self._unknown("item", str(identifier)))
@@ -209,22 +215,11 @@ class Run:
     ) -> None:
         self.close()
 
-    def _catalogue(self) -> "Catalogue":
-        version = self.store.version()
-        if self._loaded is None or self._loaded[0] != version:
-            self._loaded = version, Catalogue(self.store.items(), self.info.copy)
-        return self._loaded[1]
-
     def _left_out(self, record: Record) -> list[int]:
         if self.info.leave_out == "none":
             return []
         had = record.memory["item"].tolist() if self.info.leave_out == "user" else []
         return [*record.left_out.tolist(), *had]
-
-    def _named(self, key: int) -> str:
-        catalogue = self._catalogue()
-        row = catalogue.row_of_key.get(key)
-        return self.info.item_names.get(str(key), str(key)) if row is None else catalogue.ids[row]
 
     def _popular(self, user: str, k: int) -> RecommendAnswer:
         why: Reasons = [Because(f"unknown user {user!r}: popular with everybody")]

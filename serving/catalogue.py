@@ -1,6 +1,6 @@
-"""Every item vector of a run, where each is, and what else speaks for it.
+"""Every item vector of a run, where each is, and what else speaks for it; kept up with what is published.
 
-Shape suffixes: N items, W memory entries, D width.
+Shape suffixes: N items, B changed items, W memory entries, D width.
 """
 
 import numpy as np
@@ -9,19 +9,57 @@ from serving.scoring import Copy
 from state.arrays import Doubles, Floats, Int64s
 from state.errors import InputError
 from state.ids import key_of
-from state.store.contract import Items
+from state.store.contract import EmbeddingStore, Items, Pointer
 from state.store.copy_score import CopyScore
+from state.store.records import single_vectors
+from state.store.versions import NOWHERE, Changes
 
 
 class Catalogue:
     """Items in order of their ids: so equal scores come in the same order always."""
 
     def __init__(self, items: Items, copy: CopyScore | None) -> None:
-        self.ids, self.vectors_ND = items.ids, items.vectors_ND
-        keys = [key_of(identifier) for identifier in self.ids]
-        self.row_of_id = {identifier: row for row, identifier in enumerate(self.ids)}
-        self.row_of_key = {key: row for row, key in enumerate(keys)}
-        self.copy = Copy(copy, np.array(keys, np.int64)) if copy and copy.agrees else None
+        self.copy: Copy | None = None
+        self._copy = copy
+        self._hold(items.ids, _keys(items.ids), items.vectors_ND)
+
+    def _hold(self, ids: list[str], key_N: Int64s, vectors_ND: Floats) -> None:
+        self.ids, self.key_N, self.vectors_ND = ids, key_N, vectors_ND
+        self.row_of_id = dict(zip(ids, range(len(ids)), strict=True))
+        self.row_of_key = dict(zip(key_N.tolist(), range(len(ids)), strict=True))
+        self.weigh(self._copy)
+
+    def weigh(self, copy: CopyScore | None) -> None:
+        """Go by this copy score, if it agrees with what it stands for."""
+        self._copy = copy
+        self.copy = Copy(copy, self.key_N) if copy and copy.agrees else None
+
+    def take(self, changes: Changes) -> bool:
+        """Take over what has changed; False, and nothing is taken, where vectors have got another width."""
+        names, (_, vectors_BD) = changes.rows.names(), single_vectors(changes.rows)
+        if not names:
+            vectors_BD = self.vectors_ND[:0]
+        elif not self.ids:
+            self.vectors_ND = vectors_BD[:0]
+        if vectors_BD.shape[1] != self.width:
+            return False
+        row_B = np.array([self.row_of_id.get(name, -1) for name in names], np.int64)
+        held_B = row_B >= 0
+        self.vectors_ND[row_B[held_B]] = vectors_BD[held_B]
+        gone = {name for name in changes.gone if name in self.row_of_id}
+        new = [name for name, held in zip(names, held_B.tolist(), strict=True) if not held]
+        if gone or new:
+            stay_N = np.array([name not in gone for name in self.ids], np.bool_)
+            ids = [name for name in self.ids if name not in gone] + new
+            key_N = np.concatenate([self.key_N[stay_N], _keys(new)])
+            vectors_ND = np.concatenate([self.vectors_ND[stay_N], vectors_BD[~held_B]])
+            order_N = sorted(range(len(ids)), key=ids.__getitem__)
+            self._hold([ids[row] for row in order_N], key_N[order_N], vectors_ND[order_N])
+        return True
+
+    @property
+    def width(self) -> int:
+        return int(self.vectors_ND.shape[1])
 
     def rows(self, keys: list[int]) -> Int64s:
         """The row of each key, or -1."""
@@ -38,9 +76,55 @@ class Catalogue:
         return np.asarray(self._vectors(len(query_D)) @ query_D, np.float64)
 
     def _vectors(self, width: int) -> Floats:
-        if len(self.vectors_ND) and self.vectors_ND.shape[1] != width:
+        if self.ids and self.width != width:
             raise InputError(
-                f"store: items have width {self.vectors_ND.shape[1]}, the user {width}: two runs wrote under "
+                f"store: items have width {self.width}, the user {width}: two runs wrote under "
                 "one name; give each its own (?run=NAME in the URL) and replay again"
             )
         return self.vectors_ND.reshape(-1, width)
+
+
+def _keys(ids: list[str]) -> Int64s:
+    return np.array([key_of(identifier) for identifier in ids], np.int64)
+
+
+class Follower:
+    """What a store has of a run, as of the newest version: read whole once, then what has changed.
+
+    For one thread at a time: a catalogue is brought up to date in place. Raises InputError where nothing was
+    published.
+    """
+
+    def __init__(self, store: EmbeddingStore) -> None:
+        pointer, info = store.pointer(), store.info()
+        if info is None:
+            raise InputError(f"{store}: nothing was published under this name; replay a log into it first")
+        self._store = store
+        self.info = info
+        self._told, self._moved, self._position = pointer.told, (-1, b""), NOWHERE
+        self._catalogue: Catalogue | None = None
+
+    def look(self) -> Pointer:
+        """Bring `info` up to date; where readers are pointed."""
+        pointer = self._store.pointer()
+        if pointer.told != self._told:
+            self.info = self._store.info() or self.info
+            self._told = pointer.told
+            if self._catalogue is not None:
+                self._catalogue.weigh(self.info.copy)
+        return pointer
+
+    def catalogue(self) -> Catalogue:
+        """With all of the version that readers are pointed at. Raises InputError as `items` does."""
+        pointer = self.look()
+        moved = (pointer.version, pointer.moved)
+        if self._catalogue is None or moved != self._moved:
+            changes = self._store.changes("items", self._position)
+            if self._catalogue is not None and changes is not None and self._catalogue.take(changes):
+                self._position = changes.position
+            else:
+                position = self._store.position("items")
+                self._catalogue = Catalogue(self._store.items(), self.info.copy)
+                self._position = position
+            self._moved = moved
+        return self._catalogue

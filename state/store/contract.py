@@ -24,6 +24,7 @@ from state.arrays import Floats, Int64s
 from state.errors import InputError
 from state.store.copy_score import CopyScore
 from state.store.records import Entries, Packed, Record, pack, single_vectors, unpack
+from state.store.versions import Changes
 
 Kind = Literal["users", "items"]
 KINDS: tuple[Kind, Kind] = ("users", "items")
@@ -85,6 +86,17 @@ class ItemRows:
     event_time_ms_B: Int64s
     vectors_BD: Floats
     gone: Gone = NOTHING_GONE
+
+
+class Pointer(NamedTuple):
+    """Where readers are pointed."""
+
+    version: int
+    """The newest version all of whose rows are in; 0 before the first."""
+    moved: bytes
+    """Another after every move: also in a store that was emptied, and has come to the same version again."""
+    told: bytes
+    """Another after every `put_info`."""
 
 
 class Flaw(NamedTuple):
@@ -175,8 +187,12 @@ class EmbeddingStore(ABC):
         """
 
     @abstractmethod
+    def pointer(self) -> Pointer:
+        """Where readers are pointed, asked in one go: as long as it is the same, nothing is new."""
+
     def version(self) -> int:
         """The newest version all of whose rows are in; 0 before the first."""
+        return self.pointer().version
 
     @abstractmethod
     def put_info(self, info: RunInfo) -> None: ...
@@ -225,6 +241,14 @@ class EmbeddingStore(ABC):
 
     @abstractmethod
     def _get(self, kind: Kind, identifier: str) -> bytes | None: ...
+
+    @abstractmethod
+    def position(self, kind: Kind) -> bytes:
+        """Where a kind's feed of changes has come to (`versions`): ask before reading everything."""
+
+    @abstractmethod
+    def changes(self, kind: Kind, since: bytes) -> Changes | None:
+        """What has changed since a position; None where that is not known, and all has to be read again."""
 
     @abstractmethod
     def pages(self, kind: Kind) -> Iterator[Packed]:

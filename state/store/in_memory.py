@@ -3,10 +3,9 @@
 import threading
 from collections.abc import Iterator
 
-import numpy as np
-
-from state.store.contract import EmbeddingStore, Gone, Kind, RunInfo
-from state.store.records import Packed, stamp_of
+from state.store.contract import EmbeddingStore, Gone, Kind, Pointer, RunInfo
+from state.store.records import Packed, named, packed_rows, stamp_of
+from state.store.versions import Changes, Feed, new_token
 
 
 class DictStore(EmbeddingStore):
@@ -14,7 +13,8 @@ class DictStore(EmbeddingStore):
 
     def __init__(self) -> None:
         self._rows: dict[Kind, dict[bytes, bytes]] = {"users": {}, "items": {}}
-        self._version = 0
+        self._feeds: dict[Kind, Feed] = {"users": Feed(), "items": Feed()}
+        self._pointer = Pointer(0, b"", b"")
         self._mark: bytes | None = None
         self._info: RunInfo | None = None
         self._status: bytes | None = None
@@ -24,8 +24,9 @@ class DictStore(EmbeddingStore):
         return "DictStore()"
 
     def advance(self, version: int) -> int:
-        self._version = max(self._version, version)
-        return self._version
+        if version > self._pointer.version:
+            self._pointer = self._pointer._replace(version=version, moved=new_token())
+        return self._pointer.version
 
     def mark(self, mark: bytes) -> None:
         self._mark = mark
@@ -33,16 +34,17 @@ class DictStore(EmbeddingStore):
     def intact(self, mark: bytes, version: int, then: int | None = None) -> bool:
         if self._mark not in (None, mark):
             raise self.shared()
-        if self._mark is None or self._version < version:
+        if self._mark is None or self._pointer.version < version:
             return False
         self.advance(then or 0)
         return True
 
-    def version(self) -> int:
-        return self._version
+    def pointer(self) -> Pointer:
+        return self._pointer
 
     def put_info(self, info: RunInfo) -> None:
         self._info = info
+        self._pointer = self._pointer._replace(told=new_token())
 
     def info(self) -> RunInfo | None:
         return self._info
@@ -57,22 +59,24 @@ class DictStore(EmbeddingStore):
         return {kind: len(rows) for kind, rows in self._rows.items()}
 
     def clear(self) -> None:
-        for rows in self._rows.values():
+        for kind, rows in self._rows.items():
             rows.clear()
-        self._version = 0
+            self._feeds[kind].clear()
+        self._pointer = Pointer(0, b"", b"")
         self._mark = self._info = self._status = None
 
     def put(self, kind: Kind, packed: Packed) -> int:
         held = self._rows[kind]
-        taken = 0
+        taken = []
         with self._writing:
             for b, identifier in enumerate(packed.ids):
                 value = packed.row(b)
                 old = held.get(identifier)
                 if old is None or stamp_of(value) >= stamp_of(old):
                     held[identifier] = value
-                    taken += 1
-        return taken
+                    taken.append(identifier)
+            self._feeds[kind].note(taken)
+        return len(taken)
 
     def remove(self, kind: Kind, gone: Gone) -> int:
         held = self._rows[kind]
@@ -81,12 +85,24 @@ class DictStore(EmbeddingStore):
             old = {one for one in ids if one in held and stamp_of(held[one])[1] < gone.before_ms}
             for identifier in old:
                 del held[identifier]
+            self._feeds[kind].note(old)
         return len(old)
 
     def _get(self, kind: Kind, identifier: str) -> bytes | None:
         return self._rows[kind].get(identifier.encode("utf-8", "surrogatepass"))
 
+    def position(self, kind: Kind) -> bytes:
+        with self._writing:
+            return self._feeds[kind].position()
+
+    def changes(self, kind: Kind, since: bytes) -> Changes | None:
+        with self._writing:
+            ids, held = self._feeds[kind].since(since), self._rows[kind]
+            if ids is None:
+                return None
+            rows = {identifier: held[identifier] for identifier in ids if identifier in held}
+            gone = [identifier for identifier in ids if identifier not in held]
+            return Changes(self._feeds[kind].position(), packed_rows(rows), named(gone))
+
     def pages(self, kind: Kind) -> Iterator[Packed]:
-        rows = self._rows[kind]
-        lengths = np.fromiter(map(len, rows.values()), np.int64, len(rows))
-        yield Packed(list(rows), np.concatenate([[0], np.cumsum(lengths)]), b"".join(rows.values()))
+        yield packed_rows(self._rows[kind])

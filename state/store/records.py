@@ -12,7 +12,7 @@ Little-endian, one after another:
 An item is a row with K = 1 and neither list.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,10 +73,15 @@ class Packed:
 
     def names(self) -> list[str]:
         """The ids as text."""
-        return [identifier.decode("utf-8", "surrogatepass") for identifier in self.ids]
+        return named(self.ids)
 
     def row(self, b: int) -> bytes:
         return self.blob[self.start_B1[b] : self.start_B1[b + 1]]
+
+
+def named(ids: Sequence[bytes]) -> list[str]:
+    """Ids as text."""
+    return [identifier.decode("utf-8", "surrogatepass") for identifier in ids]
 
 
 def pack(
@@ -120,6 +125,13 @@ def pack(
         )
     lengths = np.fromiter(map(len, parts), np.int64, size)
     return Packed(names, np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)]), b"".join(parts))
+
+
+def packed_rows(rows: Mapping[bytes, bytes]) -> Packed:
+    """Rows by id, as they are."""
+    start_B1 = np.zeros(len(rows) + 1, np.int64)
+    np.cumsum(np.fromiter(map(len, rows.values()), np.int64, len(rows)), out=start_B1[1:])
+    return Packed(list(rows), start_B1, b"".join(rows.values()))
 
 
 def unpack(value: bytes) -> Record:

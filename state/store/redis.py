@@ -1,10 +1,12 @@
 """The embedding store in Redis, or anything that speaks its protocol.
 
 A run's rows are two hashes, `ebbtide:{RUN}:users` and `:items`, id -> row (`state.store.records`), beside
-`:version` and `:info`; in each hash is the mark of whoever publishes, at a field that is no text. The braces
-keep a run in one slot of a cluster. Rows travel a hundred or so to a script call, packed, because a command
-of its own for each costs the client ten times as much; the script compares stamps where the data is, so that
-writers may race.
+`:version` and `:info`; in each hash is the mark of whoever publishes, at a field that is no text. Each has a
+feed of changes (`versions`), a stream, `:users:feed` and `:items:feed`. `:fed` is the version up to which
+feeds are whole, with what tells the move to it from others: it stays behind `:version` where an earlier
+release of ours publishes, which writes none. `:told` changes with `:info`. The braces keep a run in one slot
+of a cluster. Rows travel a hundred or so to a script call, packed, because a command of its own for each
+costs the client ten times as much; the script compares stamps where the data is, so that writers may race.
 """
 
 import re
@@ -19,89 +21,23 @@ import numpy as np
 import redis
 
 from state.errors import InputError
-from state.store.contract import KINDS, EmbeddingStore, Flaw, Gone, Kind, RunInfo
-from state.store.records import Packed
+from state.store import redis_scripts as scripts
+from state.store import versions
+from state.store.contract import KINDS, EmbeddingStore, Flaw, Gone, Kind, Pointer, RunInfo
+from state.store.records import Packed, named, packed_rows
+from state.store.versions import Changes
 
 T = TypeVar("T")
 
 _MARK = b"\xff"
 """The field of the mark in either hash: no text, so no id."""
+_FEEDS = [f"{kind}:feed" for kind in KINDS]
 KEEPS_ALL = "noeviction"
 """The one maxmemory-policy under which nothing that was published goes."""
-_ROWS_A_CALL = 128
+_ROWS_A_CALL = versions.IDS_A_NOTE
+_NOTES_A_PAGE = 64
 _CALLS_A_PIPELINE = 64
 _ROWS_A_PAGE = 2048
-
-_MERGE = """
-local n = #ARGV[1] / 8
-local length = {struct.unpack('<' .. string.rep('I4', 2 * n), ARGV[1])}
-local ids, rows, id_at, row_at = {}, {}, 1, 1
-for i = 1, n do
-  ids[i] = string.sub(ARGV[2], id_at, id_at + length[i] - 1)
-  rows[i] = string.sub(ARGV[3], row_at, row_at + length[n + i] - 1)
-  id_at, row_at = id_at + length[i], row_at + length[n + i]
-end
-local held, newest, fresh = redis.call('HMGET', KEYS[1], unpack(ids)), {}, {}
-for i = 1, n do
-  local id, row = ids[i], rows[i]
-  local old = newest[id] or held[i]
-  local take = not old
-  if old then
-    local version, time = struct.unpack('<i8i8', row)
-    local old_version, old_time = struct.unpack('<i8i8', old)
-    take = version > old_version or (version == old_version and time >= old_time)
-  end
-  if take then
-    newest[id] = row
-    fresh[#fresh + 1] = id
-    fresh[#fresh + 1] = row
-  end
-end
-if #fresh > 0 then redis.call('HSET', KEYS[1], unpack(fresh)) end
-return #fresh / 2
-"""
-_REMOVE = """
-local held, old = redis.call('HMGET', KEYS[1], unpack(ARGV, 2)), {}
-for i = 1, #ARGV - 1 do
-  if held[i] then
-    local version, time = struct.unpack('<i8i8', held[i])
-    if time < tonumber(ARGV[1]) then old[#old + 1] = ARGV[i + 1] end
-  end
-end
-if #old > 0 then return redis.call('HDEL', KEYS[1], unpack(old)) end
-return 0
-"""
-_ADVANCE = """
-local held = tonumber(redis.call('GET', KEYS[1]) or '0')
-if tonumber(ARGV[1]) <= held then return held end
-redis.call('SET', KEYS[1], ARGV[1])
-return tonumber(ARGV[1])
-"""
-_INTACT = """
-local whole = 1
-for i = 1, 2 do
-  local mark = redis.call('HGET', KEYS[i], '\\255')
-  if mark and mark ~= ARGV[1] then return -1 end
-  if not mark then whole = 0 end
-end
-local held = tonumber(redis.call('GET', KEYS[3]) or '0')
-if whole == 0 or held < tonumber(ARGV[2]) then return 0 end
-if tonumber(ARGV[3]) > held then redis.call('SET', KEYS[3], ARGV[3]) end
-return 1
-"""
-_PAGE = """
-local page = redis.call('HSCAN', KEYS[1], ARGV[1], 'COUNT', ARGV[2])
-local ids, rows, lengths = {}, {}, {}
-for i = 1, #page[2], 2 do
-  local id, row = page[2][i], page[2][i + 1]
-  if id ~= '\\255' then
-    ids[#ids + 1] = id
-    rows[#rows + 1] = row
-    lengths[#lengths + 1] = struct.pack('<I4I4', #id, #row)
-  end
-end
-return {page[1], table.concat(lengths), table.concat(ids), table.concat(rows)}
-"""
 
 
 class UnreachableError(InputError):
@@ -139,31 +75,40 @@ class RedisStore(EmbeddingStore):
             raise InputError(
                 f"{self._shown}: no such address; expected redis://HOST:PORT/DB, rediss://... or unix://PATH"
             ) from error
-        self._merge_script = self._redis.register_script(_MERGE)
-        self._remove_script = self._redis.register_script(_REMOVE)
-        self._advance_script = self._redis.register_script(_ADVANCE)
-        self._intact_script = self._redis.register_script(_INTACT)
-        self._page_script = self._redis.register_script(_PAGE)
+        self._merge_script = self._redis.register_script(scripts.MERGE)
+        self._remove_script = self._redis.register_script(scripts.REMOVE)
+        self._advance_script = self._redis.register_script(scripts.ADVANCE)
+        self._intact_script = self._redis.register_script(scripts.INTACT)
+        self._page_script = self._redis.register_script(scripts.PAGE)
+        self._position_script = self._redis.register_script(scripts.POSITION)
+        self._changes_script = self._redis.register_script(scripts.CHANGES)
 
     def advance(self, version: int) -> int:
-        return int(self._ask(lambda: self._advance_script(keys=[self._key("version")], args=[version])))
+        keys = [self._key(name) for name in ("version", "fed", *_FEEDS)]
+        args: list[int | bytes] = [version, versions.new_token()]
+        return int(self._ask(lambda: self._advance_script(keys=keys, args=args)))
 
     def mark(self, mark: bytes) -> None:
         for kind in KINDS:
             self._ask(lambda key: self._redis.hset(key, mapping={_MARK: mark}), self._key(kind))
 
     def intact(self, mark: bytes, version: int, then: int | None = None) -> bool:
-        keys = [self._key(name) for name in (*KINDS, "version")]
-        found = int(self._ask(lambda: self._intact_script(keys=keys, args=[mark, version, then or 0])))
+        keys = [self._key(name) for name in (*KINDS, "version", "fed", *_FEEDS)]
+        args: list[int | bytes] = [mark, version, then or 0, versions.new_token()]
+        found = int(self._ask(lambda: self._intact_script(keys=keys, args=args)))
         if found < 0:
             raise self.shared()
         return found == 1
 
-    def version(self) -> int:
-        return int(self._ask(lambda: self._redis.get(self._key("version"))) or 0)
+    def pointer(self) -> Pointer:
+        keys = [self._key(name) for name in ("version", "fed", "told")]
+        found = self._ask(lambda: self._redis.mget(keys))
+        version, moved, told = cast("list[bytes | None]", found)
+        return Pointer(int(version or 0), moved or b"", told or b"")
 
     def put_info(self, info: RunInfo) -> None:
-        self._ask(lambda: self._redis.set(self._key("info"), msgspec.json.encode(info)))
+        values = {self._key("info"): msgspec.json.encode(info), self._key("told"): versions.new_token()}
+        self._ask(lambda: self._redis.mset(values))
 
     def info(self) -> RunInfo | None:
         value = self._ask(lambda: self._redis.get(self._key("info")))
@@ -237,8 +182,8 @@ class RedisStore(EmbeddingStore):
         return {"users": users - user_mark, "items": items - item_mark}
 
     def clear(self) -> None:
-        keys = [self._key(name) for name in ("version", "info", "status", "users", "items")]
-        self._ask(lambda: self._redis.unlink(*keys))
+        names = ("version", "fed", "info", "told", "status", *KINDS, *_FEEDS)
+        self._ask(lambda: self._redis.unlink(*map(self._key, names)))
 
     def close(self) -> None:
         self._redis.close()
@@ -246,39 +191,69 @@ class RedisStore(EmbeddingStore):
     def put(self, kind: Kind, packed: Packed) -> int:
         size, step = len(packed), _ROWS_A_CALL * _CALLS_A_PIPELINE
         return sum(
-            self._ask(self._merge_some, self._key(kind), packed, start, min(start + step, size))
+            self._ask(self._merge_some, self._fed(kind), packed, start, min(start + step, size))
             for start in range(0, size, step)
         )
 
-    def _merge_some(self, key: str, packed: Packed, start: int, stop: int) -> int:
+    def _merge_some(self, keys: list[str], packed: Packed, start: int, stop: int) -> int:
         pipeline = self._redis.pipeline(transaction=False)
         for first in range(start, stop, _ROWS_A_CALL):
             last = min(first + _ROWS_A_CALL, stop)
             ids = packed.ids[first:last]
             at = packed.start_B1[first : last + 1]
             lengths = np.concatenate([np.fromiter(map(len, ids), "<u4", len(ids)), np.diff(at)]).astype("<u4")
-            arguments = [lengths.tobytes(), b"".join(ids), packed.blob[at[0] : at[-1]]]
-            self._merge_script(keys=[key], args=arguments, client=pipeline)
+            arguments: list[int | bytes] = [versions.new_token(), versions.FEED]
+            arguments += [lengths.tobytes(), b"".join(ids), packed.blob[at[0] : at[-1]]]
+            self._merge_script(keys=keys, args=arguments, client=pipeline)
         return sum(map(int, pipeline.execute()))
 
     def remove(self, kind: Kind, gone: Gone) -> int:
         ids = [identifier.encode("utf-8", "surrogatepass") for identifier in gone.ids]
         step = _ROWS_A_CALL * _CALLS_A_PIPELINE
         return sum(
-            self._ask(self._remove_some, self._key(kind), ids[start : start + step], gone.before_ms)
+            self._ask(self._remove_some, self._fed(kind), ids[start : start + step], gone.before_ms)
             for start in range(0, len(ids), step)
         )
 
-    def _remove_some(self, key: str, ids: list[bytes], before_ms: int) -> int:
+    def _remove_some(self, keys: list[str], ids: list[bytes], before_ms: int) -> int:
         pipeline = self._redis.pipeline(transaction=False)
         for start in range(0, len(ids), _ROWS_A_CALL):
-            arguments: list[int | bytes] = [before_ms, *ids[start : start + _ROWS_A_CALL]]
-            self._remove_script(keys=[key], args=arguments, client=pipeline)
+            arguments: list[int | bytes] = [versions.new_token(), versions.FEED, before_ms]
+            arguments += ids[start : start + _ROWS_A_CALL]
+            self._remove_script(keys=keys, args=arguments, client=pipeline)
         return sum(map(int, pipeline.execute()))
 
     def _get(self, kind: Kind, identifier: str) -> bytes | None:
         name = identifier.encode("utf-8", "surrogatepass")
         return cast("bytes | None", self._ask(lambda: self._redis.hget(self._key(kind), cast(Any, name))))
+
+    def position(self, kind: Kind) -> bytes:
+        keys = [*self._fed(kind)[1:], self._key("version"), self._key("fed")]
+        return self._ask(lambda: bytes(self._position_script(keys=keys)))
+
+    def changes(self, kind: Kind, since: bytes) -> Changes | None:
+        if since == versions.NOWHERE:
+            return None
+        rows: dict[bytes, bytes] = {}
+        while True:
+            found = self._ask(self._changes_page, kind, since)
+            if found is None:
+                return None
+            since, notes, page = found
+            rows |= {identifier: page.row(b) for b, identifier in enumerate(page.ids)}
+            if notes <= _NOTES_A_PAGE:
+                break
+        gone = [identifier for identifier, row in rows.items() if not row]
+        there = packed_rows({identifier: row for identifier, row in rows.items() if row})
+        return Changes(since, there, named(gone))
+
+    def _changes_page(self, kind: Kind, since: bytes) -> tuple[bytes, int, Packed] | None:
+        keys = [*self._fed(kind), self._key("version"), self._key("fed")]
+        found = self._changes_script(keys=keys, args=[*since.split(b" ", 1), _NOTES_A_PAGE])
+        if found is None:
+            return None
+        note, token, notes, *page = found
+        return note + b" " + token, notes, _unpacked(*page)
 
     def pages(self, kind: Kind) -> Iterator[Packed]:
         cursor: bytes | None = b"0"
@@ -288,11 +263,11 @@ class RedisStore(EmbeddingStore):
 
     def _page(self, key: str, cursor: bytes) -> tuple[bytes | None, Packed]:
         following, lengths, ids, rows = self._page_script(keys=[key], args=[cursor, _ROWS_A_PAGE])
-        length_B2 = np.frombuffer(lengths, "<u4").reshape(-1, 2).astype(np.int64)
-        id_end_B = np.cumsum(length_B2[:, 0]).tolist()
-        names = [ids[start:end] for start, end in zip([0, *id_end_B], id_end_B, strict=False)]
-        start_B1 = np.concatenate([np.zeros(1, np.int64), np.cumsum(length_B2[:, 1])])
-        return (None if following == b"0" else following), Packed(names, start_B1, rows)
+        return (None if following == b"0" else following), _unpacked(lengths, ids, rows)
+
+    def _fed(self, kind: Kind) -> list[str]:
+        """The hash of a kind, and its feed."""
+        return [self._key(kind), self._key(f"{kind}:feed")]
 
     def _key(self, name: str) -> str:
         return f"ebbtide:{{{self._run}}}:{name}"
@@ -322,6 +297,14 @@ class RedisStore(EmbeddingStore):
             raise InputError(
                 f"{self._shown}: {_first_line(error)}; is this Redis writable and ours?"
             ) from error
+
+
+def _unpacked(lengths: bytes, ids: bytes, rows: bytes) -> Packed:
+    """Ids and rows that a script has put together, by their lengths in turn."""
+    length_B2 = np.frombuffer(lengths, "<u4").reshape(-1, 2).astype(np.int64)
+    id_end_B = np.cumsum(length_B2[:, 0]).tolist()
+    names = [ids[start:end] for start, end in zip([0, *id_end_B], id_end_B, strict=False)]
+    return Packed(names, np.concatenate([np.zeros(1, np.int64), np.cumsum(length_B2[:, 1])]), rows)
 
 
 def _first_line(error: Exception) -> str:

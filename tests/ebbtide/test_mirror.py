@@ -54,7 +54,7 @@ class Forgetful(DictStore):
         self._mark = None
 
     def lose_newest(self) -> None:
-        self._version -= 1
+        self._pointer = self._pointer._replace(version=self.version() - 1)
         del self._rows["users"][b"w"]
 
 
@@ -115,7 +115,7 @@ def test_the_next_trainer_sees_it_at_its_start(tmp_path: Path, state: str) -> No
     if state == "emptied":
         store = DictStore()
     elif state == "older":
-        store._version -= 2
+        store._pointer = store._pointer._replace(version=store.version() - 2)
         del store._rows["users"][b"w"]
     second = Delivery(store, Mirror(tmp_path), first.version)
     second.holding = True  # what it publishes anew may be older than what readers had

@@ -1,0 +1,68 @@
+"""The feed of changed ids: what a reader that lives long has to read anew, instead of everything.
+
+Every write of a store notes the ids that it put or removed, in order. A reader keeps the position up to which
+it has read, and asks what has changed since: it gets those rows as they are now. The newest FEED notes are
+kept. Where the note that a position names is there no longer (the reader was away for too long, the store was
+emptied, lost a part of what it held or was restarted from older data), nobody can tell what has changed, and
+the reader reads everything again.
+
+Rows are written before the version that has them is pointed at. So a reader that sees a version, and then
+asks, has all of its rows, and maybe some of the next one, which come again.
+"""
+
+import os
+from collections import deque
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from state.store.records import Packed
+
+FEED = 4096
+"""Notes that are kept."""
+IDS_A_NOTE = 128
+"""At most."""
+NOWHERE = b""
+"""The position in a feed that has nothing yet: nothing follows from there."""
+
+
+class Changes(NamedTuple):
+    """What has changed since a position, up to another."""
+
+    position: bytes
+    rows: Packed
+    """Rows that are there, as they are now."""
+    gone: list[str]
+    """Ids whose rows are there no longer."""
+
+
+def new_token() -> bytes:
+    """What tells one note from all others, of other stores and other days, too."""
+    return os.urandom(8)
+
+
+class Feed:
+    """A feed in this process's memory."""
+
+    def __init__(self) -> None:
+        self._notes: deque[tuple[bytes, list[bytes]]] = deque()
+
+    def note(self, ids: Iterable[bytes]) -> None:
+        changed = list(ids)
+        for start in range(0, len(changed), IDS_A_NOTE):
+            self._notes.append((new_token(), changed[start : start + IDS_A_NOTE]))
+        while len(self._notes) > FEED:
+            self._notes.popleft()
+
+    def position(self) -> bytes:
+        return self._notes[-1][0] if self._notes else NOWHERE
+
+    def since(self, position: bytes) -> list[bytes] | None:
+        """Each id once that was noted after `position`; None where that is not known."""
+        for back, (token, _) in enumerate(reversed(self._notes)):
+            if token == position:
+                following = list(self._notes)[len(self._notes) - back :]
+                return list(dict.fromkeys(identifier for _, ids in following for identifier in ids))
+        return None
+
+    def clear(self) -> None:
+        self._notes.clear()
