@@ -254,7 +254,7 @@ def monitor(
     as_json: Json = False,
 ) -> None:
     """A run's drift alarms with their evidence, and its metrics over time."""
-    from ebbtide.commands import query_screens
+    from ebbtide.commands import drift_screen
     from ebbtide.report import report
 
     found = report.read(source / "report.json")
@@ -263,7 +263,7 @@ def monitor(
 
         print_json({"drift": to_builtins(found.drift), "windows": to_builtins(found.metrics.windows)})
     else:
-        query_screens.drift(Console(), found)
+        drift_screen.show(Console(), found)
 
 
 def main() -> None:
