@@ -29,7 +29,8 @@ from bytewax.testing import TestingSource, run_main
 from state.compiled import compiled
 from state.examples import Floats
 from state.keys import NO_KEY, Int64s
-from state.memory.recall import Curve, Rows, remember
+from state.memory.pending import Event, Rows
+from state.memory.recall import Curve, remember
 from state.memory.slabs import AHEAD, ITEM, TIME, Slabs, entries, full, grow, touch
 from state.memory.users import MemoryConfig, UserMemory
 from state.memory.views import Scratch, ages, gathered, newest, scratch
@@ -120,7 +121,8 @@ def _append(
         length_B[b] = length
         gathered(entries(slabs, user, ITEM), room.chosen_W[:length], item_BW[b])
         ages(entries(slabs, user, TIME), room.chosen_W[:length], time_ms, age_s_BW[b])
-        remember(slabs, curve, user, rows.item_B[b], NO_KEY, NO_KEY, time_ms, time_ms, 1.0, 0)
+        event = Event(rows.item_B[b], NO_KEY, NO_KEY, time_ms, time_ms, 1.0, 0)
+        remember(slabs, curve, user, event)
     return len(rows.user_B)
 
 

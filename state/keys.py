@@ -1,6 +1,7 @@
 """A growing map from key to row, usable inside kernels; what keys are is said in `state.ids`."""
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 
@@ -39,20 +40,32 @@ def find(table: Int64s, key: int) -> int:
     return -1
 
 
+class KeyArrays(NamedTuple):
+    """A KeyMap inside a kernel."""
+
+    table: Int64s
+    """(2^k, 2) of key and row, -1 where there is none."""
+    keys: Int64s
+    """By row."""
+    used: Int64s
+    """(1,): rows in use."""
+
+
 @inner
-def add(table: Int64s, keys: Int64s, count: Int64s, key: int) -> int:
+def add(ids: KeyArrays, key: int) -> int:
     """The row of `key`, given the next free one if it is new. The caller has reserved the room."""
+    table = ids.table
     mask = table.shape[0] - 1
     i = mix(key) & mask
     while table[i, 1] >= 0:
         if table[i, 0] == key:
             return int(table[i, 1])
         i = (i + 1) & mask
-    row = count[0]
+    row = ids.used[0]
     table[i, 0] = key
     table[i, 1] = row
-    keys[row] = key
-    count[0] = row + 1
+    ids.keys[row] = key
+    ids.used[0] = row + 1
     return int(row)
 
 
@@ -92,15 +105,15 @@ def _find_all(table: Int64s, keys_B: Int64s, rows_B: Int64s) -> None:
 
 
 @compiled
-def _add_all(table: Int64s, keys: Int64s, count: Int64s, keys_B: Int64s, rows_B: Int64s) -> None:
+def _add_all(ids: KeyArrays, keys_B: Int64s, rows_B: Int64s) -> None:
     for b in range(keys_B.shape[0]):
-        rows_B[b] = add(table, keys, count, keys_B[b])
+        rows_B[b] = add(ids, keys_B[b])
 
 
 class KeyMap:
     """Key -> row, rows numbered 0, 1, 2, ... in order of first sight; open addressing, load at most 1/2.
 
-    Kernels take `table`, `keys` and `count` and call `find` or `add`, after `reserve`.
+    Kernels take `table`, for `find`, or after `reserve` all `arrays`, for `add`.
     """
 
     def __init__(self, keys: Int64s | None = None) -> None:
@@ -109,6 +122,10 @@ class KeyMap:
         self.table: Int64s = np.full((64, 2), -1, np.int64)
         if keys is not None:
             self.rows(keys, grow=True)
+
+    @property
+    def arrays(self) -> KeyArrays:
+        return KeyArrays(self.table, self.keys, self.count)
 
     def __len__(self) -> int:
         return int(self.count[0])
@@ -127,14 +144,14 @@ class KeyMap:
             known = self.keys[: len(self)].copy()
             self.table = np.full((1 << (4 * need - 1).bit_length(), 2), -1, np.int64)
             self.count[0] = 0
-            _add_all(self.table, self.keys, self.count, known, np.empty(len(known), np.int64))
+            _add_all(self.arrays, known, np.empty(len(known), np.int64))
 
     def rows(self, keys_B: Int64s, *, grow: bool = False) -> Int64s:
         """Rows of `keys_B`; a new key gets the next row if `grow`, else -1."""
         rows_B = np.empty(len(keys_B), np.int64)
         if grow:
             self.reserve(len(keys_B))
-            _add_all(self.table, self.keys, self.count, keys_B, rows_B)
+            _add_all(self.arrays, keys_B, rows_B)
         else:
             _find_all(self.table, keys_B, rows_B)
         return rows_B

@@ -1,14 +1,27 @@
 """Who is let in: duplicates and late events are dropped and counted, and the stream's clock is kept."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from state.compiled import compiled
-from state.keys import NO_KEY, Int64s, KeyMap, add, find
+from state.keys import NO_KEY, Int64s, KeyArrays, KeyMap, add, find
 from state.tree import Tree
 
 _BEFORE_ALL_MS = -(2**62)
+
+
+ROW, KEPT, CLOCK, SINCE, DUPLICATES, LATE = range(6)
+"""Where `_admit` is: its row, how many are kept, the clock, the generation's start; and two counts."""
+
+
+class Verdict(NamedTuple):
+    """Rows that are used, the clock as of each, and late rows."""
+
+    row_K: Int64s
+    clock_K: Int64s
+    late_L: Int64s
 
 
 class Admission:
@@ -34,24 +47,20 @@ class Admission:
     def admit(self, event_id_B: Int64s, time_ms_B: Int64s) -> tuple[Int64s, Int64s, Int64s]:
         """Rows (K,) that are used, the clock (K,) as of each, itself included, and late rows (L,)."""
         size = len(time_ms_B)
-        rows_K, clock_K, late_L = (np.empty(size, np.int64) for _ in range(3))
+        verdict = Verdict(np.empty(size, np.int64), np.empty(size, np.int64), np.empty(size, np.int64))
         late = self.late
         at = np.array([0, 0, self.clock_ms, self._since_ms, self.duplicates, late], np.int64)
         while True:
-            self._now.reserve(min(size - int(at[0]), self.ids))
-            _admit(
-                *(event_id_B, time_ms_B, self.lateness_ms, self.ids),
-                *(self._now.table, self._now.keys, self._now.count, self._before.table),
-                *(at, rows_K, clock_K),
-                *(late, late_L),
-            )
-            if at[0] == size:
+            self._now.reserve(min(size - int(at[ROW]), self.ids))
+            now, before = self._now.arrays, self._before.table
+            _admit(event_id_B, time_ms_B, self.lateness_ms, self.ids, now, before, at, late, verdict)
+            if at[ROW] == size:
                 break
             self._before, self._now = self._now, KeyMap()
             self.generation += 1
-            at[3] = at[2]
+            at[SINCE] = at[CLOCK]
         kept, self.clock_ms, self._since_ms, self.duplicates, self.late = at[1:].tolist()
-        return rows_K[:kept], clock_K[:kept], late_L[: self.late - late]
+        return verdict.row_K[:kept], verdict.clock_K[:kept], verdict.late_L[: self.late - late]
 
     @property
     def ids_by_generation(self) -> dict[int, Int64s]:
@@ -92,40 +101,36 @@ def _admit(
     event_id_B: Int64s,
     time_ms_B: Int64s,
     lateness_ms: int,
-    ids: int,
-    table: Int64s,
-    keys: Int64s,
-    count: Int64s,
+    most: int,
+    now: KeyArrays,
     before: Int64s,
     at: Int64s,
-    rows_K: Int64s,
-    clock_K: Int64s,
     late: int,
-    late_L: Int64s,
+    verdict: Verdict,
 ) -> None:
-    """Go on until the end or a new generation. `at`: row, kept, clock, generation's start, counts.
+    """Go on until the end or a new generation, which `most` ids make.
 
     `late` is what the count of late rows was before the first of these rows.
     """
-    for b in range(at[0], time_ms_B.shape[0]):
-        at[0] = b
+    for b in range(at[ROW], time_ms_B.shape[0]):
+        at[ROW] = b
         event_id = event_id_B[b]
         if event_id != NO_KEY:
-            if count[0] > 0 and (count[0] >= ids or at[2] - at[3] > lateness_ms):
+            if now.used[0] > 0 and (now.used[0] >= most or at[CLOCK] - at[SINCE] > lateness_ms):
                 return
-            if find(table, event_id) >= 0 or find(before, event_id) >= 0:
-                at[4] += 1
+            if find(now.table, event_id) >= 0 or find(before, event_id) >= 0:
+                at[DUPLICATES] += 1
                 continue
-        if at[2] - time_ms_B[b] > lateness_ms:
-            late_L[at[5] - late] = b
-            at[5] += 1
+        if at[CLOCK] - time_ms_B[b] > lateness_ms:
+            verdict.late_L[at[LATE] - late] = b
+            at[LATE] += 1
             continue
         if event_id != NO_KEY:
-            if count[0] == 0:
-                at[3] = max(at[2], time_ms_B[b])
-            add(table, keys, count, event_id)
-        at[2] = max(at[2], time_ms_B[b])
-        rows_K[at[1]] = b
-        clock_K[at[1]] = at[2]
-        at[1] += 1
-    at[0] = time_ms_B.shape[0]
+            if now.used[0] == 0:
+                at[SINCE] = max(at[CLOCK], time_ms_B[b])
+            add(now, event_id)
+        at[CLOCK] = max(at[CLOCK], time_ms_B[b])
+        verdict.row_K[at[KEPT]] = b
+        verdict.clock_K[at[KEPT]] = at[CLOCK]
+        at[KEPT] += 1
+    at[ROW] = time_ms_B.shape[0]

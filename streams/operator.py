@@ -18,7 +18,7 @@ from state.errors import InputError
 from state.examples import ITEM_RATES, ExampleBatch
 from state.forgetting import WEEK_MIN
 from state.keys import NO_KEY, Int64s
-from state.memory.recall import Rows
+from state.memory.pending import Rows
 from state.memory.users import MemoryConfig, UserMemory
 from state.tree import Tree
 from streams.admission import Admission

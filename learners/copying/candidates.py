@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from learners.copying.columns import NEAR, Asked, Found, Room, Row, write
 from learners.copying.crowd import FOLLOW_FADE, LAST, CrowdArrays, CrowdRows, learn_rows
-from learners.copying.evidence import COLUMN, Own, Tables, kilometres2, remember_own
+from learners.copying.evidence import COLUMN, SILENT, Own, Tables, kilometres2, remember_own
 from learners.tables.followers import START, USED, PairArrays
 from state.compiled import compiled, inner
 from state.evidence import STIM
@@ -31,7 +31,6 @@ OTHERS = FOLLOWERS + NEAR + HERE
 
 @compiled
 def gather(
-    due_B: Int64s,
     learned: int,
     queue: CrowdRows,
     asked: Asked,
@@ -45,9 +44,9 @@ def gather(
     """For each row learn what is due before it, then find its candidates; returns the rows learned."""
     end = 0
     for b in range(asked.time_ms_B.shape[0]):
-        if due_B[b] > learned:
-            learn_rows(queue, learned, due_B[b], crowd)
-            learned = due_B[b]
+        if asked.due_B[b] > learned:
+            learn_rows(queue, learned, asked.due_B[b], crowd)
+            learned = asked.due_B[b]
         found.start_B1[b] = end
         if asked.wanted_B[b]:
             end = _row(b, end, asked, crowd, events + learned, tables, own, room, found)
@@ -70,8 +69,9 @@ def _row(
     time_ms, cell, size = asked.time_ms_B[b], asked.cell_B[b], own.slot_N.shape[0]
     past = asked.past
     minute = minute_of_week(time_ms, asked.tz_min_B[b])
+    speaks = asked.fade if asked.speaks else SILENT
     many, kinds, last = remember_own(
-        *(past, b, minute, cell, asked.item_table, crowd.km_N3, tables, asked.fade, asked.speaks, own)
+        past, b, minute, cell, asked.item_table, crowd.km_N3, tables, speaks, own
     )
     item_C, slot_N = found.item_C, own.slot_N
     touched = _followed(own, past.length_B[b], crowd.follow, time_ms, room)
@@ -100,7 +100,7 @@ def _row(
     if last >= 0 and not np.isnan(crowd.km_N3[last, 0]):
         _find_near(last, size, events, crowd, room)
         end = _take(room.near_NM[last], end, size, slot_N, item_C)
-    place = find(crowd.place_table, cell) if cell != NO_KEY else -1
+    place = find(crowd.place_ids.table, cell) if cell != NO_KEY else -1
     if place >= 0:
         end = _take_here(crowd.places, place, end, slot_N, item_C)
 

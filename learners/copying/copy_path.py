@@ -25,7 +25,6 @@ from learners.interests.unit import InterestUnit
 from learners.interests.views import repeats
 from learners.mixing.mixture import Evidence, Mixture, MixtureSettings
 from learners.tables.expiry import Forgotten
-from learners.tables.true_ranks import MISSED
 from state.examples import ExampleBatch, Floats, window_of
 from state.keys import NO_KEY, Int64s
 from state.memory.views import columns_of
@@ -181,12 +180,12 @@ class CopyPath:
         if not chosen_B.any():
             return
         asked, item_C = chosen(evidence, found.item_C, chosen_B)
-        ranks.rank_all(
-            *(place_B[chosen_B], asked.start_R1, item_C, self.mixture.score(asked)),
-            self._behind(len(self.context.catalogue)),
-            *(request.true_R, request.size_R, request.left_start_R1, request.left_out),
-            *(self._own.slot_N, MISSED, rank_R),
+        wanted = ranks.Wanted(
+            place_B[chosen_B], request.true_R, request.size_R, request.left_start_R1, request.left_out
         )
+        scored = ranks.Scored(asked.start_R1, item_C, self.mixture.score(asked))
+        behind_N = self._behind(len(self.context.catalogue))
+        ranks.rank_all(wanted, scored, behind_N, self._own.slot_N, rank_R)
         if note:
             time_ms_B, tz_min_B = part.time_ms_B[chosen_B], part.tz_min_B[chosen_B]
             self.ledger.add(time_ms_B, tz_min_B, self.mixture.gates(asked), found.entries_BV[chosen_B])
@@ -236,17 +235,22 @@ class CopyPath:
         most = min(own_most + len(leaders) + brought_BM.shape[1] + kernels.OTHERS, max(size, 1))
         found = new_found(len(part), int(wanted_B.sum()) * most, HELD)
         asked = Asked(
-            *(columns_of(window), items.table, leaders),
-            *(wanted_B, part.time_ms_B, part.tz_min_B),
-            part.cell_B if self.here else np.full(len(part), NO_KEY, np.int64),
-            brought_BM,
-            self.repeating,
-            *(own_most, float(s.curve), s.memory),
+            due_B=due_B,
+            past=columns_of(window),
+            item_table=items.table,
+            leaders=leaders,
+            wanted_B=wanted_B,
+            time_ms_B=part.time_ms_B,
+            tz_min_B=part.tz_min_B,
+            cell_B=part.cell_B if self.here else np.full(len(part), NO_KEY, np.int64),
+            brought_BM=brought_BM,
+            repeats=self.repeating,
+            own_most=own_most,
+            fade=float(s.curve),
+            speaks=s.memory,
         )
-        stop = kernels.gather(
-            *(due_B, learned, queue, asked, crowd, self.counted - learned),
-            *(self._tables, self._own, self._room, found),
-        )
+        events, tables = self.counted - learned, self._tables
+        stop = kernels.gather(learned, queue, asked, crowd, events, tables, self._own, self._room, found)
         self.counted += stop - learned
         end = int(found.start_B1[-1])
         found = found._replace(

@@ -19,7 +19,7 @@ from state.cells import KM_EAST, KM_NORTH
 from state.compiled import compiled
 from state.examples import Doubles, ExampleBatch, Floats
 from state.forgetting import day_off, minute_of_week
-from state.keys import NO_KEY, Int64s, KeyMap, add, find
+from state.keys import NO_KEY, Int64s, KeyArrays, KeyMap, add, find
 from state.tree import Tree
 
 POPULAR_DAYS = (3.0 / 1440.0, 1.0 / 24.0, 1.0, 14.0, 365.0)
@@ -66,12 +66,8 @@ class CrowdArrays(NamedTuple):
     follow: PairArrays
     places: PairArrays
     """Row p counts the items of place p."""
-    place_table: Int64s
-    place_keys: Int64s
-    place_count: Int64s
-    user_table: Int64s
-    user_keys: Int64s
-    user_count: Int64s
+    place_ids: KeyArrays
+    users: KeyArrays
     last_UL: NDArray[np.int32]
     """How many items the user has had, then the newest of them as a ring."""
     first_ms_N: Int64s
@@ -113,8 +109,8 @@ class Crowd:
             self.slotted.reserve((SLOTS + 1) * room),
             self.follow.reserve(room, LAST * extra),
             self.places.reserve(len(self.place_map.keys), extra),
-            *(self.place_map.table, self.place_map.keys, self.place_map.count),
-            *(self.users.table, self.users.keys, self.users.count),
+            self.place_map.arrays,
+            self.users.arrays,
             self.last_UL,
             self.first_ms_N,
             self.category_N,
@@ -203,9 +199,9 @@ def learn_rows(rows: CrowdRows, first: int, stop: int, crowd: CrowdArrays) -> No
     amount_V, one_V = np.empty(len(FOLLOW_DAYS)), np.empty(1)
     for q in range(first, stop):
         n, time_ms = rows.item_Q[q], rows.time_ms_Q[q]
-        u = find(crowd.user_table, rows.user_Q[q])
+        u = find(crowd.users.table, rows.user_Q[q])
         if u < 0:
-            u = add(crowd.user_table, crowd.user_keys, crowd.user_count, rows.user_Q[q])
+            u = add(crowd.users, rows.user_Q[q])
         last_L = crowd.last_UL[u]
         if not rows.label_Q[q] <= 0.5:
             for v in range(amount_V.shape[0]):
@@ -219,9 +215,9 @@ def learn_rows(rows: CrowdRows, first: int, stop: int, crowd: CrowdArrays) -> No
             fade_add(crowd.slotted, (SLOTS + 1) * n + time_slot(time_ms, rows.tz_min_Q[q]), time_ms)
             fade_add(crowd.slotted, (SLOTS + 1) * n + SLOTS, time_ms)
             if rows.cell_Q[q] != NO_KEY:
-                p = find(crowd.place_table, rows.cell_Q[q])
+                p = find(crowd.place_ids.table, rows.cell_Q[q])
                 if p < 0:
-                    p = add(crowd.place_table, crowd.place_keys, crowd.place_count, rows.cell_Q[q])
+                    p = add(crowd.place_ids, rows.cell_Q[q])
                 one_V[0] = gain(crowd.places, 0, time_ms)
                 bump(crowd.places, PLACE_CAP, p, n, one_V)
         if crowd.first_ms_N[n] == UNMET_MS:

@@ -92,6 +92,9 @@ def tables() -> Tables:
     return Tables(np.array(hour, np.float32).T.copy(), np.array(week, np.float32).T.copy())
 
 
+SILENT = -1.0
+
+
 class Own(NamedTuple):
     """Sums over one row's memory; room is kept from row to row."""
 
@@ -152,13 +155,12 @@ def remember_own(
     km_N3: NDArray[np.float64],
     tables: Tables,
     fade: float,
-    speaks: bool,
     own: Own,
 ) -> tuple[int, int, int]:
     """Fill `own` from row b's window; returns the candidates, the categories, and the last item's row.
 
-    `fade` is 1 for the forgetting curve and 0 for a memory that does not fade; a memory that does not speak
-    has no candidates. `slot_N` is left set for the own candidates: the caller clears it.
+    `fade` is 1 for the forgetting curve, 0 for a memory that does not fade, SILENT for one that has no
+    candidates. `slot_N` is left set for the own candidates: the caller clears it.
     """
     length = past.length_B[b]
     sum_CK, slot_N = own.sum_CK, own.slot_N
@@ -167,7 +169,7 @@ def remember_own(
         own.row_W[w] = find(item_table, past.item_BW[b, w])
     if length > 0:
         last, last_age_s = own.row_W[length - 1], past.age_s_BW[b, length - 1]
-    if not speaks:
+    if fade == SILENT:
         length = 0
     log_gap = np.log(last_age_s + _PAUSE_S)
     rate = np.float32(-0.6931472 / LONGEST_S * fade)

@@ -3,10 +3,13 @@
 Shape suffixes: B rows, C candidates, R rows to rank, N catalogue rows.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
 from learners.copying.columns import Found
+from learners.tables.true_ranks import MISSED
 from state.compiled import compiled, inner
 from state.examples import Floats
 from state.keys import Int64s
@@ -72,27 +75,33 @@ def rank_found(
     return int(max(better, 1))
 
 
+class Wanted(NamedTuple):
+    """Rows to rank: their places among the requested, and the request by those."""
+
+    place_R: Int64s
+    true_R: Int64s
+    """Catalogue row of the true item, -1 where it has none."""
+    size_R: Int64s
+    left_start_R1: Int64s
+    left_out: Int64s
+
+
+class Scored(NamedTuple):
+    """Their candidates, with logits."""
+
+    start_R1: Int64s
+    item_C: Int64s
+    logit_C: Floats
+
+
 @compiled
-def rank_all(
-    place_R: Int64s,
-    start_R1: Int64s,
-    item_C: Int64s,
-    logit_C: Floats,
-    behind_N: Floats,
-    true_R: Int64s,
-    size_R: Int64s,
-    left_start_R1: Int64s,
-    left_out: Int64s,
-    mark_N: Int32s,
-    missed: int,
-    rank_R: Int64s,
-) -> None:
+def rank_all(wanted: Wanted, scored: Scored, behind_N: Floats, mark_N: Int32s, rank_R: Int64s) -> None:
     """`rank_found` for rows with their places among the requested."""
-    for i in range(place_R.shape[0]):
-        r = place_R[i]
-        rank_R[r] = missed
-        if true_R[r] >= 0:
-            rank_R[r] = rank_found(
-                *(start_R1[i], start_R1[i + 1], item_C, logit_C, behind_N, true_R[r], size_R[r]),
-                *(left_out[left_start_R1[r] : left_start_R1[r + 1]], mark_N),
-            )
+    item_C, logit_C = scored.item_C, scored.logit_C
+    for i in range(wanted.place_R.shape[0]):
+        r, start, end = wanted.place_R[i], scored.start_R1[i], scored.start_R1[i + 1]
+        rank_R[r] = MISSED
+        true, size = wanted.true_R[r], wanted.size_R[r]
+        if true >= 0:
+            left_out = wanted.left_out[wanted.left_start_R1[r] : wanted.left_start_R1[r + 1]]
+            rank_R[r] = rank_found(start, end, item_C, logit_C, behind_N, true, size, left_out, mark_N)

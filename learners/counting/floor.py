@@ -30,6 +30,22 @@ class Rows(NamedTuple):
     label_B: Floats
 
 
+class Due(NamedTuple):
+    """Rows to answer, the queue, and how many of the queue are known before each row."""
+
+    rows: Rows
+    queue: Rows
+    due_B: Int64s
+
+
+class Sparse(NamedTuple):
+    """Scores of the few items that have some, to be added up: all zero between rows."""
+
+    score_N: Doubles
+    touched_T: Int64s
+    """Those items, as far as the caller says."""
+
+
 class Ranks(NamedTuple):
     """A rank request by batch row, and where the answers go."""
 
@@ -62,21 +78,21 @@ class Counting(Learner):
     def step(self, step: Step) -> Outcome:
         ranks = _ranks(step.rank, len(step.batch))
         leader = self.leader.begin(len(step.batch))
-        self.count(self._rows(step.batch), self._rows(step.queue), step.due_B, ranks, leader)
+        self.count(Due(self._rows(step.batch), self._rows(step.queue), step.due_B), ranks, leader)
         self.leader.end(len(step.batch))
         return Outcome(rank_R=ranks.rank_R)
 
     def learn(self, batch: ExampleBatch) -> None:
         if len(batch):
             rows = self._rows(batch)
-            self.count(rows, rows, np.array([len(batch)]), _ranks(NO_RANKS, 1), self.leader.begin(0))
+            self.count(Due(rows, rows, np.array([len(batch)])), _ranks(NO_RANKS, 1), self.leader.begin(0))
 
     def _rows(self, batch: ExampleBatch) -> Rows:
         item_B = self.context.catalogue.items.rows(batch.item_B)
         return Rows(item_B, batch.user_B, batch.time_ms_B, batch.tz_min_B, batch.label_B)
 
     @abstractmethod
-    def count(self, rows: Rows, queue: Rows, due_B: Int64s, ranks: Ranks, leader: LeaderArrays) -> None:
+    def count(self, step: Due, ranks: Ranks, leader: LeaderArrays) -> None:
         """Before each row b learn the queue's rows below `due_B[b]` and `settle` them; then, where
         `place_B[b]` is not -1, answer. Every row of the queue has an item row."""
 
@@ -112,24 +128,21 @@ def answer(
     r: int,
     place: int,
     v: int,
-    own_N: Doubles,
-    touched: Int64s,
+    own: Sparse,
     many: int,
     base: FadedArrays,
     scale: float,
 ) -> None:
-    """Rank request r by variant v's scores, own + scale x base, and set `own_N` back to zero.
+    """Rank request r by variant v's scores, own + scale x base, and set the own ones back to zero.
 
     The speaker's rank is the answer; any rank counts in the trial at `place`, if that is not -1.
     """
     left_out = ranks.left_out[ranks.left_start_R1[r] : ranks.left_start_R1[r + 1]]
-    top = base.clock_V3[v, TOP]
-    rank = sparse_rank(
-        own_N, touched, many, base.weight_VN[v], scale, top, ranks.true_R[r], ranks.size_R[r], left_out
-    )
+    top, true, size = base.clock_V3[v, TOP], ranks.true_R[r], ranks.size_R[r]
+    rank = sparse_rank(own.score_N, own.touched_T, many, base.weight_VN[v], scale, top, true, size, left_out)
     if v == leader.at[SPEAKER]:
         ranks.rank_R[r] = rank
     if place >= 0:
         leader.reward_WV[place, v] = 1.0 / rank if rank != MISSED else 0.0
     for i in range(many):
-        own_N[touched[i]] = 0.0
+        own.score_N[own.touched_T[i]] = 0.0

@@ -14,13 +14,21 @@ import numpy as np
 
 from learners.contract import Context, Settings
 from learners.counting.best_variant import SPEAKER, LeaderArrays, settle, trial
-from learners.counting.floor import Counting, Ranks, Rows, answer, positive
+from learners.counting.floor import (
+    Counting,
+    Due,
+    Ranks,
+    Rows,
+    Sparse,
+    answer,
+    positive,
+)
 from learners.tables.expiry import Forgotten
 from learners.tables.faded import DAY_MS, Faded, FadedArrays, fade_add, worth
 from learners.tables.visits import BLOCK, BLOCKS, FILLED, NEWEST, OLDEST, VisitArrays, Visits, append
 from state.compiled import compiled, inner
 from state.examples import Doubles, ExampleBatch, Floats
-from state.keys import Int64s, add, find
+from state.keys import Int64s, KeyArrays, add, find
 from state.tree import Tree
 
 _MINUTES = 1440
@@ -73,18 +81,11 @@ class Habits(Counting):
             np.array([hour_kernel(v.hour_sd, v.wide) for v in variants]),
         )
 
-    def count(self, rows: Rows, queue: Rows, due_B: Int64s, ranks: Ranks, leader: LeaderArrays) -> None:
+    def count(self, step: Due, ranks: Ranks, leader: LeaderArrays) -> None:
         popular = self.popular.reserve(len(self.context.catalogue))
-        visits = self.visits.reserve(len(queue.item_B))
-        users = self.visits.users
-        _count(
-            *(due_B, rows, queue, ranks, leader),
-            *(users.table, users.keys, users.count),
-            visits,
-            self.visits.most,
-            popular,
-            self.habits,
-        )
+        visits = self.visits.reserve(len(step.queue.item_B))
+        users, most = self.visits.users.arrays, self.visits.most
+        _count(step, ranks, leader, users, visits, most, popular, self.habits)
 
     def rank(self, batch: ExampleBatch) -> Floats:
         v, size = self.leader.speaker, len(self.context.catalogue)
@@ -121,16 +122,9 @@ def minute_of_day(time_ms: int, tz_min: int) -> int:
 
 @inner
 def _recall(
-    own_N: Doubles,
-    touched: Int64s,
-    visits: VisitArrays,
-    u: int,
-    time_ms: int,
-    tz_min: int,
-    v: int,
-    habits: HabitArrays,
+    own: Sparse, visits: VisitArrays, u: int, time_ms: int, tz_min: int, v: int, habits: HabitArrays
 ) -> int:
-    """Add the user's visits to `own_N`; how many rows it touched, listed in `touched`."""
+    """Add the user's visits to the scores; how many rows it touched."""
     many, minute = 0, minute_of_day(time_ms, tz_min)
     kernel_M, half_life_ms = habits.kernel_VM[v], habits.half_life_ms_V[v]
     block, newest = visits.user_U[u, OLDEST], visits.user_U[u, NEWEST]
@@ -140,10 +134,10 @@ def _recall(
             age_ms = max(time_ms - visits.time_ms_VE[block, e], 0)
             hours = kernel_M[(minute - visits.minute_VE[block, e]) % 1440]
             weight = 2.0 ** (-age_ms / half_life_ms) * hours
-            if own_N[n] == 0.0 and weight > 0.0:
-                touched[many] = n
+            if own.score_N[n] == 0.0 and weight > 0.0:
+                own.touched_T[many] = n
                 many += 1
-            own_N[n] += weight
+            own.score_N[n] += weight
         block = visits.next_V[block]
     return many
 
@@ -152,54 +146,49 @@ def _recall(
 def _add_own(
     user_B: Int64s, rows: Rows, visits: VisitArrays, v: int, habits: HabitArrays, score_BN: Doubles
 ) -> None:
-    own_N = np.zeros(score_BN.shape[1])
-    touched = np.empty(score_BN.shape[1], np.int64)
+    size = score_BN.shape[1]
+    own = Sparse(np.zeros(size), np.empty(size, np.int64))
     for b in range(user_B.shape[0]):
         if user_B[b] >= 0:
-            time_ms, tz_min = rows.time_ms_B[b], rows.tz_min_B[b]
-            many = _recall(own_N, touched, visits, user_B[b], time_ms, tz_min, v, habits)
+            many = _recall(own, visits, user_B[b], rows.time_ms_B[b], rows.tz_min_B[b], v, habits)
             for i in range(many):
-                score_BN[b, touched[i]] += own_N[touched[i]]
-                own_N[touched[i]] = 0.0
+                score_BN[b, own.touched_T[i]] += own.score_N[own.touched_T[i]]
+                own.score_N[own.touched_T[i]] = 0.0
 
 
 @compiled
 def _count(
-    due_B: Int64s,
-    rows: Rows,
-    queue: Rows,
+    step: Due,
     ranks: Ranks,
     leader: LeaderArrays,
-    table: Int64s,
-    keys: Int64s,
-    users: Int64s,
+    users: KeyArrays,
     visits: VisitArrays,
     most: int,
     popular: FadedArrays,
     habits: HabitArrays,
 ) -> None:
-    q = 0
-    own_N = np.zeros(popular.weight_VN.shape[1])
-    touched = np.empty(popular.weight_VN.shape[1], np.int64)
+    rows, queue, due_B = step
+    q, size = 0, popular.weight_VN.shape[1]
+    own = Sparse(np.zeros(size), np.empty(size, np.int64))
     for b in range(due_B.shape[0]):
         while q < due_B[b]:
             counted = positive(queue.label_B[q])
             if counted:
-                u, n, time_ms = find(table, queue.user_B[q]), queue.item_B[q], queue.time_ms_B[q]
+                u, n, time_ms = find(users.table, queue.user_B[q]), queue.item_B[q], queue.time_ms_B[q]
                 if u < 0:
-                    u = add(table, keys, users, queue.user_B[q])
+                    u = add(users, queue.user_B[q])
                 append(visits, most, u, n, time_ms, minute_of_day(time_ms, queue.tz_min_B[q]))
                 fade_add(popular, n, time_ms)
             settle(leader, counted)
             q += 1
         r = ranks.place_B[b]
         if r >= 0:
-            u, place = find(table, rows.user_B[b]), trial(leader, b, ranks.true_R[r])
+            u, place = find(users.table, rows.user_B[b]), trial(leader, b, ranks.true_R[r])
             time_ms, tz_min = rows.time_ms_B[b], rows.tz_min_B[b]
             for v in range(habits.popular_V.shape[0]):
                 if place >= 0 or v == leader.at[SPEAKER]:
                     many = 0
                     if u >= 0:
-                        many = _recall(own_N, touched, visits, u, time_ms, tz_min, v, habits)
+                        many = _recall(own, visits, u, time_ms, tz_min, v, habits)
                     scale = worth(popular, v, habits.popular_V[v])
-                    answer(ranks, leader, r, place, v, own_N, touched, many, popular, scale)
+                    answer(ranks, leader, r, place, v, own, many, popular, scale)

@@ -10,12 +10,18 @@ import numpy as np
 
 from learners.contract import Context, Settings
 from learners.counting.best_variant import SPEAKER, LeaderArrays, settle, trial
-from learners.counting.floor import Counting, Ranks, Rows, answer, positive
+from learners.counting.floor import (
+    Counting,
+    Due,
+    Ranks,
+    Sparse,
+    answer,
+    positive,
+)
 from learners.tables.expiry import Forgotten
 from learners.tables.faded import Faded, FadedArrays, fade_add
 from state.compiled import compiled
 from state.examples import ExampleBatch, Floats
-from state.keys import Int64s
 from state.tree import Tree
 
 
@@ -35,8 +41,8 @@ class Popular(Counting):
         super().__init__(config, context, len(half_lives))
         self.counts = Faded(half_lives)
 
-    def count(self, rows: Rows, queue: Rows, due_B: Int64s, ranks: Ranks, leader: LeaderArrays) -> None:
-        _count(due_B, queue, ranks, leader, self.counts.reserve(len(self.context.catalogue)))
+    def count(self, step: Due, ranks: Ranks, leader: LeaderArrays) -> None:
+        _count(step, ranks, leader, self.counts.reserve(len(self.context.catalogue)))
 
     def rank(self, batch: ExampleBatch) -> Floats:
         share_N = self.counts.share(self.leader.speaker, len(self.context.catalogue))
@@ -54,9 +60,10 @@ class Popular(Counting):
 
 
 @compiled
-def _count(due_B: Int64s, queue: Rows, ranks: Ranks, leader: LeaderArrays, counts: FadedArrays) -> None:
+def _count(step: Due, ranks: Ranks, leader: LeaderArrays, counts: FadedArrays) -> None:
+    _, queue, due_B = step
     q = 0
-    own_N, touched = np.zeros(counts.weight_VN.shape[1]), np.zeros(0, np.int64)
+    own = Sparse(np.zeros(counts.weight_VN.shape[1]), np.zeros(0, np.int64))
     for b in range(due_B.shape[0]):
         while q < due_B[b]:
             counted = positive(queue.label_B[q])
@@ -69,4 +76,4 @@ def _count(due_B: Int64s, queue: Rows, ranks: Ranks, leader: LeaderArrays, count
             place = trial(leader, b, ranks.true_R[r])
             for v in range(counts.weight_VN.shape[0]):
                 if place >= 0 or v == leader.at[SPEAKER]:
-                    answer(ranks, leader, r, place, v, own_N, touched, 0, counts, 1.0)
+                    answer(ranks, leader, r, place, v, own, 0, counts, 1.0)

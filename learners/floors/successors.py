@@ -16,14 +16,22 @@ from numpy.typing import NDArray
 
 from learners.contract import Context, Settings
 from learners.counting.best_variant import SPEAKER, LeaderArrays, settle, trial
-from learners.counting.floor import Counting, Ranks, Rows, answer, positive
+from learners.counting.floor import (
+    Counting,
+    Due,
+    Ranks,
+    Rows,
+    Sparse,
+    answer,
+    positive,
+)
 from learners.tables.expiry import Forgotten, renumber_rings, without
 from learners.tables.faded import Faded, FadedArrays, fade_add, worth
 from learners.tables.followers import LEAST, START, USED, PairArrays, Pairs, bump, gain
 from state.compiled import compiled, inner
 from state.errors import InputError
 from state.examples import Doubles, ExampleBatch, Floats
-from state.keys import Int64s, KeyMap, add, find
+from state.keys import Int64s, KeyArrays, KeyMap, add, find
 from state.tree import Tree
 
 
@@ -51,6 +59,13 @@ class SuccessorsSettings(Settings, frozen=True, kw_only=True):
     """How many of the user's newest items lead to the next one."""
     cap: int = 256
     """Successors kept of one item."""
+
+
+class UserArrays(NamedTuple):
+    """Users inside a kernel, and the newest items of each as a ring."""
+
+    ids: KeyArrays
+    last_UL: NDArray[np.int32]
 
 
 class Rule(NamedTuple):
@@ -87,21 +102,19 @@ class Successors(Counting):
             np.array([v.popular for v in s.variants]),
         )
 
-    def count(self, rows: Rows, queue: Rows, due_B: Int64s, ranks: Ranks, leader: LeaderArrays) -> None:
+    def count(self, step: Due, ranks: Ranks, leader: LeaderArrays) -> None:
         size, s = len(self.context.catalogue), self.settings
         popular = self.popular.reserve(size)
-        self.users.reserve(len(queue.item_B))
+        self.users.reserve(len(step.queue.item_B))
         if len(self.users.keys) > len(self.last_UL):
             last_UL = np.zeros((len(self.users.keys), s.last + 1), np.int32)
             last_UL[: len(self.last_UL)] = self.last_UL
             self.last_UL = last_UL
-        users, at = self.users, np.zeros(2, np.int64)
-        while at[0] < len(due_B):
-            _count(
-                *(at, due_B, rows, queue, ranks, leader),
-                *(users.table, users.keys, users.count, self.last_UL),
-                *(self.pairs.reserve(size, s.last), self.pairs.largest, popular, self.rule),
-            )
+        at = np.zeros(2, np.int64)
+        while at[0] < len(step.due_B):
+            users = UserArrays(self.users.arrays, self.last_UL)
+            pairs = self.pairs.reserve(size, s.last)
+            _count(at, step, ranks, leader, users, pairs, self.pairs.largest, popular, self.rule)
 
     def rank(self, batch: ExampleBatch) -> Floats:
         v, size = self.leader.speaker, len(self.context.catalogue)
@@ -137,15 +150,9 @@ class Successors(Counting):
 
 @inner
 def _follow(
-    own_N: Doubles,
-    touched: Int64s,
-    last_L: NDArray[np.int32],
-    pairs: PairArrays,
-    time_ms: int,
-    v: int,
-    rule: Rule,
+    own: Sparse, last_L: NDArray[np.int32], pairs: PairArrays, time_ms: int, v: int, rule: Rule
 ) -> int:
-    """Add what follows the last items to `own_N`; how many rows it touched, listed in `touched`."""
+    """Add what follows the last items to the scores; how many rows it touched."""
     many, place, ring = 0, 1.0, last_L.shape[0] - 1
     now = 2.0 ** min((pairs.reference_ms_V[v] - time_ms) / pairs.half_life_ms_V[v], 0.0)
     total_N, weight_S = pairs.total_VN[v], pairs.weight_VS[v]
@@ -156,9 +163,9 @@ def _follow(
         start = pairs.home_N[z, START]
         for i in range(start, start + pairs.home_N[z, USED]):
             n, weight = pairs.item_S[i], weight_S[i] * scale
-            touched[many] = n
-            many += int(own_N[n] == 0.0) & int(weight > 0.0)
-            own_N[n] += weight
+            own.touched_T[many] = n
+            many += int(own.score_N[n] == 0.0) & int(weight > 0.0)
+            own.score_N[n] += weight
     return many
 
 
@@ -172,37 +179,33 @@ def _add_followers(
     rule: Rule,
     score_BN: Doubles,
 ) -> None:
-    own_N = np.zeros(score_BN.shape[1])
-    touched = np.empty(score_BN.shape[1] + 1, np.int64)
+    size = score_BN.shape[1]
+    own = Sparse(np.zeros(size), np.empty(size + 1, np.int64))
     for b in range(user_B.shape[0]):
         if user_B[b] >= 0:
-            many = _follow(own_N, touched, last_UL[user_B[b]], pairs, rows.time_ms_B[b], v, rule)
+            many = _follow(own, last_UL[user_B[b]], pairs, rows.time_ms_B[b], v, rule)
             for i in range(many):
-                score_BN[b, touched[i]] += own_N[touched[i]]
-                own_N[touched[i]] = 0.0
+                score_BN[b, own.touched_T[i]] += own.score_N[own.touched_T[i]]
+                own.score_N[own.touched_T[i]] = 0.0
 
 
 @compiled
 def _count(
     at: Int64s,
-    due_B: Int64s,
-    rows: Rows,
-    queue: Rows,
+    step: Due,
     ranks: Ranks,
     leader: LeaderArrays,
-    table: Int64s,
-    keys: Int64s,
-    users: Int64s,
-    last_UL: NDArray[np.int32],
+    users: UserArrays,
     pairs: PairArrays,
     largest: int,
     popular: FadedArrays,
     rule: Rule,
 ) -> None:
     """Go on from batch row `at[0]`, queue row `at[1]`; stop early if the pool of pairs is short of room."""
-    ring, variants = last_UL.shape[1] - 1, rule.fade_V.shape[0]
-    own_N = np.zeros(popular.weight_VN.shape[1])
-    touched = np.empty(popular.weight_VN.shape[1] + 1, np.int64)
+    rows, queue, due_B = step
+    ring, variants = users.last_UL.shape[1] - 1, rule.fade_V.shape[0]
+    size = popular.weight_VN.shape[1]
+    own = Sparse(np.zeros(size), np.empty(size + 1, np.int64))
     amount_V = np.empty(variants)
     q = at[1]
     for b in range(at[0], due_B.shape[0]):
@@ -210,10 +213,10 @@ def _count(
             if pairs.end[0] + ring * largest > pairs.item_S.shape[0]:
                 at[0], at[1] = b, q
                 return
-            u, n = find(table, queue.user_B[q]), queue.item_B[q]
+            u, n = find(users.ids.table, queue.user_B[q]), queue.item_B[q]
             if u < 0:
-                u = add(table, keys, users, queue.user_B[q])
-            last_L = last_UL[u]
+                u = add(users.ids, queue.user_B[q])
+            last_L = users.last_UL[u]
             counted = positive(queue.label_B[q])
             if counted:
                 for v in range(variants):
@@ -229,12 +232,12 @@ def _count(
             q += 1
         r = ranks.place_B[b]
         if r >= 0:
-            u, place = find(table, rows.user_B[b]), trial(leader, b, ranks.true_R[r])
+            u, place = find(users.ids.table, rows.user_B[b]), trial(leader, b, ranks.true_R[r])
             for v in range(variants):
                 if place >= 0 or v == leader.at[SPEAKER]:
                     many = 0
                     if u >= 0:
-                        many = _follow(own_N, touched, last_UL[u], pairs, rows.time_ms_B[b], v, rule)
+                        many = _follow(own, users.last_UL[u], pairs, rows.time_ms_B[b], v, rule)
                     scale = worth(popular, v, rule.popular_V[v])
-                    answer(ranks, leader, r, place, v, own_N, touched, many, popular, scale)
+                    answer(ranks, leader, r, place, v, own, many, popular, scale)
     at[0], at[1] = due_B.shape[0], q

@@ -77,6 +77,15 @@ class Fields(NamedTuple):
     """Log odds of an action, over everything known."""
 
 
+class SideRows(NamedTuple):
+    """A side table inside a kernel, and the row of it that is about each row of the batch, -1 for none."""
+
+    row_B: Int64s
+    start_NC1: Int64s
+    keys: Int64s
+    number_NM: Doubles
+
+
 class Features:
     """The fields, numbers and templates of one log."""
 
@@ -124,20 +133,9 @@ class Features:
             number_BX,
             offset_B,
         )
-        _gather(
-            event_BE,
-            item_row_B,
-            self.items.start_NC1,
-            self.items.keys,
-            self.items.number_NM,
-            user_row_B,
-            self.users.start_NC1,
-            self.users.keys,
-            self.users.number_NM,
-            start_BF1,
-            keys,
-            number_BX,
-        )
+        items = SideRows(item_row_B, self.items.start_NC1, self.items.keys, self.items.number_NM)
+        users = SideRows(user_row_B, self.users.start_NC1, self.users.keys, self.users.number_NM)
+        _gather(event_BE, items, users, start_BF1, keys, number_BX)
         return Fields(start_BF1, keys, number_BX, offset_B)
 
     def most(self, used: Sequence[Template]) -> int:
@@ -198,14 +196,8 @@ def _of_stream(
 @compiled
 def _gather(
     event_BE: Int64s,
-    item_row_B: Int64s,
-    item_start_NC1: Int64s,
-    item_keys: Int64s,
-    item_number_NM: Doubles,
-    user_row_B: Int64s,
-    user_start_NC1: Int64s,
-    user_keys: Int64s,
-    user_number_NM: Doubles,
+    items: SideRows,
+    users: SideRows,
     start_BF1: Int64s,
     keys: Int64s,
     number_BX: Doubles,
@@ -220,18 +212,16 @@ def _gather(
                 filled += 1
             f += 1
             start_BF1[b, f] = filled
-        x = number_BX.shape[1] - item_number_NM.shape[1] - user_number_NM.shape[1]
-        for start_NC1, side_keys, number_NM, row in (
-            (item_start_NC1, item_keys, item_number_NM, item_row_B[b]),
-            (user_start_NC1, user_keys, user_number_NM, user_row_B[b]),
-        ):
-            for c in range(start_NC1.shape[1] - 1):
+        x = number_BX.shape[1] - items.number_NM.shape[1] - users.number_NM.shape[1]
+        for side in (items, users):
+            row = side.row_B[b]
+            for c in range(side.start_NC1.shape[1] - 1):
                 if row >= 0:
-                    for i in range(start_NC1[row, c], start_NC1[row, c + 1]):
-                        keys[filled] = side_keys[i]
+                    for i in range(side.start_NC1[row, c], side.start_NC1[row, c + 1]):
+                        keys[filled] = side.keys[i]
                         filled += 1
                 f += 1
                 start_BF1[b, f] = filled
-            for m in range(number_NM.shape[1]):
-                number_BX[b, x] = number_NM[row, m] if row >= 0 else np.nan
+            for m in range(side.number_NM.shape[1]):
+                number_BX[b, x] = side.number_NM[row, m] if row >= 0 else np.nan
                 x += 1

@@ -22,7 +22,7 @@ import numpy as np
 from learners.gaussian_rows.features import Fields
 from state.compiled import compiled, inner
 from state.examples import Doubles, Floats
-from state.keys import Int64s, add, find, mix
+from state.keys import Int64s, KeyArrays, add, find, mix
 
 MEAN, VARIANCE, USED = 0, 1, 2
 """Columns of `Weights.weight_N3`; USED is the serial number of the last row that had the feature."""
@@ -35,13 +35,21 @@ _WIDEST = 2.0
 class Weights(NamedTuple):
     """What a kernel sees of the weights."""
 
-    table: Int64s
-    keys: Int64s
-    used: Int64s
-    """How many of them there are."""
+    ids: KeyArrays
     weight_N3: Doubles
     prior_K: Doubles
     forget_K: Doubles
+
+
+class Asked(NamedTuple):
+    """Rows to score, and what is learned between them."""
+
+    fields: Fields
+    due_B: Int64s
+    """How many rows of the queue are known before each."""
+    label_Q: Floats
+    p_B: Doubles
+    """What is said of them."""
 
 
 class Plan(NamedTuple):
@@ -147,7 +155,7 @@ def write_features(
     p: int,
 ) -> None:
     """Write the features of row b as waiting row p; a `serial` below 0 adds no weight (-1 for new ones)."""
-    table, keys, used, weight_N3 = weights.table, weights.keys, weights.used, weights.weight_N3
+    weight_N3 = weights.weight_N3
     row_L, kind_L, x_L = store.row_L, store.kind_L, store.x_L
     at = store.start_P1[p]
     store.offset_P[p] = fields.offset_B[b]
@@ -177,10 +185,10 @@ def write_features(
                 at += 1
     store.start_P1[p + 1] = at
     for i in range(store.start_P1[p], at):
-        row = find(table, row_L[i])
+        row = find(weights.ids.table, row_L[i])
         if serial >= 0:
             if row < 0:
-                row = add(table, keys, used, row_L[i])
+                row = add(weights.ids, row_L[i])
                 weight_N3[row, MEAN] = 0.0
                 weight_N3[row, VARIANCE] = weights.prior_K[kind_L[i]]
             weight_N3[row, USED] = serial
@@ -190,26 +198,23 @@ def write_features(
 @compiled
 def run(
     start: int,
-    fields: Fields,
-    due_B: Int64s,
+    asked: Asked,
     learned: int,
-    label_Q: Floats,
     plan: Plan,
     scale_X3: Doubles,
     serial: float,
-    room: int,
     most: int,
     weights: Weights,
     store: Store,
-    p_B: Doubles,
 ) -> tuple[int, int]:
     """Score rows from `start` on, each after learning what is due before it.
 
-    Stops before a row whose `most` features might not fit into `room` weights. Returns the row to go on
-    with and how many rows of `label_Q` are learned.
+    Stops before a row whose features might make more than `most` weights. Returns the row to go on with and
+    how many rows of the queue are learned.
     """
+    fields, due_B, label_Q, p_B = asked
     for b in range(start, due_B.shape[0]):
-        if weights.used[0] + most > room:
+        if weights.ids.used[0] > most:
             return b, learned
         while learned < due_B[b]:
             learn_row(store, store.ends[0], np.float64(label_Q[learned]), weights)

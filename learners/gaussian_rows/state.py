@@ -27,8 +27,7 @@ class WeightTable:
 
     def view(self) -> Weights:
         """For kernels, until the next `make_room`."""
-        keymap = self.map
-        return Weights(keymap.table, keymap.keys, keymap.count, self.weight_N3, self.prior_K, self.forget_K)
+        return Weights(self.map.arrays, self.weight_N3, self.prior_K, self.forget_K)
 
     def make_room(self, extra: int, least: int, waiting: "Waiting") -> None:
         """Grow by `extra` weights as far as `most_rows` allows; where not even `least` fit, drop the half

@@ -71,7 +71,7 @@ class AsymmetricPart(Part):
                 "number_P": (np.int64, 0),
             },
         )
-        self.rates = Rates(config.rate, config.rate_shown)
+        self.rates = Rates(config.rate, config.rate_shown, config.exposure)
 
     def admit(self, user_keys_U: Int64s, item_keys_I: Int64s) -> None:
         known = self.size[1]
@@ -85,10 +85,8 @@ class AsymmetricPart(Part):
         made_BF = np.zeros((len(rows.user_B), 1))
         place = self.waiting.extend(len(rows.user_B))
         head, past = self.waiting.head, Snapshots(**self.waiting.columns)
-        _step(
-            *(rows, known, due_B, rings(self.users), Factors(**self.items), past),
-            *(head, place, self.config.exposure, self.rates, made_BF),
-        )
+        users, factors = rings(self.users), Factors(**self.items)
+        _step(rows, known, due_B, users, factors, past, (head, place), self.rates, made_BF)
         self.waiting.take(len(known.user_Q))
         return made_BF
 
@@ -115,6 +113,8 @@ class Rates(NamedTuple):
 
     rate: float
     rate_shown: float
+    exposure: bool
+    """Whether an event counts as soon as it was shown."""
 
 
 class Factors(NamedTuple):
@@ -229,12 +229,12 @@ def _step(
     rings: Rings,
     factors: Factors,
     past: Snapshots,
-    head: int,
-    place: int,
-    exposure: bool,
+    at: tuple[int, int],
     rates: Rates,
     made_BF: Doubles,
 ) -> None:
+    """`at`: the first waiting row, and the first new one."""
+    head, place = at
     s_K, q_K = np.empty_like(factors.q_IK[0]), np.empty_like(factors.q_IK[0])
     learned = 0
     for b in range(rows.user_B.shape[0] + 1):
@@ -244,7 +244,7 @@ def _step(
             user, item = known.user_Q[q], known.item_Q[q]
             learn_row(item, known.logit_Q[q], known.label_Q[q], past, p, factors, rates, s_K, q_K)
             if user >= 0 and not np.isnan(known.residual_Q[q]):
-                if exposure:
+                if rates.exposure:
                     settle(rings, user, past.number_P[p], known.residual_Q[q])
                 else:
                     put(rings, user, item, known.residual_Q[q])
@@ -254,7 +254,7 @@ def _step(
             remember(user, rings, past, p)
             summed(past, p, factors, s_K)
             made_BF[b, 0] = product(item, factors, s_K)
-            past.number_P[p] = put(rings, user, item, np.nan) if exposure else -1
+            past.number_P[p] = put(rings, user, item, np.nan) if rates.exposure else -1
 
 
 @compiled

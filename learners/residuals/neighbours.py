@@ -70,13 +70,11 @@ class NeighbourPart(Part):
     def step(self, rows: Rows, known: Known, due_B: Int64s) -> Doubles:
         made_BF = np.zeros((len(rows.user_B), len(self.names)))
         place = self.waiting.extend(len(rows.user_B))
-        places = Places(self.waiting.columns["number_P"], self.waiting.head, place)
-        sides, done, learned = self._sides(rows, known), 0, 0
+        places = Places(self.waiting.columns["number_P"], self.waiting.head, place, self.config.exposure)
+        sides, shrink, done, learned = self._sides(rows, known), self.config.shrink, 0, 0
         while done <= len(rows.user_B):
-            done, learned = _step(
-                *(sides, known.residual_Q, due_B, done, learned, places, self.config.exposure),
-                *(self._past(), self.table.pairs, self.table.room, self.config.shrink, made_BF),
-            )
+            past, pairs, room = self._past(), self.table.pairs, self.table.room
+            done, learned = _step(sides, due_B, (done, learned), places, past, pairs, room, shrink, made_BF)
             if done <= len(rows.user_B):
                 self.table.grow()
         self.waiting.take(len(known.user_Q))
@@ -101,8 +99,8 @@ class NeighbourPart(Part):
 
     def _sides(self, rows: Rows, known: Known) -> "Sides":
         if self.of == "items":
-            return Sides(rows.user_B, rows.item_B, known.user_Q, known.item_Q)
-        return Sides(rows.item_B, rows.user_B, known.item_Q, known.user_Q)
+            return Sides(rows.user_B, rows.item_B, known.user_Q, known.item_Q, known.residual_Q)
+        return Sides(rows.item_B, rows.user_B, known.item_Q, known.user_Q, known.residual_Q)
 
     def _past(self) -> "Past":
         owners, others = (self.users, self.items) if self.of == "items" else (self.items, self.users)
@@ -123,6 +121,7 @@ class Sides(NamedTuple):
     other_B: Int64s
     owner_Q: Int64s
     other_Q: Int64s
+    residual_Q: Doubles
 
 
 class Past(NamedTuple):
@@ -138,6 +137,8 @@ class Places(NamedTuple):
     number_P: Int64s
     head: int
     place: int
+    exposure: bool
+    """Whether rows have such a number, since they count as soon as they were shown."""
 
 
 @inner
@@ -193,27 +194,25 @@ def _learn(owner: int, other: int, number: int, residual: float, past: Past, pai
 @compiled
 def _step(
     sides: Sides,
-    residual_Q: Doubles,
     due_B: Int64s,
-    done: int,
-    learned: int,
+    at: tuple[int, int],
     places: Places,
-    exposure: bool,
     past: Past,
     pairs: Pairs,
     room: int,
     shrink: float,
     made_BF: Doubles,
 ) -> tuple[int, int]:
-    """Go on with row `done`, having learned so many; where the next pairs might not fit into `room`, stop.
+    """`at`: the row to go on with, and how many are learned; where the next pairs might not fit, stop.
 
     Returns the row to go on with, which is beyond the last plus one when all is done.
     """
+    exposure, (done, learned) = places.exposure, at
     rows, most = sides.owner_B.shape[0], past.rings.other_NH.shape[1]
     for b in range(done, rows + 1):
         due = due_B[b] if b < rows else sides.owner_Q.shape[0]
         while learned < due:
-            owner, other, residual = sides.owner_Q[learned], sides.other_Q[learned], residual_Q[learned]
+            owner, other, residual = sides.owner_Q[learned], sides.other_Q[learned], sides.residual_Q[learned]
             if owner >= 0 and other >= 0 and not np.isnan(residual):
                 if exposure:
                     number = places.number_P[places.head + learned]

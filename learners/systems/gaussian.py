@@ -18,7 +18,7 @@ import numpy as np
 
 from learners.contract import Context, Learner, Outcome, Settings, Step
 from learners.gaussian_rows.features import Features
-from learners.gaussian_rows.kernels import Plan, peek, run, settle
+from learners.gaussian_rows.kernels import Asked, Plan, peek, run, settle
 from learners.gaussian_rows.state import Waiting, WeightTable, store_of
 from learners.labels import require_labels
 from learners.tables.expiry import Forgotten
@@ -135,28 +135,25 @@ class GaussianRows(Learner):
         for start in range(0, len(batch), _CHUNK):
             rows = slice(start, start + _CHUNK)
             fields = self.features.of(batch.take(rows))
-            due, p = due_B[rows], p_B[rows]
-            self._waiting.reserve(len(due), len(due) * self._most)
+            asked = Asked(fields, due_B[rows], label_Q, p_B[rows])
+            size = len(asked.due_B)
+            self._waiting.reserve(size, size * self._most)
             done = 0
-            while done < len(due):
+            while done < size:
                 if self._weights.room < len(self._weights) + self._most:
-                    self._weights.make_room(self._most * (len(due) - done), self._most, self._waiting)
+                    self._weights.make_room(self._most * (size - done), self._most, self._waiting)
                 done, learned = run(
                     done,
-                    fields,
-                    due,
+                    asked,
                     learned,
-                    label_Q,
                     self._plan,
                     self._scale_X3,
                     float(self._serial),
-                    self._weights.room,
-                    self._most,
+                    self._weights.room - self._most,
                     self._weights.view(),
                     self._waiting.store,
-                    p,
                 )
-            self._serial += len(due)
+            self._serial += size
         return p_B
 
     def forget(self, forgotten: Forgotten) -> None:

@@ -7,11 +7,13 @@ leave only in `expire`, which is called between two steps: rows then close up, a
 Shape suffixes: B rows, Q queue, N items, T time constants, R rates.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 
 from state.compiled import compiled, inner
 from state.examples import BANK_S, ITEM_RATES, Doubles, ExampleBatch, Floats
-from state.keys import Int64s, KeyMap, add, find, mix
+from state.keys import Int64s, KeyArrays, KeyMap, add, find, mix
 from state.tree import Tree
 
 _BANK_MS = np.array(BANK_S) * 1000.0
@@ -20,6 +22,40 @@ _DAY_30, _DAY_7 = 3, 2
 _LONGEST = 600.0
 """Time constants after the newest event beyond which shares stay as they are: all fade alike, and e^-600 is
 still a number to divide by."""
+
+
+COUNT, POSITIVES = 0, 1
+"""Columns of `total_NR`, of `all_R` and of rates."""
+WEEK, NEWEST_MS = 2, 3
+"""Columns of `all_R`, besides."""
+DECAYED, DECAYED_POSITIVES = 2, 6
+"""Columns of rates (`state.examples.ITEM_RATES`), besides; the first of four each."""
+HOUR, HOUR_POSITIVES, AGE, ALL, ALL_POSITIVES, SHARE = range(10, 16)
+
+
+class Rows(NamedTuple):
+    """Rows of a batch or of the queue."""
+
+    item_B: Int64s
+    time_ms_B: Int64s
+    tz_min_B: Int64s
+    label_B: Floats
+
+
+class CountArrays(NamedTuple):
+    """A catalogue inside a kernel."""
+
+    items: KeyArrays
+    first_ms_N: Int64s
+    last_ms_N: Int64s
+    total_NR: Doubles
+    decayed_NT: Doubles
+    hour_NR: Doubles
+    all_R: Doubles
+
+
+def _rows(batch: ExampleBatch) -> Rows:
+    return Rows(batch.item_B, batch.time_ms_B, batch.tz_min_B, batch.label_B)
 
 
 class Catalogue:
@@ -47,28 +83,16 @@ class Catalogue:
         self._reserve(due)
         rates_BR = np.zeros((len(batch), len(ITEM_RATES)), np.float32)
         size_B = np.empty(len(batch), np.int64)
-        _step(
-            batch.item_B,
-            batch.time_ms_B,
-            batch.tz_min_B,
-            due_B,
-            queue.item_B[:due],
-            queue.time_ms_B[:due],
-            queue.tz_min_B[:due],
-            queue.label_B[:due],
-            self.items.table,
-            self.items.keys,
-            self.items.count,
+        counts = CountArrays(
+            self.items.arrays,
             self.first_ms_N,
             self.last_ms_N,
             self.total_NR,
             self.decayed_NT,
             self.hour_NR,
             self.all_R,
-            _BANK_MS,
-            rates_BR,
-            size_B,
         )
+        _step(_rows(batch), _rows(queue), due_B, counts, _BANK_MS, rates_BR, size_B)
         return rates_BR, size_B
 
     def learn(self, queue: ExampleBatch) -> None:
@@ -134,81 +158,87 @@ def local_hour(time_ms: int, tz_min: int) -> int:
 
 @compiled
 def _step(
-    item_B: Int64s,
-    time_ms_B: Int64s,
-    tz_min_B: Int64s,
+    rows: Rows,
+    queue: Rows,
     due_B: Int64s,
-    item_Q: Int64s,
-    time_ms_Q: Int64s,
-    tz_min_Q: Int64s,
-    label_Q: Floats,
-    table: Int64s,
-    keys: Int64s,
-    count: Int64s,
-    first_ms_N: Int64s,
-    last_ms_N: Int64s,
-    total_NR: Doubles,
-    decayed_NT: Doubles,
-    hour_NR: Doubles,
-    all_R: Doubles,
+    counts: CountArrays,
     bank_ms_T: Doubles,
     rates_BR: Floats,
     size_B: Int64s,
 ) -> None:
-    constants = bank_ms_T.shape[0]
-    q = 0
-    for b in range(item_B.shape[0]):
+    q, all_R = 0, counts.all_R
+    for b in range(rows.item_B.shape[0]):
         while q < due_B[b]:
-            known = count[0]
-            n = add(table, keys, count, item_Q[q])
-            t = time_ms_Q[q]
-            if n == known:
-                first_ms_N[n] = last_ms_N[n] = t
-            gap = max(t - last_ms_N[n], 0)
-            last_ms_N[n] = max(last_ms_N[n], t)
-            label = 1.0 if np.isnan(label_Q[q]) else np.float64(label_Q[q])
-            total_NR[n, 0] += 1.0
-            total_NR[n, 1] += label
-            for k in range(constants):
-                fade = np.exp(-gap / bank_ms_T[k])
-                decayed_NT[n, k] = decayed_NT[n, k] * fade + 1.0
-                decayed_NT[n, constants + k] = decayed_NT[n, constants + k] * fade + label
-            fade = np.exp(-gap / bank_ms_T[3])
-            if fade < 1.0:
-                for h in range(hour_NR.shape[1]):
-                    hour_NR[n, h] *= fade
-            hour = local_hour(t, tz_min_Q[q])
-            hour_NR[n, hour] += 1.0
-            hour_NR[n, 24 + hour] += label
-            if all_R[0] == 0.0:
-                all_R[3] = t
-            all_R[2] = all_R[2] * np.exp(-max(t - all_R[3], 0.0) / bank_ms_T[2]) + 1.0
-            all_R[3] = max(all_R[3], np.float64(t))
-            all_R[0] += 1.0
-            all_R[1] += label
+            label = 1.0 if np.isnan(queue.label_B[q]) else np.float64(queue.label_B[q])
+            _fold(queue.item_B[q], queue.time_ms_B[q], queue.tz_min_B[q], label, counts, bank_ms_T)
             q += 1
-        size_B[b] = count[0]
-        rates_BR[b, 13] = all_R[0]
-        rates_BR[b, 14] = all_R[1]
-        n = find(table, item_B[b])
+        size_B[b] = counts.items.used[0]
+        rates_BR[b, ALL] = all_R[COUNT]
+        rates_BR[b, ALL_POSITIVES] = all_R[POSITIVES]
+        n = find(counts.items.table, rows.item_B[b])
         if n < 0:
-            rates_BR[b, 12] = -1.0
-            continue
-        gap = max(time_ms_B[b] - last_ms_N[n], 0)
-        rates_BR[b, 0] = total_NR[n, 0]
-        rates_BR[b, 1] = total_NR[n, 1]
-        for k in range(constants):
-            fade = np.exp(-gap / bank_ms_T[k])
-            rates_BR[b, 2 + k] = decayed_NT[n, k] * fade
-            rates_BR[b, 6 + k] = decayed_NT[n, constants + k] * fade
-        hour = local_hour(time_ms_B[b], tz_min_B[b])
-        fade = np.exp(-gap / bank_ms_T[3])
-        rates_BR[b, 10] = hour_NR[n, hour] * fade
-        rates_BR[b, 11] = hour_NR[n, 24 + hour] * fade
-        rates_BR[b, 12] = (time_ms_B[b] - first_ms_N[n]) / 1000.0
-        as_of_ms = min(max(np.float64(time_ms_B[b]), all_R[3]), all_R[3] + _LONGEST * bank_ms_T[2])
-        everything = all_R[2] * np.exp(-(as_of_ms - all_R[3]) / bank_ms_T[2])
-        rates_BR[b, 15] = decayed_NT[n, 2] * np.exp(-(as_of_ms - last_ms_N[n]) / bank_ms_T[2]) / everything
+            rates_BR[b, AGE] = -1.0
+        else:
+            _rates(n, rows.time_ms_B[b], rows.tz_min_B[b], counts, bank_ms_T, rates_BR[b])
+
+
+@inner
+def _fold(
+    item: int, time_ms: int, tz_min: int, label: float, counts: CountArrays, bank_ms_T: Doubles
+) -> None:
+    """The outcome of an event is known."""
+    constants, all_R = bank_ms_T.shape[0], counts.all_R
+    total_NR, decayed_NT, hour_NR = counts.total_NR, counts.decayed_NT, counts.hour_NR
+    known = counts.items.used[0]
+    n = add(counts.items, item)
+    if n == known:
+        counts.first_ms_N[n] = counts.last_ms_N[n] = time_ms
+    gap = max(time_ms - counts.last_ms_N[n], 0)
+    counts.last_ms_N[n] = max(counts.last_ms_N[n], time_ms)
+    total_NR[n, COUNT] += 1.0
+    total_NR[n, POSITIVES] += label
+    for k in range(constants):
+        fade = np.exp(-gap / bank_ms_T[k])
+        decayed_NT[n, k] = decayed_NT[n, k] * fade + 1.0
+        decayed_NT[n, constants + k] = decayed_NT[n, constants + k] * fade + label
+    fade = np.exp(-gap / bank_ms_T[_DAY_30])
+    if fade < 1.0:
+        for h in range(hour_NR.shape[1]):
+            hour_NR[n, h] *= fade
+    hour = local_hour(time_ms, tz_min)
+    hour_NR[n, hour] += 1.0
+    hour_NR[n, _HOURS + hour] += label
+    if all_R[COUNT] == 0.0:
+        all_R[NEWEST_MS] = time_ms
+    all_R[WEEK] = all_R[WEEK] * np.exp(-max(time_ms - all_R[NEWEST_MS], 0.0) / bank_ms_T[_DAY_7]) + 1.0
+    all_R[NEWEST_MS] = max(all_R[NEWEST_MS], np.float64(time_ms))
+    all_R[COUNT] += 1.0
+    all_R[POSITIVES] += label
+
+
+@inner
+def _rates(
+    n: int, time_ms: int, tz_min: int, counts: CountArrays, bank_ms_T: Doubles, rates_R: Floats
+) -> None:
+    """What is known of item n at a time."""
+    constants, all_R = bank_ms_T.shape[0], counts.all_R
+    decayed_NT, hour_NR, last_ms = counts.decayed_NT, counts.hour_NR, counts.last_ms_N[n]
+    gap = max(time_ms - last_ms, 0)
+    rates_R[COUNT] = counts.total_NR[n, COUNT]
+    rates_R[POSITIVES] = counts.total_NR[n, POSITIVES]
+    for k in range(constants):
+        fade = np.exp(-gap / bank_ms_T[k])
+        rates_R[DECAYED + k] = decayed_NT[n, k] * fade
+        rates_R[DECAYED_POSITIVES + k] = decayed_NT[n, constants + k] * fade
+    hour = local_hour(time_ms, tz_min)
+    fade = np.exp(-gap / bank_ms_T[_DAY_30])
+    rates_R[HOUR] = hour_NR[n, hour] * fade
+    rates_R[HOUR_POSITIVES] = hour_NR[n, _HOURS + hour] * fade
+    rates_R[AGE] = (time_ms - counts.first_ms_N[n]) / 1000.0
+    newest_ms, week_ms = all_R[NEWEST_MS], bank_ms_T[_DAY_7]
+    as_of_ms = min(max(np.float64(time_ms), newest_ms), newest_ms + _LONGEST * week_ms)
+    everything = all_R[WEEK] * np.exp(-(as_of_ms - newest_ms) / week_ms)
+    rates_R[SHARE] = decayed_NT[n, _DAY_7] * np.exp(-(as_of_ms - last_ms) / week_ms) / everything
 
 
 def negatives(catalogue: Catalogue, batch: ExampleBatch, count: int, seed: int) -> tuple[Int64s, Doubles]:

@@ -6,12 +6,23 @@ happens just before the row that needs the room, so it does not depend on the mi
 Shape suffixes: B rows, N users or items.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 
 from learners.tables.expiry import without
 from state.compiled import compiled
-from state.keys import Int64s, KeyMap, add, find
+from state.keys import Int64s, KeyArrays, KeyMap, add, find
 from state.tree import Tree
+
+
+class Side(NamedTuple):
+    """Users, or items, inside a kernel."""
+
+    ids: KeyArrays
+    most: int
+    used_N: Int64s
+    """Serial number of the last row that had it."""
 
 
 class Directory:
@@ -41,13 +52,8 @@ class Directory:
             used[: len(self.used[side])] = self.used[side]
             self.used[side] = used
         rows_B2 = np.empty((len(user_B), 2), np.int64)
-        users, items = self.maps
-        done = _admit(
-            *(user_B, item_B, self.serial, self.most[0], self.most[1]),
-            *(users.table, users.keys, users.count, self.used[0]),
-            *(items.table, items.keys, items.count, self.used[1]),
-            rows_B2,
-        )
+        users, items = (Side(self.maps[side].arrays, self.most[side], self.used[side]) for side in (0, 1))
+        done = _admit(user_B, item_B, self.serial, users, items, rows_B2)
         self.serial += done
         return rows_B2[:done, 0].copy(), rows_B2[:done, 1].copy()
 
@@ -89,30 +95,16 @@ class Directory:
 
 
 @compiled
-def _admit(
-    user_B: Int64s,
-    item_B: Int64s,
-    serial: int,
-    most_users: int,
-    most_items: int,
-    user_table: Int64s,
-    user_keys: Int64s,
-    user_count: Int64s,
-    user_used: Int64s,
-    item_table: Int64s,
-    item_keys: Int64s,
-    item_count: Int64s,
-    item_used: Int64s,
-    rows_B2: Int64s,
-) -> int:
+def _admit(user_B: Int64s, item_B: Int64s, serial: int, users: Side, items: Side, rows_B2: Int64s) -> int:
     for b in range(user_B.shape[0]):
-        user, item = find(user_table, user_B[b]), find(item_table, item_B[b])
-        if (user < 0 and user_count[0] == most_users) or (item < 0 and item_count[0] == most_items):
+        user, item = find(users.ids.table, user_B[b]), find(items.ids.table, item_B[b])
+        no_user, no_item = users.ids.used[0] == users.most, items.ids.used[0] == items.most
+        if (user < 0 and no_user) or (item < 0 and no_item):
             return b
         if user < 0:
-            user = add(user_table, user_keys, user_count, user_B[b])
+            user = add(users.ids, user_B[b])
         if item < 0:
-            item = add(item_table, item_keys, item_count, item_B[b])
-        user_used[user] = item_used[item] = serial + b
+            item = add(items.ids, item_B[b])
+        users.used_N[user] = items.used_N[item] = serial + b
         rows_B2[b, 0], rows_B2[b, 1] = user, item
     return int(user_B.shape[0])

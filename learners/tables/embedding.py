@@ -15,7 +15,7 @@ import numpy as np
 from learners.tables.growing import grown
 from state.compiled import compiled
 from state.examples import Bytes, Floats
-from state.keys import Int64s, KeyMap, add, find, mix
+from state.keys import Int64s, KeyArrays, KeyMap, add, find, mix
 from state.tree import Tree
 
 if TYPE_CHECKING:
@@ -77,12 +77,8 @@ class EmbeddingTable:
             self._waiting.reserve(len(keys_B))
         self._reserve()
         rows_B = np.empty(len(keys_B), np.int64)
-        ids, waiting = self.ids, self._waiting
-        _admit(
-            *(keys_B, time_ms_B, self.threshold),
-            *(ids.table, ids.keys, ids.count, self.last_ms_N),
-            *(waiting.table, waiting.keys, waiting.count, self._seen_W, rows_B),
-        )
+        ids, waiting = self.ids.arrays, self._waiting.arrays
+        _admit(keys_B, time_ms_B, self.threshold, ids, self.last_ms_N, waiting, self._seen_W, rows_B)
         if len(self) == before:
             return rows_B
         for name, slot in self.slots.items():
@@ -170,33 +166,29 @@ def _admit(
     keys_B: Int64s,
     time_ms_B: Int64s,
     threshold: int,
-    table: Int64s,
-    keys: Int64s,
-    count: Int64s,
+    ids: KeyArrays,
     last_ms_N: Int64s,
-    waiting_table: Int64s,
-    waiting_keys: Int64s,
-    waiting_count: Int64s,
+    waiting: KeyArrays,
     seen_W: Int64s,
     rows_B: Int64s,
 ) -> None:
     for b in range(keys_B.shape[0]):
-        row = find(table, keys_B[b])
+        row = find(ids.table, keys_B[b])
         if row < 0 and threshold > 1:
-            w = add(waiting_table, waiting_keys, waiting_count, keys_B[b])
+            w = add(waiting, keys_B[b])
             seen_W[w, 1] = max(seen_W[w, 1], time_ms_B[b]) if seen_W[w, 0] else time_ms_B[b]
             seen_W[w, 0] += 1
             if seen_W[w, 0] < threshold:
                 rows_B[b] = -1
                 continue
         if row < 0:
-            row = add(table, keys, count, keys_B[b])
+            row = add(ids, keys_B[b])
             last_ms_N[row] = time_ms_B[b]
         last_ms_N[row] = max(last_ms_N[row], time_ms_B[b])
         rows_B[b] = row
     for b in range(keys_B.shape[0]):
         if rows_B[b] < 0:
-            rows_B[b] = find(table, keys_B[b])
+            rows_B[b] = find(ids.table, keys_B[b])
 
 
 @compiled

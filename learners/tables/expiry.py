@@ -19,7 +19,7 @@ from learners.tables.catalogue import Catalogue
 from learners.tables.growing import grown
 from state.compiled import compiled
 from state.examples import ExampleBatch
-from state.keys import Int64s, KeyMap, add
+from state.keys import Int64s, KeyArrays, KeyMap, add
 from state.tree import Tree
 
 SWEEP_ROWS = 1 << 16
@@ -77,12 +77,7 @@ class Expiry:
         """Rows have become due."""
         self.users.reserve(len(queue))
         self.last_ms_U = grown(self.last_ms_U, len(self.users.keys))
-        _know(
-            queue.user_B,
-            queue.time_ms_B,
-            *(self.users.table, self.users.keys, self.users.count),
-            self.last_ms_U,
-        )
+        _know(queue.user_B, queue.time_ms_B, self.users.arrays, self.last_ms_U)
         if len(queue):
             self.clock_ms = max(self.clock_ms, int(queue.time_ms_B.max()))
 
@@ -148,10 +143,8 @@ def renumber_rings(last_UL: NDArray[np.int32], moved_N: Int64s) -> None:
 
 
 @compiled
-def _know(
-    user_Q: Int64s, time_ms_Q: Int64s, table: Int64s, keys: Int64s, count: Int64s, last_ms_U: Int64s
-) -> None:
+def _know(user_Q: Int64s, time_ms_Q: Int64s, users: KeyArrays, last_ms_U: Int64s) -> None:
     for q in range(user_Q.shape[0]):
-        known = count[0]
-        u = add(table, keys, count, user_Q[q])
+        known = users.used[0]
+        u = add(users, user_Q[q])
         last_ms_U[u] = time_ms_Q[q] if u == known else max(last_ms_U[u], time_ms_Q[q])

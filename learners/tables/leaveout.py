@@ -4,7 +4,7 @@ Shape suffixes: B rows, Q queue, R ranked rows, L links, O owners.
 """
 
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Literal, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,7 @@ from learners.tables.expiry import Forgotten, without
 from learners.tables.growing import grown
 from state.compiled import compiled
 from state.examples import ExampleBatch
-from state.keys import NO_KEY, Int64s, KeyMap, add, find, pair
+from state.keys import NO_KEY, Int64s, KeyArrays, KeyMap, add, find, pair
 from state.tree import Tree
 
 Rule = Literal["none", "user", "session"]
@@ -36,6 +36,40 @@ class Seen:
 
     def take(self, rows: Int64s) -> Self:
         return type(self)(self.link_B[rows], self.size_B[rows], self.own_B[rows])
+
+
+class Rows(NamedTuple):
+    """Rows of a batch or of the queue."""
+
+    owner_B: Int64s
+    item_B: Int64s
+    known_ms_B: Int64s
+
+
+class LinkArrays(NamedTuple):
+    """All links inside a kernel; the ids are of (owner, its start, item)."""
+
+    ids: KeyArrays
+    item_L: Int64s
+    before_L: Int64s
+
+
+class OwnerArrays(NamedTuple):
+    """All owners inside a kernel."""
+
+    ids: KeyArrays
+    link_O: Int64s
+    size_O: Int64s
+    start_ms_O: Int64s
+    last_ms_O: Int64s
+
+
+class SeenArrays(NamedTuple):
+    """`Seen`, to be written to by a kernel."""
+
+    link_B: Int64s
+    size_B: Int64s
+    own_B: NDArray[np.bool_]
 
 
 class Had:
@@ -73,29 +107,13 @@ class Had:
         due = int(due_B[-1])
         self._reserve(due)
         _step(
-            self._owner(batch),
-            batch.item_B,
-            batch.known_ms_B,
+            self._rows(batch),
+            self._rows(queue),
             due_B,
-            self._owner(queue),
-            queue.item_B,
-            queue.known_ms_B,
             self.idle_ms,
-            self.pairs.table,
-            self.pairs.keys,
-            self.pairs.count,
-            self.item_L,
-            self.before_L,
-            self.owners.table,
-            self.owners.keys,
-            self.owners.count,
-            self.link_O,
-            self.size_O,
-            self.start_ms_O,
-            self.last_ms_O,
-            seen.link_B,
-            seen.size_B,
-            seen.own_B,
+            LinkArrays(self.pairs.arrays, self.item_L, self.before_L),
+            OwnerArrays(self.owners.arrays, self.link_O, self.size_O, self.start_ms_O, self.last_ms_O),
+            SeenArrays(seen.link_B, seen.size_B, seen.own_B),
         )
         if due:
             self.clock_ms = int(queue.known_ms_B[due - 1])
@@ -121,8 +139,9 @@ class Had:
         one = Seen(self.link_O[row : row + 1], self.size_O[row : row + 1], np.zeros(1, np.bool_))
         return self.listed(one)[1]
 
-    def _owner(self, batch: ExampleBatch) -> Int64s:
-        return batch.user_B if self.rule == "user" else batch.session_B
+    def _rows(self, batch: ExampleBatch) -> Rows:
+        owner_B = batch.user_B if self.rule == "user" else batch.session_B
+        return Rows(owner_B, batch.item_B, batch.known_ms_B)
 
     def _reserve(self, extra: int) -> None:
         if len(self.pairs) + extra > len(self.pairs.keys):
@@ -191,55 +210,41 @@ _OF_OWNERS = ("link_O", "size_O", "start_ms_O", "last_ms_O")
 
 @compiled
 def _step(
-    owner_B: Int64s,
-    item_B: Int64s,
-    known_ms_B: Int64s,
+    rows: Rows,
+    queue: Rows,
     due_B: Int64s,
-    owner_Q: Int64s,
-    item_Q: Int64s,
-    known_ms_Q: Int64s,
     idle_ms: int,
-    pair_table: Int64s,
-    pair_keys: Int64s,
-    pair_count: Int64s,
-    item_L: Int64s,
-    before_L: Int64s,
-    owner_table: Int64s,
-    owner_keys: Int64s,
-    owner_count: Int64s,
-    link_O: Int64s,
-    size_O: Int64s,
-    start_ms_O: Int64s,
-    last_ms_O: Int64s,
-    link_B: Int64s,
-    size_B: Int64s,
-    own_B: NDArray[np.bool_],
+    links: LinkArrays,
+    owners: OwnerArrays,
+    seen: SeenArrays,
 ) -> None:
     q = 0
-    for b in range(owner_B.shape[0]):
+    for b in range(rows.owner_B.shape[0]):
         while q < due_B[b]:
-            if owner_Q[q] != NO_KEY:
-                owners, links = owner_count[0], pair_count[0]
-                o = add(owner_table, owner_keys, owner_count, owner_Q[q])
-                if o == owners or known_ms_Q[q] - last_ms_O[o] > idle_ms:
-                    link_O[o] = -1
-                    size_O[o] = 0
-                    start_ms_O[o] = known_ms_Q[q]
-                last_ms_O[o] = known_ms_Q[q]
-                own = pair(pair(owner_Q[q], start_ms_O[o]), item_Q[q])
-                link = add(pair_table, pair_keys, pair_count, own)
-                if link == links:
-                    item_L[link] = item_Q[q]
-                    before_L[link] = link_O[o]
-                    link_O[o] = link
-                    size_O[o] += 1
+            owner, item, known_ms = queue.owner_B[q], queue.item_B[q], queue.known_ms_B[q]
+            if owner != NO_KEY:
+                known_owners, known_links = owners.ids.used[0], links.ids.used[0]
+                o = add(owners.ids, owner)
+                if o == known_owners or known_ms - owners.last_ms_O[o] > idle_ms:
+                    owners.link_O[o] = -1
+                    owners.size_O[o] = 0
+                    owners.start_ms_O[o] = known_ms
+                owners.last_ms_O[o] = known_ms
+                link = add(links.ids, pair(pair(owner, owners.start_ms_O[o]), item))
+                if link == known_links:
+                    links.item_L[link] = item
+                    links.before_L[link] = owners.link_O[o]
+                    owners.link_O[o] = link
+                    owners.size_O[o] += 1
             q += 1
-        if owner_B[b] != NO_KEY:
-            o = find(owner_table, owner_B[b])
-            if o >= 0 and known_ms_B[b] - last_ms_O[o] <= idle_ms:
-                link_B[b] = link_O[o]
-                size_B[b] = size_O[o]
-                own_B[b] = find(pair_table, pair(pair(owner_B[b], start_ms_O[o]), item_B[b])) >= 0
+        owner = rows.owner_B[b]
+        if owner != NO_KEY:
+            o = find(owners.ids.table, owner)
+            if o >= 0 and rows.known_ms_B[b] - owners.last_ms_O[o] <= idle_ms:
+                seen.link_B[b] = owners.link_O[o]
+                seen.size_B[b] = owners.size_O[o]
+                own = pair(pair(owner, owners.start_ms_O[o]), rows.item_B[b])
+                seen.own_B[b] = find(links.ids.table, own) >= 0
 
 
 @compiled

@@ -10,7 +10,7 @@ import numpy as np
 from replay.meaning.convert import Columns
 from state.compiled import compiled
 from state.examples import Doubles
-from state.keys import NO_KEY, Int64s, KeyMap, add, find, pair
+from state.keys import NO_KEY, Int64s, KeyArrays, KeyMap, add, find, pair
 from state.side import SideTable
 from streams.schema import EventBatch
 
@@ -38,11 +38,7 @@ class ItemPlaces:
         place_B = np.array(columns.get("place", np.full(len(columns["item"]), NO_KEY)))
         if "lat" in columns and "lon" in columns:
             _by_degrees(columns["lat"], columns["lon"], place_B)
-        items = self._items
-        _compare(
-            *(items.table, items.keys, items.count),
-            *(columns["item"], columns["user"], place_B, self._last_N2, self._counts),
-        )
+        _compare(self._items.arrays, columns["item"], columns["user"], place_B, self._last_N2, self._counts)
 
     @property
     def share(self) -> float:
@@ -66,9 +62,7 @@ def _by_degrees(lat_B: Doubles, lon_B: Doubles, place_B: Int64s) -> None:
 
 @compiled
 def _compare(
-    table: Int64s,
-    keys: Int64s,
-    count: Int64s,
+    items: KeyArrays,
     item_B: Int64s,
     user_B: Int64s,
     place_B: Int64s,
@@ -78,12 +72,12 @@ def _compare(
     """Compare each row with its item's row before; `last_N2` holds the user and the place of that."""
     for b in range(item_B.shape[0]):
         if place_B[b] != NO_KEY:
-            n = find(table, item_B[b])
+            n = find(items.table, item_B[b])
             if n >= 0 and last_N2[n, 0] != user_B[b]:
                 counts[0] += place_B[b] == last_N2[n, 1]
                 counts[1] += 1
-            if n < 0 and count[0] < last_N2.shape[0]:
-                n = add(table, keys, count, item_B[b])
+            if n < 0 and items.used[0] < last_N2.shape[0]:
+                n = add(items, item_B[b])
             if n >= 0:
                 last_N2[n, 0], last_N2[n, 1] = user_B[b], place_B[b]
 

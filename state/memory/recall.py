@@ -12,6 +12,18 @@ from state.compiled import inner
 from state.examples import Doubles, Floats
 from state.forgetting import fold, retention, strengthened
 from state.keys import NO_KEY, Int64s
+from state.memory.pending import (
+    W_CATEGORY,
+    W_ITEM,
+    W_KNOWN,
+    W_MINUTE,
+    W_PLACE,
+    W_TIME,
+    W_USER,
+    Event,
+    Pending,
+    Rows,
+)
 from state.memory.slabs import (
     BANK,
     CATEGORY,
@@ -49,55 +61,13 @@ class Curve(NamedTuple):
     cap_ms: float
 
 
-class Rows(NamedTuple):
-    """What the memory takes of B events, in order; `clock_ms_B` and `known_ms_B` never fall."""
+class Memory(NamedTuple):
+    """All users' memory."""
 
-    user_B: Int64s
-    """The user's row; where it is not there, or may not be by then, for `step` to write."""
-    item_B: Int64s
-    category_B: Int64s
-    place_B: Int64s
-    time_ms_B: Int64s
-    clock_ms_B: Int64s
-    known_ms_B: Int64s
-    label_B: Floats
-    minute_B: Int64s
-    here_B: Int64s
-    """Where the request is: `place_B` itself, or for `step` to write, where the user was last."""
-    tz_min_B: Int64s
-    """Minutes that the request's local time is ahead of UTC; `step` may write over them, too."""
-
-
-class Pending(NamedTuple):
-    """Events that are not known yet, in order: a queue with room at its end."""
-
-    words_P8: Int64s
-    """User, item, category, place, time, known, minute of week; the label's bits."""
-    labels_P: Floats
-    span: Int64s
-    """First waiting, first free."""
-
-
-@inner
-def wait(pending: Pending, rows: Rows, b: int) -> None:
-    """Put row b at the end of the queue."""
-    p = pending.span[1]
-    words = pending.words_P8
-    words[p, 0] = rows.user_B[b]
-    words[p, 1] = rows.item_B[b]
-    words[p, 2] = rows.category_B[b]
-    words[p, 3] = rows.place_B[b]
-    words[p, 4] = rows.time_ms_B[b]
-    words[p, 5] = rows.known_ms_B[b]
-    words[p, 6] = rows.minute_B[b]
-    pending.labels_P[p] = rows.label_B[b]
-    pending.span[1] = p + 1
-
-
-@inner
-def due(pending: Pending, clock_ms: int) -> bool:
-    """Whether the first waiting event is known at `clock_ms`."""
-    return bool(pending.span[0] < pending.span[1] and pending.words_P8[pending.span[0], 5] <= clock_ms)
+    slabs: Slabs
+    pending: Pending
+    curve: Curve
+    bank_ms_T: Doubles
 
 
 @inner
@@ -106,7 +76,7 @@ def know(slabs: Slabs, pending: Pending, curve: Curve, bank_ms_T: Doubles) -> No
     p = pending.span[0]
     pending.span[0] = p + 1
     words = pending.words_P8
-    user, time_ms, label = words[p, 0], words[p, 4], pending.labels_P[p]
+    user, time_ms, label = words[p, W_USER], words[p, W_TIME], pending.labels_P[p]
     worth = 1.0 if np.isnan(label) else np.float64(label)
     header = slabs.sums[user]
     if header[COUNT] == 0.0:
@@ -115,30 +85,26 @@ def know(slabs: Slabs, pending: Pending, curve: Curve, bank_ms_T: Doubles) -> No
     header[POSITIVES] += worth
     slabs.users[user, SEEN] = fold(header[SUMS], slabs.users[user, SEEN], time_ms, worth, bank_ms_T)
     if np.isnan(label):
-        remember(
-            *(slabs, curve, user, words[p, 1], words[p, 2], words[p, 3]),
-            *(time_ms, words[p, 5], label, words[p, 6]),
+        event = Event(
+            words[p, W_ITEM],
+            words[p, W_CATEGORY],
+            words[p, W_PLACE],
+            time_ms,
+            words[p, W_KNOWN],
+            label,
+            words[p, W_MINUTE],
         )
+        remember(slabs, curve, user, event)
 
 
 @inner
-def remember(
-    slabs: Slabs,
-    curve: Curve,
-    user: int,
-    item: int,
-    category: int,
-    place: int,
-    time_ms: int,
-    known_ms: int,
-    label: float,
-    minute: int,
-) -> None:
+def remember(slabs: Slabs, curve: Curve, user: int, event: Event) -> None:
     """Put one event in its place by time; all entries of its item are strengthened together.
 
     A full memory forgets the entry with the least retention at `time_ms` first, the oldest among equals,
     be it the event itself: so an item's newest entry goes last, and its `last_ms` is that entry's time.
     """
+    item, time_ms = event.item, event.time_ms
     items = entries(slabs, user, ITEM)
     goes = leaving(slabs, curve, user, item, time_ms)
     if goes == len(items):
@@ -162,13 +128,13 @@ def remember(
     words, room = slabs.words, slabs.users[user, ROOM]
     words[slot + TIME * room] = time_ms
     words[slot + ITEM * room] = item
-    words[slot + CATEGORY * room] = category
-    words[slot + PLACE * room] = place
-    words[slot + KNOWN * room] = known_ms
+    words[slot + CATEGORY * room] = event.category
+    words[slot + PLACE * room] = event.place
+    words[slot + KNOWN * room] = event.known_ms
     words[slot + LAST * room] = last_ms
     slabs.doubles[slot + PACE * room] = pace
-    slabs.floats[2 * (slot + PACKED * room)] = label
-    slabs.ints[2 * (slot + PACKED * room) + 1] = minute
+    slabs.floats[2 * (slot + PACKED * room)] = event.label
+    slabs.ints[2 * (slot + PACKED * room) + 1] = event.minute
 
 
 @inner

@@ -14,7 +14,7 @@ import numpy as np
 
 from state.compiled import compiled, inner
 from state.keys import NO_KEY, Int64s, KeyMap, drop, find, put
-from state.memory.recall import Rows
+from state.memory.pending import Rows
 from state.memory.slabs import BASE, ROOM, Slabs, class_of
 from state.tree import Tree
 

@@ -13,14 +13,16 @@ import numpy as np
 
 from state.compiled import compiled
 from state.errors import InputError
-from state.examples import BANK_S, USER_RATES, Doubles, Floats, Window, empty_window
+from state.examples import BANK_S, USER_RATES, Floats, Window, empty_window
 from state.forgetting import periodic
 from state.keys import Int64s
 from state.memory.columns import load_users, users_tree
-from state.memory.recall import Curve, Pending, Rows, due, know, rates, remember, wait
+from state.memory.pending import Rows, due, event_of, moved_up, room_to_wait, wait
+from state.memory.recall import Curve, Memory, know, rates, remember
 from state.memory.rows import Roll, Users, seat
-from state.memory.slabs import AHEAD, COUNT, FIELDS, HEADER, LENGTH, SEEN, Slabs, full, grow, new_slabs, touch
+from state.memory.slabs import AHEAD, COUNT, FIELDS, HEADER, LENGTH, SEEN, full, grow, new_slabs, touch
 from state.memory.views import (
+    Answers,
     Columns,
     Scratch,
     Wanted,
@@ -111,7 +113,7 @@ class UserMemory:
             config.capacity, config.strength_s * 1000.0, config.gain, config.strength_cap_s * 1000.0
         )
         self.slabs = new_slabs(config.capacity)
-        self._pending = _room_to_wait(0)
+        self._pending = room_to_wait(0)
         self._moved = 0
         self._changed_N = np.ones(0, np.bool_)
         self._stamps: list[Int64s] = []
@@ -154,11 +156,10 @@ class UserMemory:
         window = _blank(size, width) if self._wanted.width else None
         columns = columns_of(window or _NO_WINDOW)
         roll, done = self.users.roll(size) if self.users.bounded else None, 0
+        answers = Answers(columns, rates_BR)
         while done < size:
-            done = _step(
-                *(self.slabs, self._pending, self.curve, rows, done, _BANK_MS),
-                *(self._wanted, self._scratch, columns, rates_BR, key_B, roll),
-            )
+            memory = Memory(self.slabs, self._pending, self.curve, _BANK_MS)
+            done = _step(memory, rows, done, self._wanted, self._scratch, answers, key_B, roll)
             if done < size:
                 self.slabs = grow(self.slabs, 0)
         self._changed_N[rows.user_B] = True
@@ -202,7 +203,7 @@ class UserMemory:
         self._changed_N = np.ones(len(self.slabs.users), np.bool_)
         waiting = tree["waiting"]
         self._moved = 0
-        self._pending = _room_to_wait(len(waiting["item"]))
+        self._pending = room_to_wait(len(waiting["item"]))
         self._pending.span[1] = len(waiting["item"])
         for i, name in enumerate(_WAITING):
             self._pending.words_P8[:, i] = waiting[name]
@@ -269,7 +270,7 @@ class UserMemory:
 
         `expired` users have been discarded so far. Raises InputError.
         """
-        self._moved, self._pending = first, _room_to_wait(len(words_P8))
+        self._moved, self._pending = first, room_to_wait(len(words_P8))
         self._pending.span[1] = len(words_P8)
         self._pending.words_P8[:] = words_P8
         user_P = self.users.rows(words_P8[:, 0])
@@ -307,7 +308,7 @@ class UserMemory:
             self._changed_N = np.concatenate([self._changed_N, np.ones(new, np.bool_)])
 
     def _make_room_to_wait(self, extra: int) -> None:
-        moved = _moved_up(self._pending, extra)
+        moved = moved_up(self._pending, extra)
         if moved is not self._pending:
             self._moved += int(self._pending.span[0])
             self._pending = moved
@@ -322,39 +323,19 @@ def _blank(size: int, width: int) -> Window:
 _NO_WINDOW = empty_window(0, 0)
 
 
-def _room_to_wait(size: int) -> Pending:
-    return Pending(np.zeros((size, FIELDS), np.int64), np.zeros(size, np.float32), np.zeros(2, np.int64))
-
-
-def _moved_up(pending: Pending, extra: int) -> Pending:
-    """The same queue with room for `extra` more."""
-    first, end = pending.span
-    if end + extra <= len(pending.labels_P):
-        return pending
-    waiting = int(end - first)
-    moved = _room_to_wait(max(2 * (waiting + extra), 1024))
-    moved.words_P8[:waiting] = pending.words_P8[first:end]
-    moved.labels_P[:waiting] = pending.labels_P[first:end]
-    moved.span[1] = waiting
-    return moved
-
-
 @compiled
 def _step(
-    slabs: Slabs,
-    pending: Pending,
-    curve: Curve,
+    memory: Memory,
     rows: Rows,
     first: int,
-    bank_ms_T: Doubles,
     wanted: Wanted,
     room: Scratch,
-    columns: Columns,
-    rates_BR: Floats,
+    answers: Answers,
     key_B: Int64s,
     roll: Roll | None,
 ) -> int:
     """Rows from `first` on; returns the first that is not done, for want of room in the arena."""
+    slabs, pending, curve, bank_ms_T = memory
     tail = curve.capacity if wanted.views else wanted.width
     for b in range(first, len(rows.user_B)):
         if (b - first) % AHEAD == 0:
@@ -367,7 +348,7 @@ def _step(
             return b
         if roll is not None:  # known when it is compiled: without a bound it costs nothing
             seat(slabs, roll, key_B[b], rows, b)
-        rates(slabs, rows, b, bank_ms_T, rates_BR[b])
+        rates(slabs, rows, b, bank_ms_T, answers.rates_BR[b])
         if wanted.follow_place:
             followed(slabs, rows, b, wanted.follow_time)
         if wanted.width > 0:
@@ -376,12 +357,9 @@ def _step(
             else:
                 since_ms = rows.time_ms_B[b] - wanted.horizon_ms
                 length = newest(slabs, rows.user_B[b], wanted.width, since_ms, room)
-            copied(slabs, rows, b, wanted, room, length, columns)
-            told(slabs, curve, rows, b, columns)
+            copied(slabs, rows, b, wanted, room, length, answers.columns)
+            told(slabs, curve, rows, b, answers.columns)
         if not math.isnan(rows.label_B[b]):
-            remember(
-                *(slabs, curve, rows.user_B[b], rows.item_B[b], rows.category_B[b], rows.place_B[b]),
-                *(rows.time_ms_B[b], rows.known_ms_B[b], rows.label_B[b], rows.minute_B[b]),
-            )
+            remember(slabs, curve, rows.user_B[b], event_of(rows, b))
         wait(pending, rows, b)
     return len(rows.user_B)

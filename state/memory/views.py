@@ -14,7 +14,8 @@ from state.compiled import inner
 from state.examples import HOUR, PLACE, RECENT, Bytes, Doubles, Floats, Shorts, Window
 from state.forgetting import WEEK_MIN, minute_of_week, tz_min_of
 from state.keys import NO_KEY, Int64s
-from state.memory.recall import Curve, Rows, leaving, met
+from state.memory.pending import Rows
+from state.memory.recall import Curve, leaving, met
 from state.memory.slabs import (
     CATEGORY,
     ITEM,
@@ -71,6 +72,13 @@ class Columns(NamedTuple):
     own_strength_s_B: Floats
     own_minute_B: Shorts
     goes_B: Int64s
+
+
+class Answers(NamedTuple):
+    """What a step says of its rows."""
+
+    columns: Columns
+    rates_BR: Floats
 
 
 def columns_of(window: Window) -> Columns:

@@ -125,18 +125,10 @@ class Join:
         numbers[[kernel.OUT, kernel.REJECTED, kernel.ENTERED]] = 0
         out_O2 = np.empty((numbers[kernel.WAITING] + size, 2), np.int64)
         rejected_B2, entered_B = np.empty((size, 2), np.int64), np.empty(size, np.int64)
-        kernel.join(
-            events.event_id_B,
-            events.user_B,
-            events.time_ms_B,
-            ~np.isnan(events.label_B),
-            self.config.window_ms,
-            self.config.most,
-            self._waiting,
-            out_O2,
-            rejected_B2,
-            entered_B,
-        )
+        labelled_B = ~np.isnan(events.label_B)
+        rows = kernel.Rows(events.event_id_B, events.user_B, events.time_ms_B, labelled_B)
+        outputs = kernel.Outputs(out_O2, rejected_B2, entered_B)
+        kernel.join(rows, self.config.window_ms, self.config.most, self._waiting, outputs)
         words_BF = _words(events)
         out_O2 = out_O2[: numbers[kernel.OUT]]
         if self.config.unanswered is None:

@@ -44,25 +44,32 @@ class Waiting(NamedTuple):
     numbers: Int64s
 
 
-@compiled
-def join(
-    event_id_B: Int64s,
-    user_B: Int64s,
-    time_ms_B: Int64s,
-    labelled_B: NDArray[np.bool_],
-    window_ms: int,
-    most: int,
-    waiting: Waiting,
-    out_O2: Int64s,
-    rejected_B2: Int64s,
-    entered_B: Int64s,
-) -> None:
-    """Rows in, one after another; the caller has made room.
+class Rows(NamedTuple):
+    """What is joined of events."""
 
-    `out_O2` gets what comes out: where the event is (a slot, or the number of slots + a row), and the row
-    that answers it. `rejected_B2` gets rows that answer what has left, and what that has come to; `entered_B`
-    the slots that rows were given, of which some are free again.
-    """
+    event_id_B: Int64s
+    user_B: Int64s
+    time_ms_B: Int64s
+    labelled_B: NDArray[np.bool_]
+
+
+class Outputs(NamedTuple):
+    """What `join` writes; how much of it is among the numbers."""
+
+    out_O2: Int64s
+    """What comes out: where the event is (a slot, or the number of slots + a row), and the row that answers
+    it."""
+    rejected_B2: Int64s
+    """Rows that answer what has left, and what that has come to."""
+    entered_B: Int64s
+    """The slots that rows were given, of which some are free again."""
+
+
+@compiled
+def join(rows: Rows, window_ms: int, most: int, waiting: Waiting, outputs: Outputs) -> None:
+    """Rows in, one after another; the caller has made room."""
+    event_id_B, user_B, time_ms_B, labelled_B = rows
+    out_O2, rejected_B2, entered_B = outputs
     numbers, slots, order = waiting.numbers, waiting.slots_SW, waiting.order_S
     here = len(slots)
     for b in range(len(time_ms_B)):

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from learners.copying.columns import log_of
-from learners.copying.evidence import LOGGED, OWN, kilometres2, own, remember_own, tables
+from learners.copying.evidence import LOGGED, OWN, SILENT, kilometres2, own, remember_own, tables
 from state.examples import empty_window
 from state.keys import NO_KEY, KeyMap
 from state.memory.views import Columns, columns_of
@@ -118,7 +118,7 @@ def test_the_kernel_sums_what_the_definition_says(
     room = own(16, ITEMS)
     catalogue = KeyMap(np.arange(ITEMS))
     many, _, last = remember_own(
-        window(memory), 0, minute, cell, catalogue.table, km_N3, tables(), fade, True, room
+        window(memory), 0, minute, cell, catalogue.table, km_N3, tables(), fade, room
     )
     expected = plain(memory, minute, cell, km_N3, fade)
     assert room.item_C[:many].tolist() == list(expected)
@@ -136,9 +136,8 @@ def test_a_memory_that_does_not_speak_has_no_candidates() -> None:
     visits = [Visit(1, 3600.0, NO_KEY, NO_KEY, 1.0)]
     room = own(16, ITEMS)
     km_N3 = np.full((ITEMS, 3), np.nan)
-    many, kinds, last = remember_own(
-        *(window(visits), 0, 0, NO_KEY, KeyMap(np.arange(ITEMS)).table, km_N3, tables(), 1.0, False, room)
-    )
+    items = KeyMap(np.arange(ITEMS)).table
+    many, kinds, last = remember_own(window(visits), 0, 0, NO_KEY, items, km_N3, tables(), SILENT, room)
     assert (many, kinds, last) == (0, 0, 1)
 
 

@@ -58,10 +58,8 @@ def test_entries_add_up_to_the_evidence(memory: Entries, cell: int, fades: bool)
     room = own(max(len(memory), 1), ITEMS)
     tz_min = TZ_MIN if len(memory) else 0
     minute = minute_of_week(NOW_MS, tz_min)
-    many, _, last = remember_own(
-        *(window(memory), 0, minute, cell, KeyMap(np.arange(ITEMS)).table, KM_N3, tables()),
-        *(float(fades), True, room),
-    )
+    items = KeyMap(np.arange(ITEMS)).table
+    many, _, last = remember_own(window(memory), 0, minute, cell, items, KM_N3, tables(), float(fades), room)
     row_W = np.where(memory["item"] < ITEMS, memory["item"], -1)
     here = PLACE_N2[last] if last >= 0 else np.full(2, np.nan)
     record = Record(1, NOW_MS, np.zeros((1, 1), np.float32), np.zeros(0, np.int64), memory)
