@@ -111,8 +111,12 @@ class Log:
         decisions.take_as_head()
         names = Names()
         converter = Converter(
-            *(resolved, decisions.times, decisions.head.clock, decisions.head.rule),
-            *(zone_of(resolved, columns), names),
+            resolved,
+            decisions.times,
+            decisions.head.clock,
+            decisions.head.rule,
+            zone_of(resolved, columns),
+            names,
         )
         check_columns(found.events, converter.needed)
         if limit is not None and limit < 1:

@@ -82,7 +82,9 @@ class Operator:
         self.config = config
         self.admission = Admission(config.lateness_ms, config.event_ids)
         self.memory = UserMemory(
-            *(config.memory, window, views),
+            config.memory,
+            window,
+            views,
             follow_place=not config.own_place,
             follow_time=config.solar_time and not config.own_place,
             trimmed=trimmed,

@@ -255,8 +255,13 @@ def _of(parts: dict[str, str | None]) -> int | None:
     micros = int((parts.get("f") or "0").ljust(6, "0")[:6])
     try:
         moment = datetime(
-            *(int(parts["Y"] or 0), month, int(parts["d"] or 0)),
-            *(hour, int(parts.get("M") or 0), int(parts.get("S") or 0), micros),
+            int(parts["Y"] or 0),
+            month,
+            int(parts["d"] or 0),
+            hour,
+            int(parts.get("M") or 0),
+            int(parts.get("S") or 0),
+            micros,
             tzinfo=UTC,
         )
         return _since_1970(moment) - _ahead_ms(parts.get("z"))

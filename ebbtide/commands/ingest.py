@@ -208,5 +208,9 @@ class _Said:
         elif rate or always:
             log.info(
                 "%d partitions: %s events, %s examples, %s dead letters (%s events/s)",
-                *(len(progress), f"{events:,}", f"{examples:,}", f"{dead:,}", f"{rate:,.0f}"),
+                len(progress),
+                f"{events:,}",
+                f"{examples:,}",
+                f"{dead:,}",
+                f"{rate:,.0f}",
             )

@@ -141,7 +141,9 @@ def _first(feed: Feed, config: RunConfig, stop: Callable[[], bool]) -> Stream | 
     stream = look(concat([shipment.batch for shipment in shipments]), config, shipments[0].made_by)
     log.info(
         "the stream, by its first %d examples: %s, with %s; [stream] in --config says otherwise",
-        *(feed.rows, "labelled" if stream.labelled else "without labels", ", ".join(stream.roles)),
+        feed.rows,
+        "labelled" if stream.labelled else "without labels",
+        ", ".join(stream.roles),
     )
     return stream
 

@@ -370,8 +370,12 @@ class LiveTrainer:
     def _alarm(self, alarm: Any) -> None:
         log.warning(
             "drift: %s of %s from %.3f to %.3f, says %s at example %d",
-            *(alarm.signal, self.learning.blamed(alarm), alarm.mean_before, alarm.mean_after),
-            *(alarm.detector, alarm.event),
+            alarm.signal,
+            self.learning.blamed(alarm),
+            alarm.mean_before,
+            alarm.mean_after,
+            alarm.detector,
+            alarm.event,
         )
 
 

@@ -165,8 +165,15 @@ def crowd_rows(batch: ExampleBatch, item_B: Int64s, *, here: bool) -> CrowdRows:
     """The columns of a batch; `here` where rows carry the request's own place."""
     cell_B = batch.cell_B if here else np.full(len(batch), NO_KEY, np.int64)
     return CrowdRows(
-        *(item_B, batch.user_B, batch.time_ms_B, batch.tz_min_B, batch.label_B, batch.category_B),
-        *(cell_B, batch.lat_B, batch.lon_B),
+        item_B,
+        batch.user_B,
+        batch.time_ms_B,
+        batch.tz_min_B,
+        batch.label_B,
+        batch.category_B,
+        cell_B,
+        batch.lat_B,
+        batch.lon_B,
     )
 
 

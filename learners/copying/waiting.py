@@ -67,8 +67,12 @@ def cut(evidence: Evidence, first: int, stop: int) -> Evidence:
     start_R1 = evidence.start_R1[first : stop + 1]
     of = slice(int(start_R1[0]), int(start_R1[-1]))
     return Evidence(
-        *(start_R1 - start_R1[0], evidence.evidence_CF[of], evidence.base_C[of]),
-        *(evidence.context_RX[first:stop], evidence.open_RE[first:stop], evidence.true_R[first:stop]),
+        start_R1 - start_R1[0],
+        evidence.evidence_CF[of],
+        evidence.base_C[of],
+        evidence.context_RX[first:stop],
+        evidence.open_RE[first:stop],
+        evidence.true_R[first:stop],
     )
 
 
@@ -79,7 +83,11 @@ def chosen(evidence: Evidence, item_C: Int64s, chosen_R: NDArray[np.bool_]) -> t
     counts_R = np.diff(evidence.start_R1)
     of_C = np.repeat(chosen_R, counts_R)
     part = Evidence(
-        *(np.append(0, np.cumsum(counts_R[chosen_R])), evidence.evidence_CF[of_C], evidence.base_C[of_C]),
-        *(evidence.context_RX[chosen_R], evidence.open_RE[chosen_R], evidence.true_R[chosen_R]),
+        np.append(0, np.cumsum(counts_R[chosen_R])),
+        evidence.evidence_CF[of_C],
+        evidence.base_C[of_C],
+        evidence.context_RX[chosen_R],
+        evidence.open_RE[chosen_R],
+        evidence.true_R[chosen_R],
     )
     return part, item_C[of_C]

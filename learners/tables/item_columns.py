@@ -44,9 +44,13 @@ class Columns:
         changed_C = items.rows(table.changed(RANK))
         column_C = np.concatenate([changed_C[changed_C >= 0], np.arange(self._filled, size)])
         _write(
-            *(column_C, items.keys, table.ids.table),
-            *(table.weight["item"], table.weight["bias"]),
-            *(kind_NP, self.item_DN),
+            column_C,
+            items.keys,
+            table.ids.table,
+            table.weight["item"],
+            table.weight["bias"],
+            kind_NP,
+            self.item_DN,
         )
         self._filled = size
         return self.item_DN

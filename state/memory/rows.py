@@ -90,9 +90,7 @@ class Users(KeyMap):
         if not self._told:
             self._at[GONE] = 0
         self._gone_G = _longer(self._gone_G, int(self._at[GONE]) + rows * (AT_ONCE + 1))
-        return Roll(
-            *(self.table, self.keys, self.count, self._links_N4, self._at, self._gone_G), *self._limits
-        )
+        return Roll(self.table, self.keys, self.count, self._links_N4, self._at, self._gone_G, *self._limits)
 
     def order(self) -> Int64s:
         """Rows of users (held,), the longest silent first where memory is bounded, else by first sight."""

@@ -120,8 +120,14 @@ class UserMemory:
         log_2M = np.tile([periodic(config.hour_width_h, 24), periodic(config.week_width_h, 168)], 2)
         horizon_ms = _NO_HORIZON_MS if config.horizon_s is None else int(config.horizon_s * 1000)
         self._wanted = Wanted(
-            *(window, views, config.periodic, follow_place, follow_time, horizon_ms),
-            *(log_2M, np.exp(log_2M.T).astype(np.float32, "C")),
+            window,
+            views,
+            config.periodic,
+            follow_place,
+            follow_time,
+            horizon_ms,
+            log_2M,
+            np.exp(log_2M.T).astype(np.float32, "C"),
         )
         self._scratch = scratch(window, config.capacity)
 

@@ -104,8 +104,13 @@ class Scratch(NamedTuple):
 def scratch(width: int, capacity: int) -> Scratch:
     """Room for windows of `width` from a memory of `capacity`."""
     return Scratch(
-        *(np.empty(capacity), np.empty(capacity), np.empty(width), np.empty(width, np.int64)),
-        *(np.empty(capacity, np.uint8), np.empty(width, np.int64), np.zeros(1, np.int64)),
+        np.empty(capacity),
+        np.empty(capacity),
+        np.empty(width),
+        np.empty(width, np.int64),
+        np.empty(capacity, np.uint8),
+        np.empty(width, np.int64),
+        np.zeros(1, np.int64),
     )
 
 

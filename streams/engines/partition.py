@@ -203,7 +203,9 @@ class Engine:
             return events, []
         rejected = [
             self._rejected(
-                *(events, b, reasons.AHEAD),
+                events,
+                b,
+                reasons.AHEAD,
                 f"{iso(events.time_ms_B[b])} is ahead of {iso(newest_ms_B[b])}, when the broker had it, by "
                 f"more than {self.config.ahead_ms:,} ms (--ahead): a clock that is wrong, or another unit",
             )

@@ -212,12 +212,18 @@ class Partitions:
             log.warning(
                 "partition %d: what was committed is gone, up to offset %d: %s or %s was made anew; "
                 "its users' memory begins again",
-                *(partition, self._reached[partition], settings.topics.examples, settings.topics.changelog),
+                partition,
+                self._reached[partition],
+                settings.topics.examples,
+                settings.topics.changelog,
             )
         if engine.progress.offset > -1:
             log.info(
-                *("partition %d: state of offset %d, computed up to %d in %.1f s", partition),
-                *(saved, engine.progress.offset, time.monotonic() - started_s),
+                "partition %d: state of offset %d, computed up to %d in %.1f s",
+                partition,
+                saved,
+                engine.progress.offset,
+                time.monotonic() - started_s,
             )
         self._failed.pop(partition, None)
         self.held[partition] = held
@@ -351,7 +357,8 @@ async def restored(engine: Engine, outlet: Outlet, span: Span) -> int:
         log.warning(
             "partition %d: %d messages were deleted after they had been dealt with, and before what is "
             "remembered of them was saved: memory goes on without them",
-            *(engine.partition, missing),
+            engine.partition,
+            missing,
         )
     return saved
 
