@@ -22,10 +22,12 @@ from numba.core import event, types
 from numba.core.caching import CacheImpl, UserProvidedCacheLocator
 from numba.core.registry import CPUDispatcher
 
+from state import machine_code
+
 F = TypeVar("F", bound=Callable[..., object])
 
 _SOURCES = Path(__file__).parent.parent
-_ROOMS = ("benchmarks", "ebbtide", "learners", "monitor", "replay", "state", "streams", "tests")
+_ROOMS = ("benchmarks", "ebbtide", "learners", "monitor", "replay", "serving", "state", "streams", "tests")
 """Where kernels are, and what they may have seen."""
 _IMPORT = re.compile(r"^from ([\w.]+) import (\([^)]*\)|.*)$|^import ([\w.]+)", re.MULTILINE)
 _kernels: list[Any] = []
@@ -36,21 +38,22 @@ _KEPT = 8
 
 def compiled(function: F) -> F:
     """Compile `function` to machine code at its first call, and keep the result on disk."""
-    return cast(F, _kept(numba.njit(cache=_CACHED, nogil=True)(function)))
+    return cast(F, _kept(numba.njit(**_OPTIONS)(function)))
 
 
 def inner(function: F) -> F:
     """Like `compiled`, but for kernels to call only: no wrapper for Python has to be compiled."""
-    options = {"nopython": True, "nogil": True, "boundscheck": None}
-    kernel = _Inner(function, targetoptions={**options, "no_cpython_wrapper": True, "no_cfunc_wrapper": True})
-    if _CACHED:
-        kernel.enable_caching()
-    return cast(F, _kept(kernel))
+    return cast(F, _kept(_Inner.of(function)))
+
+
+def inner_reordered(function: F) -> F:
+    """`inner` and `reordered`."""
+    return cast(F, _kept(_Inner.of(function, fastmath=_REORDERED)))
 
 
 def inlined(function: F) -> F:
     """Like `compiled`, but copied into the kernels that call it."""
-    return cast(F, numba.njit(cache=_CACHED, nogil=True, inline="always")(function))
+    return cast(F, numba.njit(**_OPTIONS, inline="always")(function))
 
 
 def reordered(function: F) -> F:
@@ -58,15 +61,11 @@ def reordered(function: F) -> F:
 
     Results are the same on every run of one machine; between kinds of CPU the last bits may differ.
     """
-    allowed = {"reassoc", "contract", "nsz"}
-    return cast(F, _kept(numba.njit(cache=_CACHED, nogil=True, fastmath=allowed)(function)))
+    return cast(F, _kept(numba.njit(**_OPTIONS, fastmath=_REORDERED)(function)))
 
 
 def compiled_here() -> bool:
-    """Whether a kernel had to be compiled by this process, and is on disk by now.
-
-    What it gave here may differ in the last bits from what it gives once it is loaded from disk.
-    """
+    """Whether a kernel had to be compiled by this process, and is on disk by now."""
     return _CACHED and any(kernel.stats.cache_misses for kernel in _kernels)
 
 
@@ -157,7 +156,15 @@ class _Patient(event.Listener):
 
 
 class _Inner(CPUDispatcher):
-    """A kernel that Python cannot call: its machine code has no way in."""
+    """A kernel that Python cannot call: it has no machine code but as a part of its callers'."""
+
+    @classmethod
+    def of(cls, function: Callable[..., object], **more: object) -> Self:
+        options = {"nopython": True, "nogil": True, "boundscheck": None, "no_cfunc_wrapper": True, **more}
+        kernel = cls(function, targetoptions={**options, "no_cpython_wrapper": True})
+        if _CACHED:
+            kernel.enable_caching()
+        return kernel
 
     def __call__(self, *args: object, **kwargs: object) -> object:
         raise TypeError(f"{self.py_func.__qualname__}: an inner kernel, which only kernels can call")
@@ -215,6 +222,9 @@ def _prepare() -> bool:
 
 _HOME = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ebbtide" / "kernels"
 _CACHED = _prepare()
+_OPTIONS: dict[str, Any] = {"cache": _CACHED, "nogil": True, "no_cfunc_wrapper": True}
+_REORDERED = {"reassoc", "contract", "nsz"}
+machine_code.install()
 _register: Callable[[str, event.Listener], None] = event.register
 _register("numba:compile", _Patient())
 

@@ -26,21 +26,20 @@ OWNED = {
     "aiokafka": {"streams/engines/outlet.py", "streams/engines/faust.py"},
     "faust": {"streams/engines/faust.py"},
     "pyflink": set[str](),
-    "numba": {"state/compiled.py"},
+    "numba": {"state/compiled.py", "state/machine_code.py"},
     "h3": {"state/cells.py"},
 }
 NO_TORCH = {"state", "streams"}
 ORDER = {
-    "state": "printable errors tree texts arrays evidence weeks ids cells compiled keys forgetting examples "
-    "places side progress checkpoint example_wire memory store",
+    "state": "printable errors tree texts arrays evidence weeks ids cells machine_code compiled keys "
+    "forgetting examples places side progress checkpoint example_wire memory store",
     "streams": "schema times admission wire operator kafka join records engines",
     "replay": "reading meaning logs distinct order survey log inspect traffic faults",
     "learners": "tables insight contract labels gaussian_rows interests judging training counting floors "
     "residuals mixing copying bridges din_inputs din_torch systems registry",
     "monitor": "detectors drift",
     "serving": "recalled scoring catalogue reasons answers",
-    "ebbtide": "units waiting alone config start_over services "
-    "publishing report running live api commands __main__",
+    "ebbtide": "units waiting alone config services publishing report running live api commands __main__",
 }
 """Files and rooms of a package: each imports from itself and from what is left of it."""
 SERVES_WITHOUT = ("numba", "pyarrow", "pandas", "scipy", "river", "torch", "learners", "streams", "ebbtide")

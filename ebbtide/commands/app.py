@@ -268,10 +268,7 @@ def monitor(
 
 def main() -> None:
     """The entry point: one clear line instead of a traceback for every error of ours."""
-    from ebbtide import start_over
-
     warnings.showwarning = _warn
-    start_over.allow()
     try:
         app()
     except EbbtideError as error:

@@ -4,15 +4,16 @@ import asyncio
 import logging
 import os
 import signal
+import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import msgspec
 import typer
 
-from ebbtide import start_over, waiting
+from ebbtide import waiting
 from ebbtide.commands.live_options import Brokers, DeadLetters, Events, Examples, Group, Json
 from ebbtide.commands.output import log_to_stderr, print_line
 from state.errors import EbbtideError
@@ -170,12 +171,15 @@ def _run(settings: "Settings", *, as_json: bool, metrics_port: int | None) -> No
         _restart(failure)
 
 
-def _restart(failure: BaseException) -> None:
+def _restart(failure: BaseException) -> NoReturn:
     """Start over, a little later every time: nothing is in this process that Kafka has not."""
     restarts = int(os.environ.get(_RESTARTS, "0")) + 1
     log.warning("%s: %s; starting again", type(failure).__name__, failure)
     time.sleep(min(_AGAIN_S * restarts, 30.0))
-    start_over.start_over(_RESTARTS, str(restarts))
+    os.environ[_RESTARTS] = str(restarts)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execv(sys.executable, [sys.executable, "-m", "ebbtide", *sys.argv[1:]])
 
 
 class _Said:

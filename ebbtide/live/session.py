@@ -8,7 +8,6 @@ from contextlib import closing, suppress
 import msgspec
 import numpy as np
 
-from ebbtide import start_over
 from ebbtide.alone import alone
 from ebbtide.config import RunConfig, fingerprint
 from ebbtide.live.micro_batches import ROWS, Feed
@@ -72,7 +71,6 @@ def train(
                 stream = _first(feed, config, stop)
                 if stream is not None:
                     _rehearse(feed, stream, config)
-                    start_over.if_compiled()
             else:
                 stream = msgspec.json.decode(saved["stream"], type=Stream)
             if stream is None:

@@ -12,7 +12,6 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from ebbtide import start_over
 from ebbtide.alone import alone
 from ebbtide.config import RunConfig
 from ebbtide.report import page, report
@@ -184,7 +183,6 @@ def replay(
     config = msgspec.structs.replace(config or RunConfig(), batch=batch)
     with _held(out, checkpointing):
         _rehearse(log, config)
-        start_over.if_compiled()
         made = _replayed(log, out, config, store, speed, checkpointing, progress, begun)
         report.write(made, out / REPORT)
         page.write(made, out / PAGE)

@@ -13,7 +13,7 @@ from learners.interests.deep import Attention, Queries, attend, attend_back, roo
 from learners.interests.views import SHORT, Int32s, Recalled, recall_hidden
 from learners.tables.embedding import CHECKPOINT, EVERYONE
 from learners.tables.popularity_draws import Slots
-from state.compiled import assign, inlined, inner, reordered
+from state.compiled import assign, inlined, inner, inner_reordered, reordered
 from state.examples import Bytes, Floats
 from state.keys import Int64s
 
@@ -148,7 +148,7 @@ def _recall(recalled: Recalled, b: int, kind_NP: Int32s, touched: Touched) -> in
     return many
 
 
-@reordered
+@inner_reordered
 def _tell(
     weights: Weights, b: int, count: int, user_K: Floats, candidate_C: Int64s, error_C: Floats, told: Told
 ) -> int:
@@ -198,7 +198,7 @@ def _rate(rates: Rates, is_kind: int) -> np.float32:
     return rates.lr * rates.kind if is_kind else rates.lr
 
 
-@reordered
+@inner_reordered
 def _deepen(
     weights: Weights,
     rates: Rates,

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from learners.mixing.update import CLIP, Moments, Rates, State, Weights, observe, update
-from state.compiled import assign, compiled, inner, reordered
+from state.compiled import assign, compiled, inner, inner_reordered
 from state.examples import Doubles, Floats
 from state.keys import Int64s
 
@@ -89,7 +89,7 @@ def _work(evidence: Evidence, weights: Weights) -> Work:
     )
 
 
-@reordered
+@inner_reordered
 def dense(x_FC: Floats, rows_L: Int64s, length: int, weight_L: Floats, size: int, out_C: Floats) -> None:
     """out += weight . x[rows], candidate by candidate."""
     for i in range(0, length, 4):
@@ -100,7 +100,7 @@ def dense(x_FC: Floats, rows_L: Int64s, length: int, weight_L: Floats, size: int
             out_C[c] += w0 * a_C[c] + w1 * b_C[c] + w2 * c_C[c] + w3 * d_C[c]
 
 
-@reordered
+@inner_reordered
 def pull(x_FC: Floats, rows_L: Int64s, length: int, error_C: Floats, size: int, gradient_L: Floats) -> None:
     """gradient += x[rows] . error, summed over the candidates."""
     for i in range(0, length, 4):
@@ -118,7 +118,7 @@ def pull(x_FC: Floats, rows_L: Int64s, length: int, error_C: Floats, size: int, 
         gradient_L[i + 3] += s3
 
 
-@reordered
+@inner_reordered
 def _normalise(evidence_CF: Floats, moments: Moments, size: int, x_FC: Floats) -> None:
     """Turn a block over; lanes past its end are 0."""
     features = evidence_CF.shape[1]
@@ -131,7 +131,7 @@ def _normalise(evidence_CF: Floats, moments: Moments, size: int, x_FC: Floats) -
             x_FC[f, c] = 0.0
 
 
-@reordered
+@inner_reordered
 def _gate(open_E: Bools, weights: Weights, plan: Plan, size: int, work: Work) -> None:
     """Softmax over the open experts; exactly 0 for the others, exactly 1 for one alone."""
     gate_EC, total_C = work.gate_EC, work.spare_C
@@ -177,7 +177,7 @@ def _gate(open_E: Bools, weights: Weights, plan: Plan, size: int, work: Work) ->
                 gate_C[c] *= total_C[c]
 
 
-@reordered
+@inner_reordered
 def _forward(evidence: Evidence, r: int, start: int, stop: int, state: State, plan: Plan, work: Work) -> int:
     """Fill `work` for candidates start .. stop - 1 of row r; the lanes in use."""
     weights = state.weights
@@ -221,7 +221,7 @@ def score(evidence: Evidence, state: State, plan: Plan, logit_C: Floats) -> None
             assign(logit_C[start:], work.logit_C[: stop - start])
 
 
-@reordered
+@inner_reordered
 def softmax(logit_C: Floats, p_C: Floats) -> None:
     """p = exp(logit) / sum of exp(logit), for at least one candidate."""
     top = logit_C[0]
@@ -254,7 +254,7 @@ def mean_gates(evidence: Evidence, state: State, plan: Plan, logit_C: Floats, ga
                     gate_RE[r, e] += p_C[start - first + c] * work.gate_EC[e, c]
 
 
-@reordered
+@inner_reordered
 def _backward(open_E: Bools, real: int, size: int, lean: float, state: State, plan: Plan, work: Work) -> None:
     """Add the gradient of a block of `real` candidates; `error_C` is the logits', 0 past the end.
 

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from state.compiled import digest
 
 KERNEL = """
@@ -20,29 +22,99 @@ from state.compiled import compiled_here
 from state.kernel import add
 print(add(1), compiled_here())
 """
+SUMS = """
+import numpy as np
+from state.compiled import compiled, inner, inner_reordered
+
+@inner_reordered
+def dense(x_FC, weight_F, out_C):
+    out_C[:] = 0.0
+    for f in range(len(x_FC)):
+        for c in range(x_FC.shape[1]):
+            out_C[c] += weight_F[f] * x_FC[f, c]
+
+@inner_reordered
+def layers(x_FC, weight_LF, work_C, out_C):
+    top = np.float32(-np.inf)
+    for layer in range(len(weight_LF)):
+        dense(x_FC, weight_LF[layer], work_C)
+        for c in range(len(work_C)):
+            out_C[c] += np.exp(work_C[c] * weight_LF[layer, 0])
+            top = max(top, out_C[c])
+    total = np.float32(0.0)
+    for c in range(len(out_C)):
+        total += out_C[c] / top
+    return total
+
+@compiled
+def once(x_FC, weight_LF):
+    work_C, out_C = np.zeros(x_FC.shape[1], np.float32), np.zeros(x_FC.shape[1], np.float32)
+    return layers(x_FC, weight_LF, work_C, out_C)
+
+@compiled
+def often(x_FC, weight_LF):
+    out_C = np.zeros(x_FC.shape[1], np.float32)
+    total = np.float32(0.0)
+    for _ in range(3):
+        total += layers(x_FC, weight_LF[:3], np.zeros(x_FC.shape[1], np.float32), out_C)
+        total -= layers(x_FC, weight_LF[1:4], np.zeros(x_FC.shape[1], np.float32), out_C)
+    return total
+
+@inner
+def refuse(number):
+    if number > 1:
+        raise ValueError("too many")
+    return number
+
+@compiled
+def checked(number):
+    return refuse(number) + 1
+"""
+SUMMED = """
+import sys
+import numpy as np
+from state.compiled import compiled_here
+from state import sums
+rng = np.random.default_rng(0)
+normal = lambda *size: rng.normal(size=size).astype("f")
+logs = [(normal(17, size), normal(5, 17)) for size in (7, 333, 1001)]
+for name in sys.argv[1:]:
+    print(name, *(float(getattr(sums, name)(*log)).hex() for log in logs))
+print(compiled_here())
+"""
+REFUSED = """
+from state import sums
+try:
+    print(sums.checked(1), sums.checked(2))
+except ValueError as error:
+    print(error)
+"""
 TOP = Path(__file__).parent.parent.parent
-DOOR = TOP / "state" / "compiled.py"
+DOOR = {name: (TOP / "state" / f"{name}.py").read_text() for name in ("compiled", "machine_code")}
 
 
 def _answer(checkout: Path, cache: Path, shift: int) -> str:
     """What a process in `checkout` computes, and whether it had to compile."""
-    room = checkout / "state"
-    room.mkdir(parents=True, exist_ok=True)
     sources = {
-        "__init__": "",
-        "compiled": DOOR.read_text(),
         "kernel": KERNEL,
         "near": "from state.far import SHIFT as SHIFT",
         "far": f"SHIFT = {shift}",
         "unrelated": f"ANYTHING = {checkout.name!r}",
     }
-    for name, text in sources.items():
+    return _said(checkout, cache, sources, ASKED).strip()
+
+
+def _said(checkout: Path, cache: Path, sources: dict[str, str], asked: str, *words: str) -> str:
+    """What a process in `checkout` says that runs `asked`."""
+    room = checkout / "state"
+    room.mkdir(parents=True, exist_ok=True)
+    for name, text in {"__init__": "", **DOOR, **sources}.items():
         (room / f"{name}.py").write_text(text)
     environment = {**os.environ, "XDG_CACHE_HOME": str(cache)}
     environment.pop("NUMBA_CACHE_DIR", None)
-    command = [sys.executable, "-c", ASKED]
+    command = [sys.executable, "-c", asked, *words]
     done = subprocess.run(command, cwd=checkout, env=environment, capture_output=True, text=True, check=True)
-    return done.stdout.strip()
+    return done.stdout
 
 
 def test_every_file_with_kernels_is_known_by_its_content() -> None:
@@ -65,3 +137,26 @@ def test_a_change_in_what_is_imported_far_away_is_seen(tmp_path: Path) -> None:
     assert _answer(tmp_path / "first", tmp_path / "kept", 10) == "11 True"
     assert _answer(tmp_path / "first", tmp_path / "kept", 20) == "21 True"
     assert _answer(tmp_path / "first", tmp_path / "kept", 10) == "11 False"
+
+
+def test_a_kernel_says_the_same_to_the_last_bit_whatever_else_was_compiled_or_loaded(tmp_path: Path) -> None:
+    """Both have copies of one reordered sum, optimised for each."""
+
+    def summed(cache: str, *names: str) -> tuple[set[str], bool]:
+        *sums, compiled = _said(tmp_path, tmp_path / cache, {"sums": SUMS}, SUMMED, *names).splitlines()
+        return set(sums), compiled == "True"
+
+    expected, compiled = summed("kept", "once", "often")
+    assert compiled
+    assert summed("kept", "once", "often") == (expected, False)
+    assert summed("kept", "often", "once") == (expected, False)
+    alone, compiled = summed("kept", "often")
+    assert (alone < expected, compiled) == (True, False)
+    assert summed("other", "often", "once") == (expected, True)
+
+
+@pytest.mark.parametrize("door", ["inner", "compiled"])
+def test_what_a_kernel_raises_far_within_reaches_python(tmp_path: Path, door: str) -> None:
+    sums = SUMS.replace("@inner\ndef refuse", f"@{door}\ndef refuse")
+    for _ in ("compiled", "loaded"):
+        assert _said(tmp_path, tmp_path / "kept", {"sums": sums}, REFUSED) == "too many\n"
