@@ -15,7 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ebbtide.api import open_log, replay
+    from ebbtide.api import check, open_log, replay
     from learners.contract import Context, Learner, Needs, Outcome, Settings, Step
     from serving.answers import connect
     from state.errors import EbbtideError, InputError, UnknownIdError
@@ -30,13 +30,14 @@ __all__ = [
     "Settings",
     "Step",
     "UnknownIdError",
+    "check",
     "connect",
     "open_log",
     "replay",
 ]
 _HOMES = {
     "serving.answers": ("connect",),
-    "ebbtide.api": ("open_log", "replay"),
+    "ebbtide.api": ("check", "open_log", "replay"),
     "learners.contract": ("Context", "Learner", "Needs", "Outcome", "Settings", "Step"),
     "state.errors": ("EbbtideError", "InputError", "UnknownIdError"),
 }

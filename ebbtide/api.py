@@ -6,10 +6,13 @@ from typing import Any
 
 from ebbtide import config as settings
 from ebbtide.report.report import Report
+from ebbtide.running.made_up import MadeUp
 from ebbtide.running.replaying import Checkpointing, Progress
 from ebbtide.running.replaying import replay as replay_log
 from ebbtide.units import duration_ms, durations_ms, fraction_or_time
 from ebbtide.waiting import hint
+from learners.check import check as check_learner
+from learners.contract import Learner, Settings
 from replay.log import Log
 from replay.meaning.mapping import Mapping
 
@@ -124,3 +127,19 @@ def replay(
     return replay_log(
         opened, Path(out), config=chosen, store=store, speed=speed, checkpointing=saving, progress=progress
     )
+
+
+@hint()
+def check(
+    cls: type[Learner], *, config: Settings | None = None, exempt: Pairs[str, str] | None = None
+) -> None:
+    """Does a learner of yours do what every learner must? As our own tests ask it of ours.
+
+    It answers in range from the first event on, scoring changes nothing, a batch is its rows, the seed
+    decides, unknown ids and gaps of centuries are no trouble, no outcome is known early, nothing that is the
+    item's own moves its rank, vectors fit, a loaded one goes on, memory is bounded. `config` are its
+    settings, if not its defaults; `exempt` names checks that are left out, each with its reason.
+
+    Raises InputError with every promise that it breaks: what was expected, what it did, and what to do.
+    """
+    check_learner(cls, MadeUp, config=config, exempt=exempt)

@@ -35,8 +35,8 @@ ORDER = {
     "forgetting examples places side progress checkpoint example_wire memory store",
     "streams": "schema times admission wire operator kafka join records engines",
     "replay": "reading meaning logs distinct order survey log inspect traffic faults",
-    "learners": "tables insight contract labels gaussian_rows interests judging training counting floors "
-    "residuals mixing copying bridges din_inputs din_torch systems registry",
+    "learners": "tables insight contract labels gaussian_rows interests judging training checks check "
+    "counting floors residuals mixing copying bridges din_inputs din_torch systems registry",
     "monitor": "detectors drift",
     "serving": "recalled scoring catalogue reasons answers",
     "ebbtide": "units waiting alone config services publishing report running live api commands __main__",

@@ -1,9 +1,9 @@
 """The pages keep their word: what they show runs, and what they point at is there."""
 
-import inspect
+import doctest
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -11,16 +11,12 @@ import pytest
 
 import ebbtide
 import learners.systems
+from learners.check import CHECKS
 from learners.contract import Learner
 from learners.registry import learner
-from tests.learners import test_contract as contract
+from tests.learners.test_contract import Bench
 
 DOCS = Path(__file__).parent.parent / "docs"
-CHECKS = {
-    name: check
-    for name, check in vars(contract).items()
-    if name.startswith("test_") and set(inspect.signature(check).parameters) == {"name", "labelled"}
-}
 
 
 def block(language: str) -> str:
@@ -64,21 +60,18 @@ def echo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[type[Learner]]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(learners.systems, "__path__", [*learners.systems.__path__, str(folder)])
         found = learner("echo")
-        patch.setitem(contract.LEARNERS, "echo", found)
         yield found
     del sys.modules["learners.systems.echo"]
 
 
-def test_the_checks_of_the_contract_are_found() -> None:
-    assert len(CHECKS) >= 8
-
-
-@pytest.mark.parametrize("labelled", [True, False])
-@pytest.mark.parametrize("check", CHECKS.values(), ids=CHECKS)
-def test_the_learner_of_the_page_keeps_the_contract(
-    check: Callable[[str, bool], None], labelled: bool, echo: type[Learner]
-) -> None:
-    check(echo.name, labelled)
+def test_what_the_page_says_of_the_contract_is_so(echo: type[Learner]) -> None:
+    names = {**vars(sys.modules[echo.__module__])}
+    example = doctest.DocTestParser().get_doctest(block("pycon"), names, "learners.md", None, 0)
+    said: list[str] = []
+    doctest.DocTestRunner(optionflags=doctest.ELLIPSIS).run(example, out=said.append)
+    assert not said, "".join(said)
+    rows = re.findall(r"^\| `(\w+)` \|", (DOCS / "learners.md").read_text(), re.MULTILINE)
+    assert rows == list(CHECKS)
 
 
 def test_it_runs_with_the_settings_of_the_page(echo: type[Learner], tmp_path: Path) -> None:
@@ -92,7 +85,7 @@ def test_it_runs_with_the_settings_of_the_page(echo: type[Learner], tmp_path: Pa
 
 
 def test_it_learns_how_often_users_repeat_themselves(echo: type[Learner]) -> None:
-    bench = contract.Bench(echo, labelled=False).run()
+    bench = Bench(echo, labelled=False).run()
     again, all_rows = bench.learner.tree()["repeats"]
     assert 0.4 < again / all_rows < 0.95
 

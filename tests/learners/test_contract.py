@@ -5,125 +5,42 @@ An exemption names the learner, the check and the reason.
 
 import subprocess
 import sys
-from dataclasses import replace
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 
-from learners.contract import Context, Learner
+import ebbtide
+from ebbtide.running.made_up import MadeUp
+from learners import check
+from learners.check import CHECKS
+from learners.checks import bench
+from learners.checks.bench import SIZE, BrokenError, Case
+from learners.checks.bench import context_of as context
+from learners.contract import Learner, Needs
 from learners.registry import floors, learner, names
-from learners.tables.catalogue import Catalogue
-from learners.tables.expiry import Expiry
-from learners.tables.leaveout import Had
-from learners.tables.true_ranks import MISSED
-from learners.training.trainer import Scored, Trainer
+from learners.tables.expiry import Forgotten
 from state.errors import InputError
-from state.examples import ExampleBatch, concat
-from state.memory.users import MemoryConfig
-from state.tree import Tree, digest, flatten
-from streams.operator import Operator, OperatorConfig
-from streams.schema import EventBatch
+from state.examples import Doubles, ExampleBatch, Floats
+from state.keys import Int64s
+from state.tree import Tree
 
+__all__ = ["LEARNERS", "SIZE", "Bench", "context"]
 LEARNERS = {name: learner(name) for name in names()}
 EXEMPT: dict[tuple[str, str], str] = {
     (
         "river-ftrl",
-        "saved",
-    ): "river's models are Python objects without a tree; a run with one cannot be resumed",
-    (
-        "river-ftrl",
-        "bounded",
+        "memory_is_bounded",
     ): "river's models keep a weight for every feature they have met, and none can be taken from them",
 }
-SIZE = 600
-DAY_MS = 86_400_000
+UNSAVED = {"river-ftrl": "river's models are Python objects without a tree; a run with one cannot be resumed"}
 
 
-def events(labelled: bool, seed: int = 0) -> EventBatch:
-    """Users with a favourite each, places, ties in time, and items that come and go."""
-    rng = np.random.default_rng(seed)
-    user = rng.integers(0, 12, SIZE)
-    age = np.arange(SIZE) // 40
-    item = np.where(rng.random(SIZE) < 0.5, user % 5, age + rng.integers(0, 6, SIZE))
-    place = rng.integers(0, 3, SIZE)
-    return EventBatch.of(
-        user=user,
-        item=item,
-        time_ms=1_500_000_000_000 + np.cumsum(rng.integers(0, 4, SIZE)) * 1_800_000,
-        category=item % 4,
-        session=user * 1000 + age,
-        lat=40.7 + place * 0.01,
-        lon=-74.0 + place * 0.01,
-        **({"label": ((user + item) % 3 == 0).astype(np.float32)} if labelled else {}),
-    )
+class Bench(bench.Bench):
+    """One learner behind the operator that it has in a run."""
 
-
-def context(labelled: bool, catalogue: Catalogue, seed: int = 0) -> Context:
-    roles = frozenset({"user", "item", "time", "category", "session", "lat", "lon"})
-    return Context(
-        labelled=labelled, roles=roles | ({"label"} if labelled else set()), catalogue=catalogue, seed=seed
-    )
-
-
-class Bench:
-    """One learner on a stream of its own, batch after batch."""
-
-    def __init__(
-        self,
-        cls: type[Learner],
-        labelled: bool,
-        *,
-        seed: int = 0,
-        delay_ms: int = 0,
-        expire_ms: int | None = None,
-    ) -> None:
-        self.catalogue = Catalogue()
-        self.learner = cls(cls.Config(), context(labelled, self.catalogue, seed))
-        needs = self.learner.needs
-        config = OperatorConfig(label_delay_ms=delay_ms, memory=MemoryConfig(expire_ms=expire_ms))
-        self.operator = Operator(config, needs.window, needs.views)
-        self.scored: list[Scored] = []
-        self.trainer = Trainer(
-            {cls.name: self.learner},
-            self.catalogue,
-            Had("none"),
-            listeners=(self.scored.append,),
-            expiry=None if expire_ms is None else Expiry(expire_ms, every=64),
-        )
-        self.stream = events(labelled)
-
-    def run(self, start: int = 0, stop: int = SIZE, size: int = 50) -> "Bench":
-        for at in range(start, stop, size):
-            part = self.stream.take(slice(at, min(at + size, stop)))
-            self.trainer.step(self.operator.process(part, int(part.time_ms_B[-1])))
-        return self
-
-    @property
-    def rows(self) -> ExampleBatch:
-        return concat([part.batch for part in self.scored])
-
-    def said(self) -> tuple[list[float], list[int]]:
-        outcomes = [part.outcomes[self.learner.name] for part in self.scored]
-        p = [x for o in outcomes if o.p_B is not None for x in o.p_B.tolist()]
-        rank = [x for o in outcomes if o.rank_R is not None for x in o.rank_R.tolist()]
-        return p, rank
-
-
-def benches() -> list[tuple[str, bool]]:
-    """Every learner on the kinds of log that it takes."""
-    return [
-        (name, labelled)
-        for name, cls in LEARNERS.items()
-        for labelled in (True, False)
-        if labelled or cls.ranks
-    ]
-
-
-each = pytest.mark.parametrize(("name", "labelled"), benches(), ids=lambda value: str(value))
-
-
-def skip_exempt(name: str, check: str) -> bool:
-    return (name, check) in EXEMPT
+    def __init__(self, cls: type[Learner], labelled: bool, **more: Any) -> None:
+        super().__init__(cls, labelled, MadeUp, **more)
 
 
 def test_discovery_finds_the_model_and_the_floors() -> None:
@@ -131,10 +48,7 @@ def test_discovery_finds_the_model_and_the_floors() -> None:
     assert [name for name, cls in LEARNERS.items() if cls.floor] == floors()
     assert floors() == ["habits", "popular", "rates", "successors"]
     assert all(name == cls.name for name, cls in LEARNERS.items())
-    assert all(cls.predicts or cls.ranks for cls in LEARNERS.values())
-    assert {name for name, check in EXEMPT if check == "saved"} == {
-        n for n, c in LEARNERS.items() if not c.saved
-    }
+    assert set(UNSAVED) == {name for name, cls in LEARNERS.items() if not cls.saved}
 
 
 def test_who_is_not_asked_for_is_not_imported() -> None:
@@ -149,155 +63,224 @@ assert not {"torch", "river", "learners.systems.din"} & set(sys.modules)
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-@pytest.mark.parametrize("name", [name for name, cls in LEARNERS.items() if not cls.ranks])
-def test_a_learner_that_only_predicts_refuses_a_log_without_labels(name: str) -> None:
-    with pytest.raises(InputError, match="label"):
-        Bench(LEARNERS[name], labelled=False)
+@pytest.mark.parametrize(
+    ("name", "case"),
+    [
+        pytest.param(name, case, id=f"{name}-{'labelled' if case.labelled else 'unlabelled'}")
+        for name, cls in LEARNERS.items()
+        for case in check.cases(cls, MadeUp)
+    ],
+)
+@pytest.mark.parametrize("asked", CHECKS)
+def test_a_learner_keeps_the_contract(asked: str, name: str, case: Case) -> None:
+    if (name, asked) not in EXEMPT:
+        CHECKS[asked](case)
 
 
-@each
-def test_scoring_changes_nothing(name: str, labelled: bool) -> None:
-    bench = Bench(LEARNERS[name], labelled).run(stop=400)
-    rows = bench.rows.take(slice(300, 360))
-    again = Bench(LEARNERS[name], labelled).run(stop=400)
-    for _ in range(2):
-        if bench.learner.predicting:
-            first, second = bench.learner.score(rows), bench.learner.score(rows)
-            assert first.tolist() == second.tolist()
-        if bench.learner.ranks:
-            assert np.array_equal(bench.learner.rank(rows), bench.learner.rank(rows))
-    if not skip_exempt(name, "saved"):
-        assert digest(bench.learner.tree()) == digest(again.learner.tree())
-    assert bench.run(400).said() == again.run(400).said()
+class Sound(Learner):
+    """Counts how often an item was taken, and how often the answer was yes. The others spoil a part of it."""
+
+    name: ClassVar[str] = "sound"
+    predicts: ClassVar[bool] = True
+    ranks: ClassVar[bool] = True
+
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self.yes = np.array([1.0, 2.0])
+        self.changed: list[int] = []
+
+    def score(self, batch: ExampleBatch) -> Doubles:
+        return np.full(len(batch), self.yes[0] / self.yes[1])
+
+    def rank(self, batch: ExampleBatch) -> Floats:
+        catalogue = self.context.catalogue
+        count_N = catalogue.total_NR[: len(catalogue), 0]
+        return np.tile(count_N, (len(batch), 1)).astype(np.float32)
+
+    def learn(self, batch: ExampleBatch) -> None:
+        self.yes += ((batch.label_B > 0.5).sum(), len(batch))
+        self.changed += batch.item_B.tolist()
+
+    def item_vectors(self, keys_N: Int64s) -> Floats | None:
+        return np.ones((len(keys_N), 2), np.float32)
+
+    def interests(self, batch: ExampleBatch) -> Floats | None:
+        return np.ones((len(batch), 1, 2), np.float32)
+
+    @property
+    def interest_names(self) -> tuple[str, ...]:
+        return ("all",)
+
+    def changed_items(self) -> Int64s:
+        changed, self.changed = np.unique(np.array(self.changed, np.int64)), []
+        return changed
+
+    def forget(self, forgotten: Forgotten) -> None:
+        self.changed = []
+
+    def tree(self) -> Tree:
+        return {"yes": self.yes.copy(), "changed": np.unique(np.array(self.changed, np.int64))}
+
+    def load(self, tree: Tree) -> None:
+        self.yes, self.changed = np.array(tree["yes"]), tree["changed"].tolist()
 
 
-@each
-def test_a_batch_is_scored_like_its_rows_one_by_one(name: str, labelled: bool) -> None:
-    bench = Bench(LEARNERS[name], labelled).run(stop=400)
-    rows = bench.rows.take(slice(330, 360))
-    singles = [rows.take(slice(i, i + 1)) for i in range(len(rows))]
-    if bench.learner.predicting:
-        one_by_one = np.concatenate([bench.learner.score(row) for row in singles])
-        assert bench.learner.score(rows).tolist() == one_by_one.tolist()
-    if bench.learner.ranks:
-        stacked = np.concatenate([bench.learner.rank(row) for row in singles])
-        np.testing.assert_allclose(bench.learner.rank(rows), stacked, rtol=1e-5, atol=1e-6)
+class Moved(Sound):
+    def score(self, batch: ExampleBatch) -> Doubles:
+        self.yes += 1.0
+        return super().score(batch)
 
 
-@each
-def test_what_it_says_is_in_range_from_the_first_event(name: str, labelled: bool) -> None:
-    bench = Bench(LEARNERS[name], labelled).run(size=1, stop=60)
-    for part in bench.scored:
-        outcome = part.outcomes[name]
-        if bench.learner.predicting:
-            assert outcome.p_B is not None
-            assert ((outcome.p_B > 0) & (outcome.p_B < 1)).all()
-        if bench.learner.ranks:
-            assert outcome.rank_R is not None
-            assert (outcome.rank_R >= 1).all()
-            unknown_R = part.request.true_R < 0
-            assert (outcome.rank_R[unknown_R] == MISSED).all()
-            assert (outcome.rank_R[~unknown_R] <= part.request.size_R[~unknown_R]).all()
+class ByPlaceInTheBatch(Sound):
+    def score(self, batch: ExampleBatch) -> Doubles:
+        return np.linspace(0.2, 0.3, len(batch))
 
 
-@each
-def test_the_same_seed_says_the_same_and_learns_the_same(name: str, labelled: bool) -> None:
-    first, second = (Bench(LEARNERS[name], labelled, seed=3).run() for _ in range(2))
-    assert first.said() == second.said()
-    if not skip_exempt(name, "saved"):
-        assert digest(first.learner.tree()) == digest(second.learner.tree())
+class Certain(Sound):
+    def score(self, batch: ExampleBatch) -> Doubles:
+        return np.ones(len(batch))
 
 
-@each
-def test_saved_and_loaded_it_goes_on_as_if_nothing_had_happened(name: str, labelled: bool) -> None:
-    if skip_exempt(name, "saved"):
-        with pytest.raises(InputError, match="cannot be"):
-            Bench(LEARNERS[name], labelled).run(stop=100).trainer.tree()
-        return
-    whole = Bench(LEARNERS[name], labelled, delay_ms=3_600_000).run(stop=300)
-    resumed = Bench(LEARNERS[name], labelled, delay_ms=3_600_000)
-    resumed.trainer.load(whole.trainer.tree())
-    resumed.operator.load(whole.operator.tree())
-    whole.scored.clear()
-    assert whole.run(300).said() == resumed.run(300).said()
-    assert digest(whole.trainer.tree()) == digest(resumed.trainer.tree())
+class Drawn(Sound):
+    def learn(self, batch: ExampleBatch) -> None:
+        super().learn(batch)
+        self.yes[1] += np.random.default_rng().random()
 
 
-@each
-def test_ids_it_has_never_seen_are_no_trouble(name: str, labelled: bool) -> None:
-    bench = Bench(LEARNERS[name], labelled).run(stop=300)
-    rows = bench.rows.take(slice(0, 20))
-    strange = replace(rows, user_B=rows.user_B + 10**15, item_B=rows.item_B + 10**15)
-    if bench.learner.predicting:
-        assert np.isfinite(bench.learner.score(strange)).all()
-    if bench.learner.ranks:
-        assert not np.isnan(bench.learner.rank(strange)).any()
-        assert bench.learner.rank(strange).shape == (20, len(bench.catalogue))
+class Known(Sound):
+    def rank(self, batch: ExampleBatch) -> Floats:
+        score_BN = super().rank(batch)
+        score_BN[batch.user_B > 10**14] = np.nan
+        return score_BN
 
 
-@each
-def test_nothing_younger_than_the_delay_is_known(name: str, labelled: bool) -> None:
-    """Under a delay longer than the log, no outcome that is changed afterwards can change what was said."""
-    bench = Bench(LEARNERS[name], labelled, delay_ms=10**12)
-    other = Bench(LEARNERS[name], labelled, delay_ms=10**12)
-    if labelled:
-        other.stream = replace(other.stream, label_B=1 - other.stream.label_B)
-        assert bench.run().said()[0] == other.run().said()[0]
-    else:
-        assert set(bench.run().said()[1]) == {MISSED}
+class Early(Sound):
+    def score(self, batch: ExampleBatch) -> Doubles:
+        return np.where(batch.label_B > 0.5, 0.9, 0.1)
 
 
-@each
-def test_vectors_come_in_one_width_and_name_what_changed(name: str, labelled: bool) -> None:
-    bench = Bench(LEARNERS[name], labelled).run(stop=300)
-    changed = bench.learner.changed_items()
-    vectors = bench.learner.item_vectors(changed)
-    interests = bench.learner.interests(bench.rows.take(slice(250, 300)))
-    assert (vectors is None) == (interests is None)
-    if vectors is not None and interests is not None:
-        assert len(changed) > 0
-        assert vectors.shape == (len(changed), interests.shape[2])
-        assert len(bench.learner.interest_names) == interests.shape[1]
-        assert np.isfinite(vectors).all()
-        assert np.isfinite(interests).all()
-        assert len(bench.learner.changed_items()) == 0
+class Peeking(Sound):
+    def rank(self, batch: ExampleBatch) -> Floats:
+        score_BN = super().rank(batch)
+        row_B = self.context.catalogue.items.rows(batch.item_B)
+        known_B = row_B >= 0
+        score_BN[np.flatnonzero(known_B), row_B[known_B]] += 9 * batch.category_B[known_B]
+        return score_BN
 
 
-def endless(labelled: bool, size: int) -> EventBatch:
-    """A row every 20 minutes; nobody and nothing is there for longer than a day, and nobody comes back."""
-    rng = np.random.default_rng(0)
-    step = np.arange(size)
-    user, item = step // 15 + rng.integers(0, 5, size), step // 12 + rng.integers(0, 6, size)
-    place = step // 50
-    return EventBatch.of(
-        user=user,
-        item=10_000_000 + item,
-        time_ms=1_500_000_000_000 + step * 1_200_000,
-        category=step // 200,
-        session=step // 30,
-        lat=40.0 + place * 0.01,
-        lon=-74.0 + place * 0.01,
-        **({"label": ((user + item) % 3 == 0).astype(np.float32)} if labelled else {}),
-    )
+class Narrow(Sound):
+    def interests(self, batch: ExampleBatch) -> Floats | None:
+        return np.ones((len(batch), 1, 3), np.float32)
 
 
-def size_of(tree: Tree) -> int:
-    """Bytes of its arrays."""
-    return sum(leaf.nbytes for _, leaf in flatten(tree) if isinstance(leaf, np.ndarray))
+class Forgetful(Sound):
+    def tree(self) -> Tree:
+        return {}
+
+    def load(self, tree: Tree) -> None: ...
 
 
-@each
-def test_memory_is_bounded_on_a_stream_without_an_end(name: str, labelled: bool) -> None:
-    """Left to grow, everything would double from the rows that are early here to those that are late."""
-    if skip_exempt(name, "bounded"):
-        return
-    bench = Bench(LEARNERS[name], labelled, expire_ms=DAY_MS)
-    bench.stream = endless(labelled, 2000)
-    sizes = []
-    for start in range(0, 2000, 50):
-        bench.run(start, start + 50)
-        bench.scored.clear()
-        sizes.append((size_of(bench.learner.tree()), size_of(bench.trainer.tree()), len(bench.catalogue)))
-    early, late = np.array(sizes[10:20]).max(0), np.array(sizes[30:]).max(0)
-    assert (late <= 1.4 * early).all(), f"{early} bytes, bytes with the trainer's, and items grew to {late}"
-    assert late[2] < 30
+class Overflowing(Sound):
+    def rank(self, batch: ExampleBatch) -> Floats:
+        since_s = np.diff(batch.time_ms_B, prepend=0) / 1000 - 1_600_000_000
+        far_B = np.abs(since_s) > 10**10
+        return np.where(far_B[:, np.newaxis], np.nan, super().rank(batch)).astype(np.float32)
+
+
+class Hoarding(Sound):
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self.seen: set[int] = set()
+
+    def learn(self, batch: ExampleBatch) -> None:
+        super().learn(batch)
+        self.seen |= set(batch.user_B.tolist())
+
+    def tree(self) -> Tree:
+        return {**super().tree(), "seen": np.array(sorted(self.seen), np.int64)}
+
+    def load(self, tree: Tree) -> None:
+        super().load(tree)
+        self.seen = set(tree["seen"].tolist())
+
+
+class Needy(Sound):
+    ablations: ClassVar = {"none/such": {}}
+
+
+BROKEN: dict[type[Learner], tuple[str, str]] = {
+    Needy: ("what_it_declares_holds", "ablations: expected a name without '/', got 'none/such'"),
+    Certain: ("answers_are_in_range", "score: expected P(action) in (0, 1), got [1."),
+    Moved: (
+        "scoring_changes_nothing",
+        "score: expected the same for the same rows, got other values for 60 of",
+    ),
+    ByPlaceInTheBatch: (
+        "a_batch_is_its_rows",
+        "score: expected of a batch what its rows get one by one, got",
+    ),
+    Drawn: ("the_seed_decides", "step: expected the same answers of the same seed, got others; draw from"),
+    Known: ("unknown_ids_are_no_trouble", "rank: expected numbers for users never seen, got nan for"),
+    Early: ("no_outcome_is_known_early", "score: expected the same whatever the labels are"),
+    Peeking: ("what_is_the_items_own_moves_no_rank", "rank: expected the same ranks whatever the row's own"),
+    Narrow: ("vectors_fit", "item_vectors: expected shape (13, 3), the width of interests, got (13, 2)"),
+    Forgetful: ("loaded_it_goes_on", "load: expected the answers of a learner that was not saved and loaded"),
+    Overflowing: ("no_gap_breaks_it", "rank: expected numbers after gaps of centuries, got nan for"),
+    Hoarding: ("memory_is_bounded", "tree: expected about "),
+}
+
+
+def test_a_sound_learner_passes() -> None:
+    ebbtide.check(Sound)
+
+
+def test_every_check_finds_the_learner_that_breaks_it() -> None:
+    assert [asked for asked, _ in BROKEN.values()] == list(CHECKS)
+
+
+@pytest.mark.parametrize(("cls", "asked", "said"), [(cls, *told) for cls, told in BROKEN.items()])
+def test_a_broken_learner_is_told_what_to_do(cls: type[Learner], asked: str, said: str) -> None:
+    with pytest.raises(BrokenError) as caught:
+        CHECKS[asked](Case(cls, True, MadeUp))
+    assert str(caught.value).startswith(said)
+
+
+def test_all_that_is_broken_is_said_at_once_and_what_is_exempt_is_left_out() -> None:
+    class Both(Certain, Narrow):
+        pass
+
+    with pytest.raises(
+        InputError, match="Both breaks 4 promises of a learner: answers_are_in_range"
+    ) as caught:
+        ebbtide.check(Both, exempt={"memory_is_bounded": "not asked here"})
+    assert isinstance(caught.value, BrokenError)
+    assert [one.partition(":")[0] for one in caught.value.each] == [
+        "answers_are_in_range (with labels)",
+        "vectors_fit (with labels)",
+        "no_gap_breaks_it (with labels)",
+        "vectors_fit (without labels)",
+    ]
+    with pytest.raises(
+        InputError, match=r"exempt: expected a reason for some of what_it_declares_holds, .*'all'"
+    ):
+        ebbtide.check(Both, exempt={"all": "no"})
+
+
+def test_what_a_learner_raises_is_said_with_its_place() -> None:
+    class Raising(Sound):
+        @property
+        def needs(self) -> Needs:
+            raise ZeroDivisionError("no")
+
+    with pytest.raises(
+        InputError, match=r"expected an answer, got ZeroDivisionError: no \(test_contract.py:\d+\)"
+    ):
+        ebbtide.check(Raising)
+
+
+def test_one_that_only_predicts_must_refuse_a_log_without_labels() -> None:
+    class Silent(Sound):
+        ranks: ClassVar[bool] = False
+
+    with pytest.raises(BrokenError, match="__init__: expected InputError on a log without labels"):
+        CHECKS["what_it_declares_holds"](Case(Silent, True, MadeUp))

@@ -1,0 +1,1 @@
+"""What every learner must do, one check a property."""
