@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping as Pairs
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack, cast
 
 from ebbtide import config as settings
+from ebbtide.config import RunConfig
 from ebbtide.report.report import Report
 from ebbtide.running.made_up import MadeUp
 from ebbtide.running.replaying import Checkpointing, Progress
@@ -17,110 +18,96 @@ from replay.log import Log
 from replay.meaning.mapping import Mapping
 
 
-@hint()
-def open_log(
-    log: str | Path,
-    *,
-    map: Pairs[str, str] | str | Path | None = None,
-    label: str | None = None,
-    items: str | Path | None = None,
-    users: str | Path | None = None,
-    time_format: str | None = None,
-    from_: str | None = None,
-    until: str | None = None,
-    limit: int | None = None,
-    seed: int = 0,
-) -> Log:
-    """Open a file, a folder or a known log.
+class Opening(TypedDict, total=False):
+    """How a log is opened. What is left out is found in the log."""
 
-    `map` gives roles their columns (`{"user": "who"}`) or names a TOML file of such lines; the rest is
-    guessed from usual column names. `label` is a rule such as `rating>=4`, or `none`; `time_format` is the
-    form of times that are text, with strptime's directives. Raises InputError.
-    """
-    if map is None or isinstance(map, str | Path):
-        mapping = Mapping() if map is None else Mapping.read(Path(map))
+    map: Pairs[str, str] | str | Path | None
+    """Roles and their columns (`{"user": "who"}`), or a TOML file of such lines."""
+    label: str | None
+    """A rule such as `rating>=4`, or `none`."""
+    items: str | Path | None
+    users: str | Path | None
+    """Side tables."""
+    time_format: str | None
+    """The form of times that are text, with strptime's directives."""
+    from_: str | None
+    until: str | None
+    limit: int | None
+    seed: int | None
+
+
+class Options(Opening, total=False):
+    """How a log is replayed: arguments of `ebbtide replay`, and fields of `ebbtide.config.RunConfig`."""
+
+    learner: str | None
+    batch: int | None
+    score_from: str | float | None
+    """A fraction of the events, or a time."""
+    label_delay: str | None
+    expire: str | None
+    """Durations, such as `1h`."""
+    sync_every: str | None
+    """Several of them, between commas."""
+    leave_out: str | None
+    rank_share: float | None
+    ablate: bool | None
+    floors: bool
+    drift: bool
+    publish_every: int
+    offline_passes: int
+    offline_budget: float
+    operator: Pairs[str, Any]
+    learners: Pairs[str, Pairs[str, Any]]
+
+
+@hint()
+def open_log(log: str | Path, **how: Unpack[Opening]) -> Log:
+    """Open a file, a folder or a known log. Raises InputError."""
+    given = dict(how)
+    chosen = cast(Pairs[str, str] | str | Path | None, given.pop("map", None))
+    if chosen is None or isinstance(chosen, str | Path):
+        mapping = Mapping() if chosen is None else Mapping.read(Path(chosen))
     else:
-        mapping = Mapping.of(f"{role}={column}" for role, column in map.items())
+        mapping = Mapping.of(f"{role}={column}" for role, column in chosen.items())
+    time_format = cast(str | None, given.pop("time_format", None))
     if time_format is not None:
         mapping = Mapping(time_format=time_format).over(mapping)
-    return Log.open(
-        log,
-        mapping=mapping,
-        label=label,
-        items=items,
-        users=users,
-        from_=from_,
-        until=until,
-        limit=limit,
-        seed=seed,
-    )
+    seed = given.pop("seed", None) or 0
+    return Log.open(log, mapping=mapping, seed=seed, **given)  # type: ignore[arg-type]
 
 
 @hint()
 def replay(
     log: str | Path | Log,
     out: str | Path,
+    config: RunConfig | str | Path | None = None,
     *,
-    map: Pairs[str, str] | str | Path | None = None,
-    items: str | Path | None = None,
-    users: str | Path | None = None,
-    time_format: str | None = None,
-    label: str | None = None,
-    learner: str | None = None,
-    config: str | Path | None = None,
-    seed: int | None = None,
-    batch: int | None = None,
-    limit: int | None = None,
-    from_: str | None = None,
-    until: str | None = None,
-    score_from: str | float | None = None,
-    label_delay: str | None = None,
-    expire: str | None = None,
-    leave_out: str | None = None,
-    speed: float | None = None,
     store: str | None = None,
+    speed: float | None = None,
     checkpoint: str | Path | None = None,
     every: int = 100_000,
     resume: bool = False,
-    ablate: bool | None = None,
-    sync_every: str | None = None,
     progress: Progress | None = None,
-    **more: Any,
+    **options: Unpack[Options],
 ) -> Report:
     """Replay a log: score every event, then learn from it; the report, also written to `out`.
 
-    Arguments are those of `ebbtide replay`; `more` are further fields of `ebbtide.config.RunConfig`, such as
-    `rank_share=1.0` or `floors=False`. Raises InputError on what the caller can mend.
+    `config`, settings or a TOML file of them, is what `options` go over. Raises InputError on what the caller
+    can mend.
     """
-    chosen = settings.read(
-        None if config is None else Path(config),
-        expire=expire,
-        learner=learner,
-        seed=seed,
-        batch=batch,
-        leave_out=leave_out,
-        score_from=None if score_from is None else fraction_or_time(str(score_from), "--score-from"),
-        label_delay_ms=None if label_delay is None else duration_ms(label_delay, "--label-delay"),
-        ablate=ablate,
-        sync_every_ms=None if sync_every is None else durations_ms(sync_every, "--sync-every"),
-        **more,
-    )
-    opened = (
-        log
-        if isinstance(log, Log)
-        else open_log(
-            log,
-            map=map,
-            label=label,
-            items=items,
-            users=users,
-            time_format=time_format,
-            from_=from_,
-            until=until,
-            limit=limit,
-            seed=chosen.seed,
-        )
-    )
+    given: dict[str, Any] = dict(options)
+    opening = {name: given.pop(name) for name in Opening.__annotations__ if name in given and name != "seed"}
+    for name, read in (("label_delay", duration_ms), ("sync_every", durations_ms)):
+        if (said := given.pop(name, None)) is not None:
+            given[f"{name}_ms"] = read(said, f"--{name.replace('_', '-')}")
+    if (said := given.pop("score_from", None)) is not None:
+        given["score_from"] = fraction_or_time(str(said), "--score-from")
+    if isinstance(config, RunConfig):
+        chosen = settings.read(None, settings.said(config), **given)
+    else:
+        chosen = settings.read(None if config is None else Path(config), **given)
+    opening["seed"] = chosen.seed
+    opened = log if isinstance(log, Log) else open_log(log, **cast(Opening, opening))
     saving = (
         None if checkpoint is None else Checkpointing(directory=Path(checkpoint), every=every, resume=resume)
     )

@@ -6,7 +6,7 @@ The file is TOML with the field names below; a learner's own settings stand unde
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import msgspec
 
@@ -112,8 +112,13 @@ def read(
     return config
 
 
+def said(config: RunConfig) -> dict[str, Any]:
+    """The settings as `read` takes them."""
+    return cast(dict[str, Any], msgspec.to_builtins(config))
+
+
 def fingerprint(config: RunConfig) -> str:
     """The settings that must be the same for a live trainer's checkpoint to be gone on from."""
     shaping = ("learner", "floors", "seed", "leave_out", "rank_share", "drift", "stream", "learners")
-    said = msgspec.to_builtins(config)
-    return msgspec.json.encode({name: said[name] for name in shaping}).decode()
+    everything = said(config)
+    return msgspec.json.encode({name: everything[name] for name in shaping}).decode()

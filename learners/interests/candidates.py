@@ -3,6 +3,8 @@
 Shape suffixes: B events, W window entries, N table rows, S draws, C candidates.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 
 from learners.interests.views import Int32s
@@ -12,24 +14,28 @@ from state.examples import Floats
 from state.keys import Int64s, mix
 
 
+class Drawing(NamedTuple):
+    """How candidates are drawn."""
+
+    draws: int
+    slots: Slots
+    banned_N: Int32s
+    """The event for which a row is no candidate."""
+    place_N: Int32s
+    """May hold anything that an earlier event left there."""
+    times_C: Floats
+    """Room for how often each was drawn."""
+
+
 @inner
 def sample_one(
-    y: int,
-    state: int,
-    draws: int,
-    slots: Slots,
-    banned_N: Int32s,
-    place_N: Int32s,
-    b: int,
-    times_C: Floats,
-    candidate_C: Int64s,
-    correction_C: Floats,
+    y: int, state: int, b: int, drawing: Drawing, candidate_C: Int64s, correction_C: Floats
 ) -> int:
-    """Fill in the true row and what is drawn beside it; how many there are.
+    """Fill in the true row of event b and what is drawn beside it; how many there are.
 
-    Rows whose `banned_N` is b are passed over; one that is drawn n times counts once, its correction less
-    log n. `place_N` may hold anything that an earlier call left there.
+    One that is drawn n times counts once, its correction less log n.
     """
+    draws, slots, banned_N, place_N, times_C = drawing
     candidate_C[0] = y
     correction_C[0] = 0.0
     count = 1
@@ -73,22 +79,11 @@ def sample(
     correction_BC = np.full((target_B.shape[0], draws + 1), np.float32(np.inf))
     banned_N = np.full(size, -1, np.int32)
     place_N = np.zeros(size, np.int32)
-    times_C = np.empty(draws + 1, np.float32)
+    drawing = Drawing(draws, slots, banned_N, place_N, np.empty(draws + 1, np.float32))
     for b in range(target_B.shape[0]):
         if spare:
             for row in rows_BW[b]:
                 if row >= 0:
                     banned_N[row] = b
-        sample_one(
-            target_B[b],
-            identity_B[b],
-            draws,
-            slots,
-            banned_N,
-            place_N,
-            b,
-            times_C,
-            candidate_BC[b],
-            correction_BC[b],
-        )
+        sample_one(target_B[b], identity_B[b], b, drawing, candidate_BC[b], correction_BC[b])
     return candidate_BC, correction_BC

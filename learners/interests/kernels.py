@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from learners.interests.candidates import sample_one
+from learners.interests.candidates import Drawing, sample_one
 from learners.interests.deep import Attention, Queries, attend, attend_back, room
 from learners.interests.views import SHORT, Int32s, Recalled, recall_hidden
 from learners.tables.embedding import CHECKPOINT, EVERYONE
@@ -69,6 +69,13 @@ class Touched(NamedTuple):
     row_T: Int64s
     short_T: Floats
     long_T: Floats
+
+
+class Pulled(NamedTuple):
+    """Room for what entries do to the deep vectors of such rows."""
+
+    gradient_TK: Floats
+    pull_T: Floats
 
 
 class Told(NamedTuple):
@@ -208,10 +215,10 @@ def _deepen(
     entries: int,
     touched: Touched,
     many: int,
-    gradient_TK: Floats,
-    pull_T: Floats,
+    pulled: Pulled,
 ) -> None:
     """Carry the entries' gradients to the deep vectors of their rows and kinds."""
+    gradient_TK, pull_T = pulled
     gradient_TK[:many] = 0.0
     pull_T[:many] = 0.0
     for s in range(entries):
@@ -274,17 +281,16 @@ def learn(
         np.empty(size, np.float32),
     )
     banned_N = touched.seen_N if spare else np.full(size, -1, np.int32)
-    place_N = np.zeros(size, np.int32)
-    candidate_C = np.empty(room_C, np.int64)
-    times_C, error_C = np.empty(room_C, np.float32), np.empty(room_C, np.float32)
+    drawing = Drawing(draws, slots, banned_N, np.zeros(size, np.int32), np.empty(room_C, np.float32))
+    candidate_C, error_C = np.empty(room_C, np.int64), np.empty(room_C, np.float32)
     sum_PK = np.empty((4, width), np.float32)  # four sums side by side, so that none waits for the last
     user_K, shallow_K = np.empty(width, np.float32), np.empty(width, np.float32)
     gradient_K = np.empty(width, np.float32)
     interests = queries.query_IQ.shape[0]
     entry_S, at = np.empty(newest, np.int64), room(interests, newest, width)
     deep_IK = np.empty((interests, width), np.float32)
-    gradient_TK = np.empty((window if interests else 0, width), np.float32)
-    pull_T = np.empty(window if interests else 0, np.float32)
+    deep_rows = window if interests else 0
+    pulled = Pulled(np.empty((deep_rows, width), np.float32), np.empty(deep_rows, np.float32))
     entries = 0
     for b in range(target_B.shape[0]):
         y = target_B[b]
@@ -308,9 +314,7 @@ def learn(
                 _add(user_K, np.float32(1.0), deep_IK[i])
 
         if draws:
-            count = sample_one(
-                y, identity_B[b], draws, slots, banned_N, place_N, b, times_C, candidate_C, error_C
-            )
+            count = sample_one(y, identity_B[b], b, drawing, candidate_C, error_C)
         else:
             candidate_C[0] = y
             count = 1
@@ -340,9 +344,7 @@ def learn(
         assign(at.shallow_K, gradient_K)
         if interests:
             attend_back(queries, shallow_K, at, entries, gradient_K, rates.query_lr)
-            _deepen(
-                weights, rates, at, recalled.rows_BW[b], entry_S, entries, touched, many, gradient_TK, pull_T
-            )
+            _deepen(weights, rates, at, recalled.rows_BW[b], entry_S, entries, touched, many, pulled)
             short_square = _mean_square(at.shallow_K)
         for t in range(many):
             z, long, short = touched.row_T[t], touched.long_T[t], touched.short_T[t]

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import ebbtide
+from ebbtide.config import RunConfig
 from replay.logs.planted import PlantedOptions, plant
 from replay.reading.writing import write_table
 from tests.patience import PATIENCE_S, until
@@ -177,6 +178,20 @@ def _published(out: Path) -> tuple[int, list[str], list[list[float]], list[list[
 
 def _newest(folder: Path) -> str:
     return max((path.name for path in folder.glob("checkpoint-*")), default="")
+
+
+def test_settings_are_taken_as_they_are_from_a_file_or_by_name(tmp_path: Path) -> None:
+    (tmp_path / "run.toml").write_text('learner = "gaussian"\nbatch = 32\n')
+    config = RunConfig(learner="gaussian", batch=64, floors=False)
+    reports = [
+        ebbtide.replay(LOG, tmp_path / "whole", config, batch=32),
+        ebbtide.replay(LOG, tmp_path / "file", tmp_path / "run.toml", floors=False),
+        ebbtide.replay(LOG, tmp_path / "names", learner="gaussian", batch=32, floors=False),
+    ]
+    assert len({report.state_digest for report in reports}) == 1
+    assert reports[0].config == reports[2].config
+    with pytest.raises(ebbtide.InputError, match="lerner"):
+        ebbtide.replay(LOG, tmp_path / "wrong", lerner="gaussian")  # type: ignore[call-arg]
 
 
 def test_a_checkpoint_of_an_older_version_goes_on(tmp_path: Path) -> None:
