@@ -3,9 +3,12 @@
 Shape suffixes: N items, B changed items, W memory entries, D width.
 """
 
+from bisect import bisect
+from collections.abc import Mapping
+
 import numpy as np
 
-from serving.scoring import Copy
+from serving.scoring import Copy, changed
 from state.arrays import Doubles, Floats, Int64s
 from state.errors import InputError
 from state.ids import key_of
@@ -19,19 +22,17 @@ class Catalogue:
     """Items in order of their ids: so equal scores come in the same order always."""
 
     def __init__(self, items: Items, copy: CopyScore | None) -> None:
-        self.copy: Copy | None = None
-        self._copy = copy
-        self._hold(items.ids, _keys(items.ids), items.vectors_ND)
+        self.ids, self.vectors_ND = items.ids, items.vectors_ND
+        self.key_N = _keys(items.ids)
+        self._number()
+        self.weigh(copy)
 
-    def _hold(self, ids: list[str], key_N: Int64s, vectors_ND: Floats) -> None:
-        self.ids, self.key_N, self.vectors_ND = ids, key_N, vectors_ND
-        self.row_of_id = dict(zip(ids, range(len(ids)), strict=True))
-        self.row_of_key = dict(zip(key_N.tolist(), range(len(ids)), strict=True))
-        self.weigh(self._copy)
+    def _number(self) -> None:
+        self.row_of_id = dict(zip(self.ids, range(len(self.ids)), strict=True))
+        self.row_of_key = dict(zip(self.key_N.tolist(), range(len(self.ids)), strict=True))
 
     def weigh(self, copy: CopyScore | None) -> None:
         """Go by this copy score, if it agrees with what it stands for."""
-        self._copy = copy
         self.copy = Copy(copy, self.key_N) if copy and copy.agrees else None
 
     def take(self, changes: Changes) -> bool:
@@ -46,16 +47,23 @@ class Catalogue:
         row_B = np.array([self.row_of_id.get(name, -1) for name in names], np.int64)
         held_B = row_B >= 0
         self.vectors_ND[row_B[held_B]] = vectors_BD[held_B]
-        gone = {name for name in changes.gone if name in self.row_of_id}
-        new = [name for name, held in zip(names, held_B.tolist(), strict=True) if not held]
-        if gone or new:
-            stay_N = np.array([name not in gone for name in self.ids], np.bool_)
-            ids = [name for name in self.ids if name not in gone] + new
-            key_N = np.concatenate([self.key_N[stay_N], _keys(new)])
-            vectors_ND = np.concatenate([self.vectors_ND[stay_N], vectors_BD[~held_B]])
-            order_N = sorted(range(len(ids)), key=ids.__getitem__)
-            self._hold([ids[row] for row in order_N], key_N[order_N], vectors_ND[order_N])
+        leave = np.array([self.row_of_id[name] for name in changes.gone if name in self.row_of_id], np.int64)
+        if len(leave) or not held_B.all():
+            self._change(leave, {names[b]: vectors_BD[b] for b in np.flatnonzero(~held_B).tolist()})
         return True
+
+    def _change(self, leave: Int64s, come: Mapping[str, Floats]) -> None:
+        """Rows leave, and others come, each to its place in the order of ids."""
+        stay = np.delete(np.array(self.ids, object), leave)
+        new, stayed = sorted(come), stay.tolist()
+        places, key_B = np.array([bisect(stayed, name) for name in new], np.int64), _keys(new)
+        vectors_BD = np.array([come[name] for name in new], np.float32).reshape(len(new), self.width)
+        self.ids = np.insert(stay, places, np.array(new, object)).tolist()
+        self.key_N = changed(self.key_N, leave, places, key_B)
+        self.vectors_ND = changed(self.vectors_ND, leave, places, vectors_BD)
+        self._number()
+        if self.copy is not None:
+            self.copy.change(leave, places, key_B)
 
     @property
     def width(self) -> int:

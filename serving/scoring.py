@@ -7,18 +7,20 @@ answered for the same minute of that week, since nobody knows how much more will
 Shape suffixes: N items of the catalogue, W memory entries, I items of the memory, K kernels, V parts.
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from serving.recalled import Recalled, kernels, kilometres2, speaking
 from state.arrays import Bools, Doubles, Int64s
 from state.evidence import PARTS
 from state.store.contract import RunInfo
-from state.store.copy_score import AMONG, LEADING, CopyScore
+from state.store.copy_score import AMONG, LEADING, CopyScore, ItemTerms
 from state.weeks import WEEK_MIN
 
 WEEK_MS = WEEK_MIN * 60_000
+Scalar = TypeVar("Scalar", bound=np.generic)
 
 
 class Scored(NamedTuple):
@@ -46,24 +48,40 @@ class Copy:
     def __init__(self, copy: CopyScore, key_N: Int64s) -> None:
         self.weights = copy
         self._by = copy.specification
-        terms = copy.terms()
-        of_N = _among(terms.key_N, key_N)
-        known_N = of_N >= 0
-        of_N = of_N[known_N]
-        self._prior_N = np.full(len(key_N), terms.prior_N.min(initial=0.0))
-        self._crowd_N = np.zeros(len(key_N))
-        self._place_N2 = np.full((len(key_N), 2), np.nan)
-        self._found_N = np.zeros(len(key_N), np.uint8)
-        self._prior_N[known_N] = terms.prior_N[of_N]
-        self._crowd_N[known_N] = terms.crowd_N[of_N]
-        self._place_N2[known_N] = terms.place_N2[of_N]
-        self._found_N[known_N] = terms.found_N[of_N]
+        self._known = copy.terms()
+        self._row_of_known = dict(zip(self._known.key_N.tolist(), range(len(self._known.key_N)), strict=True))
+        self.items = self._of(key_N)
+        """Terms of each item of the catalogue."""
         names = [kernel.name for kernel in self._by.kernels]
         self._memory_K = np.array([copy.memory[name] for name in names])
         self._floor_K = np.array([kernel.floor for kernel in self._by.kernels])
         self._part_K = np.array([PARTS.index(kernel.part) for kernel in self._by.kernels])
         self._own_K = np.array([self._by.own.get(name, 0.0) for name in names])
         self._whole = names.index(self._by.whole)
+
+    def change(self, leave: Int64s, places: Int64s, key_B: Int64s) -> None:
+        """As `changed` does with a column of the catalogue."""
+        old, new = self.items, self._of(key_B)
+        self.items = ItemTerms(
+            changed(old.key_N, leave, places, new.key_N),
+            changed(old.prior_N, leave, places, new.prior_N),
+            changed(old.crowd_N, leave, places, new.crowd_N),
+            changed(old.place_N2, leave, places, new.place_N2),
+            changed(old.found_N, leave, places, new.found_N),
+        )
+
+    def _of(self, key_N: Int64s) -> ItemTerms:
+        """What is published of items; of one that is not known the least prior, and nothing else."""
+        row_N = np.array([self._row_of_known.get(key, -1) for key in key_N.tolist()], np.int64)
+        known_N, of_N = row_N >= 0, row_N[row_N >= 0]
+        prior_N = np.full(len(key_N), self._known.prior_N.min(initial=0.0))
+        crowd_N, found_N = np.zeros(len(key_N)), np.zeros(len(key_N), np.uint8)
+        place_N2 = np.full((len(key_N), 2), np.nan)
+        prior_N[known_N] = self._known.prior_N[of_N]
+        crowd_N[known_N] = self._known.crowd_N[of_N]
+        place_N2[known_N] = self._known.place_N2[of_N]
+        found_N[known_N] = self._known.found_N[of_N]
+        return ItemTerms(key_N, prior_N, crowd_N, place_N2, found_N)
 
     def score(
         self,
@@ -80,11 +98,11 @@ class Copy:
         by = self._by
         here = self._here(row_W, point)
         speaks_W = speaking(recalled.memory, row_W)
-        kernel_WK = kernels(recalled, by, row_W, self._place_N2, here, fades=self.weights.fades)
+        kernel_WK = kernels(recalled, by, row_W, self.items.place_N2, here, fades=self.weights.fades)
         add_WV, past_N = self._copied(recalled, row_W, speaks_W, kernel_WK)
-        km2_N = kilometres2(self._place_N2, here)
+        km2_N = kilometres2(self.items.place_N2, here)
         near_N = self.weights.near * np.log(by.near_floor_km2 + np.where(np.isnan(km2_N), by.far_km2, km2_N))
-        crowd_N = self._prior_N + self.weights.base * np.log(by.least + self._crowd_N)
+        crowd_N = self.items.prior_N + self.weights.base * np.log(by.least + self.items.crowd_N)
         liked_N = self.weights.interest * interest_N
         score_N = crowd_N + near_N + liked_N + past_N
         own_W = row_W[speaks_W]
@@ -96,11 +114,11 @@ class Copy:
 
     def _candidates(self, own_W: Int64s, interest_N: Doubles, km2_N: Doubles) -> Bools:
         """Items that are ranked by their score."""
-        candidate_N = (self._found_N & LEADING) > 0
-        among = np.flatnonzero(self._found_N & AMONG)
+        candidate_N = (self.items.found_N & LEADING) > 0
+        among = np.flatnonzero(self.items.found_N & AMONG)
         candidate_N[among[_largest(interest_N[among], self.weights.brought)]] = True
         placed = np.flatnonzero(~np.isnan(km2_N))
-        worth_N = self._crowd_N[placed] / (km2_N[placed] + self._by.worth_km2) ** self._by.worth_power
+        worth_N = self.items.crowd_N[placed] / (km2_N[placed] + self._by.worth_km2) ** self._by.worth_power
         candidate_N[placed[_largest(worth_N, self._by.neighbours)]] = True
         candidate_N[own_W] = self.weights.repeats
         return candidate_N
@@ -109,13 +127,13 @@ class Copy:
         """Longitude and latitude: the point's, else those of the last item."""
         if point is not None:
             return np.array(point[::-1])
-        return self._place_N2[row_W[-1]] if len(row_W) and row_W[-1] >= 0 else np.full(2, np.nan)
+        return self.items.place_N2[row_W[-1]] if len(row_W) and row_W[-1] >= 0 else np.full(2, np.nan)
 
     def _copied(
         self, recalled: Recalled, row_W: Int64s, speaks_W: Bools, kernel_WK: Doubles
     ) -> tuple[Doubles, Doubles]:
         """What entries add (W, V), and what the time since the newest one says of each item (N,)."""
-        add_WV, past_N = np.zeros((len(row_W), len(PARTS))), np.zeros(len(self._prior_N))
+        add_WV, past_N = np.zeros((len(row_W), len(PARTS))), np.zeros(len(self.items.prior_N))
         spoken_W = np.flatnonzero(speaks_W)
         if not len(spoken_W):
             return add_WV, past_N
@@ -126,7 +144,7 @@ class Copy:
         worth_IK = self._memory_K * np.log1p(sum_IK / self._floor_K) / np.maximum(sum_IK, 1e-30)
         own_IK = self._own_K * sum_IK
         total, own_I = self._by.least + sum_IK[:, self._whole].sum(), own_IK.sum(1)
-        gain_I = np.log1p(own_I / (1.0 + total) / (self._by.least + self._crowd_N[item_I]))
+        gain_I = np.log1p(own_I / (1.0 + total) / (self._by.least + self.items.crowd_N[item_I]))
         base_I = self.weights.base * gain_I / np.maximum(own_I, 1e-30)
         adds_WK = kernel_WK * (worth_IK + self._own_K * base_I[:, np.newaxis])[of_W]
         for v in range(len(PARTS)):
@@ -174,10 +192,8 @@ def _largest(value_N: Doubles, count: int) -> Int64s:
     return np.argsort(-value_N, kind="stable")[:count]
 
 
-def _among(key_M: Int64s, key_N: Int64s) -> Int64s:
-    """Where each of N keys is among M others, or -1."""
-    if not len(key_M):
-        return np.full(len(key_N), -1)
-    order_M = np.argsort(key_M, kind="stable")
-    row_N = order_M[np.minimum(np.searchsorted(key_M, key_N, sorter=order_M), len(key_M) - 1)]
-    return np.where(key_M[row_N] == key_N, row_N, -1)
+def changed(
+    column_N: NDArray[Scalar], leave: Int64s, places: Int64s, new_B: NDArray[Scalar]
+) -> NDArray[Scalar]:
+    """A column without rows `leave`, and then with new ones, each before what is at its place of that."""
+    return np.insert(np.delete(column_N, leave, axis=0), places, new_B, axis=0)

@@ -55,8 +55,8 @@ def same(store: EmbeddingStore, follower: Follower) -> None:
     assert found.copy is not None
     assert fresh.copy is not None
     assert found.copy.weights == fresh.copy.weights
-    for name in ("_prior_N", "_crowd_N", "_place_N2", "_found_N"):
-        np.testing.assert_array_equal(getattr(found.copy, name), getattr(fresh.copy, name))
+    for mine, theirs in zip(found.copy.items, fresh.copy.items, strict=True):
+        np.testing.assert_array_equal(mine, theirs)
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

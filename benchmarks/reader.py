@@ -1,0 +1,123 @@
+"""What a version costs a reader that lives long: `python -m benchmarks.reader [--quick] [--json]`.
+
+A catalogue with a published score, in a local server of ours. At every version some items have changed, and
+maybe some have come and some have left; the reader follows the feed. Beside it, in turns, one that reads the
+whole catalogue, as all did before there was a feed. CPU of the reader alone, the median of the versions.
+"""
+
+import argparse
+import json
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.tables import Row, Tables, show
+from serving.catalogue import Catalogue, Follower
+from state.evidence import STIM
+from state.ids import key_of
+from state.store.contract import EmbeddingStore, Gone, ItemRows, RunInfo
+from state.store.copy_score import AMONG, CopyScore, ItemTerms
+from state.store.redis import RedisStore
+from state.store.server import EmbeddedServer
+
+TITLE = "CPU of a reader at a version"
+CATALOGUE, WIDTH, VERSIONS = 70_000, 33, 15
+CHANGED = ((200, 0), (1000, 0), (1000, 10), (10_000, 0))
+"""Items with other vectors at a version; items that come, and as many that leave."""
+
+
+def measure(catalogue: int = CATALOGUE, versions: int = VERSIONS) -> Tables:
+    ids = [f"item {n}" for n in range(catalogue)]
+    with tempfile.TemporaryDirectory() as folder:
+        server = EmbeddedServer(Path(folder))
+        try:
+            with RedisStore(f"unix://{server.ensure()}") as store:
+                store.put_info(RunInfo(log="made", learner="stim", width=WIDTH, copy=copy_score(ids)))
+                store.publish(1, items=rows(ids, 1))
+                follower = Follower(store)
+                follower.catalogue()
+                made = [
+                    row(store, follower, ids, min(changed, catalogue), come, versions)
+                    for changed, come in CHANGED
+                ]
+        finally:
+            server.stop()
+    return {f"{TITLE}, {catalogue:,} items of {WIDTH} numbers": made}
+
+
+def row(
+    store: EmbeddingStore, follower: Follower, ids: list[str], changed: int, come: int, versions: int
+) -> Row:
+    random = np.random.default_rng(0)
+    follows, loads = [], []
+    for _ in range(versions):
+        version = store.version() + 1
+        put = [ids[n] for n in random.choice(len(ids), changed, replace=False).tolist()]
+        new = [f"new {version} {n}" for n in range(come)]
+        gone = Gone([f"new {version - 1} {n}" for n in range(come)], version)
+        made = rows([*put, *new], version)
+        store.publish(
+            version,
+            items=ItemRows(
+                ids=made.ids, event_time_ms_B=made.event_time_ms_B, vectors_BD=made.vectors_BD, gone=gone
+            ),
+        )
+        follows.append(cpu_s(follower.catalogue))
+        loads.append(cpu_s(lambda: Catalogue(store.items(), follower.info.copy)))
+    follow_ms, load_ms = (1000 * statistics.median(times) for times in (follows, loads))
+    return {
+        "items changed": f"{changed:,}" + (f", {come} come and {come} leave" if come else ""),
+        "follows the feed, ms": round(follow_ms, 1),
+        "reads all, ms": round(load_ms, 1),
+        "ratio": round(load_ms / follow_ms),
+    }
+
+
+def rows(ids: list[str], version: int) -> ItemRows:
+    vectors_BD = np.random.default_rng(version).normal(size=(len(ids), WIDTH)).astype(np.float32)
+    return ItemRows(ids=ids, event_time_ms_B=np.full(len(ids), version), vectors_BD=vectors_BD)
+
+
+def copy_score(ids: list[str]) -> CopyScore:
+    size = len(ids)
+    copy = CopyScore(
+        memory=dict.fromkeys((kernel.name for kernel in STIM.kernels), 0.1),
+        past=dict.fromkeys(("newest", "today", "interval", *STIM.since_s, "own"), 0.0),
+        base=0.2,
+        near=0.0,
+        interest=0.5,
+        overlap=0.8,
+        r2=0.9,
+        requests=80,
+    )
+    keys = np.array([key_of(identifier) for identifier in ids])
+    shares = np.full(size, 1.0 / size)
+    return copy.with_terms(
+        ItemTerms(keys, np.zeros(size), shares, np.zeros((size, 2)), np.full(size, AMONG, np.uint8))
+    )
+
+
+def cpu_s(work: Callable[[], object]) -> float:
+    start = time.process_time()
+    work()
+    return time.process_time() - start
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="a small catalogue, few versions")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    arguments = parser.parse_args()
+    tables = measure(1000, 3) if arguments.quick else measure()
+    if arguments.json:
+        print(json.dumps(tables))
+    else:
+        show(tables)
+
+
+if __name__ == "__main__":
+    main()
