@@ -14,7 +14,7 @@ from contextlib import suppress
 import learners.floors
 import learners.systems
 from learners.contract import Learner
-from state.errors import InputError
+from state.errors import InputError, bringing
 
 _ROOMS = (learners.floors, learners.systems)
 
@@ -34,15 +34,18 @@ def learner(name: str) -> type[Learner]:
     module = _modules().get(name)
     if module is None:
         raise InputError(f"--learner: no learner is called {name!r}; there are: {', '.join(names())}")
-    return _defined(module)
+    try:
+        return _defined(module)
+    except ModuleNotFoundError as error:
+        raise InputError(f"learner {name!r} needs {error.name}; {bringing('torch')} brings it") from error
 
 
 def able(can: Callable[[type[Learner]], bool]) -> list[str]:
     """Names of those that can do something: of all whose libraries are installed."""
     found = []
-    for name in names():
+    for name, module in sorted(_modules().items()):
         with suppress(ModuleNotFoundError):
-            found += [name] if can(learner(name)) else []
+            found += [name] if can(_defined(module)) else []
     return found
 
 

@@ -35,8 +35,8 @@ ORDER = {
     "forgetting examples places side progress checkpoint example_wire memory store",
     "streams": "schema times admission wire operator kafka join records engines",
     "replay": "reading meaning logs distinct order survey log inspect traffic faults",
-    "learners": "tables insight contract labels gaussian_rows interests judging training checks check "
-    "counting floors residuals mixing copying bridges din_inputs din_torch systems registry",
+    "learners": "tables insight contract labels blocks slots usual_parts gaussian_rows interests judging "
+    "training checks check counting floors residuals mixing copying bridges systems registry",
     "monitor": "detectors drift",
     "serving": "recalled scoring catalogue reasons answers",
     "ebbtide": "units waiting alone config services publishing report running live api commands __main__",
@@ -122,6 +122,17 @@ def test_a_room_imports_only_what_is_left_of_it() -> None:
             and order.index(other) > order.index(own)
         ]
     assert not wrong
+
+
+def test_blocks_know_tensors_alone() -> None:
+    blocks = sorted((ROOT / "learners" / "blocks").glob("*.py"))
+    assert len(blocks) > 1
+    assert not {
+        f"{name(path)} imports {module}"
+        for path in blocks
+        for module in imports(path)
+        if not module.startswith(("torch", "learners.blocks", "collections.abc", "typing"))
+    }
 
 
 def test_what_serves_loads_nothing_that_learns_or_compiles() -> None:

@@ -4,6 +4,7 @@ import doctest
 import re
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -52,16 +53,25 @@ def _resolves(top: Path, dotted: str) -> bool:
     return False
 
 
-@pytest.fixture(scope="module")
-def echo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[type[Learner]]:
-    """The learner of the page: one more file in the package, and no edit elsewhere."""
-    folder = tmp_path_factory.mktemp("learners")
-    (folder / "echo.py").write_text(block("python"))
+@contextmanager
+def installed(name: str, language: str, folder: Path) -> Iterator[type[Learner]]:
+    """A learner of the page: one more file in the package, and no edit elsewhere."""
+    (folder / f"{name}.py").write_text(block(language))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(learners.systems, "__path__", [*learners.systems.__path__, str(folder)])
-        found = learner("echo")
+        yield learner(name)
+    del sys.modules[f"learners.systems.{name}"]
+
+
+@pytest.fixture(scope="module")
+def echo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[type[Learner]]:
+    with installed("echo", "python", tmp_path_factory.mktemp("learners")) as found:
         yield found
-    del sys.modules["learners.systems.echo"]
+
+
+def test_the_network_of_the_page_keeps_the_contract(tmp_path: Path) -> None:
+    with installed("average", "py", tmp_path) as average:
+        ebbtide.check(average)
 
 
 def test_what_the_page_says_of_the_contract_is_so(echo: type[Learner]) -> None:

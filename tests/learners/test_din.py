@@ -10,9 +10,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from learners.din_inputs import Reader, own_rates
-from learners.din_torch import Attention
+from learners.blocks.attention import ActivationUnit
+from learners.registry import learner
 from learners.systems.din import DIN, DINSettings
+from learners.training.network_inputs import Candidates, Reader
+from learners.training.network_numbers import own_rates
 from state.errors import InputError
 from state.examples import (
     ITEM_RATES,
@@ -109,20 +111,21 @@ def ranker() -> tuple[DIN, ExampleBatch]:
 def test_one_matrix_a_candidate_is_the_papers_layer_on_entry_candidate_and_product() -> None:
     torch.manual_seed(0)
     item, numbers, hidden = 6, 2, 5
-    unit = Attention(item, numbers, hidden)
-    for weight in (unit.entry, unit.product, unit.candidate.bias, unit.out.bias):
+    unit = ActivationUnit(item + numbers, item, hidden)
+    for weight in (unit.candidate.bias, unit.out.bias):
         torch.nn.init.normal_(weight)
-    entry_CWV, candidate_CV = torch.randn(3, 4, item + numbers), torch.randn(3, item)
-    real_CW = torch.tensor([[1.0, 1, 1, 1], [1, 1, 0, 0], [0, 0, 0, 0]])
-    for c in range(3):
+    entry_BWD, candidate_BCV = torch.randn(3, 4, item + numbers), torch.randn(3, 2, item)
+    real_BW = torch.tensor([[1.0, 1, 1, 1], [1, 1, 0, 0], [0, 0, 0, 0]])
+    layer = torch.cat([unit.entry.T, unit.candidate.weight, unit.product.T], 1)
+    for b, c in np.ndindex(3, 2):
         weighed = torch.zeros(item + numbers)
         for w in range(4):
-            layer_in = torch.cat([entry_CWV[c, w], candidate_CV[c], entry_CWV[c, w, :item] * candidate_CV[c]])
-            layer = torch.cat([unit.entry.T, unit.candidate.weight, unit.product.T], 1)
+            entry_D, candidate_V = entry_BWD[b, w], candidate_BCV[b, c]
+            layer_in = torch.cat([entry_D, candidate_V, entry_D[:item] * candidate_V])
             bent = unit.bend((layer @ layer_in + unit.candidate.bias)[None])[0]
-            weighed += real_CW[c, w] * unit.out(bent) * entry_CWV[c, w]
-        expected = weighed / (real_CW[c].sum() + 1.0).sqrt()
-        torch.testing.assert_close(unit(entry_CWV, real_CW, candidate_CV)[c], expected)
+            weighed += real_BW[b, w] * unit.out(bent) * entry_D
+        expected = weighed / (real_BW[b].sum() + 1.0).sqrt()
+        torch.testing.assert_close(unit(entry_BWD, real_BW, candidate_BCV)[b, c], expected)
 
 
 def test_what_a_window_shows_of_a_new_user_is_used(taught: tuple[DIN, ExampleBatch]) -> None:
@@ -190,7 +193,7 @@ def test_only_embeddings_of_ids_at_hand_move(taught: tuple[DIN, ExampleBatch]) -
     din.learn(batch)
     before = din.table.weight["vector"].copy()
     rows = batch.take(slice(190, 200))
-    at_hand = din.table.rows(din.reader.read(rows, window_of(rows)).id_I)
+    at_hand = din.table.rows(din.reader.read(rows, Candidates.own(rows)).id_I)
     din.learn(rows)
     moved_N = (din.table.weight["vector"][: len(before)] != before).any(1)
     assert moved_N.any()
@@ -213,7 +216,7 @@ def test_ids_that_are_gone_lose_their_embedding() -> None:
     late = newcomers(201).take(slice(200, 201))
     late = replace(late, time_ms_B=late.time_ms_B + ninety_days)
     din.learn(late)
-    assert sorted(din.table.ids) == sorted(din.reader.read(late, window_of(late)).id_I)
+    assert sorted(din.table.ids) == sorted(din.reader.read(late, Candidates.own(late)).id_I)
     assert np.isfinite(din.score(newcomers(50))).all()
 
 
@@ -229,32 +232,31 @@ def test_what_it_says_stays_in_range_whatever_comes() -> None:
 @given(st.lists(st.integers(1, 90), min_size=1, max_size=5), st.integers(0, 100))
 def test_the_scale_of_numbers_is_that_of_all_rows_learned(sizes: list[int], seed: int) -> None:
     log = planted_log(sum(sizes), seed)
-    parts, whole = Reader(full_context(), 8), Reader(full_context(), 8)
+    parts, whole = Reader(full_context()), Reader(full_context())
     start = 0
     for size in sizes:
         part = log.take(slice(start, start + size))
-        parts.read(part, window_of(part), rescale=True)
+        parts.read(part, Candidates.own(part), rescale=True)
         start += size
-    fields = whole.features.of(log)
-    whole.read(log, window_of(log), rescale=True)
-    assert parts.seen_X.tolist() == whole.seen_X.tolist()
-    np.testing.assert_allclose(parts.mean_X, whole.mean_X, rtol=1e-9, atol=1e-12)
-    np.testing.assert_allclose(parts.square_X, whole.square_X, rtol=1e-7, atol=1e-9)
-    given = fields.number_BX.shape[1]
-    for x in range(given):
-        known = fields.number_BX[~np.isnan(fields.number_BX[:, x]), x]
-        assert whole.seen_X[x] == len(known)
+    number_BX = whole.features.of(log).number_BX
+    whole.read(log, Candidates.own(log), rescale=True)
+    cut, once = parts.numbers, whole.numbers
+    assert cut.seen_X.tolist() == once.seen_X.tolist()
+    np.testing.assert_allclose(cut.mean_X, once.mean_X, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(cut.square_X, once.square_X, rtol=1e-7, atol=1e-9)
+    for x in range(number_BX.shape[1]):
+        known = number_BX[~np.isnan(number_BX[:, x]), x]
+        assert once.seen_X[x] == len(known)
         if len(known):
-            np.testing.assert_allclose(whole.mean_X[x], known.mean(), atol=1e-9)
-            np.testing.assert_allclose(whole.square_X[x], ((known - known.mean()) ** 2).sum(), atol=1e-6)
+            np.testing.assert_allclose(once.mean_X[x], known.mean(), atol=1e-9)
+            np.testing.assert_allclose(once.square_X[x], ((known - known.mean()) ** 2).sum(), atol=1e-6)
 
 
 def test_rates_are_numbers_and_time_of_day_too_where_there_is_one() -> None:
-    plain = Reader(labelled.context(), 8)
-    local = Reader(labelled.context(roles=labelled.ROLES | {"tz"}), 8)
-    assert local.numbers - plain.numbers == 4
-    assert plain.numbers == 5 + len(USER_RATES) + len(ITEM_RATES)
-    assert [(8 + reader.entry_numbers) % 16 for reader in (plain, local)] == [0, 0]
+    plain = Reader(labelled.context())
+    local = Reader(labelled.context(roles=labelled.ROLES | {"tz"}))
+    assert local.sizes.numbers - plain.sizes.numbers == 4
+    assert plain.sizes.numbers == 5 + len(USER_RATES) + len(ITEM_RATES)
 
 
 def test_own_rates_of_another_item_come_from_the_window() -> None:
@@ -270,12 +272,33 @@ def test_own_rates_of_another_item_come_from_the_window() -> None:
         np.testing.assert_allclose(found_CR[c, :2], expected, rtol=1e-5)
 
 
-def test_without_torch_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "learners.din_torch", None)
-    with pytest.raises(InputError, match=r"'din' needs torch; `make setup`, or `pip install '.\[torch\]'`"):
-        DIN(DINSettings(), context())
-
-
 def test_a_device_that_is_not_there_is_refused() -> None:
     with pytest.raises(InputError, match=r"din.device: .* got 'cuda:99'; use 'cpu'"):
         DIN(DINSettings(device="cuda:99"), context())
+
+
+def test_without_torch_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    monkeypatch.delitem(sys.modules, "learners.systems.din")
+    with pytest.raises(InputError, match=r"'din' needs torch; `make setup`, or `pip install '.\[torch\]'`"):
+        learner("din")
+
+
+def test_a_checkpoint_from_before_slots_goes_on() -> None:
+    """Its network has other names for the same weights."""
+    batch = newcomers(600)
+    din, resumed = taught_by(batch.take(slice(0, 400))), DIN(QUICK, context(labelled=True))
+    names = {
+        **{"head.attention": "attention", "head.top.layers.0": "first", "head.top.layers.1": "second"},
+        **{"head.top.bends.0": "bend_first", "head.top.bends.1": "bend_second", "head.top.out": "out"},
+    }
+    tree = din.tree()
+    model = {"steps": tree["model"]["steps"]}
+    for name, saved in tree["model"].items():
+        for new, old in names.items():
+            if name.startswith(new):
+                model[name.replace(new, old)] = saved
+    assert len(model) == len(tree["model"]) - 1
+    resumed.load(tree | {"model": model})
+    assert resumed.score(batch).tolist() == din.score(batch).tolist()
+    assert digest(resumed.tree()) == digest(tree)

@@ -156,7 +156,10 @@ def repeats(gap_ms: int, labelled: bool) -> EventBatch:
     )
 
 
-TOO_FEW = {"din": "thirty rows turn a network's weights only so far, once a gap has moved all of its numbers"}
+TOO_FEW = dict.fromkeys(
+    ("din", "mirrn"),
+    "thirty rows turn a network's weights only so far, once a gap has moved all of its numbers",
+)
 """Learners whose ranking need not follow what repeats, and why."""
 AHEAD_MS = [30 * YEAR_MS, 900 * YEAR_MS, 7900 * YEAR_MS]
 

@@ -1,0 +1,117 @@
+"""Networks that know a user by a few vectors and an item by one: they rank the whole catalogue, and are
+published.
+
+The true item of every positive is learned by softmax: against the whole catalogue while it has at most `few`
+items, else against `draws` from popularity^.75, their logits corrected by -log(draws x probability) (logQ, Yi
+et al., RecSys 2019; the true item, which is always there, is not corrected). Where events hardly ever repeat
+an item of the window, its items are no candidates.
+
+Shape suffixes: as in `learners.slots`; S = 1 + draws, N catalogue items.
+"""
+
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from learners.contract import Context, Settings
+from learners.tables.catalogue import negatives
+from learners.tables.embedding import PUBLISH
+from learners.training.network import Network, NetworkSettings, choice
+from learners.training.network_inputs import Candidates
+from state.examples import Doubles, ExampleBatch, Floats, empty_examples, window_of
+from state.keys import Int64s, KeyMap
+from state.tree import Tree
+
+_SPARE = 0.02
+"""Items of the window are no candidates where fewer events than this share repeat one."""
+
+
+class CatalogueSettings(NetworkSettings, frozen=True, kw_only=True):
+    """What every network over the catalogue has."""
+
+    few: int = 2048
+    """Items up to which the whole catalogue is learned against."""
+    draws: int = 256
+    """Negatives an event beyond that."""
+
+
+class CatalogueNetwork(Network):
+    """A system whose head needs nothing of a candidate but its item."""
+
+    def __init__(self, config: Settings, context: Context) -> None:
+        super().__init__(config, context)
+        self.repeats: Doubles = np.zeros(2)
+        """Positives whose item was in the window, and all positives."""
+
+    def rank(self, batch: ExampleBatch) -> Floats:
+        logit_BN: Floats = self.model.logits(self.reader.read(batch, self._catalogue()))
+        return logit_BN
+
+    def teaches(self, batch: ExampleBatch) -> NDArray[np.bool_]:
+        positive_B: NDArray[np.bool_] = (batch.label_B > 0.5) | (not self.context.labelled)
+        return positive_B
+
+    def learn_micro_batch(self, batch: ExampleBatch) -> None:
+        catalogue, settings = self.context.catalogue, cast(CatalogueSettings, self.settings)
+        if len(catalogue) <= settings.few:
+            candidates, true_B = self._catalogue(), catalogue.items.rows(batch.item_B)
+            off_BC = np.zeros((len(batch), len(catalogue)), np.float32)
+        else:
+            drawn_BS, log_q_N = negatives(catalogue, batch, settings.draws, self.context.seed)
+            item_BS = np.concatenate([batch.item_B[:, None], catalogue.items.keys[drawn_BS]], 1)
+            candidates, true_B = self._candidates(item_BS), np.zeros(len(batch), np.int64)
+            off_BC = np.zeros(item_BS.shape, np.float32)
+            off_BC[:, 1:] = -np.log(settings.draws) - log_q_N[drawn_BS]
+            off_BC[:, 1:][item_BS[:, 1:] == batch.item_B[:, None]] = -np.inf
+        self._spare(batch, candidates.item_BC, true_B, off_BC)
+        self.learn_from(batch, candidates, {"off_BC": off_BC, "true_B": true_B}, choice)
+
+    def item_vectors(self, keys_N: Int64s) -> Floats:
+        inputs = self.reader.read(empty_examples(1, 1), self._candidates(keys_N[None]))
+        vector_NE: Floats = self.model.items(inputs)[inputs.target_BC[0]]
+        return vector_NE
+
+    @property
+    def interest_names(self) -> tuple[str, ...]:
+        return self.model.slots.interests.names
+
+    def interests(self, batch: ExampleBatch) -> Floats:
+        nothing = self._candidates(np.zeros((1, 0), np.int64))
+        return self.model.queries(self.reader.read(batch, nothing))
+
+    def changed_items(self) -> Int64s:
+        changed = KeyMap(self.table.changed(PUBLISH))
+        keys_N = self.items.keys[: len(self.items)]
+        return keys_N[changed.rows(self.reader.item_ids(keys_N)) >= 0]
+
+    def _catalogue(self) -> Candidates:
+        """Every item, for all rows."""
+        catalogue = self.context.catalogue
+        return self._candidates(catalogue.items.keys[None, : len(catalogue)])
+
+    def _candidates(self, item_BC: Int64s) -> Candidates:
+        return Candidates(item_BC, self.categories(item_BC))
+
+    def _spare(self, batch: ExampleBatch, item_BC: Int64s, true_B: Int64s, off_BC: Floats) -> None:
+        """Count repeats, and take the window's items from the candidates where there are hardly any."""
+        window = window_of(batch)
+        real_BW = np.arange(window.item_BW.shape[1]) < window.length_B[:, None]
+        again_B = ((window.item_BW == batch.item_B[:, None]) & real_BW).any(1)
+        if self.repeats[0] < _SPARE * self.repeats[1]:
+            row_B, entry_B = np.nonzero(real_BW)
+            if len(item_BC) == 1:
+                column_B = self.context.catalogue.items.rows(window.item_BW[row_B, entry_B])
+                off_BC[row_B[column_B >= 0], column_B[column_B >= 0]] = -np.inf
+            else:
+                recalled_BC = (item_BC[:, :, None] == np.where(real_BW, window.item_BW, -1)[:, None]).any(2)
+                off_BC[recalled_BC] = -np.inf
+            off_BC[np.arange(len(batch)), true_B] = 0.0
+        self.repeats += again_B.sum(), len(batch)
+
+    def tree(self) -> Tree:
+        return super().tree() | {"repeats": self.repeats.copy()}
+
+    def load(self, tree: Tree) -> None:
+        super().load(tree)
+        self.repeats[:] = tree["repeats"]

@@ -1,0 +1,75 @@
+"""Parts that more than one system has.
+
+Shape suffixes: as in `learners.slots`; N bags.
+"""
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn.functional import embedding, embedding_bag, pad
+
+from learners.blocks.routing import mixed
+from learners.slots import Embedder, Head, Made, Seen
+from learners.tables.embedding import Slot
+
+
+class Rows(Embedder):
+    """One vector an id. An item is its own beside the mean of what is known of it (E = D = 2 x width); a
+    request is the mean of each of its fields."""
+
+    sides: ClassVar[bool] = True
+
+    def __init__(self, width: int, sd: float) -> None:
+        super().__init__()
+        self.slots = {"vector": Slot(width, sd)}
+
+    def forward(self, seen: Seen) -> Made:
+        vector_ID, rows = seen.vector["vector"], len(seen.real_BW)
+        own_UD, side_UD = embedding(seen.own_U, vector_ID), bagged(vector_ID, seen.side_K, seen.side_start_U)
+        item_UV = torch.cat([own_UD, side_UD], 1)
+        request_BG = bagged(vector_ID, seen.field_K, seen.field_start_N).reshape(rows, -1)
+        return Made(item_UV, item_UV, request_BG)
+
+
+class Towers(Embedder):
+    """An item has vectors of its own in the sum of the newest entries, in what else is made of the past (side
+    by side: D = 2 x width), and as a candidate, with a bias (E = width + 1)."""
+
+    def __init__(self, width: int, sd: float) -> None:
+        super().__init__()
+        self.slots = {name: Slot(width, sd) for name in ("short", "long", "item")} | {"bias": Slot(1, 0.0)}
+
+    def forward(self, seen: Seen) -> Made:
+        short_UK, long_UK, item_UK, bias_U1 = (
+            embedding(seen.own_U, seen.vector[name]) for name in self.slots
+        )
+        nothing_BG = seen.real_BW[:, :0]
+        return Made(torch.cat([short_UK, long_UK], 1), torch.cat([item_UK, bias_U1], 1), nothing_BG)
+
+
+class Mixture(Head):
+    """p(item) = sum over interests of weight x softmax(interest . item + bias), up to a factor of the
+    user."""
+
+    def forward(
+        self, interest_BMD: Tensor, weight_BM: Tensor, item_BCE: Tensor, seen: Seen, made: Made
+    ) -> Tensor:
+        return mixed(pad(interest_BMD, (0, 1), value=1.0), weight_BM, item_BCE)
+
+    def queries(self, interest_BMD: Tensor, weight_BM: Tensor) -> Tensor:
+        return weight_BM[..., None] * pad(interest_BMD, (0, 1), value=1.0)
+
+
+class Highest(Mixture):
+    """The highest score that one of the interests gives."""
+
+    def forward(
+        self, interest_BMD: Tensor, weight_BM: Tensor, item_BCE: Tensor, seen: Seen, made: Made
+    ) -> Tensor:
+        return (pad(interest_BMD, (0, 1), value=1.0) @ item_BCE.transpose(1, 2)).amax(1)
+
+
+def bagged(vector_ID: Tensor, id_K: Tensor, start_N: Tensor) -> Tensor:
+    """The mean of each bag (N, D), zeros of an empty one."""
+    return embedding_bag(id_K, vector_ID, start_N, mode="mean")
