@@ -76,7 +76,9 @@ class Network(Learner):
         self.reader.sides = slots.embed.sides
         self.table = EmbeddingTable(dict(slots.embed.slots), seed=context.seed, accumulator=s.accumulator)
         self.model = Model(
-            *(slots, self.table, device),
+            slots,
+            self.table,
+            device,
             lr=s.lr,
             lr_steps=s.lr_steps,
             row_lr=s.embedding_lr,

@@ -125,8 +125,12 @@ class Reader:
         if self.sides:
             table = self.features.items
             side_keys, side_start_U = _sides(
-                *(category_E[first_U], row_E[first_U], table.start_NC1, table.keys),
-                *(self.salt_N, self.salt_category),
+                category_E[first_U],
+                row_E[first_U],
+                table.start_NC1,
+                table.keys,
+                self.salt_N,
+                self.salt_category,
             )
             side_K = ids.rows(side_keys, grow=True)
         field_K, field_start_N = _NO_IDS, _NO_IDS

@@ -37,8 +37,14 @@ class Numbers:
         """As they are (C, X), NaN where missing."""
         raw_CX = np.empty((len(pairs), self.count))
         _raw(
-            *(fields.number_BX, pairs.user_rates_BR, pairs.item_rates_BR, pairs.time_ms_B, pairs.tz_min_B),
-            *(_COUNT_OF[0], _COUNT_OF[1], raw_CX),
+            fields.number_BX,
+            pairs.user_rates_BR,
+            pairs.item_rates_BR,
+            pairs.time_ms_B,
+            pairs.tz_min_B,
+            _COUNT_OF[0],
+            _COUNT_OF[1],
+            raw_CX,
         )
         return raw_CX
 
