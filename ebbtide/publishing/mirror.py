@@ -17,10 +17,9 @@ from contextlib import closing
 from pathlib import Path
 
 import msgspec
-import numpy as np
 
 from state.store.contract import KINDS, EmbeddingStore, Gone, Kind, RunInfo
-from state.store.records import Packed, stamp_of
+from state.store.records import Packed, packed_rows, stamp_of
 
 NAME = "published.sqlite3"
 _ROWS_A_PAGE = 512
@@ -128,9 +127,9 @@ class Mirror:
             if not found:
                 break
             last = found[-1][0]
-            yield _packed([(identifier, row) for _, identifier, row in found])
+            yield packed_rows({identifier: row for _, identifier, row in found})
         for first in range(0, len(unwritten), _ROWS_A_PAGE):
-            yield _packed(unwritten[first : first + _ROWS_A_PAGE])
+            yield packed_rows(dict(unwritten[first : first + _ROWS_A_PAGE]))
 
     def count(self) -> int:
         """Rows that are kept, about: what is not written yet may replace some."""
@@ -213,9 +212,3 @@ def remove(directory: Path) -> None:
     """Forget what an earlier trainer kept there."""
     for path in directory.glob(f"{NAME}*"):
         path.unlink()
-
-
-def _packed(rows: list[tuple[bytes, bytes]]) -> Packed:
-    lengths = np.fromiter((len(row) for _, row in rows), np.int64, len(rows))
-    start_B1 = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
-    return Packed([identifier for identifier, _ in rows], start_B1, b"".join(row for _, row in rows))

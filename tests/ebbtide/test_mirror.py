@@ -10,6 +10,7 @@ import pytest
 
 from ebbtide.publishing.delivery import Delivery
 from ebbtide.publishing.mirror import NAME, Mirror, remove
+from serving.catalogue import Follower
 from state.progress import trainer_status
 from state.store.contract import KINDS, EmbeddingStore, Gone, RunInfo
 from state.store.in_memory import DictStore
@@ -79,12 +80,17 @@ def test_everything_is_published_again_with_its_own_stamps(
         delivery.publish(0, *delta(user, n + 1))
         assert delivery.drain(PATIENCE_S)
     whole, version = rows(store), store.version()
+    assert delivery.drain(PATIENCE_S)
+    follower = Follower(store)
+    assert follower.catalogue().ids == store.items().ids
     store.losing = lose
     until_brought_back(delivery, version)
     delivery.close()
     assert rows(store) == whole
     assert store.info() == INFO
     assert store.version() == version + 1 == delivery.version
+    assert follower.catalogue().ids == store.items().ids
+    np.testing.assert_array_equal(follower.catalogue().vectors_ND, store.items().vectors_ND)
     assert (delivery.mirror.losses, delivery.trouble) == (1, None)
 
 

@@ -13,8 +13,9 @@ from serving.answers import Run, UnknownUserError
 from serving.catalogue import Catalogue, Follower
 from state.errors import InputError
 from state.store import versions
-from state.store.contract import EmbeddingStore, Gone, RunInfo
+from state.store.contract import EmbeddingStore, Gone, Kind, RunInfo
 from state.store.in_memory import DictStore
+from state.store.records import Packed
 from state.store.redis import RedisStore
 from tests.serving.test_scoring import copy_score
 from tests.state.test_store import Opened, items
@@ -132,9 +133,9 @@ class Counted(DictStore):
 
     whole = 0
 
-    def pages(self, kind: str) -> Iterator[object]:  # type: ignore[override]
+    def pages(self, kind: Kind) -> Iterator[Packed]:
         self.whole += 1
-        return super().pages(kind)  # type: ignore[arg-type]
+        return super().pages(kind)
 
 
 def test_only_what_has_changed_is_read() -> None:
@@ -150,6 +151,25 @@ def test_only_what_has_changed_is_read() -> None:
     assert store.whole == 1
     follower.catalogue()
     assert store.whole == 1
+
+
+class Busy(DictStore):
+    """Somebody writes while everything is read."""
+
+    def pages(self, kind: Kind) -> Iterator[Packed]:
+        yield from super().pages(kind)
+        if self.version() == 1:
+            self.publish(2, items=replace(items(("a", 2, 2.0), ("c", 2, 2.0)), gone=Gone(["b"], 2)))
+
+
+def test_what_is_written_while_everything_is_read_comes_with_its_version() -> None:
+    store = Busy()
+    store.put_info(INFO)
+    store.publish(1, items=items(("a", 1, 1.0), ("b", 1, 1.0)))
+    follower = Follower(store)
+    assert follower.catalogue().ids == ["a", "b"]
+    assert follower.catalogue().ids == ["a", "c"]
+    assert follower.catalogue().vectors_ND[:, 0].tolist() == [2.0, 2.0]
 
 
 def test_answers_follow(opened: Opened) -> None:

@@ -190,6 +190,13 @@ def test_a_server_restarted_from_older_data_has_another_history(
     assert told(store, before) == ({"b": 2.0}, set())
 
 
+def test_a_note_is_known_by_its_token_too(evicting: tuple[RedisStore, redis.Redis]) -> None:
+    """Ids of notes are moments: two histories may have one of the same millisecond."""
+    store, _ = evicting
+    note, _, _ = position(store).partition(b" ")
+    assert store.changes("items", note + b" another!") is None
+
+
 def test_an_earlier_release_that_writes_no_feed_is_noticed(
     evicting: tuple[RedisStore, redis.Redis],
 ) -> None:
