@@ -59,9 +59,11 @@ def _modules() -> dict[str, str]:
 
 def _defined(module: str) -> type[Learner]:
     """The one learner that a module defines."""
-    (found,) = (
+    found = [
         cls
         for _, cls in inspect.getmembers(importlib.import_module(module), inspect.isclass)
         if issubclass(cls, Learner) and hasattr(cls, "name") and cls.__module__ == module
-    )
-    return found
+    ]
+    if len(found) != 1:
+        raise InputError(f"{module}: expected one learner with a name, found {len(found)}")
+    return found[0]

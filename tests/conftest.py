@@ -15,6 +15,9 @@ from hypothesis import HealthCheck, settings
 from ebbtide.services.launch import started
 from tests.patience import PATIENCE_S
 
+collect_ignore = ["planted_learners/site"]
+"""To import it is to plant them."""
+
 settings.register_profile(
     "ebbtide",
     deadline=None,

@@ -142,7 +142,7 @@ def test_killed_wherever_it_is_it_ends_in_the_same_state(here: InProcess) -> Non
     (here.folder.parent / "settings.toml").write_text("drift = false\n")
     said = [str(one) for pair in where.items() for one in pair]
     command = [*COMMAND[: COMMAND.index("--learner")], *said, "--json"]
-    environment = {**os.environ, "PYTHONPATH": str(FOLDER)}
+    environment = {**os.environ, "PYTHONPATH": str(FOLDER / "site")}
     for after in (1, 4000):
         with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) as process:
             until(lambda: _newest(here.folder) >= after or process.poll() is not None)  # noqa: B023
