@@ -32,8 +32,8 @@ demo: $(BASE) ## Replay two real logs (purchases, films), learn from every event
 	$(BIN)/ebbtide replay movielens-100k --limit 20000 --out runs/demo-films
 	$(BIN)/ebbtide query similar 50 --from runs/demo-films -k 5
 
-test: setup ## Run all tests
-	$(BIN)/pytest
+test: setup ## Run all tests, in two processes
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 PEERS := .venv/.peers-synced
 $(PEERS): $(STAMP)

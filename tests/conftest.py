@@ -1,6 +1,7 @@
 """Every test is deterministic: Hypothesis draws the same examples each time, and no clock fails a test.
 
-Tests of the live path run on a real Apache Kafka and a real Valkey, which the suite starts and ends itself.
+Tests of the live path run on a real Apache Kafka and a real Valkey, which the suite starts and ends itself:
+each of its processes (`pytest -n 2 --dist loadfile`) has its own, for tests kill them.
 """
 
 import json
@@ -26,6 +27,13 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],  # a clock: a busy machine draws slowly
 )
 settings.load_profile("ebbtide")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that need services come first: they take longest."""
+    services = {"services", "mortal"}
+    live = {item.path for item in items if services & set(getattr(item, "fixturenames", ()))}
+    items.sort(key=lambda item: item.path not in live)
 
 
 @pytest.fixture(scope="session")

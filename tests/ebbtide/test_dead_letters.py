@@ -8,7 +8,7 @@ import pytest
 from streams.kafka.client import Producer, ensure_topic
 from streams.wire.letters import DETAIL, OMITTED, REASON, SOURCE
 from streams.wire.message import HEADER, Message
-from tests.ebbtide.test_replay import run
+from tests.ebbtide.typed import run
 from tests.streams.topics import messages
 
 

@@ -10,7 +10,7 @@ import pytest
 from ebbtide.commands import doctor
 from ebbtide.services import jars
 from state.errors import bringing
-from tests.ebbtide.test_replay import run
+from tests.ebbtide.typed import run
 
 NAMES = [
     "Python",

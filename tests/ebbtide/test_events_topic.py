@@ -19,7 +19,7 @@ from state.examples import concat
 from streams.kafka.client import Producer, ensure_topic, partition_of
 from streams.kafka.observer import Observer
 from streams.wire.message import HEADER, Message
-from tests.ebbtide.test_replay import run
+from tests.ebbtide.typed import run
 from tests.ebbtide.workers import Live, stop
 from tests.patience import until
 

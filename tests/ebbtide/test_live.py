@@ -6,14 +6,15 @@ from pathlib import Path
 import pytest
 from kafka import KafkaAdminClient  # type: ignore[import-untyped]
 
-from tests.ebbtide.test_replay import LOG, run
+from tests.ebbtide.test_replay import LOG
+from tests.ebbtide.typed import run, typed
 from tests.replay.events import START_S, write_csv
 from tests.streams.topics import messages
 
 
 def test_a_log_is_sent(brokers: str) -> None:
     to = f"kafka://{brokers}/typed"
-    done = run("replay", LOG, "--to", to, "--limit", 200, "--partitions", 2, "--rate", 5000, "--json")
+    done = typed("replay", LOG, "--to", to, "--limit", 200, "--partitions", 2, "--rate", 5000, "--json")
     sent = json.loads(done.stdout)
     found = messages(brokers, "typed", 2)
     assert sent == {

@@ -5,7 +5,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import tarfile
 import time
 from pathlib import Path
@@ -16,18 +15,10 @@ import ebbtide
 from ebbtide.config import RunConfig
 from replay.logs.planted import PlantedOptions, plant
 from replay.reading.writing import write_table
-from tests.patience import PATIENCE_S, until
+from tests.ebbtide.typed import EBBTIDE, run, typed
+from tests.patience import until
 
-EBBTIDE = [sys.executable, "-m", "ebbtide"]
 LOG = "planted:users=40,items=60,events=3000"
-
-
-def run(*args: object, check: int = 0) -> subprocess.CompletedProcess[str]:
-    """The command, as a user would type it."""
-    done = subprocess.run([*EBBTIDE, *map(str, args)], capture_output=True, text=True, timeout=PATIENCE_S)
-    assert done.returncode == check, done.stderr
-    assert "Traceback" not in done.stderr
-    return done
 
 
 @pytest.fixture(scope="module")
@@ -271,6 +262,10 @@ def test_what_the_caller_can_mend_is_said_in_words_with_exit_code_2(
     done = run(*(arg.replace("{tmp}", str(tmp_path)) for arg in args), check=2)
     assert message in done.stderr
     assert len(done.stderr.splitlines()) <= 8
+
+
+def test_a_process_says_so_too(tmp_path: Path) -> None:
+    assert "nowhere.csv" in typed("replay", "nowhere.csv", "--out", tmp_path, check=2).stderr
 
 
 def test_query_answers_in_the_shapes_that_scripts_rely_on(out: Path) -> None:

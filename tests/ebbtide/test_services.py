@@ -22,7 +22,7 @@ from ebbtide.services.launch import started
 from state.errors import InputError
 from state.store.redis import RedisStore
 from streams.kafka.client import cluster_id, ensure_topic
-from tests.ebbtide.test_replay import EBBTIDE, run
+from tests.ebbtide.typed import EBBTIDE, run
 from tests.patience import PATIENCE_S, until
 
 SLEEP = ["/bin/sleep", "300"]

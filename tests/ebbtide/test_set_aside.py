@@ -26,11 +26,11 @@ from streams.kafka.client import Producer
 from streams.wire.message import Message
 from tests.ebbtide import keeping
 from tests.ebbtide.sent_examples import batches, send
-from tests.ebbtide.test_replay import run
 from tests.ebbtide.test_train import COMMAND, EVENTS, InProcess, _newest
 from tests.ebbtide.test_train import here as here
 from tests.ebbtide.test_train import store as store
 from tests.ebbtide.test_train import topic as topic
+from tests.ebbtide.typed import run
 from tests.patience import PATIENCE_S, until
 from tests.planted_learners.poisoned import CANNOT_LEARN, CANNOT_SHOW, DIVERGES
 

@@ -24,7 +24,7 @@ from state.store.contract import ItemRows, UserRows
 from state.store.redis import RedisStore
 from streams.kafka.client import Producer, ensure_topic
 from streams.wire.message import Message
-from tests.ebbtide.test_replay import run
+from tests.ebbtide.typed import run
 
 NOBODY = "127.0.0.1:9"
 
