@@ -1,11 +1,15 @@
 """The two-tower's update in torch: the same loss by autograd, one row-wise AdaGrad step a micro-batch.
 
-For a batch of one event it is the compiled kernel's update; it is also what runs on a GPU.
-Shape suffixes: as in `learners.interests.kernels`; C candidates, the true item first.
+For a batch of one event it is the compiled kernel's update; it is also what runs on a GPU. Only rows at hand
+are looked at: those of the memories, the candidates, and their kinds.
+
+Shape suffixes: as in `learners.interests.kernels`; C candidates, the true item first; I rows at hand, by
+which all is numbered here.
 """
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
@@ -17,6 +21,7 @@ from learners.interests.views import LONG, SHORT
 from learners.tables.embedding import CHECKPOINT, EVERYONE, EmbeddingTable
 from learners.tables.popularity_draws import Slots
 from state.errors import InputError
+from state.keys import Int64s
 
 
 def learn(
@@ -39,17 +44,33 @@ def learn(
     rows = np.flatnonzero(events.target_B >= 0)
     if not len(rows):
         return
-    size = len(table)
-    rows_BW = events.recalled.rows_BW[rows]
-    real_BW = torch.from_numpy(rows_BW >= 0).to(device)
+    recalled_BW, wanted_B = events.recalled.rows_BW[rows], events.target_B[rows]
+    off_BC = None
+    if events.draws:
+        identity_B = events.identity_B[rows]
+        drawn_BC, off_BC = sample(
+            wanted_B, recalled_BW, identity_B, events.draws, slots, events.spare, len(table)
+        )
+        at_hand_N = _at_hand(len(table), kinds, recalled_BW, drawn_BC)
+    else:
+        at_hand_N = np.ones(len(table), np.bool_)
+    row_I, place_N = np.flatnonzero(at_hand_N), np.cumsum(at_hand_N) - 1
+    size = len(row_I)
+
+    def placed(row: Int64s) -> Tensor:
+        return torch.from_numpy(place_N[row]).to(device)
+
+    real_BW = torch.from_numpy(recalled_BW >= 0).to(device)
     weight_VBW = torch.from_numpy(events.recalled.weight_VBW[:, rows]).to(device) * real_BW
     short_BW, long_BW = weight_VBW[SHORT], weight_VBW[SHORT + 1 :].sum(0)
-    past_BW = torch.from_numpy(np.maximum(rows_BW, 0)).to(device)
-    target_B = torch.from_numpy(events.target_B[rows]).to(device)
-    kind_NP = torch.from_numpy(kinds.kind_NP[:size].astype(np.int64)).to(device)
-    is_kind_N = torch.from_numpy(kinds.is_kind_N[:size]).to(device) > 0
-    held = {name: table.tensors(name, device) for name in table.slots}
-    leaf = {name: weight.detach().clone().requires_grad_() for name, (weight, _) in held.items()}
+    past_BW = placed(np.maximum(recalled_BW, row_I[0]))
+    target_B = placed(wanted_B)
+    kind_IP = kinds.kind_NP[row_I].astype(np.int64)
+    kind_NP = torch.from_numpy(np.where(kind_IP < 0, -1, place_N[kind_IP])).to(device)
+    is_kind_N = torch.from_numpy(kinds.is_kind_N[row_I]).to(device) > 0
+    leaf = {name: torch.from_numpy(table.weight[name][row_I]).to(device) for name in table.slots}
+    for weight_ND in leaf.values():
+        weight_ND.requires_grad_()
     whole = {name: _with_kinds(weight, kind_NP) for name, weight in leaf.items()}
     query_IQ = torch.from_numpy(queries.query_IQ).to(device).clone().requires_grad_()
 
@@ -62,15 +83,8 @@ def learn(
         read_BW = real_BW & (place_W >= length_B[:, None] - newest) & (place_W < length_B[:, None])
         share_BIW, deep_BK = _attend(query_IQ, shallow_BK, whole["deep"][past_BW], weight_VBW[LONG], read_BW)
         share_BW, user_BK = share_BIW.detach().sum(1), user_BK + deep_BK
-    if events.draws:
-        drawn_BC, off_BC = sample(
-            *(events.target_B[rows], rows_BW, events.identity_B[rows]),
-            events.draws,
-            slots,
-            events.spare,
-            size,
-        )
-        candidate_BC = torch.from_numpy(drawn_BC).to(device)
+    if off_BC is not None:
+        candidate_BC = placed(drawn_BC)
         logit_BC = torch.einsum("bk,bck->bc", user_BK, whole["item"][candidate_BC])
         logit_BC = logit_BC + whole["bias"][candidate_BC, 0] - torch.from_numpy(off_BC).to(device)
         true_B = torch.zeros_like(target_B)
@@ -96,23 +110,33 @@ def learn(
             "long": _pull(size, kind_NP, past_BW, long_BW),
             "deep": _pull(size, kind_NP, past_BW, share_BW),
         }
-        for name, (weight_ND, square_N) in held.items():
-            gradient_ND = leaf[name].grad
+        for name, weight_ND in leaf.items():
+            gradient_ND = weight_ND.grad
             assert gradient_ND is not None
-            square_N += gradient_ND.square().mean(1)
+            square_N = torch.from_numpy(table.square[name][row_I]).to(device) + gradient_ND.square().mean(1)
             lr = float(rates.bias_lr if name == "bias" else rates.lr)
             rate_N = torch.where(is_kind_N, lr * float(rates.kind), lr) * square_N.rsqrt()
             weight_ND *= (1.0 - float(rates.reg) * rate_N * pull[name]).clamp(min=0.0)[:, None]
             weight_ND -= rate_N[:, None] * gradient_ND
-            table.take_back(name, weight_ND, square_N)
+            table.weight[name][row_I] = weight_ND.cpu().numpy()
+            table.square[name][row_I] = square_N.cpu().numpy()
         if query_IQ.grad is not None:
             gradient_IQ = query_IQ.grad.cpu().numpy()
             queries.square_IQ[:] += gradient_IQ**2
             queries.query_IQ[:] -= rates.query_lr * gradient_IQ / np.sqrt(queries.square_IQ)
         recalled_N = (pull["short"] + pull["long"]).cpu().numpy() > 0.0
         learned_N = pull["item"].cpu().numpy() > 0.0
-    table.stale_N[:size] |= np.where(recalled_N, CHECKPOINT, 0).astype(np.uint8)
-    table.stale_N[:size] |= np.where(learned_N, EVERYONE, 0).astype(np.uint8)
+    table.stale_N[row_I] |= np.where(recalled_N, CHECKPOINT, 0).astype(np.uint8)
+    table.stale_N[row_I] |= np.where(learned_N, EVERYONE, 0).astype(np.uint8)
+
+
+def _at_hand(size: int, kinds: Kinds, *rows: Int64s) -> NDArray[np.bool_]:
+    """Which of the table's rows are among `rows`, where -1 is none, or kinds of those."""
+    at_hand_N = np.zeros(size + 1, np.bool_)
+    for row in rows:
+        at_hand_N[row] = True
+    at_hand_N[kinds.kind_NP[:size][at_hand_N[:size]]] = True
+    return at_hand_N[:size]
 
 
 def _attend(

@@ -8,7 +8,6 @@ same draws, so that at first an item recalls itself.
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,10 +16,6 @@ from state.compiled import compiled
 from state.examples import Bytes, Floats
 from state.keys import Int64s, KeyArrays, KeyMap, add, find, mix
 from state.tree import Tree
-
-if TYPE_CHECKING:
-    import torch
-
 
 PUBLISH, CHECKPOINT, RANK = 1, 2, 4
 """Readers of changes: bits of `stale_N`. A kernel that writes a row sets the bits of those it concerns.
@@ -39,7 +34,8 @@ class Slot:
 
 
 class EmbeddingTable:
-    """Rows of `slots` by id; numpy on the host, so that kernels and torch share the same memory.
+    """Rows of `slots` by id; numpy on the host; what runs in torch takes the rows at hand and writes them
+    back.
 
     `admit` is how often an id must be seen before it gets a row. `accumulator` is where the row-wise
     AdaGrad sum of every slot starts.
@@ -114,22 +110,6 @@ class EmbeddingTable:
         rows = np.flatnonzero(stale_N & reader)
         stale_N[rows] &= ~np.uint8(reader)
         return self.ids.keys[rows]
-
-    def tensors(self, name: str, device: str) -> "tuple[torch.Tensor, torch.Tensor]":
-        """Weights (N, D) and AdaGrad sums (N,) of a slot: this table's own memory on a CPU, else a copy."""
-        import torch  # optional and slow to load: only a learner set to run on torch comes here
-
-        size = len(self)
-        weight, square = (torch.from_numpy(a[:size]) for a in (self.weight[name], self.square[name]))
-        if torch.device(device).type == "cpu":
-            return weight, square
-        return weight.to(device), square.to(device)
-
-    def take_back(self, name: str, weight: "torch.Tensor", square: "torch.Tensor") -> None:
-        """Write what `tensors` gave, changed since, into the table; nothing to do on the CPU."""
-        if weight.device.type != "cpu":
-            self.weight[name][: len(self)] = weight.cpu().numpy()
-            self.square[name][: len(self)] = square.cpu().numpy()
 
     def _reserve(self) -> None:
         self.last_ms_N = grown(self.last_ms_N, len(self.ids.keys))

@@ -90,13 +90,3 @@ def test_saved_and_loaded_it_goes_on_the_same() -> None:
     for t in (one, two):
         t.admit(keys(2, 3), keys(8, 9))
     assert digest(one.tree()) == digest(two.tree())
-
-
-def test_torch_shares_the_tables_memory() -> None:
-    t = table()
-    t.admit(keys(1, 2), keys(0, 0))
-    weight, square = t.tensors("item", "cpu")
-    weight[1, 0] = 42.0
-    square[0] = 7.0
-    assert t.weight["item"][1, 0] == 42.0
-    assert t.square["item"][0] == 7.0
