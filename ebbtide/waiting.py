@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 
 _ONCE = "compiling kernels, once for this version of the sources"
+_hinted = False
 
 
 def compiling(kernel: int, of: int) -> str:
@@ -47,13 +48,29 @@ def silent() -> Iterator[None]:
 
 @contextmanager
 def hint(console: Console | None = None) -> Iterator[None]:
-    """One line if kernels have to be compiled, and nothing else; without a console on the error stream."""
+    """Only if kernels have to be compiled: on a terminal a line that moves meanwhile, elsewhere one line.
+
+    Without a console they go to the error stream.
+    """
     from state.compiled import watched
 
-    with watched(lambda kernel, of: _first(console or Console(file=sys.stderr), kernel)):
+    console = console or Console(file=sys.stderr)
+    if not console.is_terminal:
+        with watched(lambda kernel, of: _once(console)):
+            yield
+        return
+    line = console.status(_ONCE)
+
+    def tell(kernel: int, of: int) -> None:
+        line.update(compiling(kernel, of))
+        line.start()
+
+    with watched(tell, line.stop):
         yield
 
 
-def _first(console: Console, kernel: int) -> None:
-    if kernel == 1:
+def _once(console: Console) -> None:
+    global _hinted
+    if not _hinted:
+        _hinted = True
         console.print(f"{_ONCE}: a minute or two ...", highlight=False)

@@ -70,10 +70,11 @@ def compiled_here() -> bool:
 
 
 @contextmanager
-def watched(tell: Callable[[int, int], None]) -> Iterator[None]:
+def watched(tell: Callable[[int, int], None], done: Callable[[], None] = lambda: None) -> Iterator[None]:
     """Call `tell` with each kernel that has to be compiled: its number from 1, and how many there may be.
 
-    Within another such block nothing is told: whoever came first speaks.
+    `done` is called when one is there, with all that it calls. Within another such block nothing is told:
+    whoever came first speaks.
     """
     global _watching
     if _watching:
@@ -81,23 +82,27 @@ def watched(tell: Callable[[int, int], None]) -> Iterator[None]:
         return
     _watching = True
     try:
-        with event.install_listener("numba:compile", _Counted(tell)):
+        with event.install_listener("numba:compile", _Counted(tell, done)):
             yield
     finally:
         _watching = False
 
 
 class _Counted(event.Listener):
-    def __init__(self, tell: Callable[[int, int], None]) -> None:
-        self._tell, self._met = tell, 0
+    def __init__(self, tell: Callable[[int, int], None], done: Callable[[], None]) -> None:
+        self._tell, self._done = tell, done
+        self._met = self._within = 0
 
     def on_start(self, event: Any) -> None:
+        self._within += 1
         if event.data["dispatcher"] in _kernels:
             self._met += 1
             self._tell(self._met, len(_kernels))
 
     def on_end(self, event: Any) -> None:
-        pass
+        self._within -= 1
+        if not self._within:
+            self._done()
 
 
 def digest(module: str) -> str:

@@ -1,7 +1,6 @@
 """`ebbtide doctor`: is everything there that the live path needs, and how is what is missing to be had?"""
 
 import importlib
-import importlib.metadata
 import os
 import platform
 import shutil

@@ -1,6 +1,5 @@
 """`ebbtide ingest`: workers that remember."""
 
-import asyncio
 import logging
 import os
 import signal
@@ -145,6 +144,8 @@ def _rehearse(settings: "Settings") -> None:
 
 
 def _run(settings: "Settings", *, as_json: bool, metrics_port: int | None) -> None:
+    import asyncio
+
     from streams.engines.faust import Worker
 
     said = _Said(as_json)

@@ -4,15 +4,16 @@ import logging
 import signal
 import time
 from collections import deque
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import typer
 from rich.console import Console
-from rich.live import Live
 from rich.text import Text
 
+from ebbtide import waiting
 from ebbtide.commands.live_options import Brokers, DeadLetters, Events, Examples, Group, Json, Store
 from ebbtide.commands.output import log_to_stderr, print_line
 
@@ -114,8 +115,10 @@ class _Teller:
     def __init__(self, as_json: bool) -> None:
         screen = Console(stderr=True)
         self._json = as_json
-        self._live = Live(console=screen, transient=True, auto_refresh=False)
+        self._screen = screen
         self._moving = screen.is_terminal and not as_json
+        self._status = screen.status("waiting for examples")
+        self._open = ExitStack()
         self._told_s = time.monotonic()
         self._before: deque[tuple[float, int]] = deque(maxlen=10)
 
@@ -127,20 +130,26 @@ class _Teller:
         if self._json:
             print_line({**_said(trainer), "events_per_s": round(rate, 1), "lag": trainer.feed.reader.lag})
         elif self._moving:
-            self._live.update(Text(_line(trainer, rate), style="cyan", no_wrap=True), refresh=True)
+            self._status.update(Text(_line(trainer, rate), style="cyan", no_wrap=True))
         elif now_s - self._told_s >= _TOLD_S:
             self._told_s = now_s
             log.info("%s", _line(trainer, rate))
 
     def __enter__(self) -> Self:
+        from state.compiled import watched
+
         if self._moving:
-            self._live.start()
+            self._open.enter_context(self._status)
+            compiling = watched(lambda kernel, of: self._status.update(waiting.compiling(kernel, of)))
+            self._open.enter_context(compiling)
+        else:
+            self._open.enter_context(waiting.hint(self._screen))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._live.stop()
+        self._open.close()
 
 
 def _line(trainer: "LiveTrainer", rate: float) -> str:

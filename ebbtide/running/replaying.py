@@ -24,6 +24,7 @@ from learners.judging.measure import Measure
 from replay.log import Log
 from serving.scoring import followed
 from state import checkpoint
+from state.compiled import compiled_here
 from state.errors import InputError
 from state.store.contract import EmbeddingStore
 from state.store.embedded import open_store
@@ -292,6 +293,8 @@ def _rehearse(log: Log, config: RunConfig) -> None:
         run.finish()
         run.measure.evaluate(config.score_from if isinstance(config.score_from, float) else 0.5)
         run.digest()
+        if compiled_here():
+            run.insight()
 
 
 def _facts(run: Run, evaluation: Evaluation, *, seconds: float, cpu: float, setup: float) -> report.RunFacts:

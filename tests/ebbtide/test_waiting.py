@@ -18,10 +18,18 @@ def work():
     kept.reserve(4)
     kept.rows(np.array([7, 7, 9]))
 
-terminal = Console(file=sys.stdout, force_terminal=sys.argv[1] == "terminal", width=200)
+terminal = Console(file=sys.stdout, force_terminal=sys.argv[1] in ("terminal", "hint"), width=200)
 if sys.argv[1] == "python":
+    kept = KeyMap()
     with waiting.hint():
+        kept.rows(np.array([7]))
+    with waiting.hint():
+        kept.row(7)
         work()
+elif sys.argv[1] == "hint":
+    with waiting.hint(terminal):
+        work()
+        terminal.print("it goes on")
 else:
     with waiting.status(terminal, "Opening it ...", quiet=sys.argv[1] == "quiet"), waiting.hint():
         work()
@@ -47,6 +55,15 @@ def test_a_terminal_is_told_how_far_it_is(tmp_path: Path) -> None:
     assert "Opening it ... compiling kernels" in said
     assert re.search(r"kernels, once for this version of the sources: \d of at most \d", said)
     assert errors == ""
+
+
+def test_from_python_a_terminal_has_a_line_that_moves_as_long_as_it_compiles(tmp_path: Path) -> None:
+    said, errors = _said("hint", tmp_path)
+    before, _, after = said.partition("it goes on")
+    assert re.search(r"kernels, once for this version of the sources: \d of at most \d", before)
+    assert after == "\n"
+    assert errors == ""
+    assert _said("hint", tmp_path) == ("it goes on\n", "")
 
 
 def test_from_python_one_line_goes_to_the_error_stream(tmp_path: Path) -> None:
