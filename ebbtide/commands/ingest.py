@@ -6,11 +6,14 @@ import signal
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import msgspec
 import typer
+from rich.console import Console
+from rich.status import Status
 
 from ebbtide import waiting
 from ebbtide.commands.live_options import Brokers, DeadLetters, Events, Examples, Group, Json
@@ -21,7 +24,7 @@ if TYPE_CHECKING:
     from state.progress import Progress
     from streams.engines.worker import Settings
 
-_TOLD_S = 10.0
+_TOLD_S, _MOVED_S = 10.0, 1.0
 _AGAIN_S = 2.0
 _RESTARTS = "EBBTIDE_RESTARTS"
 log = logging.getLogger("ebbtide.ingest")
@@ -148,7 +151,9 @@ def _run(settings: "Settings", *, as_json: bool, metrics_port: int | None) -> No
 
     from streams.engines.faust import Worker
 
-    said = _Said(as_json)
+    screen = Console(stderr=True)
+    moving = screen.status("waiting for partitions") if screen.is_terminal and not as_json else None
+    said = _Said(as_json, moving)
 
     async def main() -> BaseException | None:
         worker = Worker(settings, said)
@@ -165,7 +170,8 @@ def _run(settings: "Settings", *, as_json: bool, metrics_port: int | None) -> No
         said.end()
         return worker.failure
 
-    failure = asyncio.run(main())
+    with moving or nullcontext():
+        failure = asyncio.run(main())
     if isinstance(failure, EbbtideError):
         raise failure
     if failure is not None:
@@ -184,16 +190,17 @@ def _restart(failure: BaseException) -> NoReturn:
 
 
 class _Said:
-    """Progress for people or scripts, every ten seconds while there is any."""
+    """Progress for people or scripts: a line on a terminal, else every ten seconds while there is any."""
 
-    def __init__(self, as_json: bool) -> None:
-        self._as_json = as_json
+    def __init__(self, as_json: bool, moving: Status | None) -> None:
+        self._as_json, self._moving = as_json, moving
+        self._every_s = _MOVED_S if moving else _TOLD_S
         self._told_s, self._before = time.monotonic(), 0
         self._newest: Mapping[int, Progress] = {}
 
     def __call__(self, progress: Mapping[int, "Progress"]) -> None:
         self._newest = progress
-        if time.monotonic() - self._told_s >= _TOLD_S:
+        if time.monotonic() - self._told_s >= self._every_s:
             self._say(always=False)
 
     def end(self) -> None:
@@ -210,12 +217,10 @@ class _Said:
         if self._as_json:
             line = {"partitions": sorted(progress), "events_in": events, "examples_out": examples}
             print_line({**line, "dead_letters": dead, "events_per_s": round(rate, 1)})
+            return
+        counts = f"{events:,} events, {examples:,} examples, {dead:,} dead letters ({rate:,.0f} events/s)"
+        told = f"{len(progress)} partitions: {counts}"
+        if self._moving and not always:
+            self._moving.update(told)
         elif rate or always:
-            log.info(
-                "%d partitions: %s events, %s examples, %s dead letters (%s events/s)",
-                len(progress),
-                f"{events:,}",
-                f"{examples:,}",
-                f"{dead:,}",
-                f"{rate:,.0f}",
-            )
+            log.info("%s", told)

@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import sys
+from typing import TextIO
 
 VERBOSE = "EBBTIDE_VERBOSE"
 _OURS = "ebbtide"
@@ -19,9 +20,17 @@ def print_line(value: object) -> None:
     print(json.dumps(value), flush=True)
 
 
+class _Stderr(logging.StreamHandler[TextIO]):
+    """Writes to the error stream of the moment, which a line that moves takes over, to stay below."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.stream = sys.stderr
+        super().emit(record)
+
+
 def log_to_stderr() -> None:
     """Our own lines, with the time; those of libraries only if EBBTIDE_VERBOSE is set."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _Stderr()
     if not os.environ.get(VERBOSE):
         handler.addFilter(logging.Filter(_OURS))
     logging.basicConfig(
