@@ -7,7 +7,7 @@ STAMP := .venv/.synced
 BASE := .venv/.base-synced
 BIN := .venv/bin
 
-.PHONY: help setup demo test check format bench bench-window bench-store bench-live chaos fuzz soak clean
+.PHONY: help setup demo test check format bench bench-window bench-store bench-live bench-gpu chaos fuzz soak clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -66,6 +66,9 @@ soak: setup ## An hour of steady load on the live path, with a fault every five 
 
 bench-live: $(PEERS) ## Live workers beside a plain Faust agent on a broker of their own: events/s on JSON and Arrow
 	$(BIN)/python -m benchmarks live
+
+bench-gpu: setup ## DIN, MIRRN, SINE and the two-tower on the CPU, and on a GPU where there is one: events/s by batch
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.gpu
 
 clean: ## Remove what was built and run here
 	rm -rf .venv .uv runs dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

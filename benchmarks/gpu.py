@@ -1,0 +1,147 @@
+"""Networks on the CPU and on a GPU where there is one: `make bench-gpu`, or `python -m benchmarks.gpu
+[--json]`.
+
+A made-up stream, users with 50 events behind them, 20,000 items. A step reads, scores and learns one batch,
+all of it at once; events/s go by the wall clock, from the second step on. Agreement is the largest difference
+between what the CPU and the GPU say of 256 rows, once both have learned the same batch.
+"""
+
+import argparse
+import platform
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from benchmarks.tables import Cell, Row, Tables, say
+from learners.contract import Context, Learner, Settings
+from learners.interests.unit import TwoTowerSettings
+from learners.systems.din import DIN, DINSettings
+from learners.systems.mirrn import MIRRN, MIRRNSettings
+from learners.systems.sine import SINE, SINESettings
+from learners.systems.twotower import TwoTower
+from learners.tables.catalogue import Catalogue
+from state.examples import ExampleBatch, Floats, empty_examples, window_of
+
+BATCHES = (256, 4_096, 65_536)
+WINDOW, ITEMS, USERS, DRAWS = 50, 20_000, 100_000, 32
+AT_LEAST_S = 2.0
+Make = Callable[[int, str], Settings]
+SYSTEMS: dict[str, tuple[type[Learner], bool, Make]] = {
+    "din": (DIN, True, lambda batch, device: DINSettings(minibatch=batch, device=device)),
+    "mirrn, 20 of 50 kept": (
+        MIRRN,
+        True,
+        lambda batch, device: MIRRNSettings(window=WINDOW, kept=20, minibatch=batch, device=device),
+    ),
+    f"sine, {DRAWS} draws": (
+        SINE,
+        False,
+        lambda batch, device: SINESettings(few=0, draws=DRAWS, minibatch=batch, device=device),
+    ),
+    f"twotower, {DRAWS} draws": (
+        TwoTower,
+        False,
+        # "cpu" is the compiled kernel; "cpu:0" the torch half, as on the GPU
+        lambda _, device: TwoTowerSettings(
+            window=WINDOW, softmax="sampled", draws=DRAWS, device="cpu:0" if device == "cpu" else device
+        ),
+    ),
+}
+
+
+def made_up(size: int, *, labelled: bool, seed: int) -> ExampleBatch:
+    """Examples whose items are drawn from a long tail."""
+    rng = np.random.default_rng(seed)
+    batch = empty_examples(size, WINDOW)
+    window, time_ms = window_of(batch), seed * 100_000_000 + np.arange(size)
+    batch.offset_B[:], batch.time_ms_B[:], batch.known_ms_B[:] = time_ms, time_ms, time_ms
+    batch.user_B[:] = rng.integers(0, USERS, size)
+    batch.item_B[:] = (ITEMS * rng.random(size) ** 3).astype(np.int64)
+    if labelled:
+        batch.label_B[:] = rng.random(size) < 0.5
+    window.length_B[:] = WINDOW
+    window.item_BW[:] = (ITEMS * rng.random((size, WINDOW)) ** 3).astype(np.int64)
+    window.age_s_BW[:] = np.arange(WINDOW, 0, -1) * 3600.0
+    window.retention_BW[:] = np.exp(window.age_s_BW / -86_400.0)
+    return batch
+
+
+class Run:
+    """A system on a device."""
+
+    def __init__(self, name: str, batch: int, device: str) -> None:
+        cls, self.labelled, make = SYSTEMS[name]
+        roles = frozenset({"user", "item", "time"} | ({"label"} if self.labelled else set()))
+        context = Context(labelled=self.labelled, roles=roles, catalogue=Catalogue())
+        self.learner = cls(make(batch, device), context)
+        self.batch, self.steps, self.seconds = batch, 0, 0.0
+
+    def step(self) -> None:
+        rows = made_up(self.batch, labelled=self.labelled, seed=self.steps)
+        self.learner.context.catalogue.learn(rows)
+        self.steps += 1
+        self.seconds -= time.perf_counter()
+        self.said(rows)
+        self.learner.learn(rows)
+        self.seconds += time.perf_counter()
+
+    def said(self, rows: ExampleBatch) -> Floats:
+        """P(action), or the users' vectors."""
+        if self.learner.predicting:
+            return self.learner.score(rows).astype(np.float32)
+        found = self.learner.interests(rows)
+        assert found is not None
+        return found
+
+    def rate(self) -> float:
+        """Events a second."""
+        self.step()
+        self.seconds, first = 0.0, self.steps
+        while self.seconds < AT_LEAST_S:
+            self.step()
+        return (self.steps - first) * self.batch / self.seconds
+
+
+def agreement(name: str) -> float:
+    """The largest difference between what the CPU and the GPU say."""
+    runs = [Run(name, 256, device) for device in ("cpu", "cuda")]
+    for run in runs:
+        run.step()
+    probe = made_up(256, labelled=runs[0].labelled, seed=9)
+    return float(np.abs(runs[0].said(probe) - runs[1].said(probe)).max())
+
+
+def measure(batches: tuple[int, ...]) -> Tables:
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    devices = ("cpu",) if gpu is None else ("cpu", "cuda")
+    rows: list[Row] = []
+    for name in SYSTEMS:
+        for batch in batches:
+            rates: dict[str, Cell] = {device: Run(name, batch, device).rate() for device in devices}
+            rows.append({"system": name, "batch": batch, **rates})
+    where: Row = {
+        "cpu": platform.processor() or platform.machine(),
+        "torch": torch.__version__,
+        "threads": 1,
+        "gpu": gpu or "none: there is no CUDA device on this machine",
+    }
+    tables: Tables = {"machine": [where], "networks, events a second": rows}
+    if gpu is not None:
+        tables["largest difference of CPU and GPU"] = [
+            {"system": name, "difference": agreement(name)} for name in SYSTEMS
+        ]
+    return tables
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Networks on the CPU, and on a GPU where there is one.")
+    parser.add_argument("--batches", type=int, nargs="+", default=BATCHES, metavar="N", help="events a batch")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    arguments = parser.parse_args()
+    say(measure(tuple(arguments.batches)), as_json=arguments.json)
+
+
+if __name__ == "__main__":
+    main()
