@@ -36,6 +36,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path not in live)
 
 
+@pytest.fixture(scope="session", params=["json", "arrow"])
+def form(request: pytest.FixtureRequest) -> str:
+    """Each of the two in which events are on the wire."""
+    return str(request.param)
+
+
 @pytest.fixture(scope="session")
 def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The folder of services that are up; ended when the tests are over, with nothing left behind."""

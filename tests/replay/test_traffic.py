@@ -26,11 +26,11 @@ def log() -> Log:
     return Log.open(PLANTED)
 
 
-@pytest.fixture(scope="module", params=["json", "arrow"])
-def sent(request: pytest.FixtureRequest, log: Log, brokers: str) -> tuple[Sent, Decoded]:
+@pytest.fixture(scope="module")
+def sent(form: Form, log: Log, brokers: str) -> tuple[Sent, Decoded]:
     """The log sent in one form, and what is in the topic then."""
-    topic = f"planted-{request.param}"
-    result = send(log, f"kafka://{brokers}/{topic}", form=request.param, partitions=4, batch=100)
+    topic = f"planted-{form}"
+    result = send(log, f"kafka://{brokers}/{topic}", form=form, partitions=4, batch=100)
     return result, decode(messages(brokers, topic, 4))
 
 
@@ -77,7 +77,6 @@ def test_messages_say_what_they_are_and_keep_to_the_bounds(
         assert len(decode([message]).events) <= (1 if result.format == "json" else 100)
 
 
-@pytest.mark.parametrize("form", ["json", "arrow"])
 def test_ids_without_a_name_come_back_too(form: Form, brokers: str, tmp_path: Path) -> None:
     rows = [f"u{n % 7},i{n % 5},{1_500_000_000 + n},visit-{n // 3},{n * 10**15}" for n in range(40)]
     path = write_csv(tmp_path / "log.csv", "user,item,time,session,event_id", rows)
