@@ -49,8 +49,12 @@ class Kinds:
             category_S = batch.category_B[event_S] if self.category else np.full(len(keys_S), NO_KEY)
             kind_SP = np.full((len(keys_S), self.most), NO_KEY, np.int64)
             _name_kinds(
-                *(self.columns.rows(keys_S, time_ms_S), self.columns.start_NC1, self.columns.keys),
-                *(self._column_C, category_S, kind_SP),
+                self.columns.rows(keys_S, time_ms_S),
+                self.columns.start_NC1,
+                self.columns.keys,
+                self._column_C,
+                category_S,
+                kind_SP,
             )
             s, p = np.nonzero(kind_SP != NO_KEY)
             table.admit(kind_SP[s, p], time_ms_S[s])

@@ -150,8 +150,11 @@ class InterestUnit(Learner):
             part = slice(start, min(start + chunk, len(ranks_R)))
             true_ranks(
                 _scores(vector_RD[part], item_DN, len(items)),
-                *(request.true_R[part], request.size_R[part]),
-                *(request.left_start_R1[start : part.stop + 1], request.left_out, ranks_R[part]),
+                request.true_R[part],
+                request.size_R[part],
+                request.left_start_R1[start : part.stop + 1],
+                request.left_out,
+                ranks_R[part],
             )
         return ranks_R
 
@@ -169,8 +172,13 @@ class InterestUnit(Learner):
         """
         return search.logits(
             user_BD,
-            *(start_B1, item_C, self.context.catalogue.items.keys, self.table.ids.table),
-            *(self.table.weight["item"], self.table.weight["bias"], self.kinds.kind_NP),
+            start_B1,
+            item_C,
+            self.context.catalogue.items.keys,
+            self.table.ids.table,
+            self.table.weight["item"],
+            self.table.weight["bias"],
+            self.kinds.kind_NP,
             np.float32(self.settings.cold_bias),
         )
 
@@ -201,8 +209,11 @@ class InterestUnit(Learner):
         recalled = self._recalled(window_of(batch))
         full = s.softmax == "full" or (s.softmax == "auto" and len(table) <= s.few)
         events = kernels.Events(
-            *(target_B, identities(batch, self.context.seed), recalled),
-            *(0 if full else s.draws, bool(self.repeats[0] < s.spare * self.repeats[1])),
+            target_B,
+            identities(batch, self.context.seed),
+            recalled,
+            0 if full else s.draws,
+            bool(self.repeats[0] < s.spare * self.repeats[1]),
         )
         rates = kernels.Rates(
             *(np.float32(rate) for rate in (s.lr, s.bias_lr, s.query_lr, s.reg, s.kind_rate))
@@ -210,8 +221,13 @@ class InterestUnit(Learner):
         self.repeats += views.repeats(target_B >= 0, target_B, recalled.rows_BW, recalled.length_B)
         if s.device == "cpu":
             kernels.learn(
-                *(events, self.sampler.arrays, len(table), rates),
-                *(self._weights(), self.queries, s.attended),
+                events,
+                self.sampler.arrays,
+                len(table),
+                rates,
+                self._weights(),
+                self.queries,
+                s.attended,
             )
             return
         try:
@@ -221,8 +237,14 @@ class InterestUnit(Learner):
                 f"twotower.device: {s.device!r} needs torch; {bringing('torch')} brings it"
             ) from error
         learn(
-            *(events, self.sampler.arrays, table, self.kinds, rates),
-            *(self.queries, s.attended, s.device),
+            events,
+            self.sampler.arrays,
+            table,
+            self.kinds,
+            rates,
+            self.queries,
+            s.attended,
+            s.device,
         )
 
     def item_vectors(self, keys_N: Int64s) -> Floats:
@@ -275,25 +297,43 @@ class InterestUnit(Learner):
         )
         views.window_rows(self.table.ids.table, window.item_BW, window.length_B, recalled.rows_BW)
         views.view_weights(
-            *(window.length_B, window.retention_BW, window.hour_BW, window.week_BW, window.place_BW),
-            *(s.short, s.fade, recalled.weight_VBW),
+            window.length_B,
+            window.retention_BW,
+            window.hour_BW,
+            window.week_BW,
+            window.place_BW,
+            s.short,
+            s.fade,
+            recalled.weight_VBW,
         )
         return recalled
 
     def _entry_vectors(self) -> views.Vectors:
         weights, newest = self._weights(), self.settings.attended
         return views.Vectors(
-            *(weights.short_NK, weights.long_NK, weights.deep_NK, weights.kind_NP),
-            *(self.queries.query_IQ, newest),
+            weights.short_NK,
+            weights.long_NK,
+            weights.deep_NK,
+            weights.kind_NP,
+            self.queries.query_IQ,
+            newest,
         )
 
     def _weights(self) -> kernels.Weights:
         table = self.table
         weight, square, deep = table.weight, table.square, "deep" if self.deep else "short"
         return kernels.Weights(
-            *(weight["item"], square["item"], weight["bias"], square["bias"]),
-            *(weight["short"], square["short"], weight["long"], square["long"]),
-            *(weight[deep], square[deep], table.stale_N),
+            weight["item"],
+            square["item"],
+            weight["bias"],
+            square["bias"],
+            weight["short"],
+            square["short"],
+            weight["long"],
+            square["long"],
+            weight[deep],
+            square[deep],
+            table.stale_N,
             kind_NP=self.kinds.kind_NP,
             is_kind_N=self.kinds.is_kind_N,
         )
