@@ -7,7 +7,7 @@ STAMP := .venv/.synced
 BASE := .venv/.base-synced
 BIN := .venv/bin
 
-.PHONY: help setup demo test check format bench bench-window bench-store bench-live bench-gpu chaos fuzz soak clean
+.PHONY: help setup demo test check format bench bench-live bench-gpu chaos fuzz soak clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -35,12 +35,7 @@ demo: $(BASE) ## Replay two real logs (purchases, films), learn from every event
 test: setup ## Run all tests, in two processes
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-PEERS := .venv/.peers-synced
-$(PEERS): $(STAMP)
-	$(UV) sync --frozen --all-extras --group bench
-	@touch $@
-
-check: $(PEERS) ## Format, lint and types, as CI does
+check: setup ## Format, lint and types, as CI does
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -49,8 +44,8 @@ format: setup ## Format and fix what can be fixed
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(PEERS) ## Run every benchmark beside its peers (Vowpal Wabbit, river, bytewax, DIN in torch); takes a while
-	$(BIN)/python -m benchmarks $(if $(FOURSQUARE),window store movielens completejourney stim --foursquare $(FOURSQUARE)) $(if $(GLOBO),--globo $(GLOBO))
+bench: setup ## Run every benchmark beside its peers (Vowpal Wabbit, river, bytewax, DIN in torch); an hour or two; FOURSQUARE and GLOBO name folders of more logs
+	$(BIN)/python -m benchmarks $(if $(FOURSQUARE),--foursquare $(FOURSQUARE)) $(if $(GLOBO),--globo $(GLOBO))
 
 SEEDS ?= 20
 chaos: setup ## Kill workers, trainer, broker and store at random moments, SEEDS times over
@@ -64,7 +59,7 @@ fuzz: setup ## Spoil logs, messages, side tables and times at random for SECONDS
 soak: setup ## An hour of steady load on the live path, with a fault every five minutes
 	$(BIN)/python -m tests.chaos --seeds 1 --seconds 3600 --rate 200 --schedule tests/schedules/soak.jsonl
 
-bench-live: $(PEERS) ## Live workers beside a plain Faust agent on a broker of their own: events/s on JSON and Arrow
+bench-live: setup ## Live workers beside a plain Faust agent on a broker of their own: events/s on JSON and Arrow
 	$(BIN)/python -m benchmarks live
 
 bench-gpu: setup ## DIN, MIRRN, SINE and the two-tower on the CPU, and on a GPU where there is one: events/s by batch

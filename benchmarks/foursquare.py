@@ -1,62 +1,80 @@
-"""Foursquare NYC, next place, second half, whole catalogue: `python -m benchmarks.foursquare --data DIR`.
+"""The next place by STIM and by the floors: check-ins of Foursquare in New York.
 
-DIR is a folder with the check-ins and the places. A check-in becomes known a minute later, the log's clock
-tick, so that one never knows of another in the same minute.
+The second half, whole catalogue, every event ranked.
+
+Strict: a check-in becomes known a minute later, the log's tick, so that one never knows of another in the
+same minute. A few minutes; the log may not be redistributed, so its folder (check-ins and places) has to be
+given.
 """
 
-import argparse
+from benchmarks.benchmark import Bench, Benchmark, Option
+from benchmarks.quality import RANKED, rankers, ranking_bars
+from benchmarks.replays import Replayed
+from benchmarks.tables import Bar, Row, Tables
 
-from benchmarks.replays import Replayed, replays
-from benchmarks.tables import Row, Tables, bar, say
-from learners.judging.evaluation import Judged
-
-FLOOR = "habits"
-METRICS = ("recall@1", "recall@10", "ndcg@10", "mrr")
+MODEL, FLOOR = "stim", "habits"
+SPEED = "speed, file to report"
+WORTH = f"NDCG@10 above {FLOOR}, with the 95% interval over users"
 
 
-def measure(data: str) -> Tables:
+def measure(bench: Bench, *, foursquare: str) -> Tables:
     """Every ranker on the second half, and what it is worth beside the floor."""
-    replayed = replays(data, label_delay="60s", score_from=0.5, rank_share=1.0, title="foursquare")[0]
-    rankers = [judged for judged in replayed.report.learners if judged.ranks]
-    floor = next(judged for judged in rankers if judged.name == FLOOR).scored
-    bars = zip(METRICS, (0.297, 0.688, 0.485), strict=False)
-    return {
-        "Foursquare NYC, second half, strict (60 s)": [_quality(judged) for judged in rankers],
-        "Foursquare NYC, speed": [_speed(replayed)],
-        "Foursquare NYC, the bar": [
-            bar(f"{FLOOR} {metric}", round(floor.value(metric) or 0.0, 3), at) for metric, at in bars
-        ],
-    }
+    replayed = bench.replays(
+        foursquare,
+        learner=MODEL,
+        label_delay="60s",
+        score_from=0.5,
+        rank_share=1.0,
+        title=f"{MODEL}, strict (60 s)",
+    )[0]
+    return {RANKED: rankers(replayed), WORTH: _worth(replayed), SPEED: [_speed(replayed)]}
 
 
-def _quality(judged: Judged) -> Row:
-    row: Row = {"what": judged.name + (" (floor)" if judged.floor else "")}
-    row |= {metric: judged.scored.value(metric) for metric in METRICS}
-    interval = judged.interval(FLOOR, "ndcg@10")
-    difference = None if interval is None else f"{interval.difference:+.4f}"
-    within = "" if interval is None else f" ({interval.low:+.4f} to {interval.high:+.4f})"
-    return row | {f"ndcg@10 - {FLOOR} (95%)": difference and difference + within}
+def _worth(replayed: Replayed) -> list[Row]:
+    rows: list[Row] = []
+    for judged in replayed.report.learners:
+        interval = judged.interval(FLOOR, "ndcg@10")
+        if interval is not None:
+            rows.append(
+                {
+                    "what": judged.name,
+                    "difference": interval.difference,
+                    "low": interval.low,
+                    "high": interval.high,
+                }
+            )
+    return rows
 
 
 def _speed(replayed: Replayed) -> Row:
     report = replayed.report
     return {
+        "what": MODEL,
         "events": report.events.used,
         "ranked": report.ranking.ranked,
-        "wall_s": replayed.wall_s,
-        "cpu_s": replayed.cpu_s,
-        "events_per_cpu_s": replayed.rate(),
-        "peak_mb": replayed.peak_mb,
+        "wall s": replayed.wall_s,
+        "CPU s": replayed.cpu_s,
+        "events per CPU-second": replayed.rate(),
+        "peak MB": replayed.peak_mb,
     }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Foursquare NYC: the floor reproduced, and what beats it.")
-    parser.add_argument("--data", required=True, metavar="DIR", help="folder of check-ins and places")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    arguments = parser.parse_args()
-    say(measure(arguments.data), as_json=arguments.json)
-
-
-if __name__ == "__main__":
-    main()
+BENCHMARK = Benchmark(
+    measure=measure,
+    options={
+        "foursquare": Option(
+            help="folder of check-ins and places",
+            quick="planted:users=40,items=60,events=1200,labels=0",
+            metavar="DIR",
+            required=True,
+        )
+    },
+    bars=(
+        *ranking_bars(MODEL, {"recall@1": (0.36, 0.39), "recall@10": (0.71, 0.735), "NDCG@10": (0.53, 0.56)}),
+        *ranking_bars(
+            f"{FLOOR} (floor)",
+            {"recall@1": (0.297, None), "recall@10": (0.688, None), "NDCG@10": (0.485, None)},
+        ),
+        Bar("events per CPU-second at that quality", SPEED, MODEL, "events per CPU-second", 1000.0, 4000.0),
+    ),
+)

@@ -14,7 +14,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from benchmarks.tables import Cell, Row, Tables, say
+from benchmarks.tables import Cell, Row, Tables, print_json, show
 from learners.contract import Context, Learner, Settings
 from learners.interests.unit import TwoTowerSettings
 from learners.systems.din import DIN, DINSettings
@@ -140,7 +140,7 @@ def main() -> None:
     parser.add_argument("--batches", type=int, nargs="+", default=BATCHES, metavar="N", help="events a batch")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     arguments = parser.parse_args()
-    say(measure(tuple(arguments.batches)), as_json=arguments.json)
+    (print_json if arguments.json else show)(measure(tuple(arguments.batches)))
 
 
 if __name__ == "__main__":

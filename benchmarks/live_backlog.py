@@ -1,70 +1,86 @@
-"""Behind by a million events, then without a store for a minute: how it catches up, in how much memory.
-
-    python -m benchmarks.live_backlog [--log LOG] [--events N] [--away S] [--learner L]
+"""Behind by a million events, then without a store for a minute.
 
 Everything is sent before a worker begins, and the worker is done before a trainer begins. A third of the way
-through, the store is killed and comes back `--away` seconds later.
+through, the store is killed and comes back `--away` seconds later. Ten minutes; starts a broker and a store
+of its own.
 """
 
-import argparse
 import json
 import os
 import signal
 import time
 from typing import Any
 
+from benchmarks.benchmark import Bench, Benchmark, Option
 from benchmarks.live_bed import PARTITIONS, Bed, bed, done, fill, peak_mb, said, trainer, until, worker
-from benchmarks.tables import Row, Tables, say
+from benchmarks.tables import Row, Tables
+from benchmarks.telling import Step
 from ebbtide.services import control
 
-LOG = "planted:users=10000,items=2000,events={events}"
-GROUP = "behind"
+GROUP, TRAIN = "behind", "train"
 _PATIENCE_S, _SETTLE_S = 1500.0, 5.0
 
 
-def measure(bed: Bed, log: str, away_s: float, learner: str) -> Tables:
-    events = fill(bed.brokers, log, "events", "arrow", None, PARTITIONS)
-    with worker(bed, "events", GROUP) as ingest:
-        span = done(bed, f"{GROUP}-examples", events, [ingest])
-        rows: list[Row] = [_row("ingest", events, span.end_s - span.start_s, peak_mb(ingest.pid))]
-    with trainer(bed, GROUP, "--learner", learner, "--json") as train:
-        until(lambda: _newest(bed), lambda: "no trainer came up")
-        start_s, before = time.time(), _newest(bed)["trained"]
-        _until(bed, events // 3)
-        outage = _without_store(bed, away_s, train.pid)
-        _until(bed, events)
-        rows.append(_row(f"train, {learner}", events - before, time.time() - start_s, peak_mb(train.pid)))
-        until(lambda: (found := said(bed, GROUP)) and found.trained == events, lambda: "the store is behind")
-    return {f"behind, {log}": rows, "the store away": [outage]}
+def measure(bench: Bench, *, log: str, events: int, away: float, learner: str) -> Tables:
+    told = bench.telling
+    with bed(bench) as here:
+        sent = fill(told, here.brokers, log.format(events=events), "behind-events", "arrow", None, PARTITIONS)
+        with worker(here, "behind-events", GROUP) as ingest, told.step("ingesting") as step:
+            span = done(here, f"{GROUP}-examples", sent, [ingest], step)
+            rows = [_row("ingest, Arrow", sent, span.end_s - span.start_s, peak_mb(ingest.pid))]
+        with trainer(here, GROUP, "--learner", learner, "--json") as train, told.step("training") as step:
+            until(lambda: _newest(here), lambda: "no trainer came up")
+            start_s, before = time.time(), _newest(here)["trained"]
+            _until(here, sent // 3, sent, step)
+            outage = _without_store(here, away, train.pid, step)
+            _until(here, sent, sent, step)
+            rows.append(_row(TRAIN, sent - before, time.time() - start_s, peak_mb(train.pid)))
+            until(
+                lambda: (found := said(here, GROUP)) and found.trained == sent, lambda: "the store is behind"
+            )
+    return {BEHIND: rows, AWAY: [outage]}
 
 
-def _without_store(bed: Bed, away_s: float, pid: int) -> Row:
+def _without_store(bed: Bed, away_s: float, pid: int, step: Step) -> Row:
     """Kill the store, look at the trainer, and start it again."""
-    folder = bed.folder / "services"
-    store = control.status(folder).services[1].pid
+    store = control.status(bed.services).services[1].pid
     if store is None:
         raise RuntimeError("the store is gone already")
+    step.say(f"the store is away for {away_s:.0f} s")
     os.kill(store, signal.SIGKILL)
-    time.sleep(_SETTLE_S)
+    settle_s = min(_SETTLE_S, away_s / 2)
+    time.sleep(settle_s)
     first, memory_mb = _newest(bed), peak_mb(pid)
-    time.sleep(away_s - _SETTLE_S)
+    time.sleep(away_s - settle_s)
     last = _newest(bed)
-    control.up(folder)
+    control.up(bed.services)
     return {
-        "seconds": away_s,
-        f"learned after {_SETTLE_S:.0f} s": last["trained"] - first["trained"],
+        "what": f"{away_s:g} s",
+        "learned meanwhile": last["trained"] - first["trained"],
         "MB more": peak_mb(pid) - memory_mb,
         "trouble": last["trouble"],
     }
 
 
 def _row(what: str, events: int, seconds: float, memory_mb: float) -> Row:
-    return {"what": what, "events": events, "seconds": seconds, "a_second": events / seconds, "MB": memory_mb}
+    return {
+        "what": what,
+        "events": events,
+        "seconds": seconds,
+        "a second": events / seconds,
+        "peak MB": memory_mb,
+    }
 
 
-def _until(bed: Bed, trained: int) -> None:
+def _until(bed: Bed, trained: int, of: int, step: Step) -> None:
+    def there() -> bool:
+        far = int(_newest(bed)["trained"])
+        step.say(f"{far:,} of {of:,} trained")
+        step.reached(far / of)
+        return far >= trained
+
     until(
-        lambda: _newest(bed)["trained"] >= trained,
+        there,
         lambda: f"the trainer did not learn {trained:,}: {_newest(bed)}",
         patience_s=_PATIENCE_S,
     )
@@ -77,18 +93,18 @@ def _newest(bed: Bed) -> dict[str, Any]:
     return found
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Behind by a million events, without a store.")
-    parser.add_argument("--events", type=int, default=1_000_000, metavar="N")
-    parser.add_argument("--log", metavar="LOG", help="instead of a planted one")
-    parser.add_argument("--away", type=float, default=60.0, metavar="S", help="seconds without a store")
-    parser.add_argument("--learner", default="stim", metavar="L")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    asked = parser.parse_args()
-    log = asked.log or LOG.format(events=asked.events)
-    with bed() as here:
-        say(measure(here, log, asked.away, asked.learner), as_json=asked.json)
-
-
-if __name__ == "__main__":
-    main()
+BEHIND, AWAY = "catching up", "the store away"
+BENCHMARK = Benchmark(
+    measure=measure,
+    options={
+        "log": Option(
+            help="a log; {events} in it stands for --events",
+            default="planted:users=10000,items=2000,events={events}",
+            quick="planted:users=40,items=60,events={events}",
+            metavar="LOG",
+        ),
+        "events": Option(help="events in all", default=1_000_000, quick=3000, kind=int),
+        "away": Option(help="seconds without a store", default=60.0, quick=1.0, kind=float, metavar="S"),
+        "learner": Option(help="the model", default="stim", quick="stim", metavar="NAME"),
+    },
+)

@@ -1,6 +1,5 @@
 """What the benchmarks of the live path run on: a broker of their own, workers, and a look at their CPU."""
 
-import json
 import os
 import signal
 import subprocess
@@ -16,7 +15,11 @@ from typing import TypeVar
 
 import numpy as np
 
+from benchmarks.benchmark import Bench
+from benchmarks.telling import Step, Telling
+from ebbtide import api
 from ebbtide.services import control
+from replay.traffic import Form, send
 from state import progress
 from state.progress import Progress, TrainerStatus
 from state.store.redis import RedisStore
@@ -33,28 +36,34 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 
 @dataclass(frozen=True)
 class Bed:
-    """Services of this run's own."""
+    """A broker and a store."""
 
     brokers: str
     store: str
     folder: Path
+    """Of what processes say and keep."""
+    services: Path
     broker_pid: int
 
 
 @contextmanager
-def bed() -> Iterator[Bed]:
-    """A broker and a store in a temporary folder, ended and removed at the end."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was started is ended then, too
+def bed(bench: Bench) -> Iterator[Bed]:
+    """A broker and a store in a temporary folder, ended and removed at the end; or those that are up."""
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was started is ended then, too
     with tempfile.TemporaryDirectory(prefix="ebbtide-bench-") as name:
         folder = Path(name)
+        services = bench.services or folder / "services"
         try:
-            status = control.up(folder / "services")
+            with bench.telling.step("starting a broker and a store"):
+                status = control.up(services)
             pid = status.services[0].pid
             if status.brokers is None or status.store is None or pid is None:
                 raise RuntimeError(f"the services did not come up: {status}")
-            yield Bed(status.brokers, status.store, folder, pid)
+            yield Bed(status.brokers, status.store, folder, services, pid)
         finally:
-            control.down(folder / "services")
+            if bench.services is None:
+                control.down(services)
+            signal.signal(signal.SIGTERM, before)
 
 
 @dataclass(frozen=True)
@@ -114,13 +123,22 @@ def run(*arguments: object, **options: object) -> list[str]:
     return [sys.executable, "-m", "ebbtide", *map(str, arguments), *said]
 
 
-def fill(brokers: str, log: str, topic: str, form: str, limit: int | None, partitions: int) -> int:
+def fill(
+    telling: Telling, brokers: str, log: str, topic: str, form: Form, limit: int | None, partitions: int
+) -> int:
     """Send a log to a new topic; the number of its events."""
-    options = {"to": f"kafka://{brokers}/{topic}", "format": form, "partitions": partitions}
-    bound = {} if limit is None else {"limit": limit}
-    command = run("replay", log, "--json", batch=BATCH, **options, **bound)
-    sent = json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
-    return int(sent["events"])
+    with telling.step(f"sending {log} to the topic {topic}, as {form}") as step:
+        sent = send(
+            api.open_log(log, limit=limit),
+            f"kafka://{brokers}/{topic}",
+            form=form,
+            partitions=partitions,
+            batch=BATCH,
+            progress=lambda done, total: step.reached(done / total),
+        )
+    if sent.failure is not None:
+        raise RuntimeError(f"{topic}: {sent.failure}")
+    return sent.events
 
 
 @contextmanager
@@ -179,7 +197,9 @@ def peak_mb(pid: int) -> float:
     return int(said.partition("VmHWM:")[2].split()[0]) * 1024 / 1e6
 
 
-def done(bed: Bed, examples: str, events: int, processes: Sequence[subprocess.Popen[bytes]]) -> Span:
+def done(
+    bed: Bed, examples: str, events: int, processes: Sequence[subprocess.Popen[bytes]], step: Step
+) -> Span:
     """Wait until `events` are dealt with; from the first committed examples to the last."""
     deadline = time.monotonic() + PATIENCE_S
     with closing(consumer(bed.brokers)) as looking:
@@ -189,6 +209,7 @@ def done(bed: Bed, examples: str, events: int, processes: Sequence[subprocess.Po
             time.sleep(_LOOK_S)
             parts = looking.partitions_for_topic(examples) or ()
             ends = tuple(looking.end_offsets([partition_at(examples, part) for part in parts]).values())
+            step.say(f"{sum(ends):,} messages of examples of {events:,} events")
             if ends != before:
                 before, still_s = ends, time.monotonic()
             elif any(ends) and time.monotonic() - still_s > _STILL_S:

@@ -1,15 +1,11 @@
-"""Whether live workers make of real events what replay makes of them: equal examples, each user's in order.
+"""Whether live workers make of events what replay makes of them.
 
-    python -m benchmarks.live_parity --log LOG [--limit N] [--json]
-
-One operator in this process, and `ebbtide ingest` through Kafka, with as many partitions and workers as CASES
-says, on the same events. All columns of every example and of its window are compared, but for those that say
-where an event was in Kafka. Ends with exit status 1 where anything differs.
+One operator in this process, and `ebbtide ingest` through Kafka, with 1 partition and 1 worker, 4 and 1, 4
+and 2, on the same events. All columns of every example and of its window are compared, but for those that say
+where an event was in Kafka. A minute for 50,000 events; starts a broker of its own.
 """
 
-import argparse
 import re
-import sys
 from collections import defaultdict
 from collections.abc import Iterable
 from contextlib import ExitStack
@@ -17,21 +13,25 @@ from dataclasses import fields
 from hashlib import blake2b
 from pathlib import Path
 
+from benchmarks.benchmark import Bench, Benchmark, Option
 from benchmarks.live_bed import BATCH, Bed, bed, done, fill, until, worker
-from benchmarks.tables import Row, say
+from benchmarks.tables import Bar, Row, Tables
+from benchmarks.telling import Telling
 from ebbtide import api
+from replay.traffic import Form
 from state import example_wire
 from state.examples import ExampleBatch, Window
 from streams.kafka.client import ensure_topic
 from streams.kafka.observer import Observer
 from streams.operator import Operator, OperatorConfig
 
-CASES = ((1, 1, "json"), (4, 1, "arrow"), (4, 2, "json"))
+CASES: tuple[tuple[int, int, Form], ...] = ((1, 1, "json"), (4, 1, "arrow"), (4, 2, "json"))
 """Partitions, workers, form of the messages."""
 WINDOW = 1024
 _WHERE_FROM = {"partition_B", "offset_B", "index_B", "window"}
 _OWN = [f.name for f in fields(ExampleBatch) if f.name not in _WHERE_FROM]
-_ENTRIES = [f.name for f in fields(Window) if f.name != "length_B"]
+_ENTRIES = [f.name for f in fields(Window) if f.name.endswith("_BW")]
+_OF_ROW = [f.name for f in fields(Window) if not f.name.endswith("_BW")]
 
 
 class Seen:
@@ -65,6 +65,7 @@ def _rows(batch: ExampleBatch) -> Iterable[bytes]:
     window = _window(batch)
     for b, length in enumerate(window.length_B.tolist()):
         own = b"".join(getattr(batch, name)[b].tobytes() for name in _OWN)
+        own += b"".join(getattr(window, name)[b].tobytes() for name in _OF_ROW)
         yield own + b"".join(getattr(window, name)[b, :length].tobytes() for name in _ENTRIES)
 
 
@@ -74,15 +75,18 @@ def replayed(log: str, limit: int | None) -> Seen:
     return Seen(operator.process(events, 0) for events in source.batches(BATCH))
 
 
-def live(bed: Bed, log: str, limit: int | None, partitions: int, workers: int, form: str) -> Seen:
+def live(
+    telling: Telling, bed: Bed, log: str, limit: int | None, partitions: int, workers: int, form: Form
+) -> Seen:
     """All workers are there before the first event is."""
     topic = f"events-{partitions}-{workers}"
     ensure_topic(bed.brokers, topic, partitions)
     with ExitStack() as stack:
         processes = [stack.enter_context(worker(bed, topic, topic)) for _ in range(workers)]
         _until_shared(bed.folder / f"{topic}.log", partitions, workers)
-        events = fill(bed.brokers, log, topic, form, limit, partitions)
-        done(bed, f"{topic}-examples", events, processes)
+        events = fill(telling, bed.brokers, log, topic, form, limit, partitions)
+        with telling.step(f"{workers} workers on {partitions} partitions") as step:
+            done(bed, f"{topic}-examples", events, processes, step)
     with Observer(bed.brokers) as observer:
         values = (message.value for message in observer.read(f"{topic}-examples"))
         return Seen(example_wire.decode(value).batch for value in values if value is not None)
@@ -98,21 +102,19 @@ def _until_shared(log: Path, partitions: int, workers: int) -> None:
     until(shared, lambda: f"{workers} workers did not share {partitions} partitions: {log.read_text()}")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Examples of live workers beside those of a replay.")
-    parser.add_argument("--log", required=True, metavar="LOG")
-    parser.add_argument("--limit", type=int, metavar="N", help="the first N events of the log only")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    asked = parser.parse_args()
-    expected = replayed(asked.log, asked.limit)
+def measure(bench: Bench, *, log: str, limit: int | None) -> Tables:
+    with bench.telling.step("replaying"):
+        expected = replayed(log, limit)
     rows = [_row("replay", expected, expected)]
-    with bed() as here:
+    with bed(bench) as here:
         for partitions, workers, form in CASES:
-            found = live(here, asked.log, asked.limit, partitions, workers, form)
-            what = f"{partitions} partitions, {workers} workers, {form}"
-            rows.append(_row(what, found, expected))
-    say({f"parity, {asked.log}": rows}, as_json=asked.json)
-    sys.exit(0 if all(row["equal"] for row in rows) else 1)
+            found = live(bench.telling, here, log, limit, partitions, workers, form)
+            rows.append(_row(_named(partitions, workers, form), found, expected))
+    return {EXAMPLES: rows}
+
+
+def _named(partitions: int, workers: int, form: str) -> str:
+    return f"{partitions} partitions, {workers} workers, {form}"
 
 
 def _row(what: str, found: Seen, expected: Seen) -> Row:
@@ -120,11 +122,23 @@ def _row(what: str, found: Seen, expected: Seen) -> Row:
         "what": what,
         "users": len(found.users),
         "examples": found.examples,
-        "window_entries": found.entries,
+        "window entries": found.entries,
         "digest": found.digest,
         "equal": found.users == expected.users and found.examples == expected.examples,
     }
 
 
-if __name__ == "__main__":
-    main()
+EXAMPLES = "examples, and the digest of every user's in order"
+BENCHMARK = Benchmark(
+    measure=measure,
+    options={
+        "log": Option(
+            help="a log",
+            default="planted:users=1000,items=2000,events=50000",
+            quick="planted:users=40,items=60,events=1500",
+            metavar="LOG",
+        ),
+        "limit": Option(help="the first N events of it only", kind=int),
+    },
+    bars=tuple(Bar(_named(*case), EXAMPLES, _named(*case), "equal", 1, must=True) for case in CASES),
+)

@@ -1,23 +1,21 @@
-"""Whether memory stays flat: millions of users through one worker's engine and one trainer, who forget.
-
-    python -m benchmarks.memory [--users N] [--expire TIME | --expire never] [--learner NAME] [--json]
+"""Whether memory stays flat: millions of users through a worker and a trainer who forget.
 
 No Kafka, no store: Arrow messages go into an `Engine` (decoding, memory, examples, records of the changelog),
 its examples are decoded again and learned by a `Learning` with the floors beside the model and a publisher,
-all in this process on one thread. Users come evenly over DAYS days and stay for a month; one of 50 comes back
-a year later. Items come and go, too: LIVE of them at a time. Events are without labels, nothing is ranked.
-Now and then a line: events, users so far, resident memory, what the operator and the trainer hold.
+all in this process on one thread. Users come evenly over 900 days and stay for a month; one of 50 comes back
+a year later. Items come and go, too: 10,000 of them at a time. Events are without labels, nothing is ranked.
+Five minutes; needs nothing.
 """
 
-import argparse
-import json
 import os
 import time
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 
+from benchmarks.benchmark import Bench, Benchmark, Option
+from benchmarks.tables import Bar, Row, Tables
+from benchmarks.telling import Step
 from ebbtide.config import read
 from ebbtide.live.stream_facts import look
 from ebbtide.running.learning import Learning
@@ -72,12 +70,13 @@ def events(users: int, seed: int = 0) -> Iterator[EventBatch]:
             yield EventBatch.of(user=user[order][rows], item=item[order][rows], time_ms=time_ms[rows])
 
 
-def run(users: int, expire: str | None, learner: str, say: Any) -> None:
-    """Everything, a line at a time."""
+def run(step: Step, users: int, expire: str | None, learner: str) -> list[Row]:
+    """What was held after every thirtieth of the events."""
+    rows: list[Row] = []
     config = read(None, expire=expire, learner=learner, rank_share=0.0, drift=False)
     engine = Engine(EngineConfig(operator=config.operator, window=WINDOW, views=False), "events", 0)
     learning: Learning | None = None
-    offset = done = tombstones = reached = lines = 0
+    offset = done = tombstones = reached = 0
     begun = time.process_time()
     for batch in events(users):
         value = arrow_form.encode(batch, {})
@@ -93,48 +92,56 @@ def run(users: int, expire: str | None, learner: str, say: Any) -> None:
         offset, done, reached = offset + 1, done + len(batch), max(reached, int(batch.user_B.max()) + 1)
         if offset % 50 == 0:
             tombstones += sum(record is None for record in engine.records().values())
-        if done >= (lines + 1) * users * EVENTS / LINES:
-            lines += 1
-            say(line(engine, learning, done, reached, tombstones, time.process_time() - begun))
+        step.reached(min(done / (users * EVENTS), 1.0))
+        if done >= (len(rows) + 1) * users * EVENTS / LINES:
+            rows.append(line(engine, learning, done, reached, tombstones, time.process_time() - begun))
     assert learning is not None
-    say(line(engine, learning, done, reached, tombstones, time.process_time() - begun))
+    rows.append(line(engine, learning, done, reached, tombstones, time.process_time() - begun))
+    return rows
 
 
-def line(
-    engine: Engine, learning: Learning, done: int, reached: int, tombstones: int, seconds: float
-) -> dict[str, float]:
+def line(engine: Engine, learning: Learning, done: int, reached: int, tombstones: int, seconds: float) -> Row:
     """What is held by now."""
     counts, trainer = engine.operator.counts, learning.trainer
     with open("/proc/self/statm") as pages:
         resident = int(pages.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     return {
-        "events": done,
+        "what": f"{done:,} events",
         "users so far": reached,
         "resident MB": round(resident / 1e6),
-        "users held": counts.users,
+        "users in the worker": counts.users,
+        "its MB for users": round(counts.users * counts.bytes_per_user / 1e6),
         "expired": counts.expired,
-        "operator MB": round(counts.users * counts.bytes_per_user / 1e6),
-        "tombstones": tombstones,
-        "trainer's users": 0 if trainer.expiry is None else len(trainer.expiry.users),
+        "records removed": tombstones,
+        "users in the trainer": 0 if trainer.expiry is None else len(trainer.expiry.users),
         "items": len(trainer.catalogue),
-        "CPU s": round(seconds),
+        "CPU s": seconds,
     }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--users", type=int, default=5_000_000)
-    parser.add_argument("--expire", default="90d", help="or never")
-    parser.add_argument("--learner", default="twotower")
-    parser.add_argument("--json", action="store_true")
-    chosen = parser.parse_args()
+def measure(bench: Bench, *, users: int, expire: str, learner: str) -> Tables:
+    with bench.telling.step(f"{users:,} users, {learner}") as step:
+        rows = run(step, users, None if expire == "never" else expire, learner)
+    bounded = [float(row["resident MB"] or 0) for row in rows if row["expired"]]
+    half = bounded[len(bounded) // 2 :]
+    growth: Row = {
+        "what": "resident MB",
+        "least": min(half),
+        "most": max(half),
+        "end / half-way": half[-1] / half[0],
+    }
+    return {HELD: rows, LATER: [growth]} if half else {HELD: rows}
 
-    def say(found: dict[str, float]) -> None:
-        text = json.dumps(found) if chosen.json else "  ".join(f"{k} {v:,}" for k, v in found.items())
-        print(text, flush=True)
 
-    run(chosen.users, None if chosen.expire == "never" else chosen.expire, chosen.learner, say)
-
-
-if __name__ == "__main__":
-    main()
+HELD, LATER = "held after so many events", "second half of the events after the first expired"
+BENCHMARK = Benchmark(
+    measure=measure,
+    options={
+        "users": Option(help="users in all", default=5_000_000, quick=9000, kind=int),
+        "expire": Option(
+            help="--expire of worker and trainer, or never", default="90d", quick="90d", metavar="TIME"
+        ),
+        "learner": Option(help="the model", default="twotower", quick="twotower", metavar="NAME"),
+    },
+    bars=(Bar("memory at the end / half-way", LATER, "resident MB", "end / half-way", 1.1, least=False),),
+)

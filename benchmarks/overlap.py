@@ -1,11 +1,11 @@
-"""How far what `recommend` goes by follows STIM's own ranking: `python -m benchmarks.overlap [--json]`.
+"""How far what `recommend` goes by follows STIM's own ranking.
 
-MovieLens-100K always; Foursquare NYC and Globo news where their folders are given. After so many events the
-300 users who were seen last are asked for ten items at the time of their last event: by the published sum of
-few terms, by the published interests alone, and by `rank` on the memory as it is then.
+After so many events the 300 users who were seen last are asked for ten items at the time of their last event:
+by the published sum of few terms, by the published interests alone, and by `rank` on the memory as it is
+then. A few minutes a log; MovieLens-100K always (fetched once, 50 MB), Foursquare's check-ins and Globo's
+clicks where their folders are given.
 """
 
-import argparse
 import tempfile
 from contextlib import closing
 from pathlib import Path
@@ -13,7 +13,9 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from benchmarks.tables import Cell, Row, Tables, say
+from benchmarks.benchmark import Bench, Benchmark, Option
+from benchmarks.tables import Cell, Row, Tables
+from benchmarks.telling import Step
 from ebbtide import api
 from ebbtide.config import RunConfig
 from ebbtide.running.plan import operator_of
@@ -25,6 +27,7 @@ from state.memory.after import after
 from state.store.contract import KINDS
 from state.store.in_memory import DictStore
 
+LOG, PLANTED = "movielens-100k", "planted:users=40,items=60,events=1200"
 _USERS, _TOP, _CHUNK = 300, 10, 20
 
 
@@ -40,7 +43,7 @@ def without_copy(store: DictStore) -> DictStore:
     return plain
 
 
-def measured(title: str, source: str, events: int) -> Row:
+def measured(step: Step, title: str, source: str, events: int) -> Row:
     """One log's row."""
     log = api.open_log(source, limit=events)
     config = RunConfig(learner="stim", floors=False, rank_share=0.0, leave_out="none")
@@ -48,6 +51,7 @@ def measured(title: str, source: str, events: int) -> Row:
     with tempfile.TemporaryDirectory() as folder, closing(Replay(log, config, store, Path(folder))) as run:
         for batch in log.batches(256):
             run.step(batch)
+            step.reached(run.events / log.rows)
         run.finish()
         learner, asked = run.trainer.learners["stim"], last_of_users(log, run)
         keys_N = learner.context.catalogue.items.keys
@@ -62,13 +66,15 @@ def measured(title: str, source: str, events: int) -> Row:
                     said = {one.item for one in reader.recommend(log.names[user], _TOP).items}
                     shares[name].append(len(best & said) / _TOP)
         copy = answers.info.copy
-    found: dict[str, Cell] = {"log": f"{title}, {events:,}"}
-    if copy is not None:
-        found |= {"candidates": round(copy.overlap, 3), "r2": round(copy.r2, 3)}
+    found: dict[str, Cell] = {
+        "what": f"{title}, {events:,}",
+        "among the candidates": None if copy is None else copy.overlap,
+        "R2": None if copy is None else copy.r2,
+    }
     by = "sum" if copy is not None and copy.agrees else "interests"
     return found | {
-        "whole_catalogue": float(np.mean(shares[by])),
-        "interests_alone": float(np.mean(shares["interests"])),
+        "whole catalogue": float(np.mean(shares[by])),
+        "interests alone": float(np.mean(shares["interests"])),
         "users": len(shares["sum"]),
     }
 
@@ -88,21 +94,28 @@ def last_of_users(log: Log, run: Replay) -> ExampleBatch:
     return after(concat([newest[user] for user in users]), known=True, periodic=periodic)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Published scores beside the ranking that they stand for.")
-    parser.add_argument("--foursquare", metavar="DIR", help="folder of check-ins and places")
-    parser.add_argument("--globo", metavar="DIR", help="folder of news clicks")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    arguments = parser.parse_args()
-    logs = [
-        ("Foursquare NYC", arguments.foursquare, 40_000),
-        ("Globo news", arguments.globo, 60_000),
-        ("MovieLens-100K", "movielens-100k", 60_000),
-    ]
-    rows = [measured(title, source, events) for title, source, events in logs if source]
-    tables: Tables = {"Top 10 of recommend against STIM's ranking": rows}
-    say(tables, as_json=arguments.json)
+def measure(
+    bench: Bench, *, log: str, limit: int, foursquare: str | None = None, globo: str | None = None
+) -> Tables:
+    logs = {
+        "Foursquare NYC": (foursquare, 40_000),
+        "Globo news": (globo, 60_000),
+        "MovieLens-100K" if log == LOG else log: (log, limit),
+    }
+    rows = []
+    for title, (source, events) in logs.items():
+        if source is not None:
+            with bench.telling.step(f"{title}, {events:,} events") as step:
+                rows.append(measured(step, title, source, events))
+    return {"top 10 of recommend against STIM's ranking": rows}
 
 
-if __name__ == "__main__":
-    main()
+BENCHMARK = Benchmark(
+    measure=measure,
+    options={
+        "log": Option(help="a log", default=LOG, quick=PLANTED, metavar="LOG"),
+        "limit": Option(help="the first N events of it", default=60_000, quick=1200, kind=int),
+        "foursquare": Option(help="folder of check-ins and places", quick=PLANTED, metavar="DIR"),
+        "globo": Option(help="folder of news clicks", quick=PLANTED, metavar="DIR"),
+    },
+)

@@ -9,8 +9,10 @@ import numpy as np
 from river import linear_model, optim
 from vowpalwabbit import Workspace  # type: ignore[import-untyped]
 
+from benchmarks.telling import Step
 from learners.judging.metrics import Predictions
 from replay.log import Log
+from state.errors import InputError
 
 _BATCH = 4096
 
@@ -29,12 +31,15 @@ class Rated:
         return len(self.user)
 
     @classmethod
-    def read(cls, log: Log, genres: str) -> "Rated":
-        """`genres` is a column of several categories in the log's item table."""
+    def read(cls, log: Log) -> "Rated":
+        """All categories of items are genres. Raises InputError where there are none, or no labels."""
         table = log.items
-        if table is None:
-            raise ValueError(f"{log.name}: expected an item table with the column {genres!r}")
-        column = table.categories[genres]
+        if table is None or not table.categories:
+            raise InputError(
+                f"{log.name}: expected an item table with categories, got none; choose another log"
+            )
+        if not log.labelled:
+            raise InputError(f"{log.name}: expected labels to predict, got none; choose another log")
         made = cls([], [], [], [], [])
         for events in log.batches(_BATCH):
             made.user.extend(events.user_B.tolist())
@@ -42,8 +47,12 @@ class Rated:
             made.time_ms.extend(events.time_ms_B.tolist())
             made.label.extend((events.label_B > 0.5).tolist())
             for row in table.rows(events.item_B, events.time_ms_B).tolist():
-                part = slice(column.start_N1[row], column.start_N1[row + 1]) if row >= 0 else slice(0)
-                made.genres.append(tuple(column.keys[part].tolist()))
+                parts = [
+                    column.keys[column.start_N1[row] : column.start_N1[row + 1]].tolist()
+                    for column in table.categories.values()
+                    if row >= 0
+                ]
+                made.genres.append(tuple(key for part in parts for key in part))
         return made
 
 
@@ -134,7 +143,7 @@ class Said:
         return Predictions.of(np.array(self.p), label_E, user_E).values(len(users))
 
 
-def prequential(peer: Peer, rated: Rated, delay_ms: int) -> Said:
+def prequential(peer: Peer, rated: Rated, delay_ms: int, step: Step) -> Said:
     """Score each event, then learn it as soon as a later event is `delay_ms` younger."""
     start = time.process_time()
     time_ms, p, learned = rated.time_ms, [], 0
@@ -143,4 +152,6 @@ def prequential(peer: Peer, rated: Rated, delay_ms: int) -> Said:
             peer.learn(learned)
             learned += 1
         p.append(peer.score(i))
+        if i % _BATCH == 0:
+            step.reached(i / len(rated))
     return Said(p, time.process_time() - start)

@@ -1,12 +1,11 @@
-"""What a version costs a reader that lives long: `python -m benchmarks.reader [--quick] [--json]`.
+"""What a version costs a reader that lives long, beside one that reads the whole catalogue.
 
 A catalogue with a published score, in a local server of ours. At every version some items have changed, and
 maybe some have come and some have left; the reader follows the feed. Beside it, in turns, one that reads the
-whole catalogue, as all did before there was a feed. CPU of the reader alone, the median of the versions.
+whole catalogue, as all did before there was a feed. CPU of the reader alone, the median of the versions. A
+minute; needs nothing.
 """
 
-import argparse
-import json
 import statistics
 import tempfile
 import time
@@ -15,7 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.tables import Row, Tables, show
+from benchmarks.benchmark import Bench, Benchmark, Option
+from benchmarks.tables import Row, Tables
 from serving.catalogue import Catalogue, Follower
 from state.evidence import STIM
 from state.ids import key_of
@@ -25,12 +25,12 @@ from state.store.redis import RedisStore
 from state.store.server import EmbeddedServer
 
 TITLE = "CPU of a reader at a version"
-CATALOGUE, WIDTH, VERSIONS = 70_000, 33, 15
+WIDTH = 33
 CHANGED = ((200, 0), (1000, 0), (1000, 10), (10_000, 0))
 """Items with other vectors at a version; items that come, and as many that leave."""
 
 
-def measure(catalogue: int = CATALOGUE, versions: int = VERSIONS) -> Tables:
+def measure(bench: Bench, *, catalogue: int, versions: int) -> Tables:
     ids = [f"item {n}" for n in range(catalogue)]
     with tempfile.TemporaryDirectory() as folder:
         server = EmbeddedServer(Path(folder))
@@ -40,10 +40,10 @@ def measure(catalogue: int = CATALOGUE, versions: int = VERSIONS) -> Tables:
                 store.publish(1, items=rows(ids, 1))
                 follower = Follower(store)
                 follower.catalogue()
-                made = [
-                    row(store, follower, ids, min(changed, catalogue), come, versions)
-                    for changed, come in CHANGED
-                ]
+                made = []
+                for changed, come in CHANGED:
+                    with bench.telling.step(f"{changed:,} change, {versions} versions"):
+                        made.append(row(store, follower, ids, changed, come, versions))
         finally:
             server.stop()
     return {f"{TITLE}, {catalogue:,} items of {WIDTH} numbers": made}
@@ -56,7 +56,7 @@ def row(
     follows, loads = [], []
     for _ in range(versions):
         version = store.version() + 1
-        put = [ids[n] for n in random.choice(len(ids), changed, replace=False).tolist()]
+        put = [ids[n] for n in random.choice(len(ids), min(changed, len(ids)), replace=False).tolist()]
         new = [f"new {version} {n}" for n in range(come)]
         gone = Gone([f"new {version - 1} {n}" for n in range(come)], version)
         made = rows([*put, *new], version)
@@ -70,10 +70,10 @@ def row(
         loads.append(cpu_s(lambda: Catalogue(store.items(), follower.info.copy)))
     follow_ms, load_ms = (1000 * statistics.median(times) for times in (follows, loads))
     return {
-        "items changed": f"{changed:,}" + (f", {come} come and {come} leave" if come else ""),
+        "what": f"{changed:,} change" + (f", {come} come and {come} leave" if come else ""),
         "follows the feed, ms": round(follow_ms, 1),
         "reads all, ms": round(load_ms, 1),
-        "ratio": round(load_ms / follow_ms),
+        "ratio": round(load_ms / max(follow_ms, 1e-6)),
     }
 
 
@@ -107,17 +107,10 @@ def cpu_s(work: Callable[[], object]) -> float:
     return time.process_time() - start
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="a small catalogue, few versions")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    arguments = parser.parse_args()
-    tables = measure(1000, 3) if arguments.quick else measure()
-    if arguments.json:
-        print(json.dumps(tables))
-    else:
-        show(tables)
-
-
-if __name__ == "__main__":
-    main()
+BENCHMARK = Benchmark(
+    measure=measure,
+    options={
+        "catalogue": Option(help="items", default=70_000, quick=1000, kind=int),
+        "versions": Option(help="versions of each row", default=15, quick=3, kind=int),
+    },
+)

@@ -1,7 +1,8 @@
-"""Replays in a process of their own, which imports nothing else, with its CPU seconds and memory watched.
+"""Replays with CPU seconds and memory watched, each in a process of its own, which imports nothing else.
 
-The parent calls `replays`; the process it starts runs this file and tells, a JSON object a line, how far it
-is and what came out. The embedded store is a process beside it and is not counted.
+The process runs this file and tells, a JSON object a line, how far it is and what came out. The embedded
+store is a process beside it and is not counted. In the quick form of a benchmark replays run in the
+benchmark's own process.
 """
 
 import json
@@ -11,17 +12,20 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from benchmarks.telling import Step, Telling
 from ebbtide.report.report import Report
+from ebbtide.waiting import compiling
+from state.compiled import watched
 
 QUARTERS = (0.25, 0.5, 0.75, 1.0)
+Tell = Callable[[dict[str, Any]], None]
 
 
 @dataclass(frozen=True)
@@ -46,32 +50,50 @@ class Replayed:
         return self.report.events.used / self.cpu_s
 
 
-def replays(log: str, *, times: int = 1, title: str = "", **options: Any) -> list[Replayed]:
-    """Replay `log` so many times in one fresh process; `options` are those of `ebbtide.replay`.
+class Replays:
+    """Runs replays. `apart`: in fresh processes, on one thread; else here."""
 
-    The first pays for imports and for loading kernels, the later ones do not.
-    """
+    def __init__(self, telling: Telling, *, apart: bool) -> None:
+        self._telling, self._apart = telling, apart
+
+    def __call__(self, log: str, *, title: str, times: int = 1, **options: Any) -> list[Replayed]:
+        """Replay `log` so many times in one process; `options` are those of `ebbtide.replay`.
+
+        The first pays for imports and for loading kernels, the later ones do not.
+        """
+        made: list[Replayed] = []
+        with self._telling.step(title) as step:
+
+            def hear(told: dict[str, Any]) -> None:
+                if "report" in told:
+                    made.append(Replayed(**told | {"report": msgspec.convert(told["report"], Report)}))
+                _show(step, told, len(made), times)
+
+            if self._apart:
+                _apart(log, times, options, hear)
+            else:
+                for _ in range(times):
+                    _replay(log, options, hear)
+        return made
+
+
+def _show(step: Step, told: dict[str, Any], finished: int, times: int) -> None:
+    if "compiling" in told:
+        step.say(compiling(*told["compiling"]))
+    else:
+        step.reached((finished + told.get("done", 0.0)) / times)
+
+
+def _apart(log: str, times: int, options: dict[str, Any], hear: Tell) -> None:
     asked = json.dumps({"log": log, "times": times, "options": options})
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "benchmarks.replays", asked]
-    made: list[Replayed] = []
-    columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), TimeElapsedColumn())
-    with (
-        subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process,
-        Progress(*columns, console=Console(stderr=True), transient=True) as bar,
-    ):
-        task = bar.add_task(title or log, total=float(times))
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
         assert process.stdout is not None
         for line in process.stdout:
-            told = json.loads(line)
-            if "report" in told:
-                made.append(Replayed(**told | {"report": msgspec.convert(told["report"], Report)}))
-                bar.update(task, completed=len(made))
-            else:
-                bar.update(task, completed=len(made) + told["done"])
+            hear(json.loads(line))
     if process.returncode != 0:
         raise RuntimeError(f"the replay of {log} ended with exit status {process.returncode}")
-    return made
 
 
 def resident_mb() -> float:
@@ -83,7 +105,7 @@ def resident_mb() -> float:
     return pages * resource.getpagesize() / 2**20
 
 
-def _replay(log: str, options: dict[str, Any]) -> None:
+def _replay(log: str, options: dict[str, Any], tell: Tell) -> None:
     from ebbtide import api  # here, so that the parent does not load what it does not run
 
     told = 0.0
@@ -91,17 +113,17 @@ def _replay(log: str, options: dict[str, Any]) -> None:
 
     def progress(done: int, total: int, _: object) -> None:
         nonlocal told
-        if done / total >= QUARTERS[len(rss_mb)]:
+        while len(rss_mb) < len(QUARTERS) and done / total >= QUARTERS[len(rss_mb)]:
             rss_mb.append(resident_mb())
         if done / total >= told + 0.01:
             told = done / total
-            _tell({"done": told})
+            tell({"done": told})
 
     with tempfile.TemporaryDirectory() as out:
         wall, cpu = time.perf_counter(), time.process_time()
         report = api.replay(log, out, progress=progress, **options)
         finished = time.process_time()
-        _tell(
+        tell(
             {
                 "report": msgspec.to_builtins(report),
                 "wall_s": time.perf_counter() - wall,
@@ -112,11 +134,12 @@ def _replay(log: str, options: dict[str, Any]) -> None:
         )
 
 
-def _tell(said: dict[str, Any]) -> None:
-    print(json.dumps(said), flush=True)
+def _print(told: dict[str, Any]) -> None:
+    print(json.dumps(told), flush=True)
 
 
 if __name__ == "__main__":
     asked = json.loads(sys.argv[1])
-    for _ in range(asked["times"]):
-        _replay(asked["log"], asked["options"])
+    with watched(lambda kernel, of: _print({"compiling": (kernel, of)})):
+        for _ in range(asked["times"]):
+            _replay(asked["log"], asked["options"], _print)

@@ -1,67 +1,68 @@
-"""How fast vectors go into a local server, and come out: `python -m benchmarks.store [--json]`.
+"""Vectors into a local Valkey, and out, beside redis-py's pipeline of HSET.
 
-Beside us in the same run: redis-py's pipeline with one HSET a row, the same bytes, no comparison of stamps.
+The peer writes the same bytes without comparing versions; ours compares them in the server. Vectors a second
+of wall time, client and server on this machine, the best of the rounds in turns. Under a minute; starts a
+server of its own.
 """
 
-import argparse
-import json
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import redis
 
+from benchmarks.benchmark import Bench, Benchmark, Option
+from benchmarks.tables import Bar, Row, Tables
 from state.store.contract import ItemRows
 from state.store.records import pack
 from state.store.redis import RedisStore
 from state.store.server import EmbeddedServer
 
-ROWS = 100_000
-CATALOGUE = 68_000
-ROUNDS = 3
+TITLE = "vectors a second into a local Valkey"
+WIDTHS = (33, 64)
 
 
-def measure(width: int) -> dict[str, Any]:
-    """Vectors a second (wall, both processes on this machine): best of ROUNDS, interleaved."""
-    vectors = np.random.default_rng(0).normal(size=(ROWS, width)).astype(np.float32)
-    ids = [f"item {n}" for n in range(ROWS)]
+def measure(bench: Bench, *, rows: int, catalogue: int, rounds: int) -> Tables:
+    made = []
+    for width in WIDTHS:
+        with bench.telling.step(f"{rows:,} vectors of {width} numbers, {rounds} rounds"):
+            made.append(_width(width, rows, catalogue, rounds))
+    return {TITLE: made}
+
+
+def _width(width: int, rows: int, catalogue: int, rounds: int) -> Row:
+    """The best of the rounds, interleaved."""
+    vectors = np.random.default_rng(0).normal(size=(max(rows, catalogue), width)).astype(np.float32)
+    ids = [f"item {n}" for n in range(len(vectors))]
+
+    def items(count: int, time_ms: int) -> ItemRows:
+        return ItemRows(ids=ids[:count], event_time_ms_B=np.full(count, time_ms), vectors_BD=vectors[:count])
+
     with tempfile.TemporaryDirectory() as folder:
         server = EmbeddedServer(Path(folder))
         url = f"unix://{server.ensure()}"
         plain = redis.Redis.from_url(url)
-        best = {"ours": 0.0, "hset": 0.0, "read": 0.0}
+        ours = hset = read = 0.0
         try:
-            with RedisStore(url) as store, RedisStore(f"{url}?run=catalogue") as catalogue:
-                store.put_items(
-                    1, ItemRows(ids=ids, event_time_ms_B=np.zeros(ROWS, np.int64), vectors_BD=vectors)
-                )
-                catalogue.put_items(
-                    1,
-                    ItemRows(
-                        ids=ids[:CATALOGUE],
-                        event_time_ms_B=np.zeros(CATALOGUE, np.int64),
-                        vectors_BD=vectors[:CATALOGUE],
-                    ),
-                )
-                for version in range(2, ROUNDS + 2):
-                    rows = ItemRows(ids=ids, event_time_ms_B=np.full(ROWS, version), vectors_BD=vectors)
-                    ours = rate(ROWS, store.put_items, version, rows)
-                    hset = rate(ROWS, plain_hset, plain, version, rows)
-                    read = rate(CATALOGUE, catalogue.items)
-                    for name, value in (("ours", ours), ("hset", hset), ("read", read)):
-                        best[name] = max(best[name], value)
+            with RedisStore(url) as store, RedisStore(f"{url}?run=catalogue") as whole:
+                store.put_items(1, items(rows, 0))
+                whole.put_items(1, items(catalogue, 0))
+                for version in range(2, rounds + 2):
+                    delta = items(rows, version)
+                    ours = max(ours, rate(rows, store.put_items, version, delta))
+                    hset = max(hset, rate(rows, plain_hset, plain, version, delta))
+                    read = max(read, rate(catalogue, whole.items))
         finally:
             plain.close()
             server.stop()
     return {
-        "width": width,
-        "put_vectors_per_second": round(best["ours"]),
-        "hset_pipeline_vectors_per_second": round(best["hset"]),
-        "ratio": round(best["ours"] / best["hset"], 2),
-        "read_all_items_seconds": round(CATALOGUE / best["read"], 3),
+        "what": f"{width} numbers",
+        "ours": round(ours),
+        "redis-py pipeline of HSET, no comparison": round(hset),
+        "ratio": ours / hset,
+        f"s to read {catalogue:,} items": catalogue / read,
     }
 
 
@@ -80,21 +81,15 @@ def rate(count: int, work: Callable[..., object], *arguments: object) -> float:
     return count / (time.perf_counter() - start)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    as_json = parser.parse_args().json
-    figures = [measure(width) for width in (33, 64)]
-    if as_json:
-        print(json.dumps({"store": figures}))
-        return
-    for row in figures:
-        print(
-            f"float32 x {row['width']}: put {row['put_vectors_per_second']:,}/s, "
-            f"redis-py HSET pipeline {row['hset_pipeline_vectors_per_second']:,}/s ({row['ratio']}x), "
-            f"{CATALOGUE:,} vectors read in {row['read_all_items_seconds']} s"
-        )
-
-
-if __name__ == "__main__":
-    main()
+BENCHMARK = Benchmark(
+    measure=measure,
+    options={
+        "rows": Option(help="vectors of each round", default=100_000, quick=1000, kind=int),
+        "catalogue": Option(help="items to read", default=68_000, quick=1000, kind=int),
+        "rounds": Option(help="rounds, in turns", default=3, quick=1, kind=int),
+    },
+    bars=tuple(
+        Bar(f"vectors of {width} numbers a second", TITLE, f"{width} numbers", "ours", 100_000)
+        for width in WIDTHS
+    ),
+)

@@ -1,21 +1,15 @@
-"""A keyed window beside bytewax: every event gets its user's last 50 events within 7 days, then joins them.
-
-    python -m benchmarks.window [--events N] [--rounds R] [--json]
+"""A keyed window of a user's last 50 events within 7 days beside bytewax; the whole operator.
 
 Both sides run in this process, in turns, on one thread, and are measured in CPU seconds; the best of the
 rounds counts, and for bytewax the better batch size. bytewax gets its events as ready-made tuples, our side
 columns. Both hand every window out: bytewax a list of (time, item), ours a row of items and one of ages. The
-number of entries handed out must agree.
-
-Below that, the whole operator, and the same window over more and more users with as much in each memory.
+number of entries handed out must agree. Below that, the whole operator; the same window over more and more
+users with as much in each memory; and what a user's memory takes. Some three minutes; needs nothing.
 """
 
-import argparse
-import json
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
@@ -26,6 +20,8 @@ from bytewax.operators import StatefulBatchLogic
 from bytewax.outputs import DynamicSink, StatelessSinkPartition
 from bytewax.testing import TestingSource, run_main
 
+from benchmarks.benchmark import Bench, Benchmark, Option
+from benchmarks.tables import Bar, Row, Tables
 from state.compiled import compiled
 from state.examples import Floats
 from state.keys import NO_KEY, Int64s
@@ -40,15 +36,22 @@ from streams.schema import EventBatch
 WIDTH = 50
 HORIZON_MS = 7 * 86_400_000
 SPAN_MS = 30 * 86_400_000
+USERS, CAPACITY = 10_000, 12
 
 
-@dataclass(frozen=True)
-class Line:
-    what: str
-    users: int
-    batch: int
-    events_per_cpu_s: float
-    times_bytewax: float
+BATCHES = (256, 1024)
+PEER, OURS = "bytewax", "append + window of 50"
+BESIDE, GROWING, MEMORY = (
+    "events per CPU-second",
+    "over more users, memories of 12 entries",
+    "bytes of a user's memory",
+)
+OPERATORS = {
+    "whole operator, no window": (0, False),
+    "whole operator, 20 newest": (20, False),
+    "whole operator, 50 newest": (50, False),
+    "whole operator, 50 by views": (50, True),
+}
 
 
 class Discarding(StatelessSinkPartition[Any]):
@@ -177,98 +180,120 @@ def best_cpu_s(rounds: int, run: Callable[[], object]) -> float:
     return best
 
 
-def against_bytewax(events: int, rounds: int) -> list[Line]:
-    """Both sides at both batch sizes, in turns."""
-    users = 10_000
-    user, item, time_ms = stream(events, users)
+def measure(bench: Bench, *, events: int, rounds: int, users: int) -> Tables:
+    best = against_bytewax(bench, events, rounds) | whole_operator(bench, events, rounds)
+    peer = max(best[PEER].values())
+    growing = {
+        count: by_users(bench, events // 4, rounds, count) for count in (users // 100, users // 10, users)
+    }
+    few, most = min(growing), max(growing)
+    return {
+        BESIDE: [
+            {
+                "what": what,
+                **{f"batch {batch}": rates[batch] for batch in BATCHES},
+                "times bytewax": max(rates.values()) / peer,
+            }
+            for what, rates in best.items()
+        ],
+        GROWING: [
+            {
+                "what": OURS,
+                **{f"{count:,} users": rate for count, rate in growing.items()},
+                "fall": 1 - growing[most] / growing[few],
+            }
+        ],
+        MEMORY: bytes_a_user(),
+    }
+
+
+def against_bytewax(bench: Bench, events: int, rounds: int) -> dict[str, dict[int, float]]:
+    """Both sides' events per CPU-second at both batch sizes, in turns."""
+    user, item, time_ms = stream(events, USERS)
     keys = [str(key) for key in user.tolist()]
     tuples = list(zip(keys, zip(time_ms.tolist(), item.tolist(), strict=True), strict=True))
     runs: dict[tuple[str, int], Callable[[], int]] = {}
-    for batch in (256, 1024):
-        runs["bytewax", batch] = partial(bytewax_run, tuples, batch)
-        runs["append + window", batch] = partial(fresh_run, user, item, time_ms, batch)
+    for batch in BATCHES:
+        runs[PEER, batch] = partial(bytewax_run, tuples, batch)
+        runs[OURS, batch] = partial(fresh_run, user, item, time_ms, batch)
     fresh_run(user[:1000], item[:1000], time_ms[:1000], 256)
-    best = dict.fromkeys(runs, float("inf"))
+    best: dict[str, dict[int, float]] = {PEER: {}, OURS: {}}
     shown = dict.fromkeys(runs, 0)
-    for _ in range(rounds):
-        for name, run in runs.items():
-            start = time.process_time()
-            shown[name] = run()
-            best[name] = min(best[name], time.process_time() - start)
+    for number in range(rounds):
+        for (what, batch), run in runs.items():
+            with bench.telling.step(f"round {number + 1} of {rounds}: {what}, batch {batch}"):
+                start = time.process_time()
+                shown[what, batch] = run()
+                rate = events / (time.process_time() - start)
+            best[what][batch] = max(best[what].get(batch, 0.0), rate)
     if len(set(shown.values())) != 1:
         raise AssertionError(f"the windows differ: {shown}")
-    peer = min(best["bytewax", 256], best["bytewax", 1024])
-    return [Line(what, users, batch, events / s, peer / s) for (what, batch), s in best.items()]
+    return best
 
 
 def fresh_run(user: Int64s, item: Int64s, time_ms: Int64s, batch: int) -> int:
     return Ours(MemoryConfig().capacity).run(user, item, time_ms, batch)
 
 
-def whole_operator(events: int, rounds: int, peer: float) -> list[Line]:
+def whole_operator(bench: Bench, events: int, rounds: int) -> dict[str, dict[int, float]]:
     """The operator on the same stream, with labels and categories."""
-    users = 10_000
-    user, item, time_ms = stream(events, users)
+    user, item, time_ms = stream(events, USERS)
     label = (item % 3 == 0).astype(np.float32)
     batch = EventBatch.of(user=user, item=item, time_ms=time_ms, label=label, category=item % 50)
     operated([batch.take(slice(0, 10))], 1, False)
-    lines = []
-    for what, window, views in (
-        ("operator, no window", 0, False),
-        ("operator, 20 newest", 20, False),
-        ("operator, 50 newest", 50, False),
-        ("operator, 50 by views", 50, True),
-    ):
-        for size in (256, 1024):
+    best: dict[str, dict[int, float]] = {}
+    for what, (window, views) in OPERATORS.items():
+        for size in BATCHES:
             parts = [batch.take(slice(i, i + size)) for i in range(0, events, size)]
-            s = best_cpu_s(rounds, partial(operated, parts, window, views))
-            lines.append(Line(what, users, size, events / s, events / s / peer))
-    return lines
+            with bench.telling.step(f"{what}, batch {size}, {rounds} rounds"):
+                s = best_cpu_s(rounds, partial(operated, parts, window, views))
+            best.setdefault(what, {})[size] = events / s
+    return best
 
 
-def operated(parts: list[EventBatch], window: int, views: bool) -> None:
+def operated(parts: list[EventBatch], window: int, views: bool) -> Operator:
     operator = Operator(OperatorConfig(), window, views)
     for part in parts:
         operator.process(part, now_ms=0)
+    return operator
 
 
-def by_users(events: int, rounds: int, peer: float) -> list[Line]:
-    """The same window over more users, each with a full memory of twelve: as much work, less cached."""
-    capacity = 12
-    lines = []
-    for users in (10_000, 100_000, 1_000_000):
-        user, item, time_ms = stream(events * rounds, users, fill=capacity)
-        filled = capacity * users
-        ours = Ours(capacity)
+def by_users(bench: Bench, events: int, rounds: int, users: int) -> float:
+    """Events per CPU-second where each of `users` has a full memory of twelve: as much work, less cached."""
+    user, item, time_ms = stream(events * rounds, users, fill=CAPACITY)
+    filled = CAPACITY * users
+    ours = Ours(CAPACITY)
+    with bench.telling.step(f"{OURS}, {users:,} users"):
         ours.run(user[:filled], item[:filled], time_ms[:filled], 65_536)
         s = float("inf")
         for part in np.array_split(np.arange(filled, len(user)), rounds):
             columns = user[part], item[part], time_ms[part]
             s = min(s, best_cpu_s(1, partial(ours.run, *columns, 1024)))
-        lines.append(Line(f"append + window, {capacity} each", users, 1024, events / s, events / s / peer))
-    return lines
+    return events / s
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="The window operator beside bytewax, in CPU seconds.")
-    parser.add_argument("--events", type=int, default=1_000_000)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--json", action="store_true")
-    arguments = parser.parse_args()
-    lines = against_bytewax(arguments.events, arguments.rounds)
-    peer = max(line.events_per_cpu_s for line in lines if line.what == "bytewax")
-    lines += whole_operator(arguments.events, arguments.rounds, peer)
-    lines += by_users(arguments.events // 4, arguments.rounds, peer)
-    if arguments.json:
-        print(json.dumps([asdict(line) for line in lines], indent=2))
-        return
-    print(f"{'':26}{'users':>10}{'batch':>7}{'events per CPU-s':>18}{'x bytewax':>11}")
-    for line in lines:
-        print(
-            f"{line.what:26}{line.users:>10,}{line.batch:>7,}"
-            f"{line.events_per_cpu_s:>18,.0f}{line.times_bytewax:>11.1f}"
-        )
+def bytes_a_user() -> list[Row]:
+    """What the operator holds for each of a thousand users, without a window."""
+    users = 1000
+    full = MemoryConfig().capacity
+    rows: list[Row] = []
+    for what, each in (("3 events", 3), (f"full, {full} entries", full)):
+        user, item, time_ms = stream(0, users, fill=each)
+        item = np.arange(len(user))
+        counts = operated([EventBatch.of(user=user, item=item, time_ms=time_ms)], 0, False).counts
+        rows.append({"what": what, "bytes": counts.bytes_per_user})
+    return rows
 
 
-if __name__ == "__main__":
-    main()
+BENCHMARK = Benchmark(
+    measure=measure,
+    options={
+        "events": Option(help="events of a round", default=1_000_000, quick=4000, kind=int),
+        "rounds": Option(help="rounds, in turns", default=3, quick=1, kind=int),
+        "users": Option(help="the most users of the last table", default=1_000_000, quick=1000, kind=int),
+    },
+    bars=(
+        Bar("append + window of 50, times bytewax", BESIDE, OURS, "times bytewax", 3.0, 6.0),
+        Bar("fall from a hundredth of the users to all", GROWING, OURS, "fall", 0.15, least=False),
+    ),
+)
