@@ -63,7 +63,7 @@ bench-live: setup ## Live workers beside a plain Faust agent on a broker of thei
 	$(BIN)/python -m benchmarks live
 
 bench-gpu: setup ## DIN, MIRRN, SINE and the two-tower on the CPU, and on a GPU where there is one: events/s by batch
-	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.gpu
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks gpu
 
 clean: ## Remove what was built and run here
 	rm -rf .venv .uv runs dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

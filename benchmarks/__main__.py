@@ -25,7 +25,17 @@ from state.errors import EbbtideError, InputError
 
 ALL = ("window", "wire", "store", "reader", "movielens", "completejourney", "stim", "overlap", "live")
 """What runs without a name: they need no log that may not be redistributed, and an hour or two in all."""
-NAMES = (*ALL, "foursquare", "globo", "memory", "live-parity", "live-freshness", "live-backlog", "fuzz")
+NAMES = (
+    *ALL,
+    "foursquare",
+    "globo",
+    "memory",
+    "live-parity",
+    "live-freshness",
+    "live-backlog",
+    "fuzz",
+    "gpu",
+)
 FOLDERS = {"foursquare": "folder of the check-ins of New York", "globo": "folder of the news clicks"}
 """Options of several benchmarks, who run besides where they are given."""
 

@@ -1,12 +1,11 @@
-"""Networks on the CPU and on a GPU where there is one: `make bench-gpu`, or `python -m benchmarks.gpu
-[--json]`.
+"""Networks on the CPU, and on a GPU where there is one: events a second by batch, and whether both agree.
 
 A made-up stream, users with 50 events behind them, 20,000 items. A step reads, scores and learns one batch,
 all of it at once; events/s go by the wall clock, from the second step on. Agreement is the largest difference
 between what the CPU and the GPU say of 256 rows, once both have learned the same batch.
+Ten minutes on two cores, and 8 GB; needs torch.
 """
 
-import argparse
 import platform
 import time
 from collections.abc import Callable
@@ -14,7 +13,8 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from benchmarks.tables import Cell, Row, Tables, print_json, show
+from benchmarks.benchmark import Bench, Benchmark, Option
+from benchmarks.tables import Cell, Row, Tables
 from learners.contract import Context, Learner, Settings
 from learners.interests.unit import TwoTowerSettings
 from learners.systems.din import DIN, DINSettings
@@ -24,9 +24,9 @@ from learners.systems.twotower import TwoTower
 from learners.tables.catalogue import Catalogue
 from state.examples import ExampleBatch, Floats, empty_examples, window_of
 
+TITLE = "networks, events a second"
 BATCHES = (256, 4_096, 65_536)
 WINDOW, ITEMS, USERS, DRAWS = 50, 20_000, 100_000, 32
-AT_LEAST_S = 2.0
 Make = Callable[[int, str], Settings]
 SYSTEMS: dict[str, tuple[type[Learner], bool, Make]] = {
     "din": (DIN, True, lambda batch, device: DINSettings(minibatch=batch, device=device)),
@@ -95,11 +95,11 @@ class Run:
         assert found is not None
         return found
 
-    def rate(self) -> float:
-        """Events a second."""
+    def rate(self, seconds: int) -> float:
+        """Events a second, over so many seconds at least."""
         self.step()
         self.seconds, first = 0.0, self.steps
-        while self.seconds < AT_LEAST_S:
+        while self.steps == first or self.seconds < seconds:
             self.step()
         return (self.steps - first) * self.batch / self.seconds
 
@@ -113,35 +113,35 @@ def agreement(name: str) -> float:
     return float(np.abs(runs[0].said(probe) - runs[1].said(probe)).max())
 
 
-def measure(batches: tuple[int, ...]) -> Tables:
+def measure(bench: Bench, *, largest: int, seconds: int) -> Tables:
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     devices = ("cpu",) if gpu is None else ("cpu", "cuda")
     rows: list[Row] = []
     for name in SYSTEMS:
-        for batch in batches:
-            rates: dict[str, Cell] = {device: Run(name, batch, device).rate() for device in devices}
-            rows.append({"system": name, "batch": batch, **rates})
-    where: Row = {
-        "cpu": platform.processor() or platform.machine(),
-        "torch": torch.__version__,
-        "threads": 1,
-        "gpu": gpu or "none: there is no CUDA device on this machine",
+        for batch in (size for size in BATCHES if size <= largest):
+            rates: dict[str, Cell] = {}
+            for device in devices:
+                with bench.telling.step(f"{name}, batches of {batch:,}, {device}"):
+                    rates[device] = Run(name, batch, device).rate(seconds)
+            rows.append({"what": f"{name}, {batch:,} at once", **rates})
+    tables: Tables = {
+        "devices": [
+            {"what": "cpu", "is": platform.processor() or platform.machine()},
+            {"what": "cuda", "is": gpu or "none on this machine"},
+        ],
+        TITLE: rows,
     }
-    tables: Tables = {"machine": [where], "networks, events a second": rows}
     if gpu is not None:
         tables["largest difference of CPU and GPU"] = [
-            {"system": name, "difference": agreement(name)} for name in SYSTEMS
+            {"what": name, "difference": agreement(name)} for name in SYSTEMS
         ]
     return tables
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Networks on the CPU, and on a GPU where there is one.")
-    parser.add_argument("--batches", type=int, nargs="+", default=BATCHES, metavar="N", help="events a batch")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    arguments = parser.parse_args()
-    (print_json if arguments.json else show)(measure(tuple(arguments.batches)))
-
-
-if __name__ == "__main__":
-    main()
+BENCHMARK = Benchmark(
+    measure=measure,
+    options={
+        "largest": Option(help="events of the largest batch", default=65_536, quick=256, kind=int),
+        "seconds": Option(help="seconds a row takes at least", default=2, quick=0, kind=int),
+    },
+)
