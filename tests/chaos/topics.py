@@ -1,6 +1,7 @@
 """What happens to the topic of events behind the workers' back."""
 
 import contextlib
+import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -17,7 +18,7 @@ from tests.chaos.group import PARTITIONS, Group
 from tests.patience import PATIENCE_S, until
 
 _MORE = 2
-_AGAIN_S = 0.5
+_AGAIN_S, _TAKE_OVER_S = 0.5, 8.0
 
 
 def change(group: Group, what: What, seconds: float) -> None:
@@ -33,21 +34,46 @@ def _all_begun(progress: Mapping[int, Progress]) -> bool:
 def _expire(group: Group, seconds: float) -> None:
     """All workers leave for a while, and half of what comes meanwhile is deleted before they are back.
 
-    They are asked to, so that their states are saved: what they have read is deleted as well.
+    They are asked to, so that their states are saved: what they have read is deleted as well. Who was killed
+    a moment before has not saved, and nobody may have taken its partitions over: then they are asked again.
     """
+    deadline_s = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline_s:
+        with group.without(group.named("worker"), asked=True):
+            if until(lambda: _all_saved(group), lambda said: said is not None):
+                group.over.wait(seconds)
+                with group.sender.silent():
+                    _delete_half(group)
+                return
+        group.over.wait(_TAKE_OVER_S)
+    raise AssertionError("workers that were asked to leave did not save their states")
+
+
+def _delete_half(group: Group) -> None:
     live = group.live
-    with group.without(group.named("worker"), asked=True):
-        group.over.wait(seconds)
-        with group.sender.silent():
-            _remember(group)
-            read = until(group.progress, _all_begun)
-            ends = {one.partition: one.offset + 1 for one in group.gone}
-            halves = {
-                TopicPartition(live.events, partition): (read[partition].next + end + 1) // 2
-                for partition, end in ends.items()
-                if read[partition].next < end
-            }
-            _asked(live.brokers, lambda admin: admin.delete_records(halves))
+    _remember(group)
+    read = until(group.progress, _all_begun)
+    ends = {one.partition: one.offset + 1 for one in group.gone}
+    halves = {
+        TopicPartition(live.events, partition): (read[partition].next + end + 1) // 2
+        for partition, end in ends.items()
+        if read[partition].next < end
+    }
+    _asked(live.brokers, lambda admin: admin.delete_records(halves))
+
+
+def _all_saved(group: Group) -> bool | None:
+    """Whether every partition's state is saved as of its last committed example; None while nobody knows."""
+    try:
+        with Observer(group.live.brokers) as observer:
+            records = [one for one in observer.read(f"{group.live.name}-changelog") if one.key == b"engine"]
+    except EbbtideError:
+        return None
+    saved = {one.partition: json.loads(one.value or b"{}")["progress"]["offset"] for one in records}
+    read = group.progress()
+    if not _all_begun(read):
+        return None
+    return all(saved.get(partition) == one.offset for partition, one in read.items())
 
 
 def _grow(group: Group, _: float) -> None:
