@@ -31,6 +31,7 @@ OTHERS = FOLLOWERS + NEAR + HERE
 
 @compiled
 def gather(
+    due_B: Int64s,
     learned: int,
     queue: CrowdRows,
     asked: Asked,
@@ -44,9 +45,9 @@ def gather(
     """For each row learn what is due before it, then find its candidates; returns the rows learned."""
     end = 0
     for b in range(asked.time_ms_B.shape[0]):
-        if asked.due_B[b] > learned:
-            learn_rows(queue, learned, asked.due_B[b], crowd)
-            learned = asked.due_B[b]
+        if due_B[b] > learned:
+            learn_rows(queue, learned, due_B[b], crowd)
+            learned = due_B[b]
         found.start_B1[b] = end
         if asked.wanted_B[b]:
             end = _row(b, end, asked, crowd, events + learned, tables, own, room, found)

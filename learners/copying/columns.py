@@ -57,8 +57,6 @@ _LOG2 = (
 class Asked(NamedTuple):
     """Rows for which evidence is wanted, what their users remember, and who may be a candidate."""
 
-    due_B: Int64s
-    """How many rows of the queue are known before each row."""
     past: Columns
     item_table: Int64s
     """Of the catalogue: key -> row."""

@@ -235,7 +235,6 @@ class CopyPath:
         most = min(own_most + len(leaders) + brought_BM.shape[1] + kernels.OTHERS, max(size, 1))
         found = new_found(len(part), int(wanted_B.sum()) * most, HELD)
         asked = Asked(
-            due_B=due_B,
             past=columns_of(window),
             item_table=items.table,
             leaders=leaders,
@@ -250,7 +249,9 @@ class CopyPath:
             speaks=s.memory,
         )
         events, tables = self.counted - learned, self._tables
-        stop = kernels.gather(learned, queue, asked, crowd, events, tables, self._own, self._room, found)
+        stop = kernels.gather(
+            due_B, learned, queue, asked, crowd, events, tables, self._own, self._room, found
+        )
         self.counted += stop - learned
         end = int(found.start_B1[-1])
         found = found._replace(
