@@ -19,7 +19,20 @@ from functools import partial
 from statistics import median
 
 from benchmarks.benchmark import Bench, Benchmark, Option
-from benchmarks.live_bed import PARTITIONS, PATIENCE_S, Bed, Cpu, Span, bed, done, fill, said, trainer, worker
+from benchmarks.live_bed import (
+    LOG,
+    PARTITIONS,
+    PATIENCE_S,
+    Bed,
+    Cpu,
+    Span,
+    bed,
+    done,
+    fill,
+    said,
+    trainer,
+    worker,
+)
 from benchmarks.tables import Bar, Row, Tables, loads
 from benchmarks.telling import Step
 from state.progress import TrainerStatus
@@ -150,12 +163,7 @@ def measure(bench: Bench, *, log: str, limit: int, events: int, trained: int, ro
 BENCHMARK = Benchmark(
     measure=measure,
     options={
-        "log": Option(
-            help="a log",
-            default="planted:users=10000,items=2000,events=400000",
-            quick="planted:users=40,items=60,events=3000",
-            metavar="LOG",
-        ),
+        "log": LOG,
         "limit": Option(help="the first N events of it, as Arrow", default=400_000, quick=3000, kind=int),
         "events": Option(help="the first N events of it, as JSON", default=100_000, quick=2000, kind=int),
         "trained": Option(help="examples that are learned", default=20_000, quick=2000, kind=int),

@@ -15,7 +15,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from benchmarks.benchmark import Bench
+from benchmarks.benchmark import Bench, Option
 from benchmarks.telling import Step, Telling
 from ebbtide import api
 from ebbtide.services import control
@@ -30,6 +30,12 @@ from streams.wire.message import Message
 PARTITIONS, BATCH = 4, 1024
 PATIENCE_S = 170.0
 _SAMPLE_S, _LOOK_S, _STILL_S = 0.05, 0.25, 1.0
+LOG = Option(
+    help="a log",
+    default="planted:users=10000,items=2000,events=400000",
+    quick="planted:users=40,items=60,events=3000",
+    metavar="LOG",
+)
 Found = TypeVar("Found")
 _TICKS = os.sysconf("SC_CLK_TCK")
 

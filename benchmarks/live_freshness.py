@@ -12,6 +12,7 @@ from contextlib import ExitStack
 
 from benchmarks.benchmark import Bench, Benchmark, Option
 from benchmarks.live_bed import (
+    LOG,
     PARTITIONS,
     Bed,
     Cpu,
@@ -101,12 +102,7 @@ FRESHNESS, WORST = "from produced to readable", "against the bar"
 BENCHMARK = Benchmark(
     measure=measure,
     options={
-        "log": Option(
-            help="a log",
-            default="planted:users=10000,items=2000,events=400000",
-            quick="planted:users=40,items=60,events=3000",
-            metavar="LOG",
-        ),
+        "log": LOG,
         "rate": Option(help="events a second", default=2000.0, quick=400.0, kind=float),
         "seconds": Option(help="how long", default=80.0, quick=5.0, kind=float, metavar="S"),
         "format": Option(help="json or arrow", default="json", quick="json", metavar="F"),

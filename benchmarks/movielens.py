@@ -10,7 +10,7 @@ from statistics import median
 
 from benchmarks.benchmark import Bench, Benchmark, Option
 from benchmarks.peers import ParsedOnce, Rated, VowpalWabbit, prequential
-from benchmarks.quality import PREDICTED, predicted, quality
+from benchmarks.quality import LABELLED, PREDICTED, predicted, quality
 from benchmarks.replays import Replayed
 from benchmarks.tables import Bar, Row, Tables
 from ebbtide import api
@@ -71,12 +71,7 @@ def _reported(replayed: Replayed) -> float:
 BENCHMARK = Benchmark(
     measure=measure,
     options={
-        "log": Option(
-            help="a labelled log with categories of items",
-            default="movielens-100k",
-            quick="planted:users=40,items=60,events=1200",
-            metavar="LOG",
-        ),
+        "log": LABELLED,
         "rounds": Option(help="rounds that rates are taken in", default=3, quick=1, kind=int),
     },
     bars=(

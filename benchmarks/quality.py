@@ -3,13 +3,19 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from benchmarks.benchmark import Bench
+from benchmarks.benchmark import Bench, Option
 from benchmarks.peers import Rated, peers, prequential
 from benchmarks.replays import Replayed
 from benchmarks.tables import Bar, Row
 from learners.judging.evaluation import Judged
 
 PREDICTED, RANKED = "P(action), all events", "rankings, scored part"
+LABELLED = Option(
+    help="a labelled log with categories of items",
+    default="movielens-100k",
+    quick="planted:users=40,items=60,events=1200",
+    metavar="LOG",
+)
 _RANKING = ("recall@1", "recall@10", "NDCG@10")
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from benchmarks.benchmark import Bench, Benchmark, Option
 from benchmarks.peers import Rated
-from benchmarks.quality import PREDICTED, RANKED, predicted, quality, rankers, ranking_bars
+from benchmarks.quality import LABELLED, PREDICTED, RANKED, predicted, quality, rankers, ranking_bars
 from benchmarks.replays import Replayed
 from benchmarks.tables import Bar, Row, Tables
 from ebbtide import api
@@ -68,19 +68,18 @@ def _auc(replayed: Replayed, model: str) -> float | None:
 BENCHMARK = Benchmark(
     measure=measure,
     options={
-        "log": Option(
-            help="a labelled log with categories of items",
-            default="movielens-100k",
-            quick="planted:users=40,items=60,events=1200",
-            metavar="LOG",
-        ),
+        "log": LABELLED,
         "rounds": Option(help="rounds that rates are taken in", default=3, quick=1, kind=int),
     },
     bars=(
         Bar("AUC, sequential", PREDICTED, MODEL, predicted("AUC", "sequential"), 0.785, 0.787, digits=4),
         Bar(
             "log loss, sequential",
-            *(PREDICTED, MODEL, predicted("log loss", "sequential"), 0.551, 0.549),
+            PREDICTED,
+            MODEL,
+            predicted("log loss", "sequential"),
+            0.551,
+            0.549,
             least=False,
             digits=4,
         ),

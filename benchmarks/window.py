@@ -149,8 +149,17 @@ class Ours:
         size = len(user)
         row_B = self.memory.rows(user)
         rows = Rows(
-            *(row_B, item, item, item, time_ms, time_ms, time_ms),
-            *(np.empty(0, np.float32), item, item, item),
+            row_B,
+            item,
+            item,
+            item,
+            time_ms,
+            time_ms,
+            time_ms,
+            np.empty(0, np.float32),
+            item,
+            item,
+            item,
         )
         out = np.empty(size, np.int64), np.empty((size, WIDTH), np.int64), np.zeros((size, WIDTH), np.float32)
         done = 0

@@ -50,7 +50,7 @@ def _row(step: Step, what: str, log: Log, form: str) -> Row:
             examples = engine.operator.process(decoded.events, 0)
         with _timed("encode", spent_s):
             values = example_wire.encode(
-                *(examples, examples.time_ms_B, decoded.names, engine.made_by), width=engine.config.window
+                examples, examples.time_ms_B, decoded.names, engine.made_by, width=engine.config.window
             )
         with _timed("state", spent_s):
             records = engine.records()

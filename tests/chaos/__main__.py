@@ -42,7 +42,10 @@ def main() -> int:
                 began_s = time.monotonic()
                 try:
                     came_to = run(
-                        *(seed, services, folder, faults),
+                        seed,
+                        services,
+                        folder,
+                        faults,
                         **{"seconds": given.seconds, "rate": given.rate},
                         tell=lambda line: print(line, flush=True),
                     )

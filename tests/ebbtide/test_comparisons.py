@@ -316,18 +316,16 @@ def test_the_default_model_says_what_its_freshness_is_worth(tmp_path: Path) -> N
 @pytest.mark.usefixtures("parts")
 def test_both_at_once_in_json(tmp_path: Path) -> None:
     code, said = invoked(
-        *(
-            "replay",
-            SMALL,
-            "--out",
-            tmp_path,
-            "--ablate",
-            "--sync-every",
-            "12h",
-            "--json",
-            "--learner",
-            "gaussian",
-        )
+        "replay",
+        SMALL,
+        "--out",
+        tmp_path,
+        "--ablate",
+        "--sync-every",
+        "12h",
+        "--json",
+        "--learner",
+        "gaussian",
     )
     assert code == 0, said
     found = json.loads(said)

@@ -50,7 +50,7 @@ def test_a_log_with_gaps_is_reported_and_answers(tmp_path: Path, years: list[int
     out = tmp_path / "out"
     any_time = {"earliest": "0001-01-01", "latest": "9999-12-31"}
     report = ebbtide.replay(
-        *(log, out), map=any_time, learner="stim", batch=32, sync_every="1h,1d", score_from=0.2
+        log, out, map=any_time, learner="stim", batch=32, sync_every="1h,1d", score_from=0.2
     )
     assert report.events.used == BLOCK * len(years)
     said = json.loads((out / "report.json").read_text())

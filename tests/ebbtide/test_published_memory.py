@@ -56,7 +56,10 @@ def published(operator: Operator, events: EventBatch, learner: Reads, chunk: int
     store, names = DictStore(), Names()
     config = operator.config
     publisher = Publisher(
-        *(store, learner, names, Had("none")),
+        store,
+        learner,
+        names,
+        Had("none"),
         every=10**9,
         known=config.label_delay_ms == 0,
         periodic=config.memory.periodic,

@@ -26,8 +26,11 @@ def evidence(requests: int, candidates: int = 40, seed: int = 0) -> Evidence:
         x_CF[:, COLUMN[name]] = np.log(FLOOR[COLUMN[name]] + amount_C)
     return Evidence(
         np.arange(0, size + 1, candidates),
-        *(x_CF.astype(np.float32), np.zeros(size, np.float32), np.zeros((requests, 2), np.float32)),
-        *(np.ones((requests, 1), np.bool_), np.zeros(requests, np.int64)),
+        x_CF.astype(np.float32),
+        np.zeros(size, np.float32),
+        np.zeros((requests, 2), np.float32),
+        np.ones((requests, 1), np.bool_),
+        np.zeros(requests, np.int64),
     )
 
 

@@ -140,8 +140,16 @@ class Reference:
         for entry in same:
             entry.last_ms, entry.pace = last_ms, pace
         new = Entry(
-            *(event.time_ms, event.item, event.category, event.place, known_ms, event.label),
-            *(minute(event.time_ms, event.tz_min), event.tz_min, last_ms, pace),
+            event.time_ms,
+            event.item,
+            event.category,
+            event.place,
+            known_ms,
+            event.label,
+            minute(event.time_ms, event.tz_min),
+            event.tz_min,
+            last_ms,
+            pace,
         )
         if len(user.entries) == self.memory.capacity:
             oldest_first = sorted([*user.entries, new], key=lambda e: e.time_ms)
