@@ -101,12 +101,12 @@ def know(slabs: Slabs, pending: Pending, curve: Curve, bank_ms_T: Doubles) -> No
 def remember(slabs: Slabs, curve: Curve, user: int, event: Event) -> None:
     """Put one event in its place by time; all entries of its item are strengthened together.
 
-    A full memory forgets the entry with the least retention at `time_ms` first, the oldest among equals,
-    be it the event itself: so an item's newest entry goes last, and its `last_ms` is that entry's time.
+    A full memory forgets its oldest entry first, be it the event itself, which then changes nothing: so an
+    item's newest entry goes last, and its `last_ms` is that entry's time.
     """
     item, time_ms = event.item, event.time_ms
     items = entries(slabs, user, ITEM)
-    goes = leaving(slabs, curve, user, item, time_ms)
+    goes = leaving(slabs, curve, user, time_ms)
     if goes == len(items):
         return
     last_ms = time_ms
@@ -159,25 +159,17 @@ def among(key: int, keys: Int64s) -> int:
 
 
 @inner
-def leaving(slabs: Slabs, curve: Curve, user: int, item: int, time_ms: int) -> int:
-    """The entry that is forgotten when `item` is met at `time_ms`: -1 for none while there is room.
+def leaving(slabs: Slabs, curve: Curve, user: int, time_ms: int) -> int:
+    """The entry that is forgotten for an event at `time_ms`: -1 for none while there is room.
 
-    It is the one with the least retention, of equals the oldest; as many as there are entries for the event
-    itself. Compares exponents: no underflow ties. No entry fades faster than one never repeated, and none was
-    last met before its own time: so from the first entry on that could not have faded more, no later one has.
+    It is the oldest, of equals the one that came first; as many as there are entries for the event itself.
+    Never one chosen by retention, which all entries of an item share: a memory that forgets by that fills
+    with one item and keeps nothing of what was met once.
     """
-    times, lasts, pace_of = entries(slabs, user, TIME), entries(slabs, user, LAST), paces(slabs, user)
-    items, pace = entries(slabs, user, ITEM), 1.0 / curve.strength_ms
+    times = entries(slabs, user, TIME)
     if len(times) < curve.capacity:
         return -1
-    worst, at = -1.0, 0
-    for i in range(len(times)):
-        if max(time_ms - times[i], 0) * pace <= worst:
-            break
-        faded = 0.0 if items[i] == item else max(time_ms - lasts[i], 0) * pace_of[i]
-        if faded > worst:
-            worst, at = faded, i
-    return len(times) if worst == 0.0 and times[at] > time_ms else at
+    return len(times) if times[0] > time_ms else 0
 
 
 @inner

@@ -52,7 +52,7 @@ class MemoryConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """How a user's memory fades, and how much it holds."""
 
     capacity: int = 1024
-    """Entries a user; when full the one with the least retention goes."""
+    """Entries a user; when full the oldest goes."""
     strength_s: float = 3 * 86400.0
     """Time in which a single event fades to 1/e."""
     gain: float = 0.7

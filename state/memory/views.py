@@ -301,7 +301,7 @@ def told(slabs: Slabs, curve: Curve, rows: Rows, b: int, out: Columns) -> None:
     out.own_strength_s_B[b], out.goes_B[b], out.own_minute_B[b] = 0.0, 0, rows.minute_B[b]
     if math.isnan(rows.label_B[b]) and rows.known_ms_B[b] > rows.clock_ms_B[b]:
         return
-    goes, length = leaving(slabs, curve, user, item, time_ms), slabs.users[user, LENGTH]
+    goes, length = leaving(slabs, curve, user, time_ms), slabs.users[user, LENGTH]
     if goes < length:
         out.own_strength_s_B[b] = 0.001 / met(slabs, curve, user, item, time_ms)[1]
         out.goes_B[b] = length - goes if goes >= 0 else 0

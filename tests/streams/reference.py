@@ -129,6 +129,9 @@ class Reference:
             self.remember(user, event, known_ms)
 
     def remember(self, user: User, event: Event, known_ms: int) -> None:
+        full = len(user.entries) == self.memory.capacity
+        if full and event.time_ms < user.entries[0].time_ms:
+            return
         last_ms, pace = event.time_ms, 1.0 / (self.memory.strength_s * 1000)
         same = [e for e in user.entries if e.item == event.item]
         if same:
@@ -151,13 +154,10 @@ class Reference:
             last_ms,
             pace,
         )
-        if len(user.entries) == self.memory.capacity:
-            oldest_first = sorted([*user.entries, new], key=lambda e: e.time_ms)
-            faintest = max(oldest_first, key=lambda e: max(event.time_ms - e.last_ms, 0) * e.pace)
-            user.entries = [e for e in oldest_first if e is not faintest]
-        else:
-            user.entries.append(new)
-            user.entries.sort(key=lambda e: e.time_ms)
+        user.entries.append(new)
+        user.entries.sort(key=lambda e: e.time_ms)
+        if full:
+            del user.entries[0]
 
     def rates(self, user: User, event: Event) -> dict[str, float]:
         now = event.time_ms
