@@ -183,12 +183,13 @@ class CopyPath:
         wanted = ranks.Wanted(
             place_B[chosen_B], request.true_R, request.size_R, request.left_start_R1, request.left_out
         )
-        scored = ranks.Scored(asked.start_R1, item_C, self.mixture.score(asked))
+        logit_C, gate_RE = self.mixture.score_and_gates(asked)
+        scored = ranks.Scored(asked.start_R1, item_C, logit_C)
         behind_N = self._behind(len(self.context.catalogue))
         ranks.rank_all(wanted, scored, behind_N, self._own.slot_N, rank_R)
         if note:
             time_ms_B, tz_min_B = part.time_ms_B[chosen_B], part.tz_min_B[chosen_B]
-            self.ledger.add(time_ms_B, tz_min_B, self.mixture.gates(asked), found.entries_BV[chosen_B])
+            self.ledger.add(time_ms_B, tz_min_B, gate_RE, found.entries_BV[chosen_B])
 
     def _count(self, queue: CrowdRows, learned: int, stop: int) -> None:
         """Let the crowd learn queue rows `learned` .. `stop` - 1."""

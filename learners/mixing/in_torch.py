@@ -1,7 +1,7 @@
 """The mixture of experts in torch: the same logits on padded tensors, the gradient by autograd.
 
 The steps (Adam, normalisation, loads) are the kernels' own, on the host. Shape suffixes: as in
-`learners.mixing.kernels`; B rows at hand, C the most candidates of any of them.
+`learners.mixing.layers`; B rows at hand, C the most candidates of any of them.
 """
 
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from learners.mixing.kernels import Evidence, Plan
+from learners.mixing.layers import Evidence, Plan
 from learners.mixing.update import CLIP, Moments, Rates, State, Weights, observe, update
 from state.errors import InputError
 from state.examples import Floats
@@ -32,23 +32,16 @@ class Padded(NamedTuple):
     true_B: Tensor
 
 
-def score(evidence: Evidence, state: State, plan: Plan, device: str, logit_C: Floats) -> None:
-    """Fill in every candidate's logit."""
+def score(
+    evidence: Evidence, state: State, plan: Plan, device: str, logit_C: Floats, gate_RE: Floats
+) -> None:
+    """Fill in every candidate's logit, and the mean gate of each row, weighted by its probabilities."""
     _require(device)
     for rows_B in _chunks(evidence):
         padded = _pad(evidence, rows_B, state, device)
-        logit_BC, _ = _forward(padded, _tensors(state.weights, device), plan)
+        logit_BC, gate_BCE = _forward(padded, _tensors(state.weights, device), plan)
         span = slice(evidence.start_R1[rows_B[0]], evidence.start_R1[rows_B[-1] + 1])
         logit_C[span] = logit_BC[padded.real_BC].cpu().numpy()
-
-
-def mean_gates(evidence: Evidence, state: State, plan: Plan, device: str, gate_RE: Floats) -> None:
-    """Fill in the mean gate of each row, weighted by its probabilities."""
-    _require(device)
-    for rows_B in _chunks(evidence):
-        logit_BC, gate_BCE = _forward(
-            _pad(evidence, rows_B, state, device), _tensors(state.weights, device), plan
-        )
         p_BC = torch.nan_to_num(torch.softmax(logit_BC, 1))
         gate_RE[rows_B] = torch.einsum("bc,bce->be", p_BC, gate_BCE).cpu().numpy()
 

@@ -21,7 +21,7 @@ into calls.
 Every column is normalised by the mean and deviation of its first `warmup` learned rows, as they come; it
 is 0 until it has varied, and bounded by ten deviations.
 
-Shape suffixes: as in `learners.mixing.kernels`.
+Shape suffixes: as in `learners.mixing.layers`.
 """
 
 import math
@@ -32,9 +32,9 @@ from typing import NamedTuple
 import numpy as np
 
 from learners.contract import Settings
-from learners.mixing import kernels
-from learners.mixing.kernels import Evidence as Evidence
-from learners.mixing.kernels import Plan
+from learners.mixing import forward, learning
+from learners.mixing.layers import Evidence as Evidence
+from learners.mixing.layers import Plan
 from learners.mixing.update import Moments, Rates, State, Weights
 from state.errors import InputError, bringing
 from state.examples import Floats
@@ -69,7 +69,7 @@ class MixtureSettings(Settings, frozen=True, kw_only=True):
 
 
 class Mixture:
-    """Scores candidates by their evidence. `score` and `gates` change nothing.
+    """Scores candidates by their evidence. Scoring changes nothing.
 
     `features` and `context` are the widths F and X; `item_query` names the evidence columns in which the
     gate sees a candidate.
@@ -124,28 +124,24 @@ class Mixture:
 
     def score(self, evidence: Evidence) -> Floats:
         """The logit of every candidate (C,); a row's do not depend on the others."""
+        return self.score_and_gates(evidence)[0]
+
+    def score_and_gates(self, evidence: Evidence) -> tuple[Floats, Floats]:
+        """The logits (C,), and each expert's mean gate over a row's candidates, weighted by P: (R, E)."""
         self._assert(evidence)
         logit_C = np.empty(len(evidence.base_C), np.float32)
-        if self.settings.device == "cpu":
-            kernels.score(evidence, self._state, self._plan, logit_C)
-        else:
-            self._torch().score(evidence, self._state, self._plan, self.settings.device, logit_C)
-        return logit_C
-
-    def gates(self, evidence: Evidence) -> Floats:
-        """Each expert's mean gate over a row's candidates, weighted by P: (R, E)."""
         gate_RE = np.zeros((len(evidence.true_R), len(self.experts)), np.float32)
         if self.settings.device == "cpu":
-            kernels.mean_gates(evidence, self._state, self._plan, self.score(evidence), gate_RE)
+            forward.score(evidence, self._state, self._plan, logit_C, gate_RE)
         else:
-            self._torch().mean_gates(evidence, self._state, self._plan, self.settings.device, gate_RE)
-        return gate_RE
+            self._torch().score(evidence, self._state, self._plan, self.settings.device, logit_C, gate_RE)
+        return logit_C, gate_RE
 
     def learn(self, evidence: Evidence) -> None:
         """Learn from the rows whose true candidate is given, in order, once."""
         self._assert(evidence)
         if self.settings.device == "cpu":
-            kernels.learn(evidence, self._state, self._plan, self._rates)
+            learning.learn(evidence, self._state, self._plan, self._rates)
         else:
             self._torch().learn(evidence, self._state, self._plan, self._rates, self.settings.device)
 

@@ -1,6 +1,6 @@
 """What learning changes in the mixture of experts, and how: input normalisation, running loads, Adam.
 
-Shape suffixes: as in `learners.mixing.kernels`; N columns.
+Shape suffixes: as in `learners.mixing.layers`; N columns.
 """
 
 from typing import NamedTuple

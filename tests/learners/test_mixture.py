@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from learners.mixing.kernels import BLOCK
+from learners.mixing.layers import BLOCK
 from learners.mixing.mixture import Evidence, Expert, Mixture, MixtureSettings
 from learners.mixing.update import CLIP, update
 from state.errors import InputError
@@ -122,12 +122,12 @@ def test_kernels_say_what_the_equations_say(sizes: list[int], seed: int, hidden:
     evidence.context_RX[::3] *= 100.0
     logit_C, gate_RE = reference(mixture, evidence)
     assert np.allclose(mixture.score(evidence), logit_C, rtol=1e-4, atol=1e-3)
-    assert np.allclose(mixture.gates(evidence), gate_RE, atol=1e-3)
+    assert np.allclose(mixture.score_and_gates(evidence)[1], gate_RE, atol=1e-3)
 
 
 def test_a_closed_expert_has_no_gate_and_a_lone_one_has_all() -> None:
     evidence = SHAPE.evidence([9] * 40)
-    gate_RE = shaken(SHAPE.mixture()).gates(evidence)
+    gate_RE = shaken(SHAPE.mixture()).score_and_gates(evidence)[1]
     open_R = evidence.open_RE.sum(1)
     assert (gate_RE[~evidence.open_RE] == 0.0).all()
     assert (gate_RE[evidence.open_RE] > 0.0).all()
@@ -254,7 +254,7 @@ def test_it_learns_whom_to_ask_by_the_hour() -> None:
     unseen = planted(1000, seed=1)
     assert hits(mixture.score(unseen), unseen) > 0.85
     assert hits(linear.score(unseen), unseen) < 0.5
-    gate_RE = mixture.gates(unseen)
+    gate_RE = mixture.score_and_gates(unseen)[1]
     day_R = unseen.context_RX[:, 0] > 0.0
     assert gate_RE[day_R, 0].mean() > 0.8
     assert gate_RE[~day_R, 1].mean() > 0.8
@@ -268,7 +268,7 @@ def test_one_expert_that_sees_everything_is_a_plain_network() -> None:
     mixture = Shape(3, 1, (Expert("all", (0, 1, 2)),), ()).mixture(lr=0.01, hidden=16)
     mixture.learn(evidence)
     assert hits(mixture.score(evidence), evidence) > 0.7
-    assert np.allclose(mixture.gates(evidence), 1.0, atol=1e-5)
+    assert np.allclose(mixture.score_and_gates(evidence)[1], 1.0, atol=1e-5)
 
 
 def test_an_update_is_a_step_of_adamw() -> None:
@@ -296,7 +296,7 @@ def test_the_load_is_kept_balanced() -> None:
         night = evidence._replace(true_R=(-evidence.evidence_CF[:, 1]).reshape(-1, 20).argmax(1))
         mixture = DAY_AND_NIGHT.mixture(lr=0.01, balance=balance)
         mixture.learn(night)
-        return float(mixture.gates(night).mean(0).max())
+        return float(mixture.score_and_gates(night)[1].mean(0).max())
 
     assert most(0.0) > 0.8
     assert most(1.0) < 0.6

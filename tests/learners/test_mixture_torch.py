@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from learners.mixing.kernels import BLOCK
+from learners.mixing.layers import BLOCK
 from state.errors import InputError
 from tests.learners.test_mixture import DAY_AND_NIGHT, SHAPE, hits, planted, rows, shaken
 
@@ -15,7 +15,7 @@ def test_torch_says_what_the_kernels_say(hidden: int) -> None:
     evidence = SHAPE.evidence(SIZES * 3)
     kernel, twin = (shaken(SHAPE.mixture(hidden=hidden, device=device)) for device in ("cpu", "cpu:0"))
     assert np.allclose(kernel.score(evidence), twin.score(evidence), rtol=1e-5, atol=1e-4)
-    assert np.allclose(kernel.gates(evidence), twin.gates(evidence), atol=1e-5)
+    assert np.allclose(kernel.score_and_gates(evidence)[1], twin.score_and_gates(evidence)[1], atol=1e-5)
     assert kernel.score(rows(evidence, 0, 0)).shape == twin.score(rows(evidence, 0, 0)).shape == (0,)
 
 
