@@ -21,7 +21,7 @@ from ebbtide.config import RunConfig
 from ebbtide.running.plan import operator_of
 from ebbtide.running.replaying import Run as Replay
 from replay.log import Log
-from serving.answers import Run
+from serving.run import Run
 from state.examples import ExampleBatch, concat
 from state.memory.after import after
 from state.store.contract import KINDS

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ebbtide.api import check, open_log, replay
     from learners.contract import Context, Learner, Needs, Outcome, Settings, Step
-    from serving.answers import connect
+    from serving.connection import connect
     from state.errors import EbbtideError, InputError, UnknownIdError
 
 __all__ = [
@@ -36,7 +36,7 @@ __all__ = [
     "replay",
 ]
 _HOMES = {
-    "serving.answers": ("connect",),
+    "serving.connection": ("connect",),
     "ebbtide.api": ("check", "open_log", "replay"),
     "learners.contract": ("Context", "Learner", "Needs", "Outcome", "Settings", "Step"),
     "state.errors": ("EbbtideError", "InputError", "UnknownIdError"),

@@ -24,6 +24,7 @@ class Catalogue:
     def __init__(self, items: Items, copy: CopyScore | None) -> None:
         self.ids, self.vectors_ND = items.ids, items.vectors_ND
         self.key_N = _keys(items.ids)
+        self._length_N: Floats | None = None
         self._number()
         self.weigh(copy)
 
@@ -44,6 +45,7 @@ class Catalogue:
             self.vectors_ND = vectors_BD[:0]
         if vectors_BD.shape[1] != self.width:
             return False
+        self._length_N = None
         row_B = np.array([self.row_of_id.get(name, -1) for name in names], np.int64)
         held_B = row_B >= 0
         self.vectors_ND[row_B[held_B]] = vectors_BD[held_B]
@@ -80,8 +82,16 @@ class Catalogue:
         return vectors_WD
 
     def scores(self, query_D: Doubles) -> Doubles:
-        """Dot products (N,) of every item with the query."""
-        return np.asarray(self._vectors(len(query_D)) @ query_D, np.float64)
+        """Dot products (N,) of every item with the query, in single precision as the vectors are."""
+        return np.asarray(self._vectors(len(query_D)) @ query_D.astype(np.float32), np.float64)
+
+    def cosines(self, row: int) -> Doubles:
+        """Cosines (N,) of every item with one of them, biases aside."""
+        if self._length_N is None:
+            self._length_N = np.sqrt(np.einsum("nd,nd->n", self.vectors_ND[:, :-1], self.vectors_ND[:, :-1]))
+        length_N = np.maximum(self._length_N, 1e-30)
+        query_D = np.append(self.vectors_ND[row, :-1] / length_N[row], np.float32(0.0))
+        return np.asarray(self.vectors_ND @ query_D / length_N, np.float64)
 
     def _vectors(self, width: int) -> Floats:
         if self.ids and self.width != width:
@@ -111,6 +121,16 @@ class Follower:
         self.info = info
         self._told, self._moved, self._position = pointer.told, (-1, b""), NOWHERE
         self._catalogue: Catalogue | None = None
+
+    @property
+    def held(self) -> Catalogue:
+        """As it was at the last call of `catalogue`."""
+        return self.catalogue() if self._catalogue is None else self._catalogue
+
+    @property
+    def version(self) -> int:
+        """Of what is held; 0 before anything is."""
+        return max(self._moved[0], 0)
 
     def look(self) -> Pointer:
         """Bring `info` up to date; where readers are pointed."""

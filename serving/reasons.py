@@ -80,9 +80,9 @@ def of_copy(row: int, scored: Scored, now: Recalled, liked_W: Doubles, name: Nam
     """
     mine_W = np.flatnonzero((scored.row_W == row) & (scored.add_WV.sum(1) > 0.0))
     more = {
-        "like": _above(scored.interest_N, row),
-        "popular": _above(scored.crowd_N, row),
-        "near": _above(scored.near_N, row),
+        "like": float(scored.interest_N[row]) - scored.usual[2],
+        "popular": float(scored.crowd_N[row]) - scored.usual[0],
+        "near": float(scored.near_N[row]) - scored.usual[1],
     }
     most = max(more, key=lambda one: more[one])
     own = float(scored.add_WV[mine_W].sum())
@@ -111,18 +111,10 @@ _SAID = {"popular": "popular now", "near": "near"}
 
 
 def _taste(memory: Entries, liked_W: Doubles, name: Name) -> str:
-    best: list[int] = []
-    for w in np.argsort(-liked_W, kind="stable").tolist():
-        key = int(memory["item"][w])
-        if liked_W[w] > 0.0 and key not in best:
-            best.append(key)
+    likes = memory["item"][np.argsort(-liked_W, kind="stable")][: int((liked_W > 0.0).sum())]
+    best = list(dict.fromkeys(likes.tolist()))
     named = ", ".join(map(name, best[:LIKED]))
     return f"like what you had lately: {named}" if named else "to your taste"
-
-
-def _above(term_N: Doubles, row: int) -> float:
-    """How much more a term says for an item than for the mean one."""
-    return float(term_N[row] - term_N.mean())
 
 
 def _event(

@@ -123,11 +123,23 @@ def kernels(
     return np.column_stack([of(kernel) for kernel in specification.kernels]) * speaks_W[:, np.newaxis]
 
 
-def kilometres2(place_N2: Doubles, here: Doubles) -> Doubles:
-    """Squared distances (N,) of places from one of them, as on a map; NaN where one is not known."""
-    middle_N = np.radians((place_N2[:, 1] + here[1]) / 2.0)
-    east_N, north_N = ((place_N2 - here) * KM).T
-    return np.asarray((east_N * np.cos(middle_N)) ** 2 + north_N**2)
+class Places:
+    """Where items are, ready to be asked how far each is from somewhere."""
+
+    def __init__(self, place_N2: Doubles) -> None:
+        """`place_N2`: longitude and latitude, WGS 84 degrees; NaN where nowhere."""
+        self.place_N2 = place_N2
+        self._east_N, self._north_N = (np.ascontiguousarray(place_N2[:, axis]) * KM[axis] for axis in (0, 1))
+        half_N = np.radians(place_N2[:, 1] / 2.0)
+        self._cos_N, self._sin_N = np.cos(half_N), np.sin(half_N)
+
+    def kilometres2(self, here: Doubles) -> Doubles:
+        """Squared distances (N,) as on a map; NaN where one of the two is not known."""
+        half = np.radians(here[1] / 2.0)
+        east_N = self._east_N - here[0] * KM[0]
+        east_N *= self._cos_N * np.cos(half) - self._sin_N * np.sin(half)
+        north_N = self._north_N - here[1] * KM[1]
+        return np.asarray(east_N * east_N + north_N * north_N)
 
 
 def _before(
@@ -142,7 +154,7 @@ def _before(
     same_W[1:] = before_W == row_W[-1]
     apart_W = np.log(age_s_W[:-1] - age_s_W[1:] + pause_s) - np.log(age_s_W[-1] + pause_s)
     gap_W[1:] = np.exp(-specification.gap * apart_W**2)
-    km2_W = np.where(before_W >= 0, kilometres2(place_N2[before_W], here), np.nan)
+    km2_W = np.where(before_W >= 0, Places(place_N2[before_W]).kilometres2(here), np.nan)
     near_W = km2_W < specification.far_km2
     close_W[1:][near_W] = np.exp(-np.sqrt(km2_W[near_W]) / specification.near_km)
     return same_W, gap_W, close_W

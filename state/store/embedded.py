@@ -27,6 +27,9 @@ class EmbeddedStore(RedisStore):
         super().__init__(_url(self._server.ensure()))
         self._shown = str(folder)
 
+    def address(self) -> str:
+        return _url(self._server.ensure())
+
     def close(self) -> None:
         super().close()
         self._server.stop()

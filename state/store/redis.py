@@ -269,6 +269,14 @@ class RedisStore(EmbeddingStore):
         """The hash of a kind, and its feed."""
         return [self._key(kind), self._key(f"{kind}:feed")]
 
+    def address(self) -> str:
+        """A URL under which the server answers, for other clients."""
+        return self._url
+
+    def key_of(self, kind: Kind) -> bytes:
+        """The hash of a kind, for other clients."""
+        return self._key(kind).encode()
+
     def _key(self, name: str) -> str:
         return f"ebbtide:{{{self._run}}}:{name}"
 
@@ -276,27 +284,29 @@ class RedisStore(EmbeddingStore):
         """Every word with the server goes through here, so that every failure has one line."""
         try:
             return ask(*arguments)
-        except redis.AuthenticationError as error:
-            raise InputError(
-                f"{self._shown}: refuses the user or password; check the URL ({error})"
-            ) from error
-        except redis.exceptions.NoPermissionError as error:
-            raise ForbiddenError(
-                f"{self._shown}: this user may not do that ({_first_line(error)}); see the page on operation"
-            ) from error
-        except redis.BusyLoadingError as error:
-            raise InputError(
-                f"{self._shown}: is still reading its data from disk; it answers when that is done"
-            ) from error
-        except (redis.ConnectionError, redis.TimeoutError) as error:
-            raise UnreachableError(
-                f"{self._shown}: cannot be reached ({_first_line(error)}); start Redis there, or one with "
-                "`ebbtide services up`; `ebbtide replay` without --store brings its own"
-            ) from error
         except redis.RedisError as error:
-            raise InputError(
-                f"{self._shown}: {_first_line(error)}; is this Redis writable and ours?"
-            ) from error
+            raise self.in_one_line(error) from error
+
+    def in_one_line(self, error: redis.RedisError | OSError) -> InputError:
+        """What a client's failure means, and what to do."""
+        said = _first_line(error)
+        match error:
+            case redis.AuthenticationError():
+                return InputError(f"{self._shown}: refuses the user or password; check the URL ({error})")
+            case redis.exceptions.NoPermissionError():
+                return ForbiddenError(
+                    f"{self._shown}: this user may not do that ({said}); see the page on operation"
+                )
+            case redis.BusyLoadingError():
+                return InputError(
+                    f"{self._shown}: is still reading its data from disk; it answers when that is done"
+                )
+            case redis.ConnectionError() | redis.TimeoutError() | OSError():
+                return UnreachableError(
+                    f"{self._shown}: cannot be reached ({said}); start Redis there, or one with "
+                    "`ebbtide services up`; `ebbtide replay` without --store brings its own"
+                )
+        return InputError(f"{self._shown}: {said}; is this Redis writable and ours?")
 
 
 def _unpacked(lengths: bytes, ids: bytes, rows: bytes) -> Packed:

@@ -7,8 +7,10 @@ import msgspec
 import numpy as np
 import pytest
 
-from serving.answers import Because, PastEvent, Run, UnknownUserError, connect, json_of
+from serving.answers import Because, PastEvent, UnknownUserError, json_of
+from serving.connection import connect
 from serving.recalled import cell_at, utc_offset_min
+from serving.run import Run
 from state.errors import InputError, UnknownIdError
 from state.examples import Doubles, Floats
 from state.forgetting import minute_of_week

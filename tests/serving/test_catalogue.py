@@ -9,8 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from serving.answers import Run, UnknownUserError
+from serving.answers import UnknownUserError
 from serving.catalogue import Catalogue, Follower
+from serving.run import Run
 from state.errors import InputError
 from state.store import versions
 from state.store.contract import EmbeddingStore, Gone, Kind, RunInfo

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import TypedDict, Unpack
 
 import msgspec
 import numpy as np
@@ -15,8 +16,9 @@ from ebbtide.running.plan import operator_of
 from ebbtide.running.replaying import Run as ReplayRun
 from learners.copying.evidence import MEMORY, PAST
 from replay.log import Log
-from serving.answers import Because, PastEvent, RecommendAnswer, Recommended, Run, json_of
+from serving.answers import Because, PastEvent, RecommendAnswer, Recommended, json_of
 from serving.reasons import iso
+from serving.run import Run
 from serving.scoring import followed
 from state.examples import ExampleBatch, concat
 from state.keys import NO_KEY, key_of
@@ -92,7 +94,12 @@ def published(store: EmbeddingStore, copy: CopyScore | None, memory: Entries | N
     return Run(store)
 
 
-def recommend(copy: CopyScore | None, at_ms: int | None = None, **place: float) -> RecommendAnswer:
+class Place(TypedDict, total=False):
+    lat: float
+    lon: float
+
+
+def recommend(copy: CopyScore | None, at_ms: int | None = None, **place: Unpack[Place]) -> RecommendAnswer:
     return published(DictStore(), copy).recommend("ann", 5, at_ms=at_ms, **place)
 
 

@@ -1,0 +1,268 @@
+"""What was learned last of one run, asked of its store: a user's interests, recommendations, likenesses.
+
+Shape suffixes: N items, W memory entries, D width.
+"""
+
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Literal, NamedTuple, Self, Unpack
+
+import numpy as np
+
+from serving import reasons
+from serving.answers import (
+    LISTED,
+    Asked,
+    ItemAnswer,
+    RecommendAnswer,
+    Recommended,
+    Similar,
+    SimilarAnswer,
+    UnknownUserError,
+    UserAnswer,
+    Visit,
+)
+from serving.catalogue import Catalogue, Follower
+from serving.ranking import Columns, Lists, diverse
+from serving.reasons import Because, Reasons, iso
+from serving.recalled import Explain, cell_at, evidence, last_place, recalled, shift
+from serving.scoring import within_a_week
+from serving.session import record_of
+from state.arrays import Doubles, largest
+from state.errors import InputError, UnknownIdError
+from state.ids import NO_KEY
+from state.store.contract import EmbeddingStore, RunInfo
+from state.store.records import MEMORY_ENTRY, Record
+
+
+class _Ranked(NamedTuple):
+    """Every item's score (N,), what is left out at -inf; and why, by row."""
+
+    score_N: Doubles
+    why: Callable[[int], Reasons]
+    by: Literal["copy score", "interests", "popularity"]
+
+
+class Run:
+    """Answers from one run's store; for one thread at a time.
+
+    As of its newest version; or, unless it `follows`, of the one that `refresh` found last.
+    """
+
+    def __init__(self, store: EmbeddingStore, *, explain: Explain = evidence, follows: bool = True) -> None:
+        self.store = store
+        self._explain = explain
+        self._followed = Follower(store)
+        self._follows = follows
+        self._columns = Columns(self.info.columns)
+        self._lists = Lists()
+
+    @property
+    def info(self) -> RunInfo:
+        """What was said of the run, as of the last question."""
+        return self._followed.info
+
+    @property
+    def version(self) -> int:
+        """That of the catalogue which is held."""
+        return self._followed.version
+
+    def refresh(self) -> None:
+        """Take over what has changed since. Raises InputError as the store does."""
+        before = self.info
+        self._followed.catalogue()
+        if self.info is not before:
+            self._columns = Columns(self.info.columns)
+
+    def user(self, identifier: str | int) -> UserAnswer:
+        """Raises UnknownIdError for a user of whom nothing was published."""
+        return self.user_of(str(identifier), self.store.user(str(identifier)))
+
+    def user_of(self, identifier: str, record: Record | None) -> UserAnswer:
+        """As `user`, of the row that the store has."""
+        if record is None:
+            raise UnknownIdError(self._unknown("user", identifier))
+        return user_answer(identifier, record)
+
+    def item(self, identifier: str | int) -> ItemAnswer:
+        """Raises UnknownIdError for an item without a vector."""
+        record = self.store.item(str(identifier))
+        if record is None:
+            raise UnknownIdError(self._unknown("item", str(identifier)))
+        return item_answer(str(identifier), record)
+
+    def recommend(self, identifier: str | int, k: int = 10, **asked: Unpack[Asked]) -> RecommendAnswer:
+        """The k best items by the run's copy score, where it has one that agrees with the learner's ranking.
+
+        Else by the dot product of the item's vector with the sum of the interests. What is not asked for is
+        as of the last event; what the run's leave-out rule keeps from the user is left out. Raises
+        UnknownUserError for an unknown user, and InputError for half a place or an unknown column.
+        """
+        return self.recommend_to(str(identifier), self.store.user(str(identifier)), k, **asked)
+
+    def recommend_to(
+        self, user: str, record: Record | None, k: int = 10, **asked: Unpack[Asked]
+    ) -> RecommendAnswer:
+        """As `recommend`, to whom the store has this row of."""
+        if record is None:
+            raise UnknownUserError(self._unknown("user", user), self._popular(user, k, asked))
+        ranked = self._ranked(record, self._caught_up(), asked)
+        return self._best(user, record.version, ranked, k, asked)
+
+    def recommend_after(
+        self, history: Sequence[Visit], k: int = 10, **asked: Unpack[Asked]
+    ) -> RecommendAnswer:
+        """To somebody without an id who has this history (`serving.session`). Raises InputError for none."""
+        if not history:
+            raise InputError("a session without an event: expected at least one")
+        catalogue = self._caught_up()
+        record = record_of(history, catalogue, self.version)
+        return self._best("", record.version, self._ranked(record, catalogue, asked), k, asked)
+
+    def _caught_up(self) -> Catalogue:
+        if self._follows:
+            self.refresh()
+        return self._followed.held
+
+    def _ranked(self, record: Record, catalogue: Catalogue, asked: Asked) -> _Ranked:
+        at_ms, point = asked.get("at_ms"), _point(asked)
+        cell = last_place(record.memory) if point is None else cell_at(*point)
+        time_ms = record.event_time_ms if at_ms is None else at_ms
+        now = recalled(record, self.info, time_ms, cell)
+        row_W = catalogue.rows(record.memory["item"].tolist())
+        vectors_WD = catalogue.of_rows(row_W, record.vectors_KD.shape[1])
+        query_D = record.vectors_KD.sum(axis=0, dtype=np.float64)
+        scored = None
+        if catalogue.copy is not None:
+            near_ms = within_a_week(record.event_time_ms, time_ms)
+            then = now if near_ms == time_ms else recalled(record, self.info, near_ms, cell)
+            scored = catalogue.copy.score(then, row_W, catalogue.scores(query_D), point)
+            score_N = scored.score_N.copy()
+        else:
+            if at_ms is not None or point is not None:
+                then = recalled(record, self.info, record.event_time_ms, last_place(record.memory))
+                query_D = query_D + shift(record, self.info, vectors_WD, then, now)
+            score_N = catalogue.scores(query_D)
+
+        def name(key: int) -> str:
+            row = catalogue.row_of_key.get(key)
+            return self.info.item_names.get(str(key), str(key)) if row is None else catalogue.ids[row]
+
+        def why(row: int) -> Reasons:
+            adds_W = self._explain(now, vectors_WD, catalogue.vectors_ND[row])
+            if scored is None:
+                return reasons.of_interests(now, adds_W, name)
+            return reasons.of_copy(row, scored, now, adds_W, name)
+
+        left_out = catalogue.rows(self._left_out(record, asked.get("exclude_seen")))
+        score_N[left_out[left_out >= 0]] = -np.inf
+        return _Ranked(score_N, why, "interests" if scored is None else "copy score")
+
+    def _best(self, user: str, version: int, ranked: _Ranked, k: int, asked: Asked) -> RecommendAnswer:
+        """The best of what is ranked, or a page of it."""
+        catalogue, page, diversity = self._followed.held, asked.get("page"), asked.get("diversity", 0.0)
+        score_N, only = ranked.score_N, asked.get("only")
+        if only:
+            score_N = np.where(self._columns.mask(only, catalogue), score_N, -np.inf)
+        if page is None:
+            rows = diverse(score_N, catalogue.vectors_ND, k, diversity).tolist()
+        else:
+            rows = self._page((user, repr({**asked, "page": None})), page, k, score_N, diversity)
+        items = [Recommended(catalogue.ids[row], float(score_N[row]), ranked.why(row)) for row in rows]
+        return RecommendAnswer(user, version, items, ranked.by)
+
+    def _page(self, key: object, page: int, k: int, score_N: Doubles, diversity: float) -> list[int]:
+        """Rows of a page; the list is made where it is not held."""
+        catalogue = self._followed.held
+        ids = self._lists.page(key, page, k) if page else None
+        if ids is None:
+            best = diverse(score_N, catalogue.vectors_ND, LISTED, diversity).tolist()
+            self._lists.begin(key, [catalogue.ids[row] for row in best])
+            ids = self._lists.page(key, page, k) or []
+        rows = [catalogue.row_of_id.get(one, -1) for one in ids]
+        return [row for row in rows if row >= 0 and score_N[row] > -np.inf]
+
+    def similar(self, identifier: str | int, k: int = 10) -> SimilarAnswer:
+        """The k items with the largest cosine. Raises UnknownIdError for an item without a vector."""
+        catalogue = self._caught_up()
+        row = catalogue.row_of_id.get(str(identifier))
+        if row is None:
+            raise UnknownIdError(self._unknown("item", str(identifier)))
+        cosine_N = catalogue.cosines(row)
+        cosine_N[row] = -np.inf
+        best = largest(cosine_N, min(k, len(cosine_N) - 1)).tolist()
+        return SimilarAnswer(str(identifier), [Similar(catalogue.ids[n], float(cosine_N[n])) for n in best])
+
+    def _left_out(self, record: Record, exclude_seen: bool | None) -> list[int]:
+        if (exclude_seen is None and self.info.leave_out == "none") or exclude_seen is False:
+            return []
+        seen = self.info.leave_out == "user" or exclude_seen
+        return [*record.left_out.tolist(), *(record.memory["item"].tolist() if seen else [])]
+
+    def _popular(self, user: str, k: int, asked: Asked) -> RecommendAnswer:
+        """What everybody likes: near the place asked for, where places of items are known."""
+        point = _point(asked)
+        if point is None and not (asked.keys() & {"only", "diversity", "page"}):
+            if self._follows:
+                self._followed.look()
+            why = _popular(user, "with everybody")
+            items = [Recommended(item, score, why) for item, score in self.info.popular[:k]]
+            return RecommendAnswer(user, self.store.version(), items, "popularity")
+        catalogue = self._caught_up()
+        near = point is not None and catalogue.copy is not None and catalogue.copy.placed
+        why = _popular(user, "near there" if near else "with everybody")
+        if catalogue.copy is not None:
+            nobody = Record(0, 0, np.zeros((1, catalogue.width), np.float32), _NO_KEYS, _NO_ENTRIES)
+            now = recalled(nobody, self.info, 0, cell_at(*point) if point else NO_KEY)
+            score_N = catalogue.copy.score(now, _NO_KEYS, np.zeros(len(catalogue.ids)), point).score_N
+        else:
+            score_N = np.full(len(catalogue.ids), -np.inf)
+            for item, score in self.info.popular:
+                if item in catalogue.row_of_id:
+                    score_N[catalogue.row_of_id[item]] = score
+        return self._best(user, self.version, _Ranked(score_N, lambda _: why, "popularity"), k, asked)
+
+    def _unknown(self, kind: str, identifier: str) -> str:
+        count = self.store.counts()["users" if kind == "user" else "items"]
+        return (
+            f"unknown {kind} {identifier!r}: not among the {count:,} {kind}s published from {self.info.log}; "
+            "ids are written as in the log"
+        )
+
+    def close(self) -> None:
+        self.store.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def user_answer(identifier: str, record: Record) -> UserAnswer:
+    """What a row says of a user."""
+    interests = record.vectors_KD.tolist()
+    return UserAnswer(identifier, record.version, iso(record.event_time_ms), interests)
+
+
+def item_answer(identifier: str, record: Record) -> ItemAnswer:
+    """What a row says of an item."""
+    vector = record.vectors_KD[0].tolist()
+    return ItemAnswer(identifier, record.version, iso(record.event_time_ms), vector)
+
+
+def _popular(user: str, where: str) -> Reasons:
+    return [Because(f"unknown user {user!r}: popular {where}")]
+
+
+def _point(asked: Asked) -> tuple[float, float] | None:
+    lat, lon = asked.get("lat"), asked.get("lon")
+    if (lat is None) != (lon is None):
+        raise InputError("recommend: a place needs both --lat and --lon")
+    return None if lat is None or lon is None else (lat, lon)
+
+
+_NO_KEYS = np.zeros(0, np.int64)
+_NO_ENTRIES = np.zeros(0, MEMORY_ENTRY)

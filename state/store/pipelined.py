@@ -1,0 +1,143 @@
+"""Rows of a store for many questions at a time, over one connection that they share.
+
+A question is written as it comes, and answers come back in the order of the questions: so none waits for
+another's way there and back, and one costs a tenth of the CPU that redis-py's own client takes. That client
+connects, signs in and encrypts; then its connection is taken over. For one event loop.
+"""
+
+import asyncio
+import time
+from collections import deque
+from typing import Any
+
+import hiredis
+import redis.asyncio
+
+from state.errors import EbbtideError
+from state.store.contract import Kind
+from state.store.redis import RedisStore, UnreachableError
+
+MOST = 1024
+"""Questions that wait for an answer."""
+PATIENCE_S = 2.0
+"""How long a server may keep one waiting before it is taken for gone."""
+_LOOK_S = 0.25
+_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 1.0
+
+
+class BusyError(EbbtideError):
+    """More is asked at a time than can be answered."""
+
+    exit_code = 2
+
+
+class PipelinedReader:
+    """Asks the server of `store`; `keep` connects, and connects again whenever the server was away."""
+
+    def __init__(self, store: RedisStore, most: int = MOST) -> None:
+        self._store, self._most = store, most
+        self._pipe: _Pipe | None = None
+        self.trouble: EbbtideError | None = UnreachableError(f"{store}: not connected yet")
+        """Why nothing can be asked now."""
+
+    def row(self, kind: Kind, identifier: str) -> "asyncio.Future[bytes | None]":
+        """The row of a user or an item, or None if unknown.
+
+        Raises BusyError where too many wait, UnreachableError where the server is away; so does the future.
+        """
+        if self._pipe is None:
+            assert self.trouble is not None
+            raise self.trouble
+        if len(self._pipe.waiting) >= self._most:
+            raise BusyError(f"{self._most} questions wait for the store; ask again in a moment")
+        name = identifier.encode("utf-8", "surrogatepass")
+        key = self._store.key_of(kind)
+        return self._pipe.ask(
+            b"*3\r\n$4\r\nHGET\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n" % (len(key), key, len(name), name)
+        )
+
+    async def keep(self) -> None:
+        """Stay connected until cancelled."""
+        pause_s = _PAUSE_S
+        while True:
+            try:
+                self._pipe = await self._connected()
+                self.trouble, pause_s = None, _PAUSE_S
+                await self._pipe.ended()
+                self.trouble = UnreachableError(
+                    f"{self._store}: has ended the connection, or does not answer"
+                )
+            except EbbtideError as error:
+                self.trouble = error
+            except (redis.RedisError, OSError) as error:
+                self.trouble = self._store.in_one_line(error)
+            finally:
+                if self._pipe is not None:
+                    self._pipe.abort()
+                self._pipe = None
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+
+    async def _connected(self) -> "_Pipe":
+        url = await asyncio.to_thread(self._store.address)
+        client: Any = redis.asyncio.Redis.from_url(url, protocol=2, socket_connect_timeout=PATIENCE_S)
+        connection = client.connection_pool.make_connection()
+        await asyncio.wait_for(connection.connect(), 2 * PATIENCE_S)
+        transport = connection._writer.transport  # the client has no public way to give its connection away
+        connection._reader = connection._writer = None
+        pipe = _Pipe(transport, self._store)
+        transport.set_protocol(pipe)
+        return pipe
+
+
+class _Pipe(asyncio.Protocol):
+    def __init__(self, transport: asyncio.Transport, store: RedisStore) -> None:
+        self.waiting: deque[tuple[float, asyncio.Future[bytes | None]]] = deque()
+        self._transport, self._store = transport, store
+        self._loop = asyncio.get_running_loop()
+        self._replies = hiredis.Reader(notEnoughData=_NOTHING)
+        self._lost = False
+
+    def ask(self, command: bytes) -> "asyncio.Future[bytes | None]":
+        future: asyncio.Future[bytes | None] = self._loop.create_future()
+        if self._lost:
+            future.set_exception(self._gone())
+            return future
+        self.waiting.append((time.monotonic(), future))
+        self._transport.write(command)
+        return future
+
+    async def ended(self) -> None:
+        """Until the connection is lost, or the server keeps somebody waiting."""
+        while not self._lost:
+            await asyncio.sleep(_LOOK_S)
+            if self.waiting and time.monotonic() - self.waiting[0][0] > PATIENCE_S:
+                return
+
+    def abort(self) -> None:
+        self._lost = True
+        self._transport.abort()
+        while self.waiting:
+            _, future = self.waiting.popleft()
+            if not future.done():
+                future.set_exception(self._gone())
+
+    def data_received(self, data: bytes) -> None:
+        self._replies.feed(data)
+        while self.waiting and (reply := self._replies.gets()) is not _NOTHING:
+            _, future = self.waiting.popleft()
+            if future.done():
+                continue
+            if isinstance(reply, hiredis.ReplyError):
+                future.set_exception(self._store.in_one_line(redis.ResponseError(str(reply))))
+            else:
+                future.set_result(reply)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.abort()
+
+    def _gone(self) -> UnreachableError:
+        return UnreachableError(f"{self._store}: has ended the connection, or does not answer")
+
+
+_NOTHING: Any = object()
