@@ -1,240 +1,272 @@
-"""Drift: river's ADWIN and Page-Hinkley on what the learner's errors look like, overall and per scene.
+"""Drift: ADWIN on what the learner's errors look like, and on what comes in, overall and by segment.
 
-Detectors see means over blocks of BLOCK values, counted in the stream's order, so that alarms do not depend
-on the micro-batches, and a detector costs an event a fraction of its own price. A block mean is given in
-units of the spread of the first WARM_UP block means since the detector's last alarm; before that many, the
-detector is not asked. It is so ready for any signal, and a stationary stream of 15 million events (planted,
-independent errors) raises no alarm.
+Nothing is watched before it is known: what needs an event's outcome waits until the stream's clock reaches
+`known_ms`. Signals are counted in that order, in blocks, so that alarms depend neither on micro-batches nor
+on a restart. An alarm is open from its event until the signal is back, nearer to what it was than to what it
+had become, or moves again; what got better, or is neither good nor bad, is told and never open.
 
-Importing this module imports river, which takes seconds. Shape suffixes: B rows, S signals, C scopes
-(overall, then each scene in order of first sight).
+Importing this module imports river. Shape suffixes: B events, Q events that wait for their outcome, N rows
+shown to the detectors, S signals, K kinds of segments, C scopes, X columns, O outcome signals.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import msgspec
 import numpy as np
 
-from monitor.detectors import ADWIN, DriftDetector, PageHinkley
-from state.compiled import compiled
-from state.examples import Doubles
+from monitor.alarms import (
+    ARRIVALS,
+    COLD,
+    COLD_EVENTS,
+    COLUMNS,
+    LEAST_CHANGE,
+    OUTCOMES,
+    SEGMENTS,
+    SIGNALS,
+    WARM,
+    Alarm,
+)
+from monitor.blocks import Rows, filled
+from monitor.expected import LEAST_P, Calibration
+from monitor.inputs import Shares
+from monitor.series import BLOCK, SHOWN, Change, Series
+from monitor.waiting import Outcomes, Waiting
+from state.drift_alarm import Segment
+from state.examples import Doubles, ExampleBatch
 from state.keys import NO_KEY, Int64s, KeyMap
 from state.tree import Tree
 
-SIGNALS = ("log_loss", "calibration", "recall@10")
-"""Log loss, p - y, and whether the true item was among the first ten (0 or 1)."""
-
-BLOCK = 64
-"""Values in a block."""
-WARM_UP = 32
-"""Blocks whose mean and spread are a detector's measure."""
-MEMORY = 4096
-"""Blocks that a detector looks back at most; it then starts again from the newer half of them."""
-MAX_SCENES = 64
-"""Scenes that have detectors of their own: the first so many; the others count overall only."""
-_LEAST_SPREAD = 0.01
-
-_DETECTORS: Mapping[str, Callable[[], DriftDetector]] = {
-    "adwin": lambda: ADWIN(delta=0.002, clock=8),  # type: ignore[no-untyped-call]
-    "page_hinkley": lambda: PageHinkley(delta=0.5, threshold=25.0),
-}
+MAX_ALARMS = 1000
+MAX_SEGMENTS = 64
+"""Segments of a kind that are watched: the first so many; the others count overall only."""
+_NAMES = tuple(SIGNALS)
 
 
-class Alarm(msgspec.Struct, frozen=True, kw_only=True):
-    """One detector's finding, and its evidence: the means on either side of the likeliest change."""
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What a model said of B events before it learned from them; NaN where it said nothing."""
 
-    detector: str
-    signal: str
-    scene: int | None
-    """Key of the scene; None for all events together."""
-    event: int
-    """Number of the event, from 1, at which the alarm was raised."""
-    time_ms: int
-    mean_before: float
-    mean_after: float
-    values_before: int
-    values_after: int
-    """How many values of the signal each mean is over."""
-
-    @property
-    def rose(self) -> bool:
-        return self.mean_after > self.mean_before
+    p_B: Doubles
+    """P(action)."""
+    hit_B: Doubles
+    """1 where the true item was among the first ten of a ranking, 0 where it was not."""
 
 
 class DriftMonitor:
     """Watches signals, and tells whoever listens in `on_alarm`; it acts on nothing itself."""
 
-    def __init__(
-        self, signals: Sequence[str] = SIGNALS, on_alarm: Sequence[Callable[[Alarm], None]] = ()
-    ) -> None:
-        self.signals = tuple(signals)
+    def __init__(self, on_alarm: Sequence[Callable[[Alarm], None]] = ()) -> None:
         self.on_alarm = list(on_alarm)
-        self.alarms: list[Alarm] = []
+        self._alarms: dict[int, Alarm] = {}
+        """By number, from 0, in order."""
+        self.raised = 0
+        """Alarms so far, those that are not kept any more included."""
         self.events = 0
-        self._scenes = KeyMap()
-        shape = (1 + MAX_SCENES, len(self.signals))
+        self._clock_ms = np.iinfo(np.int64).min
+        self._segments = {kind: KeyMap() for kind in SEGMENTS}
+        shape = (1 + len(SEGMENTS) * MAX_SEGMENTS, len(SIGNALS))
         self._sum_CS: Doubles = np.zeros(shape)
         self._count_CS: Int64s = np.zeros(shape, np.int64)
-        self._watches: dict[tuple[int, int], tuple[_Watch, ...]] = {}
+        self._series: dict[tuple[int, int], Series] = {}
+        self._calibration = Calibration()
+        self._shares = Shares(len(COLUMNS))
+        self._waiting = Waiting()
 
-    def update(self, time_ms_B: Int64s, scene_B: Int64s, signals: Mapping[str, Doubles]) -> list[Alarm]:
-        """Take in B events; the alarms that they raise, in order.
+    @property
+    def alarms(self) -> list[Alarm]:
+        """In order; of more than MAX_ALARMS, the newest and those that are open."""
+        return list(self._alarms.values())
 
-        `scene_B` holds keys or NO_KEY. A signal is NaN where an event has none, and may be left out.
-        """
-        unknown = set(signals) - set(self.signals)
-        if unknown:
-            raise ValueError(f"drift: signals {sorted(unknown)} are not watched; expected {self.signals}")
-        size = len(time_ms_B)
-        values_BS = np.full((size, len(self.signals)), np.nan)
-        for s, name in enumerate(self.signals):
-            if name in signals:
-                values_BS[:, s] = signals[name]
-        made = _blocks(values_BS, self._scopes(scene_B), self._sum_CS, self._count_CS)
-        raised: list[Alarm] = []
-        for row, scope, signal, mean in zip(*(column.tolist() for column in made), strict=True):
-            for watch in self._watch(scope, signal):
-                evidence = watch.feed(mean)
-                if evidence is not None:
-                    before, after = evidence
-                    raised.append(
-                        Alarm(
-                            detector=watch.name,
-                            signal=self.signals[signal],
-                            scene=None if scope == 0 else int(self._scenes.keys[scope - 1]),
-                            event=self.events + row + 1,
-                            time_ms=int(time_ms_B[row]),
-                            mean_before=float(before.mean()),
-                            mean_after=float(after.mean()),
-                            values_before=len(before) * BLOCK,
-                            values_after=len(after) * BLOCK,
-                        )
-                    )
-        self.events += size
-        self.alarms += raised
+    def update(self, batch: ExampleBatch, said: Said) -> list[Alarm]:
+        """Take in B events as they come; the alarms that they raise, in order."""
+        if not len(batch):
+            return []
+        clock_ms_B = np.maximum(np.maximum.accumulate(batch.time_ms_B), self._clock_ms)
+        arrived = self._arrived(batch, said)
+        due_B = self._waiting.push(arrived, clock_ms_B)
+        known = self._waiting.pop(int(due_B[-1]))
+
+        arrival_BS, apart_BX2 = self._arrival(batch, said, known, clock_ms_B, due_B)
+        known_QS = np.full((len(known), len(SIGNALS)), np.nan)
+        known_QS[:, : len(OUTCOMES)] = known.outcome_QO
+        place_N = np.concatenate(
+            [np.arange(len(batch)), np.searchsorted(due_B, np.arange(len(known)), "right")]
+        )
+        order_N = np.argsort(place_N, kind="stable")
+        at_N = place_N[order_N]
+        rows = Rows(
+            np.concatenate([arrived.event_Q, known.event_Q])[order_N],
+            np.concatenate([arrived.time_ms_Q, known.time_ms_Q])[order_N],
+            arrived.event_Q[at_N],
+            clock_ms_B[at_N],
+            np.concatenate([arrived.scope_QK, known.scope_QK])[order_N],
+            np.concatenate([arrival_BS, known_QS])[order_N],
+        )
+        raised = self._feed(rows, apart_BX2[at_N])
+        self.events += len(batch)
+        self._clock_ms = int(clock_ms_B[-1])
         for alarm in raised:
             for listener in self.on_alarm:
                 listener(alarm)
         return raised
 
-    def _scopes(self, scene_B: Int64s) -> Int64s:
-        scope_B = np.zeros(len(scene_B), np.int64)
-        rows = np.flatnonzero(scene_B != NO_KEY)
-        if len(rows):
-            known = self._scenes.rows(scene_B[rows], grow=len(self._scenes) < MAX_SCENES) + 1
-            scope_B[rows] = np.where(known <= MAX_SCENES, known, 0)
-        return scope_B
+    def _arrived(self, batch: ExampleBatch, said: Said) -> Outcomes:
+        label_B = batch.label_B.astype(np.float64)
+        right_B = np.where(label_B > 0.5, said.p_B, 1 - said.p_B)
+        loss_B = np.where(np.isnan(label_B), np.nan, -np.log(np.maximum(right_B, LEAST_P)))
+        return Outcomes(
+            known_ms_Q=batch.known_ms_B,
+            event_Q=self.events + 1 + np.arange(len(batch)),
+            time_ms_Q=batch.time_ms_B,
+            p_Q=said.p_B,
+            label_Q=label_B,
+            scope_QK=self._scopes(batch),
+            outcome_QO=np.stack([loss_B, said.p_B - label_B, said.hit_B, label_B], 1),
+        )
 
-    def _watch(self, scope: int, signal: int) -> "tuple[_Watch, ...]":
-        watches = self._watches.get((scope, signal))
-        if watches is None:
-            watches = self._watches[scope, signal] = tuple(_Watch(name) for name in _DETECTORS)
-        return watches
+    def _arrival(
+        self, batch: ExampleBatch, said: Said, known: Outcomes, clock_ms_B: Int64s, due_B: Int64s
+    ) -> tuple[Doubles, Doubles]:
+        """Signals (B, S) of events as they arrive; PSI and JS divergence of columns (B, X, 2) by then."""
+        earlier_B = np.concatenate([np.zeros(1, np.int64), due_B[:-1]])
+        surprise_BX, apart_BX2 = self._shares.step(_columns(batch))
+        signals_BS = np.full((len(batch), len(SIGNALS)), np.nan)
+        signals_BS[:, len(OUTCOMES) :] = np.column_stack(
+            [
+                self._calibration.step(said.p_B, known.p_Q, known.label_Q, earlier_B),
+                batch.user_rates_BR[:, 0] == 0,
+                batch.item_rates_BR[:, 0] == 0,
+                batch.time_ms_B < clock_ms_B,
+                surprise_BX,
+            ]
+        )
+        return signals_BS, apart_BX2
 
-    def _every_watch(self, scopes: int) -> "Iterator[_Watch]":
-        for scope in range(scopes):
-            for signal in range(len(self.signals)):
-                yield from self._watch(scope, signal)
+    def _feed(self, rows: Rows, apart_NX2: Doubles) -> list[Alarm]:
+        raised: list[Alarm] = []
+        blocks = filled(rows, BLOCK, self._sum_CS, self._count_CS)
+        for row, scope, signal, mean in zip(*(column.tolist() for column in blocks), strict=True):
+            series = self._one(scope, signal)
+            at, at_ms = int(rows.at_N[row]), int(rows.at_ms_N[row])
+            change = series.feed(mean, int(rows.event_N[row]), int(rows.time_ms_N[row]))
+            if series.alarm is not None:
+                before = self._alarms.get(series.alarm)
+                if before is None:
+                    series.alarm = None
+                elif change is not None or series.back(before.mean_before, before.mean_after):
+                    closed = msgspec.structs.replace(before, closed_event=at, closed_ms=at_ms)
+                    self._alarms[series.alarm], series.alarm = closed, None
+            if change is not None:
+                alarm = _alarm(change, _NAMES[signal], self._segment(scope), at, at_ms)
+                column = signal - len(OUTCOMES) - len(ARRIVALS)
+                if column >= 0:
+                    psi, js = apart_NX2[row, column].tolist()
+                    alarm = msgspec.structs.replace(alarm, psi=psi, jensen_shannon=js)
+                series.alarm = self.raised if alarm.worse else None
+                self._alarms[self.raised] = alarm
+                self.raised += 1
+                if len(self._alarms) > MAX_ALARMS:
+                    del self._alarms[min(self._alarms, key=lambda n: (self._alarms[n].open, n))]
+                raised.append(alarm)
+        return raised
+
+    def _scopes(self, batch: ExampleBatch) -> Int64s:
+        """(B, K): scope of each event's segment of each kind, -1 for none."""
+        cold_B = np.where(batch.user_rates_BR[:, 0] < COLD_EVENTS, COLD, WARM).astype(np.int64)
+        scope_BK = np.full((len(batch), len(SEGMENTS)), -1, np.int64)
+        for k, key_B in enumerate((batch.scene_B, batch.category_B, cold_B)):
+            segments = self._segments[SEGMENTS[k]]
+            rows = np.flatnonzero(key_B != NO_KEY)
+            if len(rows):
+                known = segments.rows(key_B[rows], grow=len(segments) < MAX_SEGMENTS)
+                there = (known >= 0) & (known < MAX_SEGMENTS)
+                scope_BK[rows[there], k] = 1 + k * MAX_SEGMENTS + known[there]
+        return scope_BK
+
+    def _segment(self, scope: int) -> tuple[Segment | None, int | None]:
+        """Kind and key of a scope."""
+        if not scope:
+            return None, None
+        k, row = divmod(scope - 1, MAX_SEGMENTS)
+        return SEGMENTS[k], int(self._segments[SEGMENTS[k]].keys[row])
+
+    def _one(self, scope: int, signal: int) -> Series:
+        series = self._series.get((scope, signal))
+        if series is None:
+            series = self._series[scope, signal] = Series(LEAST_CHANGE[_NAMES[signal]])
+        return series
 
     def tree(self) -> Tree:
-        """The block means since each detector's last alarm, at most MEMORY each: they rebuild it."""
-        scopes = 1 + min(len(self._scenes), MAX_SCENES)
-        kept = [watch.kept for watch in self._every_watch(scopes)]
+        """Sums, what waits, and the blocks of every series, which rebuild its detector."""
         return {
             "events": self.events,
-            "scenes": self._scenes.keys[: scopes - 1].copy(),
-            "sum_CS": self._sum_CS[:scopes].copy(),
-            "count_CS": self._count_CS[:scopes].copy(),
-            "kept": np.array([mean for means in kept for mean in means], np.float64),
-            "kept_length": np.array([len(means) for means in kept], np.int64),
+            "clock_ms": self._clock_ms,
+            "segments": {
+                kind: keys.keys[: min(len(keys), MAX_SEGMENTS)].copy()
+                for kind, keys in self._segments.items()
+            },
+            "sum_CS": self._sum_CS.copy(),
+            "count_CS": self._count_CS.copy(),
+            "series": {
+                f"{scope} {signal}": series.tree() for (scope, signal), series in sorted(self._series.items())
+            },
+            "calibration": self._calibration.tree(),
+            "shares": self._shares.tree(),
+            "waiting": self._waiting.tree(),
             "alarms": msgspec.json.encode(self.alarms).decode(),
+            "numbers": np.array(list(self._alarms), np.int64),
+            "raised": self.raised,
         }
 
     def load(self, tree: Tree) -> None:
+        """Of a tree from before there were segments, the alarms stay and the detectors start anew."""
+        self.__init__(self.on_alarm)  # type: ignore[misc]
         self.events = int(tree["events"])
-        self.alarms = msgspec.json.decode(tree["alarms"], type=list[Alarm])
-        self._scenes = KeyMap(np.asarray(tree["scenes"], np.int64))
-        scopes = 1 + len(self._scenes)
-        self._sum_CS[:], self._count_CS[:] = 0.0, 0
-        self._sum_CS[:scopes], self._count_CS[:scopes] = tree["sum_CS"], tree["count_CS"]
-        self._watches.clear()
-        ends = np.cumsum(tree["kept_length"])[:-1]
-        for watch, kept in zip(self._every_watch(scopes), np.split(tree["kept"], ends), strict=True):
-            watch.restart(kept.tolist())
+        alarms = msgspec.json.decode(tree["alarms"], type=list[Alarm])
+        numbers = tree.get("numbers", np.arange(len(alarms)))
+        self._alarms = dict(zip(numbers.tolist(), alarms, strict=True))
+        self.raised = int(tree.get("raised", len(alarms)))
+        if "segments" not in tree:
+            return
+        self._clock_ms = int(tree["clock_ms"])
+        self._segments = {kind: KeyMap(np.asarray(tree["segments"][kind], np.int64)) for kind in SEGMENTS}
+        self._sum_CS[:], self._count_CS[:] = tree["sum_CS"], tree["count_CS"]
+        self._calibration.load(tree["calibration"])
+        self._shares.load(tree["shares"])
+        self._waiting.load(tree["waiting"])
+        for of, kept in tree["series"].items():
+            scope, signal = map(int, of.split())
+            self._one(scope, signal).load(kept)
 
 
-class _Watch:
-    """One detector on one signal in one scope, and the block means that it has seen."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.restart([])
-
-    def restart(self, kept: list[float]) -> None:
-        """A new detector that has seen `kept`."""
-        self.kept = kept
-        self._detector = _DETECTORS[self.name]()
-        if len(kept) >= WARM_UP:
-            first = np.array(kept[:WARM_UP])
-            self._middle = float(first.mean())
-            self._spread = max(float(first.std(ddof=1)), _LEAST_SPREAD)
-            for mean in kept:
-                self._detector.update((mean - self._middle) / self._spread)
-
-    def feed(self, mean: float) -> tuple[Doubles, Doubles] | None:
-        """Show it a block mean; on an alarm, the means before and after the change."""
-        kept = self.kept
-        kept.append(mean)
-        if len(kept) <= WARM_UP:
-            if len(kept) == WARM_UP:
-                self.restart(kept)
-            return None
-        if len(kept) > MEMORY:
-            self.restart(kept[-MEMORY // 2 :])
-            return None
-        self._detector.update((mean - self._middle) / self._spread)
-        if not self._detector.drift_detected:
-            return None
-        self.restart([])
-        means = np.array(kept)
-        change = _change(means)
-        return means[:change], means[change:]
+def _columns(batch: ExampleBatch) -> Int64s:
+    """(B, X): keys of COLUMNS."""
+    return np.stack([batch.category_B, batch.scene_B, batch.source_B, batch.action_B, batch.cell_B], 1)
 
 
-def _change(means: Doubles) -> int:
-    """How many of the means come before the likeliest single change of level."""
-    before = np.arange(1, len(means))
-    drift = np.cumsum(means - means.mean())[:-1]
-    return 1 + int(np.argmax(np.abs(drift) / np.sqrt(before * (len(means) - before))))
-
-
-@compiled
-def _blocks(
-    values_BS: Doubles, scope_B: Int64s, sum_CS: Doubles, count_CS: Int64s
-) -> tuple[Int64s, Int64s, Int64s, Doubles]:
-    """Blocks that end within the batch, in order: row, scope, signal, mean."""
-    rows, signals = values_BS.shape
-    most = 2 * signals * rows // BLOCK + count_CS.size
-    row_N = np.empty(most, np.int64)
-    scope_N = np.empty(most, np.int64)
-    signal_N = np.empty(most, np.int64)
-    mean_N = np.empty(most, np.float64)
-    n = 0
-    for b in range(rows):
-        for s in range(signals):
-            value = values_BS[b, s]
-            if np.isnan(value):
-                continue
-            for scoped in range(2):
-                scope = scope_B[b] * scoped
-                if scoped == 1 and scope == 0:
-                    continue
-                sum_CS[scope, s] += value
-                count_CS[scope, s] += 1
-                if count_CS[scope, s] == BLOCK:
-                    row_N[n], scope_N[n], signal_N[n] = b, scope, s
-                    mean_N[n] = sum_CS[scope, s] / BLOCK
-                    sum_CS[scope, s] = 0.0
-                    count_CS[scope, s] = 0
-                    n += 1
-    return row_N[:n], scope_N[:n], signal_N[:n], mean_N[:n]
+def _alarm(
+    change: Change, signal: str, segment: tuple[Segment | None, int | None], at: int, at_ms: int
+) -> Alarm:
+    before, after = change.mean_N[: change.at], change.mean_N[change.at :]
+    step = -(-len(change.mean_N) // SHOWN)
+    first = change.at % step
+    means_N = change.mean_N[first:]
+    shown = [float(means_N[n : n + step].mean()) for n in range(0, len(means_N), step)]
+    kind, key = segment
+    return Alarm(
+        detector="adwin",
+        signal=signal,
+        segment=kind,
+        key=key,
+        event=at,
+        time_ms=at_ms,
+        since_event=int(change.event_N[change.at - 1]),
+        since_ms=int(change.time_ms_N[change.at - 1]),
+        mean_before=float(before.mean()),
+        mean_after=float(after.mean()),
+        values_before=len(before) * BLOCK,
+        values_after=len(after) * BLOCK,
+        means=tuple(round(mean, 6) for mean in shown),
+        change=(change.at - first) // step,
+    )

@@ -4,6 +4,8 @@ from typing import Literal
 
 import msgspec
 
+from state.drift_alarm import DriftAlarm
+
 OTHERS = "(others)"
 HEADER = "ebbtide-progress"
 """Of every message on the topic of examples: the `Progress` of its partition, as JSON."""
@@ -77,6 +79,8 @@ class TrainerStatus(msgspec.Struct, frozen=True, kw_only=True):
     """The version that readers of the store are pointed at, or a later one; 0 as long as nobody knows."""
     store_losses: int = 0
     """How often the store had lost what was published, and was given all of it again."""
+    alarms: list[DriftAlarm] = []
+    """Of drift: the newest, and those that are open."""
     trouble: str | None
     """What does not work at the moment, such as a checkpoint on a full disk."""
     started_ms: int

@@ -33,12 +33,12 @@ OWNED = {
 NO_TORCH = {"state", "streams"}
 ORDER = {
     "state": "printable errors tree texts arrays evidence weeks ids cells machine_code compiled keys "
-    "forgetting examples places side progress checkpoint example_wire memory store",
+    "forgetting examples places side drift_alarm progress checkpoint example_wire memory store",
     "streams": "schema times admission wire operator kafka join records engines",
     "replay": "reading meaning logs distinct order survey log inspect traffic faults",
     "learners": "tables insight contract labels blocks slots usual_parts gaussian_rows interests judging "
     "training checks check counting floors residuals mixing copying bridges systems registry",
-    "monitor": "detectors drift",
+    "monitor": "detectors alarms blocks expected inputs series waiting drift",
     "serving": "recalled scoring catalogue reasons answers ranking session run connection",
     "ebbtide": "units waiting alone config services publishing report running live api commands __main__",
 }

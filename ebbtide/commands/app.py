@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from ebbtide.commands import data, dead_letters, doctor, ingest, mend, services, status, train
+from ebbtide.commands import data, dead_letters, doctor, ingest, mend, monitor, services, status, train
 from ebbtide.commands.live_options import Json
 from ebbtide.commands.log_options import Items, LabelOption, Maps, TimeFormat, Users, mapping_of
 from ebbtide.commands.output import print_json
@@ -34,6 +34,7 @@ app.add_typer(services.services, name="services")
 app.command()(ingest.ingest)
 app.command()(train.train)
 app.command()(status.status)
+app.command()(monitor.monitor)
 app.command()(mend.mend)
 app.command()(doctor.doctor)
 app.add_typer(dead_letters.dead_letters, name="dead-letters")
@@ -246,24 +247,6 @@ def query_similar(
 ) -> None:
     """The items most like an item."""
     _answer(source, as_json, lambda run: run.similar(identifier, k))
-
-
-@app.command()
-def monitor(
-    source: Annotated[Path, typer.Option("--from", metavar="DIR", help="A folder of `replay --out`.")],
-    as_json: Json = False,
-) -> None:
-    """A run's drift alarms with their evidence, and its metrics over time."""
-    from ebbtide.commands import drift_screen
-    from ebbtide.report import report
-
-    found = report.read(source / "report.json")
-    if as_json:
-        from msgspec import to_builtins
-
-        print_json({"drift": to_builtins(found.drift), "windows": to_builtins(found.metrics.windows)})
-    else:
-        drift_screen.show(Console(), found)
 
 
 def main() -> None:

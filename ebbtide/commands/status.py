@@ -112,6 +112,9 @@ def _screen(found: "Status", names: "Names") -> RenderableType:
     rows.add_row("freshness", ", ".join(fresh) or "-")
     scores = ", ".join(f"{name} {value:.4f}" for name, value in found.metrics.items())
     rows.add_row("metrics", scores or "-")
+    if found.drift_open:
+        still = f"{found.drift_open} alarm{'s' * (found.drift_open != 1)} open: `ebbtide monitor` tells"
+        rows.add_row("drift", Text(still, style="red"))
     lines: list[RenderableType] = [rows]
     lines += [Text(f"! {sentence}", style="yellow") for sentence in found.trouble]
     return Lines(*lines)

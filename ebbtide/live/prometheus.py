@@ -120,6 +120,16 @@ def of_trainer(status: TrainerStatus | None) -> Iterator[Metric]:
     if status.checkpoint_ms is not None:
         age_s = max(0, status.updated_ms - status.checkpoint_ms) / 1000
         yield GaugeMetricFamily("ebbtide_checkpoint_age_seconds", "Since the newest checkpoint.", age_s)
+    drift = GaugeMetricFamily(
+        "ebbtide_drift_open",
+        "Alarms that are open: how far the mean of a signal moved.",
+        labels=["signal", "segment", "name"],
+    )
+    for alarm in status.alarms:
+        if alarm.open:
+            size = (alarm.after or 0.0) - (alarm.before or 0.0)
+            drift.add_metric([alarm.signal, alarm.segment or "", alarm.name or ""], size)
+    yield drift
     metric = GaugeMetricFamily("ebbtide_metric", "Prequential, recent.", labels=["name"])
     for name, number in status.metrics.items():
         metric.add_metric([name], number)

@@ -81,6 +81,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     checkpoint_age_s: float | None = None
     metrics: dict[str, float] = {}
     """Prequential, recent."""
+    drift_open: int | None = None
+    """Alarms of drift that are open: `ebbtide monitor` tells them."""
     workers: int | None = None
     """Members of the group."""
     trouble: list[str] = []
@@ -126,6 +128,13 @@ def look(brokers: str, store: str | None, names: Names) -> Seen:
     return Seen(found, trainer, lag, workers, trouble, up, writable)
 
 
+def look_at_store(store: str) -> Seen:
+    """What can be known without a broker."""
+    trouble: list[str] = []
+    trainer, writable = _trainer(store, trouble)
+    return Seen({}, trainer, Lag(), None, trouble, True, writable)
+
+
 def _status(seen: Seen) -> Status:
     parts, trainer = list(seen.progress.values()), seen.trainer
     freshness = {} if trainer is None else trainer.freshness_ms
@@ -153,6 +162,7 @@ def _status(seen: Seen) -> Status:
         version=None if trainer is None else trainer.version,
         checkpoint_age_s=None if saved_ms is None else max(0.0, round(time.time() - saved_ms / 1000, 3)),
         metrics={} if trainer is None else trainer.metrics,
+        drift_open=None if trainer is None else sum(alarm.open for alarm in trainer.alarms),
         workers=seen.workers,
         trouble=seen.trouble,
         broker_up=seen.broker_up,

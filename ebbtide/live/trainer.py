@@ -36,11 +36,13 @@ from ebbtide.live.snapshots import Saver
 from ebbtide.live.stream_facts import Stream
 from ebbtide.publishing.delivery import Delivery
 from ebbtide.publishing.mirror import Mirror
+from ebbtide.report.alarms import sentence
 from ebbtide.running.learning import Learning
 from ebbtide.running.plan import needs_of
 from learners.judging.measure import Measure
 from learners.tables.expiry import Forgotten
 from state import checkpoint
+from state.drift_alarm import DriftAlarm
 from state.errors import InputError
 from state.keys import Names
 from state.progress import TrainerStatus
@@ -51,6 +53,7 @@ from streams.wire import reasons
 log = logging.getLogger("ebbtide.train")
 
 _NEVER = 1 << 62
+_ALARMS = 20
 _WAIT_MS = 20
 _SAY_S, _INFO_S, _INFO_SHARE, _AGAIN_S, _PATIENCE_S, _PAUSE_S = 1.0, 30.0, 0.005, 10.0, 10.0, 2.0
 
@@ -234,6 +237,7 @@ class LiveTrainer:
             forgotten=0 if trainer.expiry is None else trainer.expiry.forgotten,
             readers_at=self.delivery.readers_at,
             store_losses=self.delivery.mirror.losses,
+            alarms=self._alarms(),
             trouble="; ".join(self._troubles()) or None,
             started_ms=self.started_ms,
             updated_ms=_now_ms(),
@@ -367,16 +371,14 @@ class LiveTrainer:
             said.append("learning waits until the store has taken what is to be published")
         return [one for one in said if one] + self.intake.left_out()
 
+    def _alarms(self) -> list[DriftAlarm]:
+        """The newest, and of those that are open as many."""
+        alarms = self.learning.alarms()
+        still = [alarm for alarm in alarms[:-_ALARMS] if alarm.open]
+        return still[-_ALARMS:] + alarms[-_ALARMS:]
+
     def _alarm(self, alarm: Any) -> None:
-        log.warning(
-            "drift: %s of %s from %.3f to %.3f, says %s at example %d",
-            alarm.signal,
-            self.learning.blamed(alarm),
-            alarm.mean_before,
-            alarm.mean_after,
-            alarm.detector,
-            alarm.event,
-        )
+        log.warning("drift: %s", sentence(self.learning.told(alarm)))
 
 
 def _now_ms() -> int:

@@ -9,6 +9,7 @@ from importlib.resources import files
 from pathlib import Path
 from string import Template
 
+from ebbtide.report.alarms import alarm_section
 from ebbtide.report.comparison_page import ablation_section, staleness_section
 from ebbtide.report.figures import figures
 from ebbtide.report.markup import Markup, el, join
@@ -49,7 +50,7 @@ def render(report: Report) -> str:
         _memory(report),
         _learned(report),
         _speed(report),
-        _drift(report),
+        alarm_section(report),
         _rows(report),
         _fine_print(report),
     ]
@@ -292,32 +293,6 @@ def _speed(report: Report) -> Markup | None:
             class_="card",
         ),
     )
-
-
-def _drift(report: Report) -> Markup | None:
-    if not report.drift:
-        return None
-    scenes = any(alarm.scene is not None for alarm in report.drift)
-    rows = [
-        el(
-            "tr",
-            el("td", time_text(alarm.time_ms, 2 * 86_400_000)),
-            el("td", alarm.detector, class_="left"),
-            el("td", METRIC_WORDS.get(alarm.metric, (alarm.metric,))[0], class_="left"),
-            el("td", alarm.learner or "", class_="left"),
-            el("td", alarm.scene or "", class_="left") if scenes else None,
-            el("td", f"{measure(alarm.before)} to {measure(alarm.after)}"),
-        )
-        for alarm in report.drift[:200]
-    ]
-    head = [
-        *(el("th", name, class_="left") for name in ("time (UTC)", "detector", "of", "learner")),
-        el("th", "scene", class_="left") if scenes else None,
-        el("th", "from, to"),
-    ]
-    more = len(report.drift) - len(rows)
-    rest = el("p", f"and {count(more)} more in report.json", class_="hint") if more else None
-    return join(el("h2", "Drift alarms"), el("div", _table(head, rows), rest, class_="card"))
 
 
 def _rows(report: Report) -> Markup:

@@ -3,13 +3,15 @@
 from collections.abc import Sequence
 from itertools import pairwise
 
+from ebbtide.report.alarms import sentence
 from ebbtide.report.curves import Curve
 from ebbtide.report.markup import Markup, el
-from ebbtide.report.report import Alarm, Report
+from ebbtide.report.report import Report
 from ebbtide.report.svg import Plot, nice_ticks, padded, time_text, time_ticks
 from ebbtide.report.words import METRIC_WORDS, count, measure
 from learners.judging.evaluation import CalibrationPoint, Judged
 from learners.judging.metrics import RANKING
+from state.drift_alarm import DriftAlarm
 
 Card = tuple[str, list[str], Markup]
 """Title, names of the series in order, plot."""
@@ -99,17 +101,18 @@ def _time_plot(report: Report, metric: str, shown: Sequence[Judged], values: Seq
         plot.dots(dots, f"s{i}", 2.2 if i == 0 else 1.6)
     for alarm in _alarms(report, metric):
         if low <= alarm.time_ms <= high:
-            what = METRIC_WORDS.get(alarm.metric, (alarm.metric,))[0]
-            moved = f"{what} went from {measure(alarm.before)} to {measure(alarm.after)}"
-            when = time_text(alarm.time_ms, 2 * 86_400_000)
-            plot.mark(float(alarm.time_ms), f"drift alarm of {alarm.detector}, {when}\n{moved}")
+            plot.mark(float(alarm.time_ms), f"drift alarm: {sentence(alarm)}")
     return plot.render()
 
 
-def _alarms(report: Report, metric: str) -> list[Alarm]:
-    """Alarms of the metric's family; those of single scenes are left to the table."""
+def _alarms(report: Report, metric: str) -> list[DriftAlarm]:
+    """Of the model's errors in all events, and of the metric's family; the page lists the others."""
     ranking = metric in RANKING
-    return [a for a in report.drift if a.scene is None and (a.metric in RANKING) == ranking]
+    return [
+        alarm
+        for alarm in report.drift
+        if alarm.segment is None and alarm.learner is not None and (alarm.signal in RANKING) == ranking
+    ]
 
 
 def _when(start_ms: int | None, end_ms: int | None) -> str:

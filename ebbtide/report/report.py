@@ -19,6 +19,7 @@ from ebbtide.report.curves import Curve, memory_curves
 from learners.insight import Insight
 from learners.judging.evaluation import CalibrationPoint, Evaluation, Judged, Part
 from learners.judging.judge import COLD_SLICES
+from state.drift_alarm import DriftAlarm
 from state.errors import InputError
 from state.memory.users import MemoryConfig
 
@@ -73,19 +74,6 @@ class RankingInfo(msgspec.Struct, frozen=True, kw_only=True):
     ranked: int
 
 
-class Alarm(msgspec.Struct, frozen=True, kw_only=True):
-    """One alarm of a drift detector."""
-
-    time_ms: int
-    detector: str
-    metric: str
-    learner: str | None = None
-    scene: str | None = None
-    before: float | None = None
-    after: float | None = None
-    evidence: dict[str, Any] = {}
-
-
 class RunMetrics(msgspec.Struct, frozen=True, kw_only=True):
     """The run's own figures: the predictor's prediction and the ranker's ranking metrics."""
 
@@ -121,7 +109,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     insight: Insight | None
     ablation: Ablation | None
     staleness: Staleness | None
-    drift: list[Alarm]
+    drift: list[DriftAlarm]
     state_digest: str
     config: dict[str, Any]
     versions: dict[str, str]
@@ -162,7 +150,7 @@ class RunFacts:
     state_digest: str
     config: Any
     """Any tree of builtins, structs and dataclasses."""
-    drift: list[Alarm] = field(default_factory=list)
+    drift: list[DriftAlarm] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     insight: Insight | None = None

@@ -13,12 +13,15 @@ from ebbtide.publishing.publish import Publisher, Sink, columns, titles
 from ebbtide.running.plan import Plan, Subject, plan, trainer_of
 from learners.contract import Learner
 from learners.training.trainer import Scored, Trainer
+from state.drift_alarm import DriftAlarm
 from state.examples import ExampleBatch
+from state.keys import Names
 from state.store.contract import RunInfo
 from state.tree import Tree
 
 if TYPE_CHECKING:
-    from monitor.drift import Alarm, DriftMonitor
+    from monitor.alarms import Alarm
+    from monitor.drift import DriftMonitor
 
 _FALLBACK = 100
 
@@ -98,26 +101,27 @@ class Learning:
             popular=tuple((names[int(catalogue.items.keys[n])], float(popularity_N[n])) for n in best),
         )
 
-    @property
-    def alarms(self) -> "list[Alarm]":
-        return self.drift.alarms if self.drift else []
+    def alarms(self) -> list[DriftAlarm]:
+        """All of them, in order."""
+        return [self.told(alarm) for alarm in self.drift.alarms] if self.drift else []
 
-    def blamed(self, alarm: "Alarm") -> str:
-        """The learner whose errors an alarm is about."""
-        return self.plan.embedder if alarm.signal == "recall@10" else self.plan.model
+    def told(self, alarm: "Alarm") -> DriftAlarm:
+        """An alarm with names."""
+        return told(
+            alarm, self.subject.names, {"recall@10": self.plan.embedder}.get(alarm.signal, self.plan.model)
+        )
 
     def _watch(self, drift: "DriftMonitor", scored: Scored) -> None:
-        batch = scored.batch
-        signals = {name: np.full(len(batch), np.nan) for name in drift.signals}
-        p_B = scored.outcomes[self.plan.model].p_B
-        if p_B is not None and batch.labelled:
-            right_B = np.where(batch.label_B > 0.5, p_B, 1 - p_B)
-            signals["log_loss"] = -np.log(np.maximum(right_B, 1e-6))
-            signals["calibration"] = p_B - batch.label_B
+        from monitor.drift import Said
+
+        p_B, hit_B = np.full((2, len(scored.batch)), np.nan)
+        said_B = scored.outcomes[self.plan.model].p_B
+        if said_B is not None and scored.batch.labelled:
+            p_B[:] = said_B
         rank_R = scored.outcomes[self.plan.embedder].rank_R
         if rank_R is not None:
-            signals["recall@10"][scored.request.rows_R] = rank_R <= 10
-        drift.update(batch.time_ms_B, batch.scene_B, signals)
+            hit_B[scored.request.rows_R] = rank_R <= 10
+        drift.update(scored.batch, Said(p_B, hit_B))
 
     def tree(self) -> Tree:
         return {
@@ -131,6 +135,39 @@ class Learning:
         self.publisher.load(tree["publisher"])
         if self.drift is not None:
             self.drift.load(tree["drift"])
+
+
+def told(alarm: "Alarm", names: Names, learner: str) -> DriftAlarm:
+    """The alarm with names; `learner` is whose errors its signal is of, if it is of errors."""
+    from monitor.alarms import COLD, OUTCOMES
+
+    name = None if alarm.key is None else names[alarm.key]
+    if alarm.segment == "users":
+        name = "cold" if alarm.key == COLD else "warm"
+    errors = alarm.signal == "expected_log_loss" or (alarm.signal in OUTCOMES and alarm.signal != "positive")
+    return DriftAlarm(
+        signal=alarm.signal,
+        learner=learner if errors else None,
+        segment=alarm.segment,
+        name=name,
+        detector=alarm.detector,
+        event=alarm.event,
+        time_ms=alarm.time_ms,
+        since_event=alarm.since_event,
+        since_ms=alarm.since_ms,
+        before=alarm.mean_before,
+        after=alarm.mean_after,
+        values_before=alarm.values_before,
+        values_after=alarm.values_after,
+        worse=alarm.worse,
+        open=alarm.open,
+        closed_event=alarm.closed_event,
+        closed_ms=alarm.closed_ms,
+        means=alarm.means,
+        change=alarm.change,
+        psi=alarm.psi,
+        jensen_shannon=alarm.jensen_shannon,
+    )
 
 
 def _monitor() -> "DriftMonitor":

@@ -100,26 +100,6 @@ class Run:
         """BLAKE2b of the operator's and the trainer's state, without learners that have none to give."""
         return digest({"operator": self.operator.tree(), "trainer": self.trainer.tree(unsaved=False)})
 
-    def alarms(self) -> list[report.Alarm]:
-        """What the detectors found, as the report tells it."""
-        return [
-            report.Alarm(
-                time_ms=alarm.time_ms,
-                detector=alarm.detector,
-                metric=alarm.signal,
-                learner=self.learning.blamed(alarm),
-                scene=None if alarm.scene is None else self.log.names[alarm.scene],
-                before=alarm.mean_before,
-                after=alarm.mean_after,
-                evidence={
-                    "event": alarm.event,
-                    "values_before": alarm.values_before,
-                    "values_after": alarm.values_after,
-                },
-            )
-            for alarm in self.learning.alarms
-        ]
-
     def insight(self) -> Insight | None:
         """What the model has learned, or else the learner whose vectors are published."""
         named = (self.plan.model, self.plan.embedder)
@@ -339,7 +319,7 @@ def _facts(run: Run, evaluation: Evaluation, *, seconds: float, cpu: float, setu
         memory=run.config.operator.memory,
         state_digest=run.digest(),
         config=run.config,
-        drift=run.alarms(),
+        drift=run.learning.alarms(),
         insight=run.insight(),
         ablation=ablation,
         staleness=staleness,

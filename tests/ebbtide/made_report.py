@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ebbtide.report.report import Alarm, EventCounts, LogInfo, Report, RunFacts, build
+from ebbtide.report.report import EventCounts, LogInfo, Report, RunFacts, build
 from learners.insight import AGES_S, GateLedger, Insight, age_curves, kernel
 from learners.judging.judge import Events, Speaker, judge
+from state.drift_alarm import DriftAlarm
 from state.examples import Floats
 from state.memory.users import MemoryConfig
 
@@ -30,7 +31,7 @@ def facts(
     start_ms: int = 1_500_000_000_000,
     step_ms: int = 60_000,
     dead_letters: dict[str, int] | None = None,
-    drift: Sequence[Alarm] = (),
+    drift: Sequence[DriftAlarm] = (),
     notes: Sequence[str] = (),
     seconds: float = 0.5,
     insight: Insight | None = None,

@@ -4,16 +4,31 @@ import re
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from ebbtide.report import page as html
-from ebbtide.report.report import Alarm
 from learners.judging.judge import Speaker
+from state.drift_alarm import DriftAlarm
 from tests.ebbtide.made_report import SPEAKERS, report
 
 HOSTILE = "<script>alert('x')</script>\"'&<!--"
-ALARM = Alarm(
-    time_ms=1_500_000_000_000 + 100 * 60_000, detector="adwin", metric="log_loss", before=0.5, after=0.7
+ALARM = DriftAlarm(
+    time_ms=1_500_000_000_000 + 100 * 60_000,
+    event=101,
+    detector="adwin",
+    signal="log_loss",
+    learner="stim",
+    before=0.5,
+    after=0.7,
+    worse=True,
+    open=True,
+    since_event=81,
+    since_ms=1_500_000_000_000 + 80 * 60_000,
+    values_before=64,
+    values_after=32,
+    means=(0.49, 0.51, 0.7),
+    change=2,
 )
 
 
@@ -50,7 +65,9 @@ def test_every_metric_is_drawn_with_its_floor_and_every_point_says_what_it_is() 
         name: [g.findtext("title") for g in plot.iter("g") if g.get("class") is None]
         for name, plot in plots.items()
     }
-    assert flags["AUC over time"] == ["drift alarm of adwin, 14 Jul 04:20\nlog loss went from 0.500 to 0.700"]
+    assert flags["AUC over time"] == [
+        "drift alarm: log loss of stim grew worse, from 0.500 to 0.700, after event 81 (14 Jul 04:00); open"
+    ]
     assert flags["recall@10 over time"] == []
 
 
@@ -70,7 +87,7 @@ def test_hostile_ids_stay_text() -> None:
         dead_letters={HOSTILE: 3},
         notes=[HOSTILE],
         drift=[
-            Alarm(time_ms=ALARM.time_ms, detector=HOSTILE, metric=HOSTILE, learner=HOSTILE, scene=HOSTILE)
+            msgspec.structs.replace(ALARM, signal=HOSTILE, learner=HOSTILE, segment="scene", name=HOSTILE)
         ],
     )
     page = html.render(made)

@@ -10,8 +10,9 @@ import msgspec
 import pytest
 
 from ebbtide.report import report as reports
-from ebbtide.report.report import Alarm, Report
+from ebbtide.report.report import Report
 from learners.judging.metrics import METRICS, RANKING
+from state.drift_alarm import DriftAlarm
 from state.errors import InputError
 from tests.ebbtide.made_report import facts, report
 
@@ -75,7 +76,9 @@ def test_no_learner_at_all_is_no_reason_to_fail(tmp_path: Path) -> None:
 
 
 def test_what_is_written_can_be_read(tmp_path: Path) -> None:
-    alarm = Alarm(time_ms=1, detector="adwin", metric="log_loss", evidence={"values": 7})
+    alarm = DriftAlarm(
+        time_ms=1, event=1, detector="adwin", signal="log_loss", before=0.5, after=0.7, means=(0.5, 0.7)
+    )
     made = report(drift=[alarm], notes=["a note"])
     reports.write(made, tmp_path / "report.json")
     again = reports.read(tmp_path / "report.json")
@@ -117,7 +120,7 @@ def test_the_shipped_schema_is_up_to_date_and_every_report_keeps_it(tmp_path: Pa
     ]
 
 
-ALARM = Alarm(time_ms=5, detector="adwin", metric="log_loss", before=0.5, after=0.7)
+ALARM = DriftAlarm(time_ms=5, event=1, detector="adwin", signal="log_loss", before=0.5, after=0.7)
 TYPES: dict[str, tuple[type, ...]] = {
     "object": (dict,),
     "array": (list,),

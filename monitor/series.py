@@ -1,0 +1,117 @@
+"""One signal in one segment: block means, ADWIN over them, and the alarm that is open on it.
+
+ADWIN (Bifet and Gavalda 2007, river's) is shown block means in units of half the spread of the first WARM_UP
+of them, so that one setting fits any signal. On planted, independent errors a rise of .05 in log loss (its
+spread over events about .4) is found after 1,900 events in the median, and 77 million events without a change
+raise no alarm; Page-Hinkley, at any setting that is as quick, raises one or two a million.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from monitor.detectors import ADWIN, DriftDetector
+from state.examples import Doubles
+from state.keys import Int64s
+from state.tree import Tree
+
+BLOCK = 32
+"""Values in a block."""
+WARM_UP = 32
+"""Blocks whose mean and spread are the measure; as many, after an alarm, say whether the signal is back."""
+MEMORY = 4096
+"""Blocks that are looked back at most; the detector then starts again from the newer half of them."""
+SHOWN = 60
+"""Means that an alarm keeps for a plot."""
+_DELTA = 0.0005
+_LEAST_SPREAD = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Evidence of a change: all blocks (N,) since the last one, the first `at` of them before it."""
+
+    mean_N: Doubles
+    event_N: Int64s
+    time_ms_N: Int64s
+    at: int
+
+
+class Series:
+    """The block means since the last change, and ADWIN over them; `kept` rebuilds it."""
+
+    def __init__(self, least_change: float) -> None:
+        self.least_change = least_change
+        """In the signal's own units."""
+        self.alarm: int | None = None
+        """Number of the alarm, in the monitor's list, that is open."""
+        self._begin([], [], [])
+
+    def feed(self, mean: float, event: int, time_ms: int) -> Change | None:
+        """Show it a block mean, of which `event` (its number) and `time_ms` are the last event's."""
+        self.mean.append(mean)
+        self.event.append(event)
+        self.time_ms.append(time_ms)
+        if len(self.mean) <= WARM_UP:
+            if len(self.mean) == WARM_UP:
+                self._restart()
+            return None
+        if len(self.mean) > MEMORY:
+            for column in (self.mean, self.event, self.time_ms):
+                del column[: -MEMORY // 2]
+            self._restart()
+            return None
+        self._detector.update((mean - self._middle) / self._spread)
+        if not self._detector.drift_detected:
+            return None
+        mean_N, at = np.array(self.mean), _change(self.mean)
+        if abs(mean_N[at:].mean() - mean_N[:at].mean()) < self.least_change:
+            return None
+        change = Change(mean_N, np.array(self.event), np.array(self.time_ms), at)
+        self._begin([], [], [])
+        return change
+
+    def back(self, before: float, after: float) -> bool:
+        """Whether the newest WARM_UP blocks are nearer to what was before the change than to what came."""
+        if len(self.mean) < WARM_UP:
+            return False
+        newest = float(np.mean(self.mean[-WARM_UP:]))
+        return abs(newest - before) < abs(newest - after)
+
+    def tree(self) -> Tree:
+        return {
+            "mean": np.array(self.mean, np.float64),
+            "event": np.array(self.event, np.int64),
+            "time_ms": np.array(self.time_ms, np.int64),
+            "alarm": -1 if self.alarm is None else self.alarm,
+        }
+
+    def load(self, tree: Tree) -> None:
+        self.alarm = None if tree["alarm"] < 0 else int(tree["alarm"])
+        self._begin(tree["mean"].tolist(), tree["event"].tolist(), tree["time_ms"].tolist())
+
+    def _begin(self, mean: list[float], event: list[int], time_ms: list[int]) -> None:
+        """A new detector that has seen these blocks."""
+        self.mean, self.event, self.time_ms = mean, event, time_ms
+        self._restart()
+
+    def _restart(self) -> None:
+        self._detector = _detector()
+        if len(self.mean) >= WARM_UP:
+            first = np.array(self.mean[:WARM_UP])
+            self._middle = float(first.mean())
+            self._spread = max(float(first.std(ddof=1)), _LEAST_SPREAD) / 2
+            for mean in self.mean:
+                self._detector.update((mean - self._middle) / self._spread)
+
+
+def _detector() -> DriftDetector:
+    return ADWIN(delta=_DELTA, clock=4)  # type: ignore[no-untyped-call]
+
+
+def _change(means: list[float]) -> int:
+    """How many of the means come before the likeliest single change of level."""
+    mean_N = np.array(means)
+    before = np.arange(1, len(mean_N))
+    drift = np.cumsum(mean_N - mean_N.mean())[:-1]
+    return 1 + int(np.argmax(np.abs(drift) / np.sqrt(before * (len(mean_N) - before))))

@@ -1,0 +1,48 @@
+"""An alarm of drift as people and readers of the store are told it: names instead of keys."""
+
+from typing import Literal
+
+import msgspec
+
+Segment = Literal["scene", "category", "users"]
+"""Kinds of segments; of users there are cold and warm ones."""
+
+
+class DriftAlarm(msgspec.Struct, frozen=True, kw_only=True):
+    """One change of one signal: where, since when, how far, whether for the worse, whether it is over."""
+
+    signal: str
+    learner: str | None = None
+    """Whose errors they are; None of what comes in."""
+    segment: Segment | None = None
+    """None for all events together."""
+    name: str | None = None
+    """The segment's: a scene or category, or `cold` or `warm` users."""
+    detector: str
+    event: int
+    """Number of the event, from 1, at whose arrival it was raised."""
+    time_ms: int
+    since_event: int | None = None
+    """Number of the last event before the likeliest change."""
+    since_ms: int | None = None
+    before: float | None
+    """Mean before the change."""
+    after: float | None
+    values_before: int = 0
+    values_after: int = 0
+    """How many values the means are over."""
+    worse: bool | None = None
+    """None where neither direction is."""
+    open: bool = False
+    """Worse, and the signal is not back yet."""
+    closed_event: int | None = None
+    closed_ms: int | None = None
+    """When the signal was back, or moved again."""
+    means: tuple[float, ...] = ()
+    """The signal around the change: means of equally many values each."""
+    change: int = 0
+    """How many of `means` come before the change."""
+    psi: float | None = None
+    """Population stability index of a column's shares."""
+    jensen_shannon: float | None = None
+    """In nats."""
