@@ -156,6 +156,7 @@ def test_status_says_how_far_everybody_is(path: list[str]) -> None:
         "store_losses": 2,
         "version": 7,
         "metrics": {"auc": 0.71},
+        "drift_open": 0,
         "workers": 0,
         "broker_up": True,
     }
