@@ -17,11 +17,11 @@ from benchmarks.benchmark import Bench, Benchmark, Option
 from benchmarks.tables import Bar, Row, Tables
 from benchmarks.telling import Step
 from ebbtide.config import read
+from ebbtide.live.side_tables import Sides
 from ebbtide.live.stream_facts import look
 from ebbtide.running.learning import Learning
 from state import example_wire
 from state.examples import concat
-from state.keys import Names
 from state.store.contract import ItemRows, UserRows
 from streams.engines.partition import Engine, EngineConfig
 from streams.schema import EventBatch
@@ -87,7 +87,7 @@ def run(step: Step, users: int, expire: str | None, learner: str) -> list[Row]:
         examples = concat([one.batch for one in shipments])
         if learning is None:
             stream = look(examples, config, shipments[0].made_by)
-            learning = Learning(stream.subject(Names()), config, Nowhere())
+            learning = Learning(stream.subject(Sides()), config, Nowhere())
         learning.step(examples)
         offset, done, reached = offset + 1, done + len(batch), max(reached, int(batch.user_B.max()) + 1)
         if offset % 50 == 0:

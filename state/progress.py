@@ -62,6 +62,8 @@ class TrainerStatus(msgspec.Struct, frozen=True, kw_only=True):
     """Examples that came again and were dropped."""
     dead_letters: dict[str, int] = {}
     """Messages of examples that were set aside, by reason."""
+    item_changes: int = 0
+    """Messages about items that were taken in."""
     version: int
     offsets: dict[str, int]
     """Partition of the topic of examples -> the next offset to be read."""

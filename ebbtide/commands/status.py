@@ -101,7 +101,8 @@ def _screen(found: "Status", names: "Names") -> RenderableType:
     rows.add_row("examples", f"{_count(found.examples_out)} out{workers}")
     size = "" if found.bytes_per_user is None else f", {found.bytes_per_user:,.0f} bytes each"
     rows.add_row("users", f"{_count(found.users)} remembered{size}, {_count(found.expired)} expired")
-    known = f"{_count(found.items)} items, {_count(found.forgotten)} users forgotten"
+    changes = f" ({found.item_changes:,} messages about them)" if found.item_changes else ""
+    known = f"{_count(found.items)} items{changes}, {_count(found.forgotten)} users forgotten"
     version = _count(found.version)
     rows.add_row("trained", f"{_count(found.trained)}, published version {version}, {known}")
     age = found.checkpoint_age_s

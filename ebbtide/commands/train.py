@@ -15,6 +15,7 @@ from rich.text import Text
 
 from ebbtide import waiting
 from ebbtide.commands.live_options import Brokers, DeadLetters, Events, Examples, Group, Json, Store
+from ebbtide.commands.log_options import Items, Users
 from ebbtide.commands.output import log_to_stderr, print_line
 
 if TYPE_CHECKING:
@@ -34,6 +35,11 @@ def train(
     examples: Examples = "examples",
     dead_letters: DeadLetters = "dead-letters",
     group: Group = "ebbtide",
+    items: Items = None,
+    users: Users = None,
+    items_topic: Annotated[
+        str, typer.Option("--items-topic", metavar="TOPIC", help="Where what is known of items changes.")
+    ] = "items",
     expire: Annotated[
         str | None,
         typer.Option(
@@ -92,6 +98,9 @@ def train(
         every_s=every_seconds,
         publish_ms=publish_ms,
         out=out,
+        items=items,
+        users=users,
+        items_topic=items_topic,
         at_most=for_,
         until_idle_s=until_idle,
     )

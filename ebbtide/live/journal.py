@@ -13,6 +13,8 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
+from ebbtide.live.side_tables import Told
+
 _PREFIX, _DIGITS = "journal-", 12
 
 
@@ -25,6 +27,8 @@ class Line(NamedTuple):
     """Partition, and offset of the last message taken from it."""
     why: str | None = None
     """It was set aside."""
+    told: list[Told] | None = None
+    """What has become known of items, instead of examples."""
 
 
 class Journal:
@@ -55,8 +59,11 @@ class Journal:
         return lines
 
     def begin(self, events: int) -> None:
-        """A new file, as a checkpoint of `events` examples is made."""
-        self._open(self._path(events))
+        """A new file, as a checkpoint of `events` examples is made.
+
+        One that is there holds what has become known of items since the one before, and the new one knows it.
+        """
+        self._open(self._path(events), os.O_TRUNC)
 
     def cut(self, events: int) -> None:
         """Take out what was learned after so many examples; more is written after that. Raises OSError."""
@@ -71,7 +78,7 @@ class Journal:
 
     def write(self, line: Line) -> None:
         if self.broken is None:
-            said = line if line.why else line[:2]
+            said = line if line.told else line[:3] if line.why else line[:2]
             try:
                 os.write(self._file, (json.dumps(said) + "\n").encode())
             except OSError as error:
@@ -88,10 +95,10 @@ class Journal:
             os.close(self._file)
             self._file = -1
 
-    def _open(self, path: Path) -> None:
+    def _open(self, path: Path, how: int = os.O_APPEND) -> None:
         self.close()
         try:
-            self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+            self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | how, 0o644)
             self.broken = None
         except OSError as error:
             self._file, self.broken = -1, f"journal: {error.strerror}"
@@ -116,11 +123,19 @@ def _read(path: Path, most: float = math.inf) -> tuple[list[Line], int]:
     lines, size = [], 0
     for raw in path.read_bytes().splitlines(keepends=True):
         try:
-            events, runs, *why = json.loads(raw)
+            events, runs, *more = json.loads(raw)
         except ValueError:
             break
         if not raw.endswith(b"\n") or events > most:
             break
-        lines.append(Line(int(events), [(int(p), int(last)) for p, last in runs], *why))
+        why, told = [*more, None, None][:2]
+        lines.append(
+            Line(
+                int(events),
+                [(int(p), int(last)) for p, last in runs],
+                why,
+                None if told is None else [Told(*one) for one in told],
+            )
+        )
         size += len(raw)
     return lines, size

@@ -10,9 +10,11 @@ import numpy as np
 
 from ebbtide.alone import alone
 from ebbtide.config import RunConfig, fingerprint
+from ebbtide.live.item_topic import ItemTopic
 from ebbtide.live.micro_batches import ROWS, Feed
 from ebbtide.live.set_aside import Again, UnlearnableError, UnpublishableError
 from ebbtide.live.settings import Settings
+from ebbtide.live.side_tables import Sides
 from ebbtide.live.stream_facts import Stream, look
 from ebbtide.live.trainer import LiveTrainer
 from ebbtide.publishing import mirror
@@ -21,7 +23,6 @@ from state import checkpoint
 from state.errors import InputError
 from state.example_wire import Shipment
 from state.examples import concat
-from state.keys import Names
 from state.store.contract import EmbeddingStore
 from state.store.in_memory import DictStore
 from state.tree import Tree
@@ -51,6 +52,7 @@ def train(
     with alone(settings.directory, "--checkpoint", "trainer learns"):
         found = checkpoint.load(settings.directory)
         saved = None if found is None else found[1]
+        sides = Sides.of_tree(saved.get("sides")) if saved else Sides.read(settings.items, settings.users)
         if saved is None:
             _claim(store, clear=clear)
             mirror.remove(settings.directory)
@@ -59,6 +61,8 @@ def train(
                 f"--checkpoint {settings.directory}: made with other settings; go on with the same, or begin "
                 "with another folder"
             )
+        else:
+            sides.same_files(settings.items, settings.users)
         with suppress(InputError):  # a store that is away is the delivery's to say
             for flaw in store.flaws():
                 log.warning("store: %s", flaw.said)
@@ -70,20 +74,22 @@ def train(
             if saved is None:
                 stream = _first(feed, config, stop)
                 if stream is not None:
-                    _rehearse(feed, stream, config)
+                    topic = ItemTopic(settings.brokers, settings.items_topic, settings.dead_letters)
+                    sides.begin(topic.by_now(), settings.items_topic)
+                    _rehearse(feed, stream, sides, config)
             else:
                 stream = msgspec.json.decode(saved["stream"], type=Stream)
             if stream is None:
                 return None
-            ended = _live(LiveTrainer(settings, config, stream, store, kept, saved), feed, stop, tell)
+            ended = _live(LiveTrainer(settings, config, stream, store, kept, sides, saved), feed, stop, tell)
             while isinstance(ended, Again):
                 found = checkpoint.load(settings.directory)
                 assert found is not None, "a trainer saves itself before it learns"
                 reader.rewind(_offsets(found[1]))
                 feed = Feed(reader, alone=ended.alone)
-                ended = _live(
-                    LiveTrainer(settings, config, stream, store, kept, found[1], ended), feed, stop, tell
-                )
+                sides = Sides.of_tree(found[1].get("sides"))
+                trainer = LiveTrainer(settings, config, stream, store, kept, sides, found[1], ended)
+                ended = _live(trainer, feed, stop, tell)
             return ended
 
 
@@ -151,12 +157,12 @@ def _shipments(feed: Feed) -> list[Shipment]:
     return [one.shipment for one in feed.waiting if one.shipment is not None and one.rows]
 
 
-def _rehearse(feed: Feed, stream: Stream, config: RunConfig) -> None:
+def _rehearse(feed: Feed, stream: Stream, sides: Sides, config: RunConfig) -> None:
     """The first examples through a learning of their own, so that every kernel is compiled.
 
     What cannot be learned is left to the trainer, which sets it aside.
     """
-    learning = Learning(stream.subject(Names(), config.operator.memory.expire_ms), config, DictStore())
+    learning = Learning(stream.subject(sides, config.operator.memory.expire_ms), config, DictStore())
     learning.trainer.rehearse(_REHEARSED // 4)
     batch = concat([shipment.batch for shipment in _shipments(feed)])
     if stream.labelled:

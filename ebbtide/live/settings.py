@@ -19,6 +19,11 @@ class Settings:
     """For the predictions."""
     dead_letters: str = "dead-letters"
     """Topic for messages that cannot be learned."""
+    items: Path | None = None
+    """File of what is known of items when learning begins."""
+    users: Path | None = None
+    items_topic: str = "items"
+    """Where what is known of items changes."""
     at_most: int | None = None
     """Stop once so many examples are done with."""
     until_idle_s: float | None = None

@@ -63,6 +63,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     """By reason."""
     set_aside: dict[str, int] = {}
     """Messages of examples that the trainer could not read or learn, by reason."""
+    item_changes: int | None = None
+    """Messages about items that the trainer has taken in."""
     unknown_fields: dict[str, int] = {}
     """Field that is no role, and was not read -> events that had it."""
     lost: int | None = None
@@ -152,6 +154,7 @@ def _status(seen: Seen) -> Status:
         bytes_per_user=round(user_bytes / users, 1) if users else None,
         dead_letters=_together(part.dead_letters for part in parts),
         set_aside={} if trainer is None else trainer.dead_letters,
+        item_changes=None if trainer is None else trainer.item_changes,
         unknown_fields=_together(part.unknown_fields for part in parts),
         lost=sum(part.lost for part in parts) if parts else None,
         lag=seen.lag,

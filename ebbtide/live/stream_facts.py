@@ -6,11 +6,12 @@ import msgspec
 import numpy as np
 
 from ebbtide.config import RunConfig
+from ebbtide.live.side_tables import Sides
 from ebbtide.running.plan import Subject, all_roles
 from learners.contract import Needs
 from state.errors import InputError
 from state.examples import USER_RATES, ExampleBatch
-from state.keys import NO_KEY, Names
+from state.keys import NO_KEY
 from streams.engines.partition import EngineConfig
 from streams.schema import OPTIONAL_ROLES, REQUIRED_ROLES
 
@@ -36,7 +37,7 @@ class Stream(msgspec.Struct, frozen=True, kw_only=True):
     def made(self) -> EngineConfig:
         return settings_of(self.made_by)
 
-    def subject(self, names: Names, expire_ms: int | None = None) -> Subject:
+    def subject(self, sides: Sides, expire_ms: int | None = None) -> Subject:
         """The stream, as learning sees it. It forgets after `expire_ms`, or as the first workers did."""
         operator = self.made.operator
         if expire_ms is not None:
@@ -46,12 +47,20 @@ class Stream(msgspec.Struct, frozen=True, kw_only=True):
             name=self.name,
             labelled=self.labelled,
             roles=all_roles(frozenset(self.roles), operator),
-            names=names,
+            names=sides.names,
+            items=sides.items,
+            users=sides.users,
             operator=operator,
             user_item_repeat=_or_nan(self.user_item_repeat),
             session_item_repeat=_or_nan(self.session_item_repeat),
             rank_share=RANK_SHARE,
         )
+
+    @property
+    def waited_ms(self) -> int:
+        """How far an event may lie behind the newest when it is learned."""
+        made = self.made
+        return made.operator.lateness_ms + made.operator.label_delay_ms + made.join.window_ms
 
     def check(self, needs: Needs) -> None:
         """Raises InputError where the examples hold less than the learners need."""

@@ -18,7 +18,9 @@ import msgspec
 from ebbtide.config import RunConfig, fingerprint
 from ebbtide.live.delays import Delays
 from ebbtide.live.intake import Arrival, Intake, in_words
+from ebbtide.live.item_topic import ItemTopic
 from ebbtide.live.journal import Journal, Line
+from ebbtide.live.keeping import Keeping
 from ebbtide.live.micro_batches import Feed, runs
 from ebbtide.live.recent_quality import Recent
 from ebbtide.live.set_aside import (
@@ -32,7 +34,7 @@ from ebbtide.live.set_aside import (
     set_aside,
 )
 from ebbtide.live.settings import Settings
-from ebbtide.live.snapshots import Saver
+from ebbtide.live.side_tables import Sides, Told
 from ebbtide.live.stream_facts import Stream
 from ebbtide.publishing.delivery import Delivery
 from ebbtide.publishing.mirror import Mirror
@@ -41,11 +43,10 @@ from ebbtide.running.learning import Learning
 from ebbtide.running.plan import needs_of
 from learners.judging.measure import Measure
 from learners.tables.expiry import Forgotten
-from state import checkpoint
 from state.drift_alarm import DriftAlarm
 from state.errors import InputError
-from state.keys import Names
 from state.progress import TrainerStatus
+from state.side import ALWAYS
 from state.store.contract import EmbeddingStore
 from state.tree import Tree, digest
 from streams.wire import reasons
@@ -55,7 +56,7 @@ log = logging.getLogger("ebbtide.train")
 _NEVER = 1 << 62
 _ALARMS = 20
 _WAIT_MS = 20
-_SAY_S, _INFO_S, _INFO_SHARE, _AGAIN_S, _PATIENCE_S, _PAUSE_S = 1.0, 30.0, 0.005, 10.0, 10.0, 2.0
+_SAY_S, _INFO_S, _INFO_SHARE, _PATIENCE_S, _PAUSE_S = 1.0, 30.0, 0.005, 10.0, 2.0
 
 
 class LiveTrainer:
@@ -72,15 +73,15 @@ class LiveTrainer:
         stream: Stream,
         store: EmbeddingStore,
         mirror: Mirror,
+        sides: Sides,
         saved: Tree | None = None,
         again: Again | None = None,
     ) -> None:
-        self.settings, self.config, self.stream = settings, config, stream
-        names = Names()
+        self.settings, self.config, self.stream, self.sides = settings, config, stream, sides
         self.delivery = Delivery(store, mirror)
         never = msgspec.structs.replace(config, publish_every=_NEVER)
         expire_ms = config.operator.memory.expire_ms
-        self.learning = Learning(stream.subject(names, expire_ms), never, self.delivery)
+        self.learning = Learning(stream.subject(sides, expire_ms), never, self.delivery)
         if self.learning.unsaved():
             raise InputError(
                 f"--learner: {self.learning.unsaved()[0]!r} cannot be saved, and a trainer must be; "
@@ -88,25 +89,23 @@ class LiveTrainer:
             )
         needs = needs_of(self.learning.trainer)
         stream.check(needs)
-        self.intake = Intake(settings.topic, stream, names, needs.window)
+        self.intake = Intake(settings.topic, stream, sides.names, needs.window)
         plan, learners = self.learning.plan, self.learning.trainer.learners
         ranker = plan.model if learners[plan.model].ranks else plan.embedder
         self.recent, self.delays = Recent(plan.model, ranker), Delays()
         self.measure = None if settings.out is None else Measure(settings.out / "predictions", learners)
-        self.journal, self.saver = Journal(settings.directory), Saver(settings.directory)
+        self.journal = Journal(settings.directory)
+        self.keeping = Keeping(settings, self.journal)
         self.letters = Letters(settings.brokers, settings.dead_letters, settings.topic)
+        self.item_topic = ItemTopic(settings.brokers, settings.items_topic, settings.dead_letters)
         self._careful = again is not None and again.careful
         self._unsent: str | None = None
         self._resumed = saved is not None
         self._before = (0, 0)
         """The last micro-batch: examples done with before it, messages set aside just before it."""
-        self.trouble: str | None = None
-        """Of the checkpoints."""
         self.feed: Feed
         self.started_ms = _now_ms()
-        self._saved_ms: int | None = None
-        self._saved_events = 0
-        self._due = dict.fromkeys(("publish", "say", "info", "save"), 0.0)
+        self._due = dict.fromkeys(("publish", "say", "info"), 0.0)
         if self.learning.drift is not None:
             self.learning.drift.on_alarm.append(self._alarm)
         if saved is not None:
@@ -119,9 +118,9 @@ class LiveTrainer:
         if not self._resumed:
             self.journal.prune(_NEVER)
             self.save()
-            self._saved(wait=True)
-            if self.trouble is not None:
-                raise InputError(f"--checkpoint {self.settings.directory}: {self.trouble}")
+            self.keeping.note(wait=True)
+            if self.keeping.trouble is not None:
+                raise InputError(f"--checkpoint {self.settings.directory}: {self.keeping.trouble}")
             return
         lines = self.journal.follow(self.intake.events)
         self.delivery.holding = bool(lines)
@@ -137,6 +136,10 @@ class LiveTrainer:
         if self.delivery.full:
             time.sleep(_WAIT_MS / 1000)
             return True
+        told = self.item_topic.changes(self.sides.offsets, self.sides.columns)
+        if told:
+            self.journal.write(Line(self.intake.events, [], told=told))
+            self._take_in(told)
         arrivals = self.feed.live(_WAIT_MS)
         if arrivals:
             try:
@@ -162,7 +165,8 @@ class LiveTrainer:
         if not self.feed.lines:
             if self.learning.publisher.width and now_s >= self._due["info"]:
                 self._tell()
-            self._save_if_due(now_s)
+            if self.keeping.due(self.intake.events):
+                self.save()
         if now_s < self._due["say"]:
             return False
         self._due["say"] = now_s + _SAY_S
@@ -172,17 +176,15 @@ class LiveTrainer:
     def save(self) -> None:
         """Begin a checkpoint. If it cannot be written the older ones stay, and it is tried again."""
         self._flush()
-        self._saved_events = self.intake.events
         self.intake.topic_id = self.feed.reader.topic_id or ""
-        self.saver.start(self._saved_events, self._still())
-        self.journal.begin(self._saved_events)
-        self._due["save"] = time.monotonic() + self.settings.every_s
+        self.keeping.start(self.intake.events, self._still())
 
     def finish(self) -> None:
         """Publish the last delta, tell readers of the run, wait for the store for a while, and save.
 
         A trainer that has not come to where it was leaves all as it is.
         """
+        self.item_topic.close()
         if self.feed.lines:
             self.delivery.close()
             return
@@ -191,10 +193,10 @@ class LiveTrainer:
             self._tell()
         arrived = self.delivery.drain(_PATIENCE_S)
         self._take_delays()
-        self._saved(wait=True)
-        if self.intake.events > self._saved_events or self.trouble or not arrived:
+        self.keeping.note(wait=True)
+        if self.intake.events > self.keeping.events or self.keeping.trouble or not arrived:
             self.save()
-            self._saved(wait=True)
+            self.keeping.note(wait=True)
         if self.measure is not None:
             self.measure.close()
         self.delivery.say(self.status())
@@ -203,7 +205,7 @@ class LiveTrainer:
 
     def give_way(self, error: UnlearnableError | UnpublishableError) -> Again:
         """End, with nothing of this object left; how another goes on. Raises InputError if none can."""
-        self._saved(wait=True)
+        self.keeping.note(wait=True)
         again = Again(careful=self._careful)
         try:
             if isinstance(error, UnlearnableError):
@@ -214,6 +216,7 @@ class LiveTrainer:
             self._say_unsent(unsent)
         self.delivery.close()
         self.journal.close()
+        self.item_topic.close()
         return again
 
     def _say_unsent(self, unsent: UnsentError) -> None:
@@ -228,11 +231,12 @@ class LiveTrainer:
             trained=self.intake.events - self.intake.unlearned,
             duplicates=self.intake.duplicates,
             dead_letters=self.intake.dead_letters(),
+            item_changes=self.sides.changes,
             version=self.delivery.version,
             offsets={str(partition): offset for partition, offset in sorted(self.intake.offsets.items())},
             freshness_ms=self.delays.recent(time.time()),
             metrics=self.recent.metrics(),
-            checkpoint_ms=self._saved_ms,
+            checkpoint_ms=self.keeping.written_ms,
             items=len(trainer.catalogue),
             forgotten=0 if trainer.expiry is None else trainer.expiry.forgotten,
             readers_at=self.delivery.readers_at,
@@ -258,6 +262,7 @@ class LiveTrainer:
             "settings": fingerprint(self.config),
             "intake": self.intake.tree(),
             "recent": self.recent.tree(),
+            "sides": self.sides.tree(),
             "delivery": delivery(),
             **self.learning.tree(),
             **measure,
@@ -270,8 +275,7 @@ class LiveTrainer:
         self.delivery.load(tree["delivery"])
         if self.measure is not None and "measure" in tree:
             self.measure.load(tree["measure"])
-        self._saved_events = self.intake.events
-        self._saved_ms = _now_ms()
+        self.keeping.loaded(self.intake.events)
 
     def _again(self) -> bool:
         """Learn what the journal's next line says."""
@@ -279,7 +283,9 @@ class LiveTrainer:
         if found is None:
             return False
         line, arrivals = found
-        if line.why is None:
+        if line.told is not None:
+            self._take_in(line.told)
+        elif line.why is None:
             self._learn(arrivals, live=False)
         else:
             self.intake.pass_over(arrivals)
@@ -292,6 +298,13 @@ class LiveTrainer:
         if not self.feed.lines or self.delivery.full:
             self.delivery.release()
         return True
+
+    def _take_in(self, told: Sequence[Told]) -> None:
+        """What has become known of items, from the stream's time on."""
+        clock_ms = max(self.intake.clock_ms, ALWAYS)
+        self.sides.apply(
+            told, clock_ms, max(clock_ms, ALWAYS + self.stream.waited_ms) - self.stream.waited_ms
+        )
 
     def _learn(self, arrivals: Sequence[Arrival], *, live: bool) -> None:
         self.intake.check(arrivals)
@@ -332,26 +345,6 @@ class LiveTrainer:
         except Exception as error:
             raise UnpublishableError(in_words(error)) from error
 
-    def _save_if_due(self, now_s: float) -> None:
-        self._saved()
-        events = self.intake.events - self._saved_events
-        many = events >= self.settings.every and self.trouble is None
-        if not self.saver.busy and (many or (now_s >= self._due["save"] and (events or self.trouble))):
-            self.save()
-
-    def _saved(self, *, wait: bool = False) -> None:
-        """Take note of a checkpoint that was written, or not."""
-        try:
-            if not self.saver.ended(wait=wait):
-                return
-        except OSError as error:
-            self.trouble = f"no checkpoint could be written ({error.strerror or error}); trying again"
-            log.error("%s", self.trouble)
-            self._due["save"] = time.monotonic() + _AGAIN_S
-            return
-        self.trouble, self._saved_ms = None, _now_ms()
-        self.journal.prune(checkpoint.oldest(self.settings.directory))
-
     def _tell(self) -> None:
         """Say what readers must know of the run; it is made as seldom as it is dear."""
         started_s = time.monotonic()
@@ -365,11 +358,11 @@ class LiveTrainer:
 
     def _troubles(self) -> list[str]:
         delivery = self.delivery
-        said = [self._unsent, self.trouble, self.journal.broken, delivery.mirror.trouble]
-        said += [delivery.trouble, delivery.lost, self.feed.reader.trouble]
+        said = [self._unsent, self.keeping.trouble, self.journal.broken, delivery.mirror.trouble]
+        said += [delivery.trouble, delivery.lost, self.feed.reader.trouble, self.item_topic.trouble]
         if self.delivery.full:
             said.append("learning waits until the store has taken what is to be published")
-        return [one for one in said if one] + self.intake.left_out()
+        return [one for one in said if one] + self.intake.left_out() + self.sides.left_out()
 
     def _alarms(self) -> list[DriftAlarm]:
         """The newest, and of those that are open as many."""

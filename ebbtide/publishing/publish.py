@@ -153,31 +153,34 @@ class Publisher:
             self._gone = (users, items, int(tree["gone"]["before_ms"]))
 
 
-def titles(items: SideTable | None, names: Names) -> dict[str, str]:
-    """The first text of each item that has one, for people to read."""
-    texts = next(iter(items.texts.values()), []) if items is not None else []
-    if items is None or len(texts) > _MOST_TITLES:
+def titles(items: SideTable | None, names: Names, now_ms: int) -> dict[str, str]:
+    """The first text of each item that has one by now, for people to read."""
+    if items is None or not items.texts or len(items.ids) > _MOST_TITLES:
         return {}
-    keys = items.id_N.tolist()
-    return {names[key]: text[:_LONGEST_TITLE] for key, text in zip(keys, texts, strict=False) if text}
+    text_N = next(iter(items.texts.values()))
+    return {item: text_N[row][:_LONGEST_TITLE] for item, row in _by_now(items, names, now_ms) if text_N[row]}
 
 
-def columns(items: SideTable | None, names: Names) -> dict[str, dict[str, tuple[str, ...]]]:
-    """Category column -> value -> items that have it, by its newest row; long columns are left out."""
+def columns(items: SideTable | None, names: Names, now_ms: int) -> dict[str, dict[str, tuple[str, ...]]]:
+    """Category column -> value -> items that have it by now; long columns are left out."""
     if items is None:
         return {}
-    last_I = np.flatnonzero(np.append(np.diff(items.id_N) != 0, True)).tolist()
-    id_I = [names[key] for key in items.id_N[last_I].tolist()]
-    made = {}
+    known, made = _by_now(items, names, now_ms), {}
     for column, of in items.categories.items():
         if len(of.keys) > _MOST_TITLES:
             continue
         having: dict[str, list[str]] = {}
-        for row, identifier in zip(last_I, id_I, strict=True):
+        for item, row in known:
             for key in of.keys[of.start_N1[row] : of.start_N1[row + 1]].tolist():
-                having.setdefault(names[key], []).append(identifier)
+                having.setdefault(names[key], []).append(item)
         made[column] = {value: tuple(ids) for value, ids in having.items()}
     return made
+
+
+def _by_now(items: SideTable, names: Names, now_ms: int) -> list[tuple[str, int]]:
+    """Every item that something is known of, and the row that says it."""
+    keys, rows = items.ids.tolist(), items.rows(items.ids, np.full(len(items.ids), now_ms)).tolist()
+    return [(names[key], row) for key, row in zip(keys, rows, strict=True) if row >= 0]
 
 
 def _last_of_each_user(rows: ExampleBatch) -> ExampleBatch:

@@ -96,8 +96,8 @@ class Learning:
             copy=self.embedder.copy_score(),
             hour_width_h=memory.hour_width_h,
             week_width_h=memory.week_width_h,
-            titles=titles(self.subject.items, names),
-            columns=columns(self.subject.items, names),
+            titles=titles(self.subject.items, names, now_ms),
+            columns=columns(self.subject.items, names, now_ms),
             popular=tuple((names[int(catalogue.items.keys[n])], float(popularity_N[n])) for n in best),
         )
 

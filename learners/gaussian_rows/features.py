@@ -20,7 +20,7 @@ import numpy as np
 from learners.contract import Context
 from learners.gaussian_rows.base_rates import base_rate, deviation, logit
 from learners.tables.catalogue import local_hour
-from learners.tables.side_columns import MOST_KEYS, Columns, columns_of
+from learners.tables.side_columns import MOST_KEYS, Columns
 from state.compiled import compiled
 from state.examples import ITEM_RATES, USER_RATES, Doubles, ExampleBatch, Floats
 from state.keys import NO_KEY, Int64s
@@ -91,8 +91,8 @@ class Features:
 
     def __init__(self, context: Context) -> None:
         self.context = context
-        self.items: Columns = columns_of(context.items)
-        self.users: Columns = columns_of(context.users)
+        self.items = Columns(context.items)
+        self.users = Columns(context.users)
         roles = context.roles | ({"place"} if "lat" in context.roles else set())
         self.roles = tuple(role for role in ROLES if role in roles)
         self.fields: tuple[Named, ...] = (

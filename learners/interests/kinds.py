@@ -11,7 +11,7 @@ import numpy as np
 
 from learners.interests.views import Int32s
 from learners.tables.embedding import EmbeddingTable
-from learners.tables.side_columns import columns_of
+from learners.tables.side_columns import Columns
 from state.compiled import compiled
 from state.examples import Bytes, ExampleBatch, Floats
 from state.keys import NO_KEY, Int64s, find, key_of, pair
@@ -28,7 +28,7 @@ class Kinds:
     """
 
     def __init__(self, items: SideTable | None, *, category: bool, scale: float) -> None:
-        self.columns = columns_of(items)
+        self.columns = Columns(items)
         self.category = category
         self.scale = scale
         self.most = self.columns.most + category

@@ -7,6 +7,7 @@ Each column is one of
   plainly repeat;
 - `category`: text (or an id) whose values repeat, twice on the average, or that is called so;
 - `text`: nearly unique cells of several words;
+- `vector`: lists of numbers, nearly all of one length: what a model outside has made of a text or a picture;
 - `place`: latitude and longitude;
 - `since`: the time from which the row holds;
 - `ignored`: nearly unique single words (a venue's foreign id), or nothing at all.
@@ -16,6 +17,7 @@ Shape suffix: N rows.
 
 import re
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 
@@ -25,9 +27,9 @@ from replay.reading.cells import numbers, texts
 from replay.reading.usual_names import USUAL, plain
 from state.errors import InputError
 
-KINDS = ("number", "category", "categories", "text", "place", "since", "ignored")
+KINDS = ("number", "category", "categories", "text", "vector", "place", "since", "ignored")
 _CODES = re.compile(r"(^|_)(id|ids|code|codes|zip|zipcode|postcode|postal|phone|sku|upc|isbn)($|_)")
-_SINCE = (
+SINCE = (
     *(
         "since",
         "since_ms",
@@ -44,7 +46,19 @@ _SEPARATORS = ("|", ";", ",", " ")
 _FEWEST_CELLS = 20
 _PARTS_A_CELL = 5
 _NO_NUMBERS = 0.1
-"""Share of the cells of a column of numbers that may be none."""
+"""Share of the cells of a column of numbers that may be none, or of vectors that may be of another length."""
+
+
+class SideColumn(msgspec.Struct, frozen=True):
+    """How a column is read, whatever comes in it later."""
+
+    kind: str
+    separator: str = ""
+    """Of several categories in one text."""
+    width: int = 0
+    """Numbers of a vector."""
+    moments: bool = False
+    """Whether its numbers are moments, in epoch milliseconds."""
 
 
 def column_kinds(table: dict[str, Column], types: dict[str, str]) -> dict[str, tuple[str, str]]:
@@ -70,10 +84,11 @@ def _kind(name: str, column: Column) -> tuple[str, str]:
     if column.null_count == len(column):
         return "ignored", "nothing is in it"
     if pa.types.is_list(column.type):
-        return (
-            ("ignored", "it holds lists of numbers") if _are_lists_of_numbers(column) else ("categories", "")
-        )
-    if called in _SINCE and _is_time(column):
+        if not _are_lists_of_numbers(column):
+            return "categories", ""
+        unlike = "it holds lists of numbers that are no vectors: ids, or of many lengths"
+        return ("vector", "") if width_of(column) and not _CODES.search(called) else ("ignored", unlike)
+    if called in SINCE and _is_time(column):
         return "since", ""
     if pa.types.is_temporal(column.type):
         return "number", ""
@@ -109,7 +124,20 @@ def are_numbers(column: Column) -> bool:
 
 def _are_lists_of_numbers(column: Column) -> bool:
     values = pc.list_flatten(column)
-    return bool(np.isfinite(numbers(values).value_B).sum() == len(values) - values.null_count > 0)
+    there = len(values) - values.null_count
+    return bool(np.isfinite(numbers(values).value_B).sum() >= (1 - _NO_NUMBERS) * there > 0)
+
+
+def width_of(column: Column) -> int:
+    """How long nearly all lists of a column are, if that is more than one; else 0."""
+    if not pa.types.is_list(column.type):
+        return 0
+    length_N = pc.drop_null(pc.list_value_length(column)).to_numpy(zero_copy_only=False)
+    length_N = length_N[length_N > 0]
+    if not len(length_N):
+        return 0
+    usual = int(np.bincount(length_N).argmax())
+    return usual if usual > 1 and (length_N == usual).mean() >= 1 - _NO_NUMBERS else 0
 
 
 def separator_of(column: Column) -> str:

@@ -9,31 +9,27 @@ Shape suffix: N rows.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from replay.meaning.evidence import TimeEvidence
-from replay.meaning.side_columns import are_numbers, column_kinds, separator_of
+from replay.meaning.side_cells import categories_of, numbers_of, texts_of, vectors_of
+from replay.meaning.side_columns import SideColumn, are_numbers, column_kinds, separator_of, width_of
 from replay.meaning.times import Clock, iso
 from replay.reading.arrow import Column, pc
 from replay.reading.canonical import Bools, joined, one_value, shown_cell
-from replay.reading.cells import Ids, dotted, numbers, texts
+from replay.reading.cells import Ids, dotted, numbers
 from replay.reading.chunks import BadRow, RowsFile
 from replay.reading.usual_names import USUAL, plain
 from state.errors import InputError
 from state.examples import Doubles
 from state.keys import NO_KEY, Int64s, Names
-from state.side import ALWAYS, Categories, SideTable
+from state.side import ALWAYS, SideTable
 from streams.times import time_ms
 from streams.wire import reasons
 
-_SHOWN = 3
-_LARGEST = 2.0**63
-"""Of numbers: learners take their squares."""
 _BOUNDS_MS = time_ms("1900-01-01", "earliest"), time_ms("2100-01-01", "latest")
 
 
@@ -45,14 +41,19 @@ class Side:
     kind: str
     """`item` or `user`."""
     table: SideTable
-    kinds: dict[str, str]
-    """Column -> what it is taken for, without those that are ignored."""
+    columns: dict[str, SideColumn]
+    """By plain name, without those that are ignored."""
     bad: list[tuple[Path, BadRow]]
     """Rows that were left out, and their files."""
     notes: list[str]
     """Sentences on columns and cells that are not used."""
     warnings: list[str]
     """Sentences on rows that are not used."""
+
+    @property
+    def kinds(self) -> dict[str, str]:
+        """Column -> what it is taken for."""
+        return {name: column.kind for name, column in self.columns.items()}
 
 
 def side_of(
@@ -102,21 +103,38 @@ def side_of(
     order = np.lexsort((since_N, id_N))
     order = order[raw.good_N[order]]
     lat_N, lon_N = _places(table, kinds, order, name, notes)
+    columns = {
+        column: SideColumn(
+            found,
+            separator_of(table[column]) if found == "categories" else "",
+            width_of(table[column]) if found == "vector" else 0,
+            found == "number" and pa.types.is_temporal(table[column].type),
+        )
+        for column, found in kinds.items()
+        if found != "ignored"
+    }
     made = SideTable(
         id_N=id_N[order],
         since_ms_N=since_N[order],
         numbers={
-            plain(column): _numbers(table[column], order, f"{name}: column {column!r}", notes)
+            plain(column): numbers_of(table[column], order, f"{name}: column {column!r}", notes)
             for column, found in kinds.items()
             if found == "number"
         },
         categories={
-            plain(column): _categories(table[column], order, names, several=found == "categories")
-            for column, found in kinds.items()
-            if found in ("category", "categories")
+            plain(column): categories_of(table[column], order, names, found.separator)
+            for column, found in columns.items()
+            if found.kind in ("category", "categories")
         },
         texts={
-            plain(column): _texts(table[column], order) for column, found in kinds.items() if found == "text"
+            plain(column): texts_of(table[column], order)
+            for column, found in kinds.items()
+            if found == "text"
+        },
+        vectors={
+            plain(column): vectors_of(table[column], order, found.width, f"{name}: column {column!r}", notes)
+            for column, found in columns.items()
+            if found.kind == "vector"
         },
         lat_N=lat_N,
         lon_N=lon_N,
@@ -124,7 +142,7 @@ def side_of(
     again = int(((np.diff(made.id_N) == 0) & (np.diff(made.since_ms_N) == 0)).sum())
     if again:
         notes.append(f"{name}: {again:,} rows have the {kind} and the time of a later one, which counts")
-    used = {plain(column): found for column, found in kinds.items() if found != "ignored"}
+    used = {plain(column): found for column, found in columns.items()}
     return Side(name, kind, made, used, raw.bad, notes, raw.warnings(name))
 
 
@@ -269,39 +287,3 @@ def _places(
             f"{where}: {int((said_N & ~sound_N).sum()):,} rows have half a place, or none on this planet"
         )
     return np.where(sound_N, lat_N, np.nan), np.where(sound_N, lon_N, np.nan)
-
-
-def _numbers(column: Column, order: Int64s, where: str, notes: list[str]) -> Doubles:
-    if pa.types.is_temporal(column.type):
-        column = pc.cast(column, pa.int64())
-    cells = numbers(column)
-    absurd_N = cells.bad_B | (np.abs(cells.value_B) > _LARGEST)
-    if absurd_N.any():
-        shown = dict.fromkeys(map(repr, column.filter(pa.array(absurd_N)).to_pylist()))
-        notes.append(
-            f"{where}: {int(absurd_N.sum()):,} of {len(column):,} cells are no numbers of use"
-            f" ({', '.join(list(shown)[:_SHOWN])}): missing"
-        )
-    return np.where(absurd_N, np.nan, cells.value_B)[order]
-
-
-def _texts(column: Column, order: Int64s) -> list[str]:
-    uniques, index_N = texts(column)
-    padded = [*uniques, ""]
-    return [padded[i] for i in index_N[order].tolist()]
-
-
-def _categories(column: Column, order: Int64s, names: Names, *, several: bool) -> Categories:
-    if pa.types.is_list(column.type):
-        cells: list[list[Any]] = [cell or [] for cell in column.to_pylist()]
-        index_N = np.arange(len(cells))
-    else:
-        uniques, index_N = texts(column)
-        separator = separator_of(column) if several else ""
-        cells = [*(text.split(separator) if separator else [text] for text in uniques), []]
-    parts = [part and part.strip() for cell in cells for part in cell]
-    keys = iter(Ids(names).keys(pa.array(parts, pa.string())).tolist())
-    of_cell = [list(dict.fromkeys(key for key in islice(keys, len(cell)) if key != NO_KEY)) for cell in cells]
-    flat = [of_cell[i] for i in index_N[order].tolist()]
-    start = np.cumsum([0, *(len(cell) for cell in flat)]).astype(np.int64)
-    return Categories(start, np.array([key for cell in flat for key in cell], np.int64))

@@ -54,7 +54,7 @@ def numbers(column: Column) -> Cells:
         bad_B = np.isinf(value_B)
     except pa.ArrowInvalid:
         uniques, index_B = texts(column)
-        value_U = np.array([*map(_number, uniques), np.nan])
+        value_U = np.array([*map(number_of, uniques), np.nan])
         value_B = value_U[index_B]
         bad_B = np.isinf(value_B)
     return Cells(np.where(bad_B, np.nan, value_B), bad_B)
@@ -159,7 +159,7 @@ def numeral(text: str) -> str | None:
     return None
 
 
-def _number(text: str) -> float:
+def number_of(text: str) -> float:
     """The number that a text spells, infinite where it spells none."""
     if text.lower() in _TRUTH:
         return _TRUTH[text.lower()]

@@ -65,6 +65,9 @@ class Reader:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
         self._consumer.close()
 
     def fill(self, timeout_ms: int) -> bool:

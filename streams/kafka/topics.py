@@ -13,7 +13,8 @@ from streams.kafka.security import Security
 _OLDEST, _NEWEST = -2, -1
 _SEGMENT_BYTES = 16 << 20
 """Of the changelog: a segment that is written to is not compacted, and whoever takes over reads it all."""
-_COMPACTED = {"cleanup.policy": "compact", "segment.bytes": str(_SEGMENT_BYTES)}
+COMPACTED = {"cleanup.policy": "compact", "segment.bytes": str(_SEGMENT_BYTES)}
+"""Settings of a topic of which the newest message of each key counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,7 @@ def make_room(
 
     Returns those that have had fewer, with how many.
     """
-    for topic, configs in ((topics.examples, {}), (topics.dead_letters, {}), (topics.changelog, _COMPACTED)):
+    for topic, configs in ((topics.examples, {}), (topics.dead_letters, {}), (topics.changelog, COMPACTED)):
         ensure_topic(brokers, topic, None, partitions, configs, security)
     ours = [topics.examples, topics.dead_letters, topics.changelog]
     with asking(brokers), closing(admin(brokers, security)) as asked:

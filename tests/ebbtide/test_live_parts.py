@@ -14,6 +14,7 @@ from ebbtide.live.delays import Delays
 from ebbtide.live.intake import Arrival, Intake
 from ebbtide.live.journal import Journal, Line
 from ebbtide.live.recent_quality import Recent
+from ebbtide.live.side_tables import Sides
 from ebbtide.live.stream_facts import look
 from ebbtide.publishing.delivery import Delivery
 from ebbtide.publishing.delta import Delta, from_tree, merged, to_tree
@@ -216,7 +217,7 @@ def test_a_stream_is_found_in_its_first_examples() -> None:
     assert set(stream.roles) == {"user", "item", "time"} | optional
     assert stream.user_item_repeat is not None
     assert stream.user_item_repeat > 0.1
-    subject = stream.subject(Names())
+    subject = stream.subject(Sides())
     assert {"clock"} <= subject.roles
     assert "here" not in subject.roles
 

@@ -147,6 +147,7 @@ def test_status_says_how_far_everybody_is(path: list[str]) -> None:
         "bytes_per_user": 450.0,
         "dead_letters": {"no item": 1, "no key": 2},
         "set_aside": {"not learned": 3},
+        "item_changes": 0,
         "unknown_fields": {"lable": 9},
         "lost": 1069,
         "lag": {"ingest": {"0": 3, "1": 5}, "train": {"0": 0, "1": 1}},

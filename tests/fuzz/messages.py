@@ -10,6 +10,7 @@ import numpy as np
 
 from ebbtide.config import RunConfig
 from ebbtide.live.intake import Intake, arrival
+from ebbtide.live.side_tables import Sides
 from ebbtide.live.stream_facts import look
 from ebbtide.running.learning import Learning
 from state import example_wire
@@ -166,7 +167,7 @@ class MessageCase(msgspec.Struct, frozen=True, tag="message"):
         run = RunConfig(learner=name, floors=name == "stim", drift=False)
         stream = look(first, run, shipments[0].made_by)
         names = Names()
-        learning = Learning(stream.subject(names), run, through.Checked())
+        learning = Learning(stream.subject(Sides(names=names)), run, through.Checked())
         intake = Intake("examples", stream, names, WINDOW)
         for offset, one in enumerate(values):
             group = intake.take([arrival(Message(one, None, (), 0, offset))])

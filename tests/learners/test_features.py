@@ -5,7 +5,7 @@ import pytest
 
 from learners.contract import Context
 from learners.gaussian_rows.features import Features
-from learners.tables.side_columns import GROUPS, MOST_KEYS, columns_of, grouped
+from learners.tables.side_columns import GROUPS, MOST_KEYS, Columns, grouped
 from state.examples import ExampleBatch, empty_examples
 from state.keys import NO_KEY
 from state.side import ALWAYS, Categories, SideTable
@@ -116,8 +116,8 @@ def test_groups_are_of_equal_size_and_keep_few_values_apart() -> None:
 def test_rows_that_hold_later_do_not_shape_the_groups() -> None:
     early = np.arange(300.0)
     since = np.full(300, ALWAYS)
-    alone = columns_of(SideTable(np.arange(300), since, numbers={"x": early}))
-    both = columns_of(
+    alone = Columns(SideTable(np.arange(300), since, numbers={"x": early}))
+    both = Columns(
         SideTable(
             np.arange(600),
             np.concatenate([since, np.full(300, 10**12)]),
@@ -127,10 +127,40 @@ def test_rows_that_hold_later_do_not_shape_the_groups() -> None:
     assert both.keys[:300].tolist() == alone.keys.tolist()
 
 
+def test_columns_follow_a_table_that_grows() -> None:
+    """What comes later falls into the groups that there are; what was dropped leaves no trace."""
+
+    def table(first: int, size: int, since_ms: int) -> SideTable:
+        n = np.arange(first, first + size)
+        keys = Categories(np.arange(size + 1), n % 4)
+        return SideTable(
+            n % 50, np.full(size, since_ms), numbers={"x": (n % 97).astype(float)}, categories={"c": keys}
+        )
+
+    def said(columns: Columns, time_ms: int) -> list[tuple[list[int], float]]:
+        rows = columns.rows(np.arange(50), np.full(50, time_ms)).tolist()
+        start_NC1 = columns.start_NC1
+        return [
+            (columns.keys[start_NC1[r, 0] : start_NC1[r, -1]].tolist(), columns.number_NM[r, 0]) for r in rows
+        ]
+
+    side = table(0, 50, ALWAYS)
+    columns = Columns(side)
+    before = said(columns, 0)
+    for n in range(6):
+        side.add(table(50 + 30 * n, 30, 10 * n))
+    late = Columns(side)
+    assert said(columns, 100) == said(late, 100) != before
+    assert said(columns, -1) == before
+    side.settle(100)
+    assert len(side) == 100
+    assert said(columns, 100) == said(late, 100) == said(Columns(side), 100)
+
+
 def test_a_long_cell_is_cut() -> None:
     column = Categories(np.arange(0, 5001, 50), np.tile(np.arange(50), 100))
     table = SideTable(np.arange(100), np.full(100, ALWAYS), categories={"tags": column})
-    columns = columns_of(table)
+    columns = Columns(table)
     assert columns.keys.tolist() == 100 * [*range(MOST_KEYS)]
     assert columns.start_NC1[:2].tolist() == [[0, MOST_KEYS], [MOST_KEYS, 2 * MOST_KEYS]]
     features = Features(context(table))
@@ -144,5 +174,5 @@ def test_a_category_that_names_its_row_is_left_out() -> None:
     """It says no more than the id does."""
     id_N = np.arange(40)
     zips, sexes = (Categories(np.arange(41), keys) for keys in (id_N * 7 % 39, id_N % 2))
-    columns = columns_of(SideTable(id_N, np.full(40, ALWAYS), categories={"zip": zips, "sex": sexes}))
+    columns = Columns(SideTable(id_N, np.full(40, ALWAYS), categories={"zip": zips, "sex": sexes}))
     assert columns.categories == ("sex",)

@@ -156,7 +156,7 @@ def test_parquet_types_are_kept(tmp_path: Path) -> None:
 
 
 def test_a_list_of_texts_is_several_categories(tmp_path: Path) -> None:
-    lines = [{"item": f"i{i}", "tags": ["Toys", f"c{i % 3}"], "size": [1.5, i]} for i in range(8)]
+    lines = [{"item": f"i{i}", "tags": ["Toys", f"c{i % 3}"], "sizes": [1.5] * i} for i in range(8)]
     (tmp_path / "items.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     pq.write_table(pa.Table.from_pylist(lines), tmp_path / "items.parquet")
     for path in (tmp_path / "items.jsonl", tmp_path / "items.parquet"):
@@ -166,7 +166,26 @@ def test_a_list_of_texts_is_several_categories(tmp_path: Path) -> None:
         at = side.table.rows(np.array([key_of("i4")]), np.zeros(1, np.int64))[0]
         assert keys(side.table, "tags", at, names) == ["Toys", "c1"]
         assert (side.bad, side.warnings) == ([], [])
-        assert side.notes == [f"{path.name}: column 'size' is not used: it holds lists of numbers"]
+        assert side.notes == [
+            f"{path.name}: column 'sizes' is not used: it holds lists of numbers that are no vectors: ids, or"
+            " of many lengths"
+        ]
+
+
+def test_lists_of_numbers_of_one_length_are_vectors(tmp_path: Path) -> None:
+    cells: list[object] = [[0.1, -2, i] for i in range(20)]
+    cells[3:6] = [None, [1.0], [1, "x", 2]]
+    lines = [{"item": i, "photo": cell} for i, cell in enumerate(cells)]
+    (tmp_path / "items.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    side = read_side(tmp_path / "items.jsonl", "item", Names())
+    vector_NV = side.table.vectors["photo"]
+    assert vector_NV.dtype == np.float32
+    assert vector_NV.shape == (20, 3)
+    np.testing.assert_array_equal(vector_NV[7], np.array([0.1, -2, 7], np.float32))
+    assert not vector_NV[3:6].any()
+    assert side.notes == [
+        "items.jsonl: column 'photo': 2 of 20 cells are no vectors of 3 numbers: missing",
+    ]
 
 
 def test_one_dash_among_prices_is_missing_and_counted(tmp_path: Path) -> None:
