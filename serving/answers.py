@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, NamedTuple, TypedDict
+from types import TracebackType
+from typing import Any, Literal, NamedTuple, Protocol, Self, TypedDict, Unpack
 
 from serving.reasons import Because as Because
 from serving.reasons import PastEvent as PastEvent
@@ -97,6 +98,33 @@ class UnknownUserError(UnknownIdError):
     def __init__(self, message: str, answer: RecommendAnswer) -> None:
         super().__init__(message)
         self.answer = answer
+
+
+class Answers(Protocol):
+    """Who is asked: `serving.run.Run`, or `serving.remote.RemoteRun`. Close it, or use it in a `with`."""
+
+    @property
+    def titles(self) -> Mapping[str, str]: ...
+
+    def user(self, identifier: str | int) -> UserAnswer: ...
+
+    def item(self, identifier: str | int) -> ItemAnswer: ...
+
+    def similar(self, identifier: str | int, k: int = 10) -> SimilarAnswer: ...
+
+    def recommend(self, identifier: str | int, k: int = 10, **asked: Unpack[Asked]) -> RecommendAnswer: ...
+
+    def recommend_after(
+        self, history: Sequence[Visit], k: int = 10, **asked: Unpack[Asked]
+    ) -> RecommendAnswer: ...
+
+    def close(self) -> None: ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
 
 
 def json_of(answer: Answer) -> dict[str, Any]:

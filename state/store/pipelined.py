@@ -8,7 +8,7 @@ connects, signs in and encrypts; then its connection is taken over. For one even
 import asyncio
 import time
 from collections import deque
-from typing import Any
+from typing import Any, cast
 
 import hiredis
 import redis.asyncio
@@ -83,17 +83,17 @@ class PipelinedReader:
         client: Any = redis.asyncio.Redis.from_url(url, protocol=2, socket_connect_timeout=PATIENCE_S)
         connection = client.connection_pool.make_connection()
         await asyncio.wait_for(connection.connect(), 2 * PATIENCE_S)
-        transport = connection._writer.transport  # the client has no public way to give its connection away
+        pipe = _Pipe(connection._writer, self._store)  # there is no public way to take it over
         connection._reader = connection._writer = None
-        pipe = _Pipe(transport, self._store)
-        transport.set_protocol(pipe)
         return pipe
 
 
 class _Pipe(asyncio.Protocol):
-    def __init__(self, transport: asyncio.Transport, store: RedisStore) -> None:
+    def __init__(self, writer: asyncio.StreamWriter, store: RedisStore) -> None:
         self.waiting: deque[tuple[float, asyncio.Future[bytes | None]]] = deque()
-        self._transport, self._store = transport, store
+        self._writer, self._store = writer, store  # a writer that nobody holds ends its connection
+        self._transport = cast(asyncio.Transport, writer.transport)
+        self._transport.set_protocol(self)
         self._loop = asyncio.get_running_loop()
         self._replies = hiredis.Reader(notEnoughData=_NOTHING)
         self._lost = False

@@ -19,6 +19,8 @@ from urllib.parse import parse_qsl, urlencode
 import msgspec
 import numpy as np
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from state.errors import InputError
 from state.store import redis_scripts as scripts
@@ -62,6 +64,7 @@ class RedisStore(EmbeddingStore):
                 f"{self._shown}: run={run!r} is no name; expected letters, digits, '.', '_' and '-'"
             )
         self._run = run
+        self._patience: dict[str, Any] = {"socket_connect_timeout": 5.0, "socket_timeout": 60.0}
         self._url = f"{address}?{urlencode(options)}" if options else address
         self._connect()
 
@@ -70,7 +73,7 @@ class RedisStore(EmbeddingStore):
 
     def _connect(self) -> None:
         try:
-            self._redis = redis.Redis.from_url(self._url, socket_connect_timeout=5.0, socket_timeout=60.0)
+            self._redis = redis.Redis.from_url(self._url, **self._patience)
         except (ValueError, TypeError) as error:
             raise InputError(
                 f"{self._shown}: no such address; expected redis://HOST:PORT/DB, rediss://... or unix://PATH"
@@ -268,6 +271,13 @@ class RedisStore(EmbeddingStore):
     def _fed(self, kind: Kind) -> list[str]:
         """The hash of a kind, and its feed."""
         return [self._key(kind), self._key(f"{kind}:feed")]
+
+    def hurry(self, seconds: float) -> None:
+        """Fail after so long, and try nothing twice: for who tries again by itself."""
+        once = Retry(NoBackoff(), 0)
+        self._patience = {"socket_connect_timeout": seconds, "socket_timeout": seconds, "retry": once}
+        self._redis.close()
+        self._connect()
 
     def address(self) -> str:
         """A URL under which the server answers, for other clients."""

@@ -3,6 +3,7 @@
 There is no Docker in the tests: the files are parsed, not run.
 """
 
+import ast
 import json
 import re
 import tomllib
@@ -48,8 +49,10 @@ def options(service: str) -> dict[str, Any]:
 
 
 def test_the_parts_are_there() -> None:
-    assert set(SERVICES) == {"kafka", "redis", "ingest", "train", "metrics", "prometheus", "grafana"}
-    assert OURS == ["ingest", "metrics", "train"]
+    assert set(SERVICES) == {
+        *("kafka", "redis", "ingest", "train", "serve", "metrics", "prometheus", "grafana")
+    }
+    assert OURS == ["ingest", "metrics", "serve", "train"]
     assert SERVICES["ingest"]["deploy"]["replicas"] == 2
 
 
@@ -105,7 +108,7 @@ def test_the_broker_is_the_one_that_services_start() -> None:
 
 def test_prometheus_asks_where_metrics_are_served() -> None:
     config = yaml.safe_load((OPS / "prometheus.yml").read_text())
-    (job,) = config["scrape_configs"]
+    job, _ = config["scrape_configs"]
     ((target,),) = (one["targets"] for one in job["static_configs"])
     service, _, port = target.partition(":")
     assert options(service)["metrics_port"] == int(port)
@@ -113,6 +116,28 @@ def test_prometheus_asks_where_metrics_are_served() -> None:
     for name in ("ingest", "metrics"):
         (asked,) = re.findall(r"127\.0\.0\.1:(\d+)/metrics", SERVICES[name]["healthcheck"]["test"][-1])
         assert options(name)["metrics_port"] == int(asked)
+
+
+def test_answers_are_given_where_they_are_asked_for() -> None:
+    port = options("serve")["port"]
+    _, job = yaml.safe_load((OPS / "prometheus.yml").read_text())["scrape_configs"]
+    assert job["static_configs"] == [{"targets": [f"serve:{port}"]}]
+    (asked,) = re.findall(r"127\.0\.0\.1:(\d+)/healthz", SERVICES["serve"]["healthcheck"]["test"][-1])
+    assert int(asked) == port
+    assert SERVICES["serve"]["ports"] == [f"127.0.0.1:{port}:{port}"]
+    assert options("serve")["host"] == "0.0.0.0"
+
+
+def test_what_a_health_check_imports_is_there() -> None:
+    """And all the rest of what is written there in Python parses."""
+    for service in SERVICES.values():
+        check = service["healthcheck"]["test"]
+        if check[1] == "python":
+            tree = ast.parse(check[-1])
+            imported = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
+            assert imported
+            for node in imported:
+                exec(compile(ast.Module([node], []), "health check", "exec"), {})
 
 
 def test_the_dashboard_shows_what_is_exported() -> None:
@@ -153,7 +178,7 @@ def test_the_image_is_built_from_the_lock_for_an_ordinary_user() -> None:
     synced = [line for line in lines if line.startswith("RUN uv sync")]
     assert all("--frozen" in line for line in synced)
     extras = {extra for line in synced for extra in re.findall(r"--extra (\w+)", line)}
-    assert extras == {"live", "torch"} <= set(project["project"]["optional-dependencies"])
+    assert extras == {"live", "serve", "torch"} <= set(project["project"]["optional-dependencies"])
     packages = project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
     assert {f"COPY {package} {package}" for package in packages} <= set(lines)
     allowed = (OPS / "Dockerfile.dockerignore").read_text().splitlines()

@@ -15,6 +15,7 @@ from tests.ebbtide.typed import run
 NAMES = [
     "Python",
     "packages of live",
+    "packages of serve",
     "Java",
     "Apache Kafka",
     "broker",

@@ -15,6 +15,8 @@ import ebbtide
 from ebbtide.config import RunConfig
 from replay.logs.planted import PlantedOptions, plant
 from replay.reading.writing import write_table
+from serving.run import Run
+from state.store.embedded import open_store
 from tests.ebbtide.typed import EBBTIDE, run, typed
 from tests.patience import until
 
@@ -164,7 +166,7 @@ def test_a_folder_that_another_run_writes_into_is_refused_with_who_that_is(tmp_p
 
 
 def _published(out: Path) -> tuple[int, list[str], list[list[float]], list[list[float]]]:
-    with ebbtide.connect(out) as answers:
+    with Run(open_store(out)) as answers:
         items = answers.store.items()
         return answers.store.version(), items.ids, items.vectors_ND.tolist(), answers.user("u1").interests
 
@@ -295,7 +297,7 @@ def test_an_unknown_user_gets_what_is_popular_and_exit_code_3(out: Path) -> None
 
 
 def test_another_hour_and_place_give_another_ranking(out: Path) -> None:
-    with ebbtide.connect(out) as answers:
+    with Run(open_store(out)) as answers:
         plain = answers.recommend("u1", 20)
         record = answers.store.user("u1")
         assert record is not None

@@ -18,14 +18,15 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-import ebbtide
 from ebbtide.config import RunConfig
 from ebbtide.live import trainer as live_trainer
 from ebbtide.live.session import train
 from ebbtide.live.settings import Settings
 from ebbtide.live.trainer import LiveTrainer
+from serving.run import Run
 from state import progress
 from state.errors import InputError
+from state.store.embedded import open_store
 from state.store.redis import RedisStore
 from tests.ebbtide import keeping
 from tests.ebbtide.sent_examples import batches, log, made_by, send
@@ -91,7 +92,7 @@ def test_what_was_learned_can_be_asked_for(here: InProcess) -> None:
     assert said.metrics["recall@10"] > 0.3
     since_ms = time.time() * 1000 - produced_ms
     assert 0 < said.freshness_ms["p50"] <= said.freshness_ms["p99"] < 1.06 * since_ms  # of classes of 5%
-    with ebbtide.connect(here.store) as answers:
+    with Run(open_store(here.store)) as answers:
         assert answers.info.log == "live"
         assert answers.info.leave_out == "none"
         assert len(answers.info.popular) > 20

@@ -16,6 +16,7 @@ import trustme
 
 from state.errors import InputError
 from state.store.contract import ItemRows
+from state.store.pipelined import PipelinedReader
 from state.store.redis import RedisStore
 from state.store.server import EmbeddedServer
 
@@ -98,3 +99,24 @@ def test_what_does_not_match_is_refused_and_no_password_shown(
         RedisStore(url(guarded, **changed)).version()  # type: ignore[arg-type]
     assert RIGHT not in str(refused.value)
     assert "other-word" not in str(refused.value)
+
+
+def test_a_pipelined_reader_signs_in_and_encrypts_too(guarded: Guarded) -> None:
+    rows = ItemRows(ids=["p"], event_time_ms_B=np.array([1]), vectors_BD=np.ones((1, 3), np.float32))
+
+    async def asked(store: RedisStore) -> tuple[bytes | None, str]:
+        reader = PipelinedReader(store)
+        keeping = asyncio.create_task(reader.keep())
+        while reader.trouble and "not connected yet" in str(reader.trouble):
+            await asyncio.sleep(0.01)
+        found = None if reader.trouble else await reader.row("items", "p")
+        keeping.cancel()
+        await asyncio.gather(keeping, return_exceptions=True)
+        return found, str(reader.trouble)
+
+    with RedisStore(url(guarded)) as store:
+        store.put_items(1, rows)
+        row, _ = asyncio.run(asked(store))
+        assert row is not None
+    with RedisStore(url(guarded, password="wrong")) as store:
+        assert "refuses the user or password" in asyncio.run(asked(store))[1]

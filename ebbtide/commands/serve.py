@@ -1,0 +1,58 @@
+"""`ebbtide serve`: answers over HTTP."""
+
+import logging
+from typing import Annotated
+
+import typer
+
+from ebbtide.commands.output import log_to_stderr, print_line
+
+log = logging.getLogger("ebbtide.serve")
+
+
+def serve(
+    source: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="DIR|URL",
+            help="A folder of `replay --out`, or a redis:// URL. [EBBTIDE_STORE, or services that are up]",
+        ),
+    ] = None,
+    host: Annotated[str, typer.Option(metavar="ADDRESS", help="Where to listen; 0.0.0.0 is everywhere.")] = (
+        "127.0.0.1"
+    ),
+    port: Annotated[int, typer.Option(metavar="N", min=0, max=65535, help="0 takes a free one.")] = 8080,
+    rate: Annotated[
+        float | None,
+        typer.Option(metavar="N", min=0.001, help="Requests a second of one address, at most. [no bound]"),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")] = False,
+) -> None:
+    """Answer over HTTP: users, items, recommendations with reasons, likenesses, sessions, changes.
+
+    Answers are those of `ebbtide query --json`, as fresh as what was published a tenth of a second ago.
+    /openapi.json declares all routes. SIGTERM or Ctrl-C ends it.
+
+    Try:  ebbtide serve --from runs/ml
+          curl http://127.0.0.1:8080/users/729/recommendations?k=5
+    """
+    from ebbtide.commands import addresses
+    from serving.web import server
+    from serving.web.app import application
+    from serving.web.desk import Desk
+    from serving.web.doors import Limits
+    from state.store.embedded import open_store
+    from streams.times import time_ms
+
+    log_to_stderr()
+    with server.listening(host, port) as held, open_store(source or addresses.store(None)) as store:
+        url = server.url_of(held)
+
+        def started() -> None:
+            if as_json:
+                print_line({"url": url})
+            log.info("%s answers from %s; Ctrl-C ends it", url, store)
+
+        app = application(Desk(store), lambda said: time_ms(said, "at"), Limits(rate=rate))
+        server.run(app, held, started)

@@ -1,0 +1,158 @@
+"""A run that `ebbtide serve` answers for: the same questions, answers and errors as of a `Run`, over HTTP."""
+
+import http.client
+import json
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self, Unpack
+from urllib.parse import quote, urlencode, urlsplit
+
+from serving.answers import (
+    Asked,
+    Because,
+    ItemAnswer,
+    PastEvent,
+    RecommendAnswer,
+    Recommended,
+    Similar,
+    SimilarAnswer,
+    UnknownUserError,
+    UserAnswer,
+    Visit,
+)
+from serving.reasons import Reasons, iso
+from state.errors import InputError, UnknownIdError
+
+SCHEMES = ("http://", "https://")
+_PATIENCE_S = 30.0
+
+
+class RemoteRun:
+    """One connection that stays, for one thread at a time; nothing is asked before the first question."""
+
+    def __init__(self, url: str) -> None:
+        """`url`: http:// or https://, of the server. Raises InputError where it is none."""
+        parts = urlsplit(url)
+        self._url, self._base = url, parts.path.rstrip("/")
+        kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+        try:
+            if not parts.hostname:
+                raise ValueError("no host")
+            self._connection = kind(parts.hostname, parts.port, timeout=_PATIENCE_S)
+        except (ValueError, http.client.InvalidURL) as error:
+            raise InputError(f"{url}: expected http://HOST:PORT ({error})") from error
+
+    @property
+    def titles(self) -> Mapping[str, str]:
+        """What people call items: a server does not say."""
+        return {}
+
+    def user(self, identifier: str | int) -> UserAnswer:
+        """Raises UnknownIdError for a user of whom nothing was published."""
+        return UserAnswer(**self._get(f"/users/{_quoted(identifier)}"))
+
+    def item(self, identifier: str | int) -> ItemAnswer:
+        """Raises UnknownIdError for an item without a vector."""
+        return ItemAnswer(**self._get(f"/items/{_quoted(identifier)}"))
+
+    def similar(self, identifier: str | int, k: int = 10) -> SimilarAnswer:
+        """The k items with the largest cosine. Raises UnknownIdError for an item without a vector."""
+        found = self._get(f"/items/{_quoted(identifier)}/similar", {"k": k})
+        return SimilarAnswer(found["item"], [Similar(**one) for one in found["items"]])
+
+    def recommend(self, identifier: str | int, k: int = 10, **asked: Unpack[Asked]) -> RecommendAnswer:
+        """As `serving.run.Run.recommend`: UnknownUserError, with what is popular, for an unknown user."""
+        found = self._get(f"/users/{_quoted(identifier)}/recommendations", {"k": k, **_form(asked)})
+        answer = _recommended(found)
+        if answer.by == "popularity":
+            raise UnknownUserError(f"unknown user {str(identifier)!r} at {self._url}", answer)
+        return answer
+
+    def recommend_after(
+        self, history: Sequence[Visit], k: int = 10, **asked: Unpack[Asked]
+    ) -> RecommendAnswer:
+        """To somebody without an id who has this history. Raises InputError for none."""
+        events = [
+            {
+                "item": visit.item,
+                "time": iso(visit.time_ms),
+                "lat": visit.lat,
+                "lon": visit.lon,
+                "tz": visit.tz_min,
+            }
+            for visit in history
+        ]
+        body = {"events": events, "k": k, **_form(asked)}
+        return _recommended(self._ask("POST", "/sessions/recommendations", body))
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _get(self, path: str, query: Mapping[str, object] | None = None) -> dict[str, Any]:
+        return self._ask("GET", path + (f"?{urlencode(query, doseq=True)}" if query else ""))
+
+    def _ask(self, method: str, path: str, body: object = None) -> dict[str, Any]:
+        sent = None if body is None else json.dumps(body).encode()
+        headers = {} if sent is None else {"content-type": "application/json"}
+        status, said = self._said(method, self._base + path, sent, headers)
+        try:
+            found: dict[str, Any] = json.loads(said)
+        except ValueError:
+            raise InputError(f"{self._url}: answers {status}, and no JSON; is it `ebbtide serve`?") from None
+        if status == 200:
+            return found
+        detail = ": ".join([str(found.get("detail", found)), *map(str, found.get("errors", []))])
+        raise (UnknownIdError if status == 404 else InputError)(f"{self._url}: {detail}")
+
+    def _said(
+        self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]
+    ) -> tuple[int, bytes]:
+        for last_try in (False, True):
+            try:
+                self._connection.request(method, path, body, dict(headers))
+                response = self._connection.getresponse()
+                return response.status, response.read()
+            except (http.client.HTTPException, OSError) as error:
+                idle = isinstance(error, http.client.RemoteDisconnected | ConnectionError)
+                self._connection.close()
+                if last_try or not idle:  # a server ends connections on which nothing comes
+                    raise InputError(
+                        f"{self._url}: cannot be reached ({error}); start `ebbtide serve` there"
+                    ) from error
+        raise AssertionError
+
+
+def _quoted(identifier: str | int) -> str:
+    return quote(str(identifier), safe="", errors="surrogatepass")
+
+
+def _form(asked: Asked) -> dict[str, Any]:
+    """As routes take it."""
+    form: dict[str, Any] = {
+        name: asked[name]
+        for name in ("lat", "lon", "exclude_seen", "page", "diversity")
+        if asked.get(name) is not None
+    }
+    at_ms = asked.get("at_ms")
+    if at_ms is not None:
+        form["at"] = iso(at_ms)
+    if only := asked.get("only"):
+        form["filter"] = [f"{column}:{value}" for column, values in only.items() for value in values]
+    return form
+
+
+def _recommended(found: Mapping[str, Any]) -> RecommendAnswer:
+    items = [Recommended(one["item"], one["score"], _reasons(one["why"])) for one in found["items"]]
+    return RecommendAnswer(found["user"], found["version"], items, found["by"])
+
+
+def _reasons(said: Sequence[Mapping[str, Any]]) -> Reasons:
+    return [Because(**one) if "reason" in one else PastEvent(**one) for one in said]

@@ -1,0 +1,230 @@
+"""The routes. What is asked most is answered as bytes, without a model of the answer in between."""
+
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Annotated, Any
+
+from fastapi import FastAPI, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from serving.answers import ItemAnswer, RecommendAnswer, SimilarAnswer, UnknownUserError, UserAnswer
+from serving.run import Run, item_answer, user_answer
+from serving.web import problems
+from serving.web.desk import Desk
+from serving.web.doors import App, Doors, Limits
+from serving.web.forms import (
+    Batch,
+    Count,
+    Question,
+    Session,
+    TimeMs,
+    answers,
+    components,
+    encoded,
+    identifier_of,
+)
+from serving.web.metrics import CONTENT_TYPE, Metrics
+from serving.web.problems import Problem
+from state.errors import EbbtideError
+from state.store.records import Record
+
+JSON = "application/json"
+Mount = Callable[[FastAPI], None]
+"""Adds routes of somebody else's."""
+
+
+def application(desk: Desk, time_ms: TimeMs, limits: Limits, mounts: list[Mount] | None = None) -> App:
+    """The ASGI application; `time_ms` reads times as `ebbtide query --at` does."""
+    metrics = Metrics()
+    metrics.gauge("ready", "Whether everything can be answered.", lambda: float(desk.ready))
+    metrics.gauge("version", "Of the catalogue that is held.", lambda: float(desk.version))
+
+    @asynccontextmanager
+    async def life(_: FastAPI) -> AsyncIterator[None]:
+        await desk.open()
+        yield
+        await desk.close()
+
+    app = FastAPI(
+        title="Ebbtide",
+        description="The latest embeddings, and what to recommend.",
+        docs_url=None,
+        redoc_url=None,
+        lifespan=life,
+        redirect_slashes=False,
+    )
+    _refuse(app)
+    _rows(app, desk, metrics)
+    _recommendations(app, desk, metrics, time_ms)
+    _state(app, desk, metrics)
+    for mount in mounts or []:
+        mount(app)
+    _declare(app)
+    return Doors(app, limits, metrics)
+
+
+def _rows(app: FastAPI, desk: Desk, metrics: Metrics) -> None:
+    @app.get(
+        "/users/{id}", responses=answers(UserAnswer, s404="Nobody knows this user"), openapi_extra=_OF_ID
+    )
+    async def user(request: Request) -> Response:
+        """A user's interests. The header `Age` says how many seconds ago the last event was."""
+        identifier = identifier_of(request.path_params["id"])
+        record = await desk.row("users", identifier)
+        metrics.looked_up("user", record is not None)
+        if record is None:
+            raise _unknown("user", identifier)
+        return _answer(encoded(user_answer(identifier, record)), record)
+
+    @app.get(
+        "/items/{id}", responses=answers(ItemAnswer, s404="Nobody knows this item"), openapi_extra=_OF_ID
+    )
+    async def item(request: Request) -> Response:
+        """An item's vector; the last number is its bias."""
+        identifier = identifier_of(request.path_params["id"])
+        record = await desk.row("items", identifier)
+        metrics.looked_up("item", record is not None)
+        if record is None:
+            raise _unknown("item", identifier)
+        return _answer(encoded(item_answer(identifier, record)), record)
+
+    @app.get("/items/{id}/similar", responses=answers(SimilarAnswer, s404="Nobody knows this item"))
+    async def similar(id: str, k: Annotated[Count, Query()] = 10) -> Response:
+        """The items most like an item."""
+        identifier = identifier_of(id)
+        return _json(await desk.ask(lambda run: encoded(run.similar(identifier, k))))
+
+
+def _recommendations(app: FastAPI, desk: Desk, metrics: Metrics, time_ms: TimeMs) -> None:
+    @app.get("/users/{id}/recommendations", responses=answers(RecommendAnswer))
+    async def recommendations(id: str, question: Annotated[Question, Query()]) -> Response:
+        """What to recommend to a user, and why. To somebody unknown: what is popular, near lat and lon."""
+        identifier, asked = identifier_of(id), question.asked(time_ms)
+        record = await desk.row("users", identifier)
+        metrics.looked_up("user", record is not None)
+        found = await desk.ask(lambda run: encoded(_recommended(run, identifier, record, question.k, asked)))
+        return _json(found)
+
+    @app.post("/recommendations:batch", responses=answers(RecommendAnswer, **_POSTED))
+    async def batch(body: Batch) -> Response:
+        """Recommendations for several users: one JSON object, whose `answers` are in the order of `users`."""
+        asked = body.asked(time_ms)
+        records = [await desk.row("users", user) for user in body.users]
+        for record in records:
+            metrics.looked_up("user", record is not None)
+        of = list(zip(body.users, records, strict=True))
+
+        def answered(run: Run) -> bytes:
+            found = [encoded(_recommended(run, user, record, body.k, asked)) for user, record in of]
+            return b'{"answers":[' + b",".join(found) + b"]}"
+
+        return _json(await desk.ask(answered))
+
+    @app.post("/sessions/recommendations", responses=answers(RecommendAnswer, **_POSTED))
+    async def session(body: Session) -> Response:
+        """What to recommend to somebody without an id, after what they did. Nothing of it is kept."""
+        asked, visits = body.asked(time_ms), body.visits(time_ms)
+        found = await desk.ask(lambda run: encoded(run.recommend_after(visits, body.k, **asked)))
+        return _json(found)
+
+
+def _state(app: FastAPI, desk: Desk, metrics: Metrics) -> None:
+    @app.get("/versions", responses=answers())
+    async def versions() -> Any:
+        """Which version is served, and of what."""
+
+        def said(run: Run) -> bytes:
+            info, counts = run.info, run.store.counts()
+            told = {name: getattr(info, name) for name in ("log", "learner", "width", "interests", "label")}
+            return encoded({"version": run.version} | told | {str(kind): n for kind, n in counts.items()})
+
+        return _json(await desk.ask(said))
+
+    @app.get("/healthz")
+    async def healthz() -> Any:
+        """Whether the server runs at all."""
+        return {"status": "ok"}
+
+    @app.get("/readyz", responses=answers())
+    async def readyz() -> Any:
+        """Whether everything can be answered at once: the catalogue is in memory, the store is there."""
+        if not desk.ready:
+            raise Problem(503, desk.why)
+        return {"status": "ready", "version": desk.version}
+
+    @app.get("/metrics")
+    async def read_metrics() -> Response:
+        """For Prometheus."""
+        return Response(metrics.text(), headers={"content-type": CONTENT_TYPE})
+
+
+def _recommended(run: Run, user: str, record: Record | None, k: int, asked: Any) -> RecommendAnswer:
+    try:
+        return run.recommend_to(user, record, k, **asked)
+    except UnknownUserError as error:
+        return error.answer
+
+
+def _refuse(app: FastAPI) -> None:
+    """Whatever is raised is answered as a problem."""
+
+    async def as_problem(_: Request, error: Exception) -> Response:
+        return _problem(problems.of(error))
+
+    for kind in (EbbtideError, TimeoutError, Exception):
+        app.exception_handler(kind)(as_problem)
+
+    @app.exception_handler(RequestValidationError)
+    async def not_as_declared(_: Request, error: RequestValidationError) -> Response:
+        said = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()]
+        return _problem(Problem(422, "the request is not as declared", said))
+
+    @app.exception_handler(HTTPException)
+    async def no_such_route(request: Request, error: HTTPException) -> Response:
+        if isinstance(error.__cause__, Problem):  # while a body was read
+            return _problem(error.__cause__)
+        detail = {404: f"no such route: {request.url.path[:200]}; /openapi.json lists all"}
+        return _problem(Problem(error.status_code, detail.get(error.status_code, str(error.detail))))
+
+
+def _problem(problem: Problem) -> Response:
+    response = Response(problems.body(problem), problem.status)
+    response.raw_headers = problems.headers(problem)
+    return response
+
+
+def _unknown(kind: str, identifier: str) -> Problem:
+    return Problem(404, f"unknown {kind} {identifier[:80]!r}: nothing was published; ids are as in the log")
+
+
+def _json(body: bytes) -> Response:
+    return Response(body, media_type=JSON)
+
+
+def _answer(body: bytes, record: Record) -> Response:
+    age_s = max(0, int(time.time() - record.event_time_ms / 1000))
+    response = Response(body)
+    response.raw_headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", b"%d" % len(body)),
+        (b"age", b"%d" % age_s),
+    ]
+    return response
+
+
+def _declare(app: FastAPI) -> None:
+    """The schemas of answers beside those of questions."""
+    made = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        schema = made()
+        schema.setdefault("components", {}).setdefault("schemas", {}).update(components())
+        return schema
+
+    app.openapi = openapi  # type: ignore[method-assign]
+
+
+_OF_ID = {"parameters": [{"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}]}
+_POSTED = {"s408": "The body did not arrive in time", "s413": "The body is too large"}

@@ -1,0 +1,128 @@
+"""Who answers: rows come by the event loop, what takes thought from one thread that owns a `Run`.
+
+The thread keeps up with what is published, whether anybody asks or not. What waits for it is bounded. Where
+the store is away at the start, or holds nothing yet, it is tried again until it is there.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from serving.answers import Visit
+from serving.run import Run
+from serving.web.problems import Problem
+from state.errors import EbbtideError
+from state.store.contract import Kind
+from state.store.pipelined import BusyError, PipelinedReader
+from state.store.records import Record, unpack
+from state.store.redis import RedisStore
+
+T = TypeVar("T")
+MOST = 64
+"""Questions that wait for the thread."""
+PATIENCE_S = 5.0
+"""How long one may wait for its answer."""
+_STORE_S = 2.0
+"""For the store to answer the thread."""
+_LOOK_S = 0.1
+"""Between two looks at what was published."""
+
+
+class Desk:
+    """Answers from `store`; `open` and `close` it in one event loop."""
+
+    def __init__(self, store: RedisStore, *, most: int = MOST) -> None:
+        self.store = store
+        store.hurry(_STORE_S)
+        self.trouble: EbbtideError | None = Problem(503, "starting: the catalogue is being read")
+        """Why what is held may not be the newest, or is not there."""
+        self._reader = PipelinedReader(store)
+        self._most = most
+        self._waiting = 0
+        self._run: Run | None = None
+        self._thread = ThreadPoolExecutor(1, "answers")
+        self._tasks: list[asyncio.Task[None]] = []
+
+    @property
+    def ready(self) -> bool:
+        """Whether everything can be answered, at once."""
+        return self._run is not None and self.trouble is None and self._reader.trouble is None
+
+    @property
+    def why(self) -> str:
+        """Why it is not ready."""
+        return str(self._reader.trouble or self.trouble or "")
+
+    @property
+    def version(self) -> int:
+        return 0 if self._run is None else self._run.version
+
+    async def open(self) -> None:
+        self._tasks = [asyncio.create_task(one) for one in (self._reader.keep(), self._keep_up())]
+
+    async def close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    async def row(self, kind: Kind, identifier: str) -> Record | None:
+        """What the store has. Raises as `PipelinedReader.row` does."""
+        value = await self._reader.row(kind, identifier)
+        return None if value is None else unpack(value)
+
+    async def ask(self, question: Callable[[Run], T]) -> T:
+        """The answer of the thread.
+
+        Raises BusyError where too many wait, Problem where nothing is known yet, TimeoutError where it takes
+        too long, and whatever the question does.
+        """
+        run = self._run
+        if run is None:
+            raise Problem(503, self.why)
+        if self._waiting >= self._most:
+            raise BusyError(f"{self._most} questions wait for an answer; ask again in a moment")
+        self._waiting += 1
+        future = asyncio.get_running_loop().run_in_executor(self._thread, question, run)
+        future.add_done_callback(self._done)
+        async with asyncio.timeout(PATIENCE_S):
+            return await asyncio.shield(future)
+
+    def _done(self, future: "asyncio.Future[T]") -> None:
+        self._waiting -= 1
+        if not future.cancelled():
+            future.exception()  # whoever has waited for it may have gone
+
+    async def _keep_up(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            if self._reader.trouble is None:
+                await loop.run_in_executor(self._thread, self._look)
+            else:  # to ask would take the thread's time
+                self.trouble = self._reader.trouble
+            await asyncio.sleep(_LOOK_S)
+
+    def _look(self) -> None:
+        try:
+            if self._run is None:
+                run = Run(self.store, follows=False)
+                run.refresh()
+                if run.version == 0:
+                    raise Problem(503, f"{self.store}: nothing was published yet")
+                _rehearse(run)
+                self._run = run
+            else:
+                self._run.refresh()
+            self.trouble = None
+        except EbbtideError as error:
+            self.trouble = error
+
+
+def _rehearse(run: Run) -> None:
+    """Have all code loaded before somebody waits for it."""
+    some = run.some_item()
+    if some is not None:
+        run.recommend_after([Visit(some, int(time.time() * 1000))])
+        run.similar(some)

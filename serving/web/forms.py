@@ -1,0 +1,163 @@
+"""What routes take and give, as declared: parameters with their bounds, bodies with their schemas."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+from urllib.parse import unquote
+
+import msgspec
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+from serving.answers import (
+    LISTED,
+    Answer,
+    Asked,
+    ItemAnswer,
+    RecommendAnswer,
+    SimilarAnswer,
+    UserAnswer,
+    Visit,
+    json_of,
+)
+from serving.web import problems
+from serving.web.problems import Problem
+
+MOST_USERS, MOST_VISITS = 64, 1000
+CATEGORY = "category"
+"""The column that `category=` asks about."""
+_REFUSALS = {400: "Not what was published", 422: "Not as declared", 429: "Overload", 503: "No store"}
+_ANSWERS = (UserAnswer, ItemAnswer, RecommendAnswer, SimilarAnswer)
+TimeMs = Callable[[str], int]
+"""Reads a time as epoch milliseconds. Raises InputError."""
+
+Count = Annotated[int, Field(ge=1, le=LISTED, description="How many.")]
+Identifier = Annotated[str, Field(max_length=16_384)]
+Latitude = Annotated[float, Field(ge=-90, le=90, allow_inf_nan=False, description="WGS 84 degrees.")]
+Longitude = Annotated[float, Field(ge=-180, le=180, allow_inf_nan=False, description="WGS 84 degrees.")]
+
+
+class Question(BaseModel):
+    """What recommendations are asked for."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    k: Count = 10
+    at: Annotated[str, Field(max_length=64, description="A time, rather than the last event's.")] | None = (
+        None
+    )
+    lat: Latitude | None = None
+    lon: Longitude | None = None
+    exclude_seen: (
+        Annotated[
+            bool, Field(description="Whether what the user has had is left out, rather than as the run does.")
+        ]
+        | None
+    ) = None
+    category: Annotated[list[str], Field(max_length=100, description="Any of these categories.")] = []
+    filter: Annotated[
+        list[str],
+        Field(max_length=100, description="COLUMN:VALUE of the item table; any of a column's values."),
+    ] = []
+    page: Annotated[int, Field(ge=0, le=LISTED, description="Of one list; 0 begins it anew.")] | None = None
+    diversity: Annotated[float, Field(ge=0, le=1, description="0 the best, 1 the least alike.")] = 0.0
+
+    def asked(self, time_ms: TimeMs) -> Asked:
+        """As `Run.recommend` takes it. Raises Problem, and InputError as `time_ms` does."""
+        if (self.lat is None) != (self.lon is None):
+            raise Problem(422, "half a place", ["expected both lat and lon, or neither"])
+        only: dict[str, list[str]] = {CATEGORY: self.category} if self.category else {}
+        for said in self.filter:
+            column, colon, value = said.partition(":")
+            if not colon:
+                raise Problem(422, "a filter", [f"filter: expected COLUMN:VALUE, got {said[:80]!r}"])
+            only.setdefault(column, []).append(value)
+        found: Asked = {"at_ms": None if self.at is None else time_ms(self.at)}
+        given: dict[str, Any] = {
+            **{name: getattr(self, name) for name in ("lat", "lon", "exclude_seen", "page")},
+            "only": only or None,
+            "diversity": self.diversity or None,
+        }
+        found.update({name: value for name, value in given.items() if value is not None})  # type: ignore[typeddict-item]
+        return found
+
+
+class Batch(Question):
+    """The same for several users."""
+
+    users: Annotated[list[Identifier], Field(min_length=1, max_length=MOST_USERS)]
+
+
+class SessionEvent(BaseModel):
+    """What somebody without an id has done."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    item: Identifier
+    time: Annotated[str, Field(max_length=64, description="By default now.")] | None = None
+    lat: Latitude | None = None
+    lon: Longitude | None = None
+    tz: Annotated[int, Field(ge=-1440, le=1440, description="Minutes that local time is ahead of UTC.")] = 0
+
+
+class Session(Question):
+    """What to recommend after these events; nothing of it is kept."""
+
+    events: Annotated[list[SessionEvent], Field(min_length=1, max_length=MOST_VISITS)]
+
+    def visits(self, time_ms: TimeMs) -> list[Visit]:
+        now_ms = int(datetime.now(UTC).timestamp() * 1000)
+        return [
+            Visit(one.item, now_ms if one.time is None else time_ms(one.time), one.lat, one.lon, one.tz)
+            for one in self.events
+        ]
+
+
+class Export(BaseModel):
+    """What of the changes is wanted, and how."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    since: Annotated[int, Field(ge=0, le=2**53, description="A version; what is newer comes.")] = 0
+    kind: Literal["items", "users"] = "items"
+    form: Annotated[Literal["jsonl", "parquet"], Field(alias="format")] = "jsonl"
+    dtype: Annotated[
+        Literal["f32", "f16", "int8"], Field(description="Of the numbers; int8 times `scale` is the vector.")
+    ] = "f32"
+
+
+def identifier_of(sent: str) -> str:
+    """An id out of a path, as it was sent. Raises Problem."""
+    try:
+        return unquote(sent, errors="surrogatepass") if "%" in sent else sent
+    except UnicodeDecodeError:
+        raise Problem(400, f"id {sent[:80]!r}: expected UTF-8, percent-encoded") from None
+
+
+def encoded(answer: Answer | Mapping[str, object] | Sequence[object]) -> bytes:
+    """An answer as JSON; in ASCII where an id is no text that UTF-8 has."""
+    try:
+        return msgspec.json.encode(answer)
+    except UnicodeEncodeError:
+        return json.dumps(json_of(answer) if isinstance(answer, _ANSWERS) else answer).encode()
+
+
+def answers(kind: type[Answer] | None = None, **more: str) -> dict[int | str, dict[str, Any]]:
+    """The answers of a route, as OpenAPI declares them."""
+    problem = {"content": {problems.MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}}
+    said = {**_REFUSALS, **{int(status.removeprefix("s")): what for status, what in more.items()}}
+    declared: dict[int | str, dict[str, Any]] = {
+        status: {"description": what, **problem} for status, what in said.items()
+    }
+    if kind is not None:
+        schema = {"$ref": f"#/components/schemas/{kind.__name__}"}
+        declared[200] = {"description": kind.__name__, "content": {"application/json": {"schema": schema}}}
+    return declared
+
+
+def components() -> dict[str, Any]:
+    """Schemas of what is answered."""
+    adapters = [(kind.__name__, "serialization", TypeAdapter(kind)) for kind in _ANSWERS]
+    _, made = TypeAdapter.json_schemas(adapters, ref_template="#/components/schemas/{model}")  # type: ignore[arg-type]
+    found: dict[str, Any] = made["$defs"]
+    return {**found, "Problem": problems.schema()}
