@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from learners.copying.columns import NEAR, Asked, Found, Room, Row, write
 from learners.copying.crowd import FOLLOW_FADE, LAST, CrowdArrays, CrowdRows, learn_rows
 from learners.copying.evidence import COLUMN, SILENT, Own, Tables, kilometres2, remember_own
+from learners.copying.sample import choose, weigh
 from learners.tables.followers import START, USED, PairArrays
 from state.compiled import compiled, inner
 from state.evidence import STIM
@@ -94,7 +95,6 @@ def _row(
         for c in range(kept):
             item_C[end] = own.item_C[c]
             end += 1
-    mine = end
     end = _take(asked.leaders, end, size, slot_N, item_C)
     end = _take(asked.brought_BM[b], end, size, slot_N, item_C)
     end = _take_best(touched, FOLLOWERS, end, slot_N, item_C, room)
@@ -106,11 +106,13 @@ def _row(
         end = _take_here(crowd.places, place, end, slot_N, item_C)
 
     row = Row(b, start, end, many, kinds, last, place)
-    write(row, asked, crowd, own, room, found)
+    weigh(row, crowd, own, room, found)
+    end = choose(row, asked, own, room, found)
+    write(Row(b, start, end, many, kinds, last, place), asked, crowd, own, room, found)
 
     for c in range(many):
         slot_N[own.item_C[c]] = 0
-    for c in range(mine, end):
+    for c in range(start, end):
         slot_N[item_C[c]] = 0
     for t in range(touched):
         for k in range(5):

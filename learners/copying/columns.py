@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from learners.copying.crowd import FOLLOW_CAP, LAST, SLOTS, CrowdArrays, time_slot
 from learners.copying.evidence import (
-    BASE_SHARES,
     COLUMN,
     COLUMNS,
     FAR_KM2,
@@ -39,8 +38,8 @@ _KIND, _OTHER = COLUMN["category"], COLUMN["stranger_place"]
 _SINCE_S = tuple(STIM.since_s.values())
 _TODAY_S, _PAUSE_S = STIM.today_s, STIM.pause_s
 _LEAST_OVERDUE, _MOST_OVERDUE = STIM.overdue
-_LEAST, _OWN_HOUR, _OWN_LONG = STIM.least, STIM.own["hour_2h"], STIM.own["own_64d"]
-_LONG, _HOUR_2H, _SAME_PLACE = COLUMN["own_64d"], COLUMN["hour_2h"], COLUMN["same_place"]
+_LEAST = STIM.least
+_LONG, _SAME_PLACE = COLUMN["own_64d"], COLUMN["same_place"]
 _FROM_HERE = COLUMN["from_here"]
 _HOLDS = (_LONG, COLUMN["hour_1h"], COLUMN["week_90m"], _SAME_PLACE, COLUMN["after"])
 """What tells how much each view of `experts.VIEWS` holds; of a place, what was begun near here counts too."""
@@ -63,6 +62,11 @@ class Asked(NamedTuple):
     leaders: Int64s
     """Catalogue rows of popular items."""
     wanted_B: NDArray[np.bool_]
+    whole_B: NDArray[np.bool_]
+    """Of which of them the evidence of every candidate is wanted, not only of those that are learned from."""
+    true_B: Int64s
+    """Catalogue row of the item, or -1."""
+    identity_B: Int64s
     time_ms_B: Int64s
     tz_min_B: Int64s
     cell_B: Int64s
@@ -104,6 +108,8 @@ class Found(NamedTuple):
     item_C: Int64s
     evidence_CF: Floats
     base_C: Floats
+    added_C: Floats
+    """What is added to the base of a candidate that is learned from; `sample.DROPPED` for the others."""
     held_BV: Floats
     """How much each view of the memory holds for the row: kernel products, summed."""
     entries_BV: Floats
@@ -115,11 +121,19 @@ def new_found(rows: int, candidates: int, views: int) -> Found:
     return Found(
         np.zeros(rows + 1, np.int64),
         np.empty(candidates, np.int64),
-        np.zeros((candidates, len(COLUMNS)), np.float32),
+        np.empty((candidates, len(COLUMNS)), np.float32),
+        np.empty(candidates, np.float32),
         np.empty(candidates, np.float32),
         np.zeros((rows, views), np.float32),
         np.zeros((rows, views), np.float32),
     )
+
+
+def first_rows(found: Found, rows: int) -> Found:
+    """Room that was used before, for the first so many rows."""
+    held_BV, entries_BV = found.held_BV[:rows], found.entries_BV[:rows]
+    held_BV[:] = entries_BV[:] = 0.0
+    return found._replace(start_B1=found.start_B1[: rows + 1], held_BV=held_BV, entries_BV=entries_BV)
 
 
 def new_room(size: int, width: int, candidates: int, old: Room | None = None) -> Room:
@@ -168,7 +182,7 @@ class Row(NamedTuple):
 
 @inner
 def write(row: Row, asked: Asked, crowd: CrowdArrays, own: Own, room: Room, found: Found) -> None:
-    """Write the evidence and the base of a row's candidates, and what the views hold."""
+    """Write the evidence of a row's candidates, and what the views hold."""
     time_ms = asked.time_ms_B[row.b]
     popular, slotted, km_N3 = crowd.popular, crowd.slotted, crowd.km_N3
     slot = time_slot(time_ms, asked.tz_min_B[row.b])
@@ -192,7 +206,6 @@ def write(row: Row, asked: Asked, crowd: CrowdArrays, own: Own, room: Room, foun
     for c in range(row.start, row.end):
         n, x, raw = found.item_C[c], found.evidence_CF[c], room.raw_CL[c - row.start]
         i = own.slot_N[n] - 1
-        base = _LEAST
         raw[:] = FLOOR
         for k in range(_L, x.shape[0]):
             x[k] = 0.0
@@ -203,12 +216,8 @@ def write(row: Row, asked: Asked, crowd: CrowdArrays, own: Own, room: Room, foun
             raw[_K - 1] += s[_LONG] / total
             raw[_COUNT] += own.count_C[i]
             _past(n == row.last, own.age_s_C[i], own.oldest_s_C[i], own.count_C[i], x)
-            base += (_OWN_HOUR * s[_HOUR_2H] + _OWN_LONG * s[_LONG]) / (1.0 + total)
         for v in range(popular.half_life_ms_V.shape[0]):
-            share = popular.weight_VN[v, n] / max(popular.clock_V3[v, 1], 1e-300)
-            raw[_POPULAR + v] += share
-            if v in BASE_SHARES:
-                base += 0.1 * share
+            raw[_POPULAR + v] += popular.weight_VN[v, n] / max(popular.clock_V3[v, 1], 1e-300)
         at = (SLOTS + 1) * n
         here = 0.5 * slotted.weight_VN[0, at + slot] + 0.25 * (
             slotted.weight_VN[0, at + before] + slotted.weight_VN[0, at + after]
@@ -219,7 +228,6 @@ def write(row: Row, asked: Asked, crowd: CrowdArrays, own: Own, room: Room, foun
         f = room.follow_N5[n]
         for k in range(5):
             raw[_FOLLOW + k] += f[k]
-        base += 0.02 * f[0] + 0.2 * f[1]
         if np.isnan(km_N3[n, 0]):
             x[_OTHER] = 1.0
             raw[_PLACES] += FAR_KM2
@@ -243,7 +251,6 @@ def write(row: Row, asked: Asked, crowd: CrowdArrays, own: Own, room: Room, foun
                     raw[_KIND + 1] += own.category_C3[k, 1] / kind_hour_total
                     x[_OTHER + 1] = own.category_C3[k, 2]
                     break
-        found.base_C[c] = np.log(base)
     _logarithms(room.bits_CL, row.end - row.start, found.evidence_CF[row.start : row.end])
     held, entries = found.held_BV[row.b], found.entries_BV[row.b]
     for i in range(row.many):

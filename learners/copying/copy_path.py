@@ -7,17 +7,20 @@ learned with the evidence that they were scored with.
 Shape suffixes: B rows of a chunk, C candidates, F columns, E experts, X context numbers, R rows to rank.
 """
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
 from learners.contract import Context, RankRequest, Settings, Step
 from learners.copying import candidates as kernels
 from learners.copying import ranks
-from learners.copying.columns import Asked, Found, Room, near_tree, new_found, new_room
+from learners.copying.columns import Asked, Found, Room, first_rows, near_tree, new_found, new_room
 from learners.copying.crowd import LED_BY, SLOTS, Crowd, CrowdRows, crowd_rows, cut, leaders, time_slot
 from learners.copying.distil_rows import Requests
 from learners.copying.evidence import COLUMN, COLUMNS, own, tables
 from learners.copying.experts import HELD, VIEWS, context, experts, opened, silenced
+from learners.copying.sample import sampled
 from learners.copying.waiting import EvidenceQueue, chosen
 from learners.counting.floor import positives
 from learners.insight import GateLedger
@@ -25,6 +28,7 @@ from learners.interests.unit import InterestUnit
 from learners.interests.views import repeats
 from learners.mixing.mixture import Evidence, Mixture, MixtureSettings
 from learners.tables.expiry import Forgotten
+from learners.tables.popularity_draws import identities
 from state.examples import ExampleBatch, Floats, window_of
 from state.keys import NO_KEY, Int64s
 from state.memory.views import columns_of
@@ -58,9 +62,11 @@ class CopySettings(Settings, frozen=True, kw_only=True):
     own: int = 160
     """Own candidates, at most."""
     popular: int = 48
-    """Popular candidates by each of three half-lives and by the hour."""
+    """Popular candidates by each of three half-lives and by the hour, where nothing repeats. Of these and of
+    those by interest so many are candidates as events go to items that their user has not had: where users
+    return, strangers cost most and harm."""
     brought: int = 40
-    """Candidates by interest."""
+    """Candidates by interest, where nothing repeats."""
     among: int = 2048
     """The most popular items, among which the interests look."""
     spare: float = 0.02
@@ -103,11 +109,18 @@ class CopyPath:
         self._tables = tables()
         self._own = own(settings.window, 0)
         self._room = self._new_room(0)
+        self._found = new_found(0, 0, HELD)
 
     @property
     def repeating(self) -> bool:
         """Whether what the user has had is a candidate."""
         return bool(self.repeats[0] >= self.settings.spare * self.repeats[1])
+
+    def strangers(self, most: int) -> int:
+        """How many of `most` candidates that are not the user's own are worth their cost: the share of events
+        that repeat nothing."""
+        again, rows = self.repeats.tolist()
+        return math.ceil(most * (rows - again) / rows) if rows else most
 
     def step(self, step: Step) -> Int64s:
         """Ranks of the requested rows; evidence of all that will be learned; then what is due is learned."""
@@ -122,12 +135,13 @@ class CopyPath:
             first, last = max(int(due_B[0]), learned), int(due_B[-1])
             self._count(queue, learned, first)
             wanted_B = positives(part.label_B) | (ranked_B >= 0)
-            found, evidence = self._observe(part, wanted_B, due_B, queue, first)
+            whole_B = wanted_B & ((ranked_B >= 0) | self.kept.may_keep(part))
+            found, evidence = self._observe(part, wanted_B, whole_B, due_B, queue, first)
             self._rank(part, found, evidence, request, ranked_B, rank_R)
             window = window_of(part)
             self.repeats += repeats(wanted_B, part.item_B, window.item_BW, window.length_B)
             self.kept.offer(part, evidence)
-            self.queue.push(evidence, self.settings.most_waiting)
+            self.queue.push(sampled(evidence, found.added_C), self.settings.most_waiting)
             self._teach(step.queue.take(slice(learned, last)))
             learned = last
         return rank_R
@@ -141,14 +155,15 @@ class CopyPath:
         for start in range(scored, len(batch), CHUNK):
             part = batch.take(slice(start, start + CHUNK))
             rows, size = self._rows(part), len(part)
-            _, evidence = self._observe(part, positives(part.label_B), np.arange(size), rows, 0)
+            wanted_B, whole_B = positives(part.label_B), np.zeros(size, np.bool_)
+            found, evidence = self._observe(part, wanted_B, whole_B, np.arange(size), rows, 0)
             self._count(rows, size - 1, size)
-            self.queue.push(evidence, self.settings.most_waiting)
+            self.queue.push(sampled(evidence, found.added_C), self.settings.most_waiting)
             self._teach(part)
 
     def rank(self, batch: ExampleBatch) -> Floats:
         """Scores (B, N) of the whole catalogue: candidates first, then the rest by popularity."""
-        found, evidence = self._peek(batch, np.ones(len(batch), np.bool_))
+        found, evidence = self._peek(batch)
         size = len(self.context.catalogue)
         score_BN = np.tile(self._behind(size), (len(batch), 1))
         ranks.spread(found, self.mixture.score(evidence), score_BN)
@@ -160,7 +175,7 @@ class CopyPath:
         for start in range(0, len(rank_R), CHUNK):
             place_B = np.arange(start, min(start + CHUNK, len(rank_R)))
             part = batch.take(request.rows_R[place_B])
-            found, evidence = self._peek(part, np.ones(len(part), np.bool_))
+            found, evidence = self._peek(part)
             self._rank(part, found, evidence, request, place_B, rank_R, note=False)
         return rank_R
 
@@ -204,12 +219,13 @@ class CopyPath:
                 self.mixture.learn(ready)
             self.interests.learn(rows)
 
-    def _peek(self, part: ExampleBatch, wanted_B: NDArray[np.bool_]) -> tuple[Found, Evidence]:
+    def _peek(self, part: ExampleBatch) -> tuple[Found, Evidence]:
         """As `_observe`, with nothing changed: what is looked for anew is forgotten again."""
         near_at_N, leaders_N, leaders_at = self._room.near_at_N.copy(), self.leaders_N, self.leaders_at.copy()
         near_NM = self._room.near_NM.copy()
         nothing = np.zeros(len(part), np.int64)
-        seen = self._observe(part, wanted_B, nothing, self._rows(part.take(slice(0, 0))), 0)
+        wanted_B = np.ones(len(part), np.bool_)
+        seen = self._observe(part, wanted_B, wanted_B, nothing, self._rows(part.take(slice(0, 0))), 0)
         self._room.near_at_N[:] = -1
         self._room.near_at_N[: len(near_at_N)] = near_at_N
         self._room.near_NM[: len(near_NM)] = near_NM
@@ -220,6 +236,7 @@ class CopyPath:
         self,
         part: ExampleBatch,
         wanted_B: NDArray[np.bool_],
+        whole_B: NDArray[np.bool_],
         due_B: Int64s,
         queue: CrowdRows,
         learned: int,
@@ -230,16 +247,23 @@ class CopyPath:
         crowd = self.crowd.reserve(size, max(int(due_B[-1]) - learned, 0))
         self._reserve(size)
         window, user_BD = window_of(part), self.interests.users(part)
-        brought_BM = self.interests.nearest(user_BD, s.brought, s.among)
+        brought_BM = self.interests.nearest(user_BD, self.strangers(s.brought), s.among)
         leaders = self._leaders(part, size)
         own_most = min(s.own, window.item_BW.shape[1])
         most = min(own_most + len(leaders) + brought_BM.shape[1] + kernels.OTHERS, max(size, 1))
-        found = new_found(len(part), int(wanted_B.sum()) * most, HELD)
+        candidates = int(wanted_B.sum()) * most
+        if len(part) > len(self._found.held_BV) or candidates > len(self._found.item_C):
+            self._found = new_found(len(part), candidates, HELD)
+        found = first_rows(self._found, len(part))
+        true_B = items.rows(part.item_B)
         asked = Asked(
             past=columns_of(window),
             item_table=items.table,
             leaders=leaders,
             wanted_B=wanted_B,
+            whole_B=whole_B,
+            true_B=true_B,
+            identity_B=identities(part, self.context.seed),
             time_ms_B=part.time_ms_B,
             tz_min_B=part.tz_min_B,
             cell_B=part.cell_B if self.here else np.full(len(part), NO_KEY, np.int64),
@@ -256,7 +280,10 @@ class CopyPath:
         self.counted += stop - learned
         end = int(found.start_B1[-1])
         found = found._replace(
-            item_C=found.item_C[:end], evidence_CF=found.evidence_CF[:end], base_C=found.base_C[:end]
+            item_C=found.item_C[:end],
+            evidence_CF=found.evidence_CF[:end],
+            base_C=found.base_C[:end],
+            added_C=found.added_C[:end],
         )
         found.evidence_CF[:, COLUMN["interest"]] = self.interests.logits(
             user_BD, found.start_B1, found.item_C
@@ -265,7 +292,7 @@ class CopyPath:
         found.base_C[:] *= np.float32(s.base_events / (s.base_events + self.counted) if s.base else 0.0)
         context_BX = context(part, window, found.held_BV, periodic=self.periodic)
         true_R = np.empty(len(part), np.int64)
-        ranks.true_places(found.start_B1, found.item_C, items.rows(part.item_B), true_R)
+        ranks.true_places(found.start_B1, found.item_C, true_B, true_R)
         open_BE = opened(self.experts, found.held_BV)
         return found, Evidence(found.start_B1, found.evidence_CF, found.base_C, context_BX, open_BE, true_R)
 
@@ -282,10 +309,11 @@ class CopyPath:
         s, weight_VN = self.settings, self.crowd.popular.arrays.weight_VN
         slot = time_slot(int(part.time_ms_B[0]), int(part.tz_min_B[0])) if self.periodic else -1
         if slot != self.leaders_at[1] or self.counted - self.leaders_at[0] >= max(CHUNK, size // 16):
-            lists = [leaders(weight_VN[v], size, s.popular) for v in LED_BY]
+            popular = self.strangers(s.popular)
+            lists = [leaders(weight_VN[v], size, popular) for v in LED_BY]
             if self.periodic:
                 slotted_N = self.crowd.slotted.arrays.weight_VN[0, slot :: SLOTS + 1]
-                lists.append(leaders(slotted_N, size, s.popular))
+                lists.append(leaders(slotted_N, size, popular))
             self.leaders_N = np.unique(np.concatenate(lists))
             self.leaders_at[:] = self.counted, slot
         return self.leaders_N

@@ -56,7 +56,7 @@ def copy_score(path: CopyPath) -> CopyScore | None:
         near=weight["near"],
         interest=weight["interest"],
         specification=STIM,
-        brought=path.settings.brought,
+        brought=path.strangers(path.settings.brought),
         repeats=path.repeating,
         fades=path.settings.curve,
         overlap=found.overlap,
@@ -162,5 +162,7 @@ def _item_terms(weight: dict[str, float], path: CopyPath) -> ItemTerms:
     found_N = np.zeros(size, np.uint8)
     found_N[leaders(catalogue.popularity(now_ms), size, path.settings.among)] |= AMONG
     for v in LED_BY:
-        found_N[leaders(crowd.popular.arrays.weight_VN[v], size, path.settings.popular)] |= LEADING
+        found_N[leaders(crowd.popular.arrays.weight_VN[v], size, path.strangers(path.settings.popular))] |= (
+            LEADING
+        )
     return ItemTerms(catalogue.items.keys[:size].copy(), prior_N, crowd_N, km_N3[:, :2] / KM, found_N)

@@ -8,6 +8,7 @@ Shape suffixes: B rows, R requests.
 """
 
 import numpy as np
+from numpy.typing import NDArray
 
 from learners.copying.waiting import cut
 from learners.mixing.mixture import Evidence
@@ -33,17 +34,24 @@ class Requests:
     def __len__(self) -> int:
         return len(self._rows)
 
+    def may_keep(self, part: ExampleBatch) -> NDArray[np.bool_]:
+        """Which of the next rows will be kept, but for others among them that have a claim before theirs."""
+        worst = self._key_R.max() if len(self) == SIZE else np.inf
+        return np.asarray(self._keys(part) < worst)
+
     def offer(self, part: ExampleBatch, evidence: Evidence) -> None:
         """Keep what is to be kept of rows and their evidence; rows without candidates are passed over."""
-        uniform_B = ((identities(part, self.seed) >> 12) & ((1 << 51) - 1)) / 2.0**51
-        place_B = self.seen + np.arange(len(part))
         newest_ms = int(part.time_ms_B.max())
-        key_B = np.log(-np.log(uniform_B + 2.0**-53)) - place_B / FADE
+        kept_B, key_B = self.may_keep(part), self._keys(part)
         self.last_ms = max(self.last_ms, newest_ms) if self.seen else newest_ms
         self.seen += len(part)
-        worst = self._key_R.max() if len(self) == SIZE else np.inf
-        for b in np.flatnonzero((key_B < worst) & (np.diff(evidence.start_R1) > 0)).tolist():
+        for b in np.flatnonzero(kept_B & (np.diff(evidence.start_R1) > 0)).tolist():
             self._keep(float(key_B[b]), cut(evidence, b, b + 1))
+
+    def _keys(self, part: ExampleBatch) -> Doubles:
+        uniform_B = ((identities(part, self.seed) >> 12) & ((1 << 51) - 1)) / 2.0**51
+        place_B = self.seen + np.arange(len(part))
+        return np.asarray(np.log(-np.log(uniform_B + 2.0**-53)) - place_B / FADE)
 
     def evidence(self) -> Evidence:
         """All of them, by key."""

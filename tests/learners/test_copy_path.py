@@ -8,6 +8,7 @@ import pytest
 
 from learners.contract import Context, RankRequest
 from learners.copying.copy_path import CopySettings
+from learners.copying.sample import BEST, DRAWN
 from learners.registry import learner
 from learners.systems.stim import Stim, StimSettings
 from learners.tables.catalogue import Catalogue
@@ -16,6 +17,7 @@ from learners.tables.true_ranks import MISSED, true_ranks
 from learners.training.trainer import Scored, Trainer
 from state.examples import ExampleBatch
 from state.keys import Int64s
+from state.tree import digest
 from streams.operator import Operator, OperatorConfig
 from streams.schema import EventBatch
 
@@ -51,18 +53,27 @@ DEFAULTS = StimSettings()
 class Bench:
     """Learners on one stream of their own, every row ranked."""
 
-    def __init__(self, *names: str, rule: Rule = "none", stim: StimSettings = DEFAULTS) -> None:
+    def __init__(
+        self,
+        *names: str,
+        rule: Rule = "none",
+        stim: StimSettings = DEFAULTS,
+        label_delay_ms: int = 0,
+        rank_share: float = 1.0,
+    ) -> None:
         self.catalogue = Catalogue()
         context = Context(labelled=False, roles=ROLES, catalogue=self.catalogue, seed=0)
         self.learners = {
             name: learner(name)(stim if name == "stim" else learner(name).Config(), context) for name in names
         }
-        self.operator = Operator(OperatorConfig(), max(made.needs.window for made in self.learners.values()))
+        operator = OperatorConfig(label_delay_ms=label_delay_ms)
+        self.operator = Operator(operator, max(made.needs.window for made in self.learners.values()))
         self.scored: list[Scored] = []
         self.trainer = Trainer(
             self.learners,
             self.catalogue,
             Had(rule),
+            rank_share=rank_share,
             listeners=(self.scored.append,),
         )
 
@@ -161,6 +172,43 @@ def test_each_part_can_be_switched_off(name: str) -> None:
 def test_without_the_copy_path_habits_are_hardly_learned(bench: Bench) -> None:
     without = Bench("stim", stim=StimSettings(copy=CopySettings(memory=False))).run(habits())
     assert without.recall("stim") < bench.recall("stim") - 0.1
+
+
+def test_what_is_learned_does_not_depend_on_what_is_ranked() -> None:
+    events = habits(days=20)
+    trees = []
+    for rank_share in (0.0, 0.3, 1.0):
+        copy = Bench("stim", rank_share=rank_share, label_delay_ms=HOUR_MS).run(events).stim.copy
+        assert copy is not None
+        trees.append({name: part for name, part in copy.tree().items() if name != "ledger"})
+    assert digest(trees[0]) == digest(trees[1]) == digest(trees[2])
+
+
+def test_a_row_waits_with_a_sample_and_a_request_that_is_kept_is_whole() -> None:
+    rng = np.random.default_rng(0)
+    events = EventBatch.of(
+        user=rng.integers(0, 40, 1500),
+        item=(300 * rng.random(1500) ** 2).astype(np.int64),
+        time_ms=MONDAY_MS + np.arange(1500) * HOUR_MS,
+    )
+    copy = Bench("stim", label_delay_ms=2 * DAY_MS).run(events).stim.copy
+    assert copy is not None
+    waiting = copy.queue.tree()
+    counts_R = np.diff(waiting["start_R1"])
+    assert BEST + DRAWN <= counts_R.max() <= BEST + DRAWN + 1
+    assert ((counts_R == 0) == (waiting["true_R"] < 0)).all()
+    assert np.diff(copy.kept.evidence().start_R1).max() > 2 * (BEST + DRAWN)
+
+
+def test_where_users_return_there_are_fewer_strangers(bench: Bench) -> None:
+    copy = bench.stim.copy
+    assert copy is not None
+    repeats = copy.repeats[0] / copy.repeats[1]
+    assert repeats > 0.7
+    assert copy.strangers(48) == np.ceil(48 * (1.0 - repeats))
+    begun = Bench("stim").stim.copy
+    assert begun is not None
+    assert begun.strangers(48) == 48
 
 
 def test_rows_that_would_wait_beyond_the_bound_are_not_learned() -> None:
