@@ -74,7 +74,7 @@ def run(step: Step, users: int, expire: str | None, learner: str) -> list[Row]:
     """What was held after every thirtieth of the events."""
     rows: list[Row] = []
     config = read(None, expire=expire, learner=learner, rank_share=0.0, drift=False)
-    engine = Engine(EngineConfig(operator=config.operator, window=WINDOW, views=False), "events", 0)
+    engine = Engine(EngineConfig(operator=config.operator, window=WINDOW, newest=WINDOW), "events", 0)
     learning: Learning | None = None
     offset = done = tombstones = reached = 0
     begun = time.process_time()

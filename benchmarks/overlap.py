@@ -18,7 +18,7 @@ from benchmarks.tables import Cell, Row, Tables
 from benchmarks.telling import Step
 from ebbtide import api
 from ebbtide.config import RunConfig
-from ebbtide.running.plan import operator_of
+from ebbtide.running.plan import operator_of, selection_of
 from ebbtide.running.replaying import Run as Replay
 from replay.log import Log
 from serving.run import Run
@@ -91,7 +91,8 @@ def last_of_users(log: Log, run: Replay) -> ExampleBatch:
             newest[int(rows.user_B[b])] = rows.take(np.array([b]))
     users = list(newest)[-_USERS:]
     periodic = run.subject.operator.memory.periodic
-    return after(concat([newest[user] for user in users]), known=True, periodic=periodic)
+    rows = concat([newest[user] for user in users])
+    return after(rows, selection_of(run.trainer), known=True, periodic=periodic)
 
 
 def measure(

@@ -25,15 +25,17 @@ from benchmarks.tables import Bar, Row, Tables
 from state.compiled import compiled
 from state.examples import Floats
 from state.keys import NO_KEY, Int64s
+from state.memory.mask import Room, Selection, choose, room, squares
 from state.memory.pending import Event, Rows
 from state.memory.recall import Curve, remember
-from state.memory.slabs import AHEAD, ITEM, TIME, Slabs, entries, full, grow, touch
+from state.memory.slabs import AHEAD, ITEM, TIME, Slabs, entries, full, grow, minutes, touch
 from state.memory.users import MemoryConfig, UserMemory
-from state.memory.views import Scratch, ages, gathered, newest, scratch
+from state.memory.views import ages, gathered
 from streams.operator import Operator, OperatorConfig
 from streams.schema import EventBatch
 
 WIDTH = 50
+NEWEST, TIMELESS = Selection(WIDTH, 0), squares(clock=False)
 HORIZON_MS = 7 * 86_400_000
 SPAN_MS = 30 * 86_400_000
 USERS, CAPACITY = 10_000, 12
@@ -47,10 +49,10 @@ BESIDE, GROWING, MEMORY = (
     "bytes of a user's memory",
 )
 OPERATORS = {
-    "whole operator, no window": (0, False),
-    "whole operator, 20 newest": (20, False),
-    "whole operator, 50 newest": (50, False),
-    "whole operator, 50 by views": (50, True),
+    "whole operator, no window": (0, 0),
+    "whole operator, 20 newest": (20, 20),
+    "whole operator, 50 newest": (50, 50),
+    "whole operator, 64 by the mask": (64, 16),
 }
 
 
@@ -108,7 +110,8 @@ def _append(
     curve: Curve,
     rows: Rows,
     first: int,
-    room: Scratch,
+    room: Room,
+    sink: Int64s,
     length_B: Int64s,
     item_BW: Int64s,
     age_s_BW: Floats,
@@ -116,11 +119,14 @@ def _append(
     """The window of each row, then the row; returns the first row not done, for want of room."""
     for b in range(first, len(rows.user_B)):
         if (b - first) % AHEAD == 0:
-            room.sink[0] = touch(slabs, rows.user_B[b : b + AHEAD], WIDTH)
+            sink[0] = touch(slabs, rows.user_B[b : b + AHEAD], WIDTH)
         if full(slabs):
             return b
         user, time_ms = rows.user_B[b], rows.time_ms_B[b]
-        length = newest(slabs, user, WIDTH, time_ms - HORIZON_MS, room)
+        times, old = entries(slabs, user, TIME), 0
+        while old < len(times) and times[old] < time_ms - HORIZON_MS:
+            old += 1
+        length = choose(times, minutes(slabs, user), old, time_ms, 0, NEWEST, TIMELESS, room)
         length_B[b] = length
         gathered(entries(slabs, user, ITEM), room.chosen_W[:length], item_BW[b])
         ages(entries(slabs, user, TIME), room.chosen_W[:length], time_ms, age_s_BW[b])
@@ -134,8 +140,9 @@ class Ours:
 
     def __init__(self, capacity: int) -> None:
         config = MemoryConfig(capacity=capacity)
-        self.memory = UserMemory(config, window=WIDTH)
-        self.room = scratch(WIDTH, config.capacity)
+        self.memory = UserMemory(config, NEWEST)
+        self.room = room(WIDTH, config.capacity)
+        self.sink: Int64s = np.zeros(1, np.int64)
 
     def run(self, user: Int64s, item: Int64s, time_ms: Int64s, batch: int) -> int:
         """Entries handed out."""
@@ -164,7 +171,7 @@ class Ours:
         out = np.empty(size, np.int64), np.empty((size, WIDTH), np.int64), np.zeros((size, WIDTH), np.float32)
         done = 0
         while done < size:
-            done = _append(self.memory.slabs, self.memory.curve, rows, done, self.room, *out)
+            done = _append(self.memory.slabs, self.memory.curve, rows, done, self.room, self.sink, *out)
             if done < size:
                 self.memory.slabs = grow(self.memory.slabs, 0)
         return out
@@ -249,19 +256,19 @@ def whole_operator(bench: Bench, events: int, rounds: int) -> dict[str, dict[int
     user, item, time_ms = stream(events, USERS)
     label = (item % 3 == 0).astype(np.float32)
     batch = EventBatch.of(user=user, item=item, time_ms=time_ms, label=label, category=item % 50)
-    operated([batch.take(slice(0, 10))], 1, False)
+    operated([batch.take(slice(0, 10))], 1, 1)
     best: dict[str, dict[int, float]] = {}
-    for what, (window, views) in OPERATORS.items():
+    for what, (window, newest) in OPERATORS.items():
         for size in BATCHES:
             parts = [batch.take(slice(i, i + size)) for i in range(0, events, size)]
             with bench.telling.step(f"{what}, batch {size}, {rounds} rounds"):
-                s = best_cpu_s(rounds, partial(operated, parts, window, views))
+                s = best_cpu_s(rounds, partial(operated, parts, window, newest))
             best.setdefault(what, {})[size] = events / s
     return best
 
 
-def operated(parts: list[EventBatch], window: int, views: bool) -> Operator:
-    operator = Operator(OperatorConfig(), window, views)
+def operated(parts: list[EventBatch], window: int, newest: int) -> Operator:
+    operator = Operator(OperatorConfig(), window, newest)
     for part in parts:
         operator.process(part, now_ms=0)
     return operator
@@ -289,7 +296,7 @@ def bytes_a_user() -> list[Row]:
     for what, each in (("3 events", 3), (f"full, {full} entries", full)):
         user, item, time_ms = stream(0, users, fill=each)
         item = np.arange(len(user))
-        counts = operated([EventBatch.of(user=user, item=item, time_ms=time_ms)], 0, False).counts
+        counts = operated([EventBatch.of(user=user, item=item, time_ms=time_ms)], 0, 0).counts
         rows.append({"what": what, "bytes": counts.bytes_per_user})
     return rows
 

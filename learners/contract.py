@@ -10,8 +10,8 @@ Shape suffixes: B rows to score, Q rows of the queue, R rows to rank, N catalogu
 
 from abc import ABC
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Self
 
 import msgspec
 import numpy as np
@@ -22,6 +22,7 @@ from learners.tables.expiry import Forgotten
 from learners.tables.true_ranks import true_ranks
 from state.examples import Doubles, ExampleBatch, Floats
 from state.keys import Int64s
+from state.memory.mask import NEWEST, Selection, narrowed, select
 from state.side import SideTable
 from state.store.copy_score import CopyScore
 from state.tree import Tree
@@ -32,11 +33,14 @@ class Needs:
     """What the operator must put into the examples; what nobody needs is not computed."""
 
     window: int = 0
-    """Entries of the user's memory, newest first chosen; 0 for none."""
-    views: bool = False
-    """Whether the window is the union of the recent, hour, week and place views, not just the recent."""
-    keep: int | None = None
-    """The newest entries that must still be there when a row is learned; None for the whole window."""
+    """Entries of the user's memory: the newest, and of the others those that the mask of forgetting, hour and
+    week lets through (`state.memory.mask`); 0 for none."""
+    newest: int = NEWEST
+    """How many of them are just the newest; `window` or more for a window without a mask."""
+
+    @property
+    def selection(self) -> Selection:
+        return select(self.window, self.newest)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +94,10 @@ class Step:
         """How many rows are to be learned by the end of this step: all of the queue."""
         return int(self.due_B[-1])
 
+    def narrow(self, selection: Selection) -> Self:
+        """The step with windows of no more than is selected."""
+        return replace(self, batch=narrowed(self.batch, selection), queue=narrowed(self.queue, selection))
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -134,6 +142,10 @@ class Learner(ABC):
     @property
     def needs(self) -> Needs:
         return Needs()
+
+    def narrow(self, batch: ExampleBatch) -> ExampleBatch:
+        """The rows with windows as it needs them, where they hold more for others' sake."""
+        return narrowed(batch, self.needs.selection)
 
     @property
     def predicting(self) -> bool:

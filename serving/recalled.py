@@ -83,6 +83,7 @@ def kernels(
     recalled: Recalled,
     specification: Specification,
     row_W: Int64s,
+    before_W: Int64s,
     place_N2: Doubles,
     here: Doubles,
     *,
@@ -90,13 +91,14 @@ def kernels(
 ) -> Doubles:
     """Kernels (W, K) of all entries as specified; zeros for an entry that does not speak.
 
-    `row_W` is each entry's item as a row of `place_N2` (longitude, latitude), or -1; `here` is from where
-    distances count, NaN for nowhere. Hours that lie between two events are those that have passed.
+    `row_W` is each entry's item as a row of `place_N2` (longitude, latitude), or -1, and `before_W` that of
+    what came just before it; `here` is from where distances count, NaN for nowhere. Hours that lie between
+    two events are those that have passed.
     """
     memory, age_s_W, speaks_W = recalled.memory, recalled.age_s_W, speaking(recalled.memory, row_W)
     apart_W = (age_s_W // 60).astype(np.int64) % WEEK_MIN
     off_W = np.isin((recalled.minute - apart_W) % WEEK_MIN // 1440, DAYS_OFF)
-    after_W, gap_W, close_W = _before(specification, row_W, age_s_W, place_N2, here)
+    after_W, gap_W, close_W = _before(specification, recalled, row_W, before_W, place_N2, here)
     factors = {
         "after": after_W,
         "near": close_W,
@@ -143,20 +145,25 @@ class Places:
 
 
 def _before(
-    specification: Specification, row_W: Int64s, age_s_W: Doubles, place_N2: Doubles, here: Doubles
+    specification: Specification,
+    recalled: Recalled,
+    row_W: Int64s,
+    before_W: Int64s,
+    place_N2: Doubles,
+    here: Doubles,
 ) -> tuple[Doubles, Doubles, Doubles]:
     """Of what came just before each entry: whether it is the last item; how alike the gap; how near here."""
     same_W, gap_W, close_W = (np.zeros(len(row_W)) for _ in range(3))
     if not len(row_W) or row_W[-1] < 0:
         return same_W, gap_W, close_W
-    pause_s = specification.pause_s
-    before_W = row_W[:-1]
-    same_W[1:] = before_W == row_W[-1]
-    apart_W = np.log(age_s_W[:-1] - age_s_W[1:] + pause_s) - np.log(age_s_W[-1] + pause_s)
-    gap_W[1:] = np.exp(-specification.gap * apart_W**2)
+    pause_s, there_W = specification.pause_s, recalled.memory["before"] != NO_KEY
+    same_W[:] = before_W == row_W[-1]
+    log_gap_W = np.log(recalled.memory["gap_s"].astype(np.float64) + pause_s)
+    apart_W = log_gap_W - np.log(recalled.age_s_W[-1] + pause_s)
+    gap_W[there_W] = np.exp(-specification.gap * apart_W[there_W] ** 2)
     km2_W = np.where(before_W >= 0, Places(place_N2[before_W]).kilometres2(here), np.nan)
     near_W = km2_W < specification.far_km2
-    close_W[1:][near_W] = np.exp(-np.sqrt(km2_W[near_W]) / specification.near_km)
+    close_W[near_W] = np.exp(-np.sqrt(km2_W[near_W]) / specification.near_km)
     return same_W, gap_W, close_W
 
 

@@ -146,7 +146,8 @@ class Run:
         if catalogue.copy is not None:
             near_ms = within_a_week(record.event_time_ms, time_ms)
             then = now if near_ms == time_ms else recalled(record, self.info, near_ms, cell)
-            scored = catalogue.copy.score(then, row_W, catalogue.scores(query_D), point)
+            before_W = catalogue.rows(record.memory["before"].tolist())
+            scored = catalogue.copy.score(then, row_W, before_W, catalogue.scores(query_D), point)
             score_N = scored.score_N.copy()
         else:
             if at_ms is not None or point is not None:
@@ -223,7 +224,9 @@ class Run:
         if catalogue.copy is not None:
             nobody = Record(0, 0, np.zeros((1, catalogue.width), np.float32), _NO_KEYS, _NO_ENTRIES)
             now = recalled(nobody, self.info, 0, cell_at(*point) if point else NO_KEY)
-            score_N = catalogue.copy.score(now, _NO_KEYS, np.zeros(len(catalogue.ids)), point).score_N
+            score_N = catalogue.copy.score(
+                now, _NO_KEYS, _NO_KEYS, np.zeros(len(catalogue.ids)), point
+            ).score_N
         else:
             score_N = np.full(len(catalogue.ids), -np.inf)
             for item, score in self.info.popular:

@@ -104,18 +104,22 @@ class Copy:
         self,
         recalled: Recalled,
         row_W: Int64s,
+        before_W: Int64s,
         interest_N: Doubles,
         point: tuple[float, float] | None = None,
     ) -> Scored:
         """Scores of what a memory is at a time (`within_a_week`) and a place.
 
-        `row_W` is the item of each entry as a row of the catalogue, or -1. `interest_N` is what the published
-        interests say of every item. `point`, latitude and longitude, is the place; else the last item's.
+        `row_W` is the item of each entry as a row of the catalogue, or -1, and `before_W` that of what came
+        just before it. `interest_N` is what the published interests say of every item. `point`, latitude and
+        longitude, is the place; else the last item's.
         """
         by = self._by
         here = self._here(row_W, point)
         speaks_W = speaking(recalled.memory, row_W)
-        kernel_WK = kernels(recalled, by, row_W, self.items.place_N2, here, fades=self.weights.fades)
+        kernel_WK = kernels(
+            recalled, by, row_W, before_W, self.items.place_N2, here, fades=self.weights.fades
+        )
         add_WV, past_N = self._copied(recalled, row_W, speaks_W, kernel_WK)
         km2_N = self._places.kilometres2(here)
         known_km2_N = np.where(np.isnan(km2_N), by.far_km2, km2_N)

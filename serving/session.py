@@ -16,7 +16,7 @@ from serving.answers import Visit
 from serving.catalogue import Catalogue
 from serving.recalled import cell_at
 from state.ids import NO_KEY, key_of
-from state.store.records import MEMORY_ENTRY, MEMORY_LIMIT, Entries, Record
+from state.store.records import MEMORY_ENTRY, MEMORY_LIMIT, Entries, Record, linked
 from state.weeks import minute_of_week
 
 STRENGTH_S, GAIN, STRENGTH_CAP_S = 3 * 86_400.0, 0.7, 60 * 86_400.0
@@ -41,8 +41,8 @@ def memory_of(history: Sequence[Visit]) -> Entries:
         cell = NO_KEY if visit.lat is None or visit.lon is None else cell_at(visit.lat, visit.lon)
         minute = minute_of_week(visit.time_ms, visit.tz_min)
         times = (visit.time_ms, last_ms[visit.item], cell)
-        entries_W[w] = (key_of(visit.item), *times, strength_s[visit.item], np.nan, minute, 0)
-    return entries_W
+        entries_W[w] = (key_of(visit.item), *times, strength_s[visit.item], np.nan, minute, 0.0, NO_KEY)
+    return linked(entries_W)
 
 
 def record_of(history: Sequence[Visit], catalogue: Catalogue, version: int) -> Record:

@@ -1,11 +1,12 @@
-"""`examples+arrow/2`: examples as a message, from the workers that remember to the trainer that learns.
+"""`examples+arrow/3`: examples as a message, from the workers that remember to the trainer that learns.
 
 An Arrow IPC stream with one record batch: the columns of `ExampleBatch`, those of the window as lists of
 each row's own entries, and `produced_ms`, when each event's message was produced. A column in which all is
 missing is left out, and so is an entry's age, which its time tells. The schema's metadata hold what hashed
 ids were called, and what made the examples.
 
-What a worker of `examples+arrow/1` has sent is read, too: ages, but neither times nor strengths of entries.
+What workers of `examples+arrow/2` and `/1` have sent is read, too: the newest entries, without what came
+before each, and in the older form ages, but neither times nor strengths.
 
 Shape suffixes: B examples, W window entries, E entries of all rows, R rates.
 """
@@ -23,7 +24,7 @@ from state.errors import InputError
 from state.examples import BY_ENTRY, ExampleBatch, Window, empty_examples
 from state.keys import Int64s
 
-SCHEMA, OLDER = "examples+arrow/2", "examples+arrow/1"
+SCHEMA, OLDER, OLDEST = "examples+arrow/3", "examples+arrow/2", "examples+arrow/1"
 HEADER = "ebbtide-schema"
 MAX_BYTES = 900_000
 """Of a message that is made here, unless a single example is larger."""
@@ -32,11 +33,14 @@ MOST_EXAMPLES, MOST_WINDOW = 1024, 1 << 16
 
 _NAMES, _MADE_BY, _WIDTH = b"ebbtide-names", b"ebbtide-made-by", b"ebbtide-window"
 _PRODUCED = "produced_ms"
-_OLDER = (
+_OLDEST = (
     *("length_B", "item_BW", "category_BW", "cell_BW", "age_s_BW", "retention_BW", "hour_BW", "week_BW"),
-    *("place_BW", "label_BW", "views_BW"),
+    *("place_BW", "label_BW"),
 )
-"""Columns of a window of OLDER."""
+"""Columns of a window of OLDEST."""
+_OLDER = (*_OLDEST, "time_ms_BW", "minute_BW", "strength_s_BW", "own_strength_s_B", "own_minute_B", "goes_B")
+_LEFT = "window.views_BW"
+"""A column of both that says nothing any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +94,7 @@ def decode(value: bytes) -> Shipment:
         with pa.ipc.open_stream(value) as reader:
             metadata = reader.schema.metadata or {}
             said = metadata.get(HEADER.encode(), b"").decode(errors="replace")
-            if said not in (SCHEMA, OLDER):
+            if said not in (SCHEMA, OLDER, OLDEST):
                 raise InputError(f"examples: expected the schema {SCHEMA}, got {said or 'none'!r}")
             batch: Any = reader.read_next_batch()
         if len(batch) > MOST_EXAMPLES:
@@ -106,7 +110,9 @@ def decode(value: bytes) -> Shipment:
     if not 0 <= width <= MOST_WINDOW:
         raise InputError(f"examples: expected a window of 0 to {MOST_WINDOW} entries, got {width}")
     columns = dict(zip(batch.schema.names, batch.columns, strict=True))
-    if len(columns) < batch.num_columns or _PRODUCED not in columns:
+    if said != SCHEMA:
+        columns.pop(_LEFT, None)
+    if len(set(batch.schema.names)) < batch.num_columns or _PRODUCED not in columns:
         raise InputError("examples: expected every column once, and produced_ms; got others")
     length_B = _lengths(columns.get("window.length_B"), len(batch), width)
     tree = empty_examples(len(batch), int(length_B.max(initial=1)) if width else None).tree()
@@ -121,11 +127,12 @@ def decode(value: bytes) -> Shipment:
             _fill(tree[name], column, name)
         else:
             raise InputError(f"examples: unknown column {name!r}")
-    if window and said == SCHEMA:
+    if window and said != OLDEST:
         ago_ms_E = np.maximum(tree["time_ms_B"][row_E] - window["time_ms_BW"].reshape(-1)[at_E], 0)
         window["age_s_BW"].reshape(-1)[at_E] = ago_ms_E / 1000.0
-    elif window:
-        tree["window"] = {name: window[name] for name in _OLDER}
+    if window and said != SCHEMA:
+        had = _OLDER if said == OLDER else _OLDEST
+        tree["window"] = {name: window[name] for name in had}
     return Shipment(ExampleBatch.from_tree(tree), produced_ms_B, names, made_by)
 
 

@@ -35,9 +35,6 @@ from state.weeks import WEEK_MIN
 BANK_S: tuple[float, ...] = (3600.0, 86400.0, 7 * 86400.0, 30 * 86400.0)
 """Time constants of the bank of rates, in seconds: a decayed count falls by 1/e in each."""
 
-RECENT, HOUR, WEEK, PLACE = 1, 2, 4, 8
-"""View bits of a window entry."""
-
 USER_RATES: tuple[str, ...] = (
     *("count", "positives"),  # the user's known events and the sum of their labels, without decay
     *("count_1h", "count_1d", "count_7d", "count_30d"),
@@ -62,10 +59,10 @@ ITEM_RATES: tuple[str, ...] = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
-    """The union of a user's views, newest last; entry w of row b is real where w < length_B[b].
+    """What was selected of a user's memory (`state.memory.mask`), newest last; entry w of row b is real where
+    w < length_B[b].
 
-    Unused entries have item NO_KEY and zeros. Kernel values lie in [0, 1]; a view that the log cannot
-    feed is all zero and has no bit anywhere.
+    Unused entries have keys NO_KEY and zeros. Kernel values lie in [0, 1]; one that the log cannot feed is 0.
     """
 
     length_B: Int64s
@@ -87,21 +84,23 @@ class Window:
     Of entry and request; where places are the items', a request is where the user's newest entry was."""
     label_BW: Floats
     """The entry's outcome; NaN while it is not known or where the log has none."""
-    views_BW: Bytes
-    """Which of RECENT, HOUR, WEEK, PLACE chose the entry."""
     time_ms_BW: Int64s
     """When the entry was: later than the example, if that is late."""
     minute_BW: Shorts
     """The entry's local minute of the week, as in `state.forgetting`."""
     strength_s_BW: Floats
     """Time in which the entry fades to 1/e."""
+    before_BW: Int64s
+    """Item of the entry that came just before it in the memory, selected or not; NO_KEY of the oldest."""
+    gap_s_BW: Floats
+    """Seconds between the two."""
     own_strength_s_B: Floats
     """Strength of the row's own event, and of all entries of its item, once the row is remembered; 0 where it
     is not: as it is not known yet, or older than all that a full memory holds. See `state.memory.after`."""
     own_minute_B: Shorts
     """Local minute of the row's own event, where it was."""
     goes_B: Int64s
-    """Which entry a full memory forgets for it, counted from the newest as 1, in the window or not; or 0."""
+    """Which entry of the window a full memory forgets for it, from the newest as 1; or 0."""
 
     def take(self, rows: Int64s | slice) -> Self:
         return type(self)(**{f.name: getattr(self, f.name)[rows] for f in fields(self)})
@@ -202,18 +201,6 @@ def window_of(batch: ExampleBatch) -> Window:
     return empty_window(len(batch), 1) if batch.window is None else batch.window
 
 
-def narrowed(batch: ExampleBatch, width: int) -> ExampleBatch:
-    """The batch with the newest `width` entries of each window; itself where windows are no wider."""
-    window = batch.window
-    if window is None or window.item_BW.shape[1] <= width:
-        return batch
-    length_B = np.minimum(window.length_B, width)
-    from_B = window.length_B - length_B
-    at_BW = from_B[:, np.newaxis] + np.arange(width)
-    columns = {name: np.take_along_axis(getattr(window, name), at_BW, axis=1) for name in BY_ENTRY}
-    return replace(batch, window=replace(window, length_B=length_B, **columns))
-
-
 def widened(batch: ExampleBatch, width: int) -> ExampleBatch:
     """The batch with windows of `width` entries at least; what is added is no entry."""
     window = batch.window
@@ -292,10 +279,11 @@ def empty_window(size: int, width: int) -> Window:
         week_BW=zeros(),
         place_BW=zeros(),
         label_BW=zeros(),
-        views_BW=np.zeros((size, width), np.uint8),
         time_ms_BW=np.zeros((size, width), np.int64),
         minute_BW=np.zeros((size, width), np.int16),
         strength_s_BW=zeros(),
+        before_BW=np.full((size, width), NO_KEY, np.int64),
+        gap_s_BW=zeros(),
         own_strength_s_B=np.zeros(size, np.float32),
         own_minute_B=np.zeros(size, np.int16),
         goes_B=np.zeros(size, np.int64),
@@ -311,11 +299,28 @@ _ONCE_S = 3 * 86_400.0
 def window_from_tree(columns: Tree, batch: ExampleBatch) -> Window:
     """The window of a batch's tree.
 
-    Where an older version, which kept no strengths, has saved it, an entry's strength is that of a single
-    event that is retained as well.
+    An older version may have saved it, which took the newest entries, and kept no strengths or not what came
+    before them: an entry's strength is that of a single event that is retained as well, and before it came
+    the one beside it.
     """
-    if "strength_s_BW" in columns:
-        return Window(**columns)
+    columns = {name: column for name, column in columns.items() if name != "views_BW"}
+    if "strength_s_BW" not in columns:
+        columns |= _strengths(columns, batch)
+    if "before_BW" not in columns:
+        columns |= _before(columns)
+    return Window(**columns)
+
+
+def _before(columns: Tree) -> Tree:
+    item_BW, time_ms_BW = columns["item_BW"], columns["time_ms_BW"]
+    before_BW, gap_s_BW = np.full(item_BW.shape, NO_KEY), np.zeros(item_BW.shape, np.float32)
+    real_BW = np.arange(1, item_BW.shape[1]) < columns["length_B"][:, np.newaxis]
+    before_BW[:, 1:] = np.where(real_BW, item_BW[:, :-1], NO_KEY)
+    gap_s_BW[:, 1:] = np.where(real_BW, np.diff(time_ms_BW, axis=1) / 1000.0, 0.0)
+    return {"before_BW": before_BW, "gap_s_BW": gap_s_BW}
+
+
+def _strengths(columns: Tree, batch: ExampleBatch) -> Tree:
     age_s_BW = columns["age_s_BW"].astype(np.float64)
     time_ms_BW = batch.time_ms_B[:, np.newaxis] - np.rint(age_s_BW * 1000.0).astype(np.int64)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -325,15 +330,14 @@ def window_from_tree(columns: Tree, batch: ExampleBatch) -> Window:
     minute_BW = (time_ms_BW // 60_000 + batch.tz_min_B[:, np.newaxis]) % WEEK_MIN
     own_minute_B = (batch.time_ms_B // 60_000 + batch.tz_min_B) % WEEK_MIN
     waits_B = np.isnan(batch.label_B) & (batch.known_ms_B > batch.time_ms_B)
-    return Window(
-        **columns,
-        time_ms_BW=np.where(real_BW, time_ms_BW, 0),
-        minute_BW=np.where(real_BW, minute_BW, 0).astype(np.int16),
-        strength_s_BW=(np.where(known_BW, strength_s_BW, _ONCE_S) * real_BW).astype(np.float32),
-        own_strength_s_B=np.where(waits_B, 0.0, _ONCE_S).astype(np.float32),
-        own_minute_B=own_minute_B.astype(np.int16),
-        goes_B=np.zeros(len(batch), np.int64),
-    )
+    return {
+        "time_ms_BW": np.where(real_BW, time_ms_BW, 0),
+        "minute_BW": np.where(real_BW, minute_BW, 0).astype(np.int16),
+        "strength_s_BW": (np.where(known_BW, strength_s_BW, _ONCE_S) * real_BW).astype(np.float32),
+        "own_strength_s_B": np.where(waits_B, 0.0, _ONCE_S).astype(np.float32),
+        "own_minute_B": own_minute_B.astype(np.int16),
+        "goes_B": np.zeros(len(batch), np.int64),
+    }
 
 
 def _to_arrow(column: NDArray[Any]) -> Any:

@@ -18,6 +18,7 @@ from state.errors import InputError
 from state.examples import ITEM_RATES, ExampleBatch
 from state.forgetting import WEEK_MIN
 from state.keys import NO_KEY, Int64s
+from state.memory.mask import NEWEST, select
 from state.memory.pending import Rows
 from state.memory.users import MemoryConfig, UserMemory
 from state.tree import Tree
@@ -69,22 +70,21 @@ class Counts:
 class Operator:
     """User-keyed state, and the one path from events to examples.
 
-    `window` entries of the user's memory go with each example, or none; with `views` they are the union of
-    the recent, hour, week and place views instead of the newest. With `trimmed`, windows are no wider than
-    their batch needs.
+    `window` entries of the user's memory go with each example, or none: the `newest`, and of the others those
+    that the mask selects. With `trimmed`, windows are no wider than their batch needs.
     """
 
     def __init__(
-        self, config: OperatorConfig, window: int = 0, views: bool = False, *, trimmed: bool = False
+        self, config: OperatorConfig, window: int = 0, newest: int = NEWEST, *, trimmed: bool = False
     ) -> None:
-        if window < 0:
-            raise InputError(f"window: expected at least 0 entries, got {window}")
+        for name, entries in (("window", window), ("newest", newest)):
+            if entries < 0:
+                raise InputError(f"{name}: expected at least 0 entries, got {entries}")
         self.config = config
         self.admission = Admission(config.lateness_ms, config.event_ids)
         self.memory = UserMemory(
             config.memory,
-            window,
-            views,
+            select(window, newest),
             follow_place=not config.own_place,
             follow_time=config.solar_time and not config.own_place,
             trimmed=trimmed,

@@ -69,7 +69,11 @@ def ingest(
     window: Annotated[
         int,
         typer.Option(metavar="N", min=1, max=65_536, help="Entries of the memory in an example, at most."),
-    ] = 1024,
+    ] = 64,
+    newest: Annotated[
+        int,
+        typer.Option(metavar="N", min=0, help="How many are just the newest; the others are chosen by hour."),
+    ] = 16,
     state_every: Annotated[
         str, typer.Option(metavar="TIME", help="How much a successor may have to compute again.")
     ] = "10s",
@@ -115,7 +119,7 @@ def ingest(
         brokers=found,
         group=group,
         topics=Topics(events, examples, dead_letters, f"{group}-changelog"),
-        engine=EngineConfig(operator=operator, join=join, window=window, ahead_ms=ahead_ms),
+        engine=EngineConfig(operator=operator, join=join, window=window, newest=newest, ahead_ms=ahead_ms),
         state_every_s=duration_ms(state_every, "--state-every") / 1000,
         security=from_environment(),
     )

@@ -14,8 +14,9 @@ from ebbtide.live.stream_facts import Stream
 from state import example_wire, texts
 from state.errors import EbbtideError, InputError
 from state.example_wire import Shipment
-from state.examples import ExampleBatch, concat, narrowed
+from state.examples import ExampleBatch, concat
 from state.keys import Int64s, Names
+from state.memory.mask import Selection, narrowed
 from state.tree import Tree
 from streams.engines.partition import altered
 from streams.wire import reasons
@@ -73,11 +74,11 @@ def in_words(error: Exception) -> str:
 class Intake:
     """Where a trainer has come in every partition, and what it has seen.
 
-    `width` is how many window entries its learners look at.
+    `needed` is what its learners look at of a memory.
     """
 
-    def __init__(self, topic: str, stream: Stream, names: Names, width: int) -> None:
-        self.topic, self.stream, self.names, self.width = topic, stream, names, width
+    def __init__(self, topic: str, stream: Stream, names: Names, needed: Selection) -> None:
+        self.topic, self.stream, self.names, self.needed = topic, stream, names, needed
         self.topic_id = ""
         """Of the topic that the offsets are of; nothing where the broker does not tell."""
         self.offsets: dict[int, int] = {}
@@ -104,7 +105,7 @@ class Intake:
             self.names.update(one.shipment.names)
             kept_B = self._kept(one.shipment.batch)
             if kept_B.any():
-                batch = narrowed(one.shipment.batch, self.width)
+                batch = narrowed(one.shipment.batch, self.needed)
                 batches.append(batch if kept_B.all() else batch.take(np.flatnonzero(kept_B)))
                 produced.append(one.shipment.produced_ms_B[kept_B])
         if not batches:
@@ -155,6 +156,7 @@ class Intake:
                     f"ingest` than the first examples: {differ}. Set them back, or learn these from a topic "
                     "of their own (--examples) with another --checkpoint"
                 )
+            self.stream.check(self.needed, one.shipment.made_by)
 
     def _kept(self, batch: ExampleBatch) -> NDArray[np.bool_]:
         """Rows that are new, and have a label where the stream has labels."""

@@ -8,11 +8,11 @@ import numpy as np
 from ebbtide.config import RunConfig
 from ebbtide.live.side_tables import Sides
 from ebbtide.running.plan import Subject, all_roles
-from learners.contract import Needs
 from state.errors import InputError
 from state.examples import USER_RATES, ExampleBatch
 from state.keys import NO_KEY
-from streams.engines.partition import EngineConfig
+from state.memory.mask import Selection
+from streams.engines.partition import EngineConfig, config_of
 from streams.schema import OPTIONAL_ROLES, REQUIRED_ROLES
 
 RANK_SHARE = 0.1
@@ -62,21 +62,21 @@ class Stream(msgspec.Struct, frozen=True, kw_only=True):
         made = self.made
         return made.operator.lateness_ms + made.operator.label_delay_ms + made.join.window_ms
 
-    def check(self, needs: Needs) -> None:
-        """Raises InputError where the examples hold less than the learners need."""
-        made = self.made
-        if made.window < needs.window or (needs.views and not made.views):
-            what = "views" if made.window >= needs.window else f"a window of {needs.window} entries"
+    def check(self, needed: Selection, made_by: dict[str, Any] | None = None) -> None:
+        """Raises InputError where examples, by default the first, hold less than the learners need."""
+        made = self.made if made_by is None else settings_of(made_by)
+        if not made.holds(needed):
             raise InputError(
-                f"examples: the learners need {what}, and `ebbtide ingest` sends windows of {made.window}; "
-                f"start it with --window {needs.window}, or take a learner that needs less"
+                f"examples: the learners need windows of {needed.width}, {needed.newest} of them newest, "
+                f"and `ebbtide ingest` sends {made.window} with {made.newest}; start it with "
+                f"--window {needed.width} --newest {needed.newest}, or take a learner that needs less"
             )
 
 
 def settings_of(made_by: dict[str, Any]) -> EngineConfig:
     """Raises InputError where another version of the workers made the examples."""
     try:
-        return msgspec.convert(made_by, EngineConfig)
+        return config_of(made_by)
     except msgspec.ValidationError as error:
         raise InputError(
             f"examples: made by settings that are not known here ({error}); "

@@ -40,7 +40,7 @@ from ebbtide.publishing.delivery import Delivery
 from ebbtide.publishing.mirror import Mirror
 from ebbtide.report.alarms import sentence
 from ebbtide.running.learning import Learning
-from ebbtide.running.plan import needs_of
+from ebbtide.running.plan import selection_of
 from learners.judging.measure import Measure
 from learners.tables.expiry import Forgotten
 from state.drift_alarm import DriftAlarm
@@ -87,9 +87,9 @@ class LiveTrainer:
                 f"--learner: {self.learning.unsaved()[0]!r} cannot be saved, and a trainer must be; "
                 "choose another"
             )
-        needs = needs_of(self.learning.trainer)
-        stream.check(needs)
-        self.intake = Intake(settings.topic, stream, sides.names, needs.window)
+        needed = selection_of(self.learning.trainer)
+        stream.check(needed)
+        self.intake = Intake(settings.topic, stream, sides.names, needed)
         plan, learners = self.learning.plan, self.learning.trainer.learners
         ranker = plan.model if learners[plan.model].ranks else plan.embedder
         self.recent, self.delays = Recent(plan.model, ranker), Delays()

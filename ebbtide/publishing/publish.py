@@ -15,7 +15,7 @@ import numpy as np
 from learners.contract import Learner
 from learners.tables.leaveout import Had
 from learners.training.trainer import Scored
-from state.examples import ExampleBatch, concat, narrowed, widened
+from state.examples import ExampleBatch, concat
 from state.keys import Int64s, Names
 from state.memory.after import after, last_ms
 from state.places import closeness_to_last
@@ -57,17 +57,10 @@ class Publisher:
         self.every = every
         self.known = known
         self.periodic = periodic
-        needs = learner.needs
-        self.kept = max(needs.window if needs.keep is None else needs.keep, 1)
-        """Entries of a user's memory that interests are made of."""
-        self.wider = needs.window > self.kept
-        """Whether more of the memory is published than that, up to MEMORY_LIMIT entries."""
         self.version = 0
         self.width = 0
         """D of the vectors published; 0 before the first."""
         self._rows: list[ExampleBatch] = []
-        self._memory: dict[int, Entries] = {}
-        """By user, where it is wider."""
         self._newest_ms = 0
         """Of the events behind what was published."""
         self._events = 0
@@ -75,10 +68,7 @@ class Publisher:
 
     def __call__(self, scored: Scored) -> None:
         rows = _last_of_each_user(scored.batch)
-        if self.wider:
-            wide = memory_entries(self._after(narrowed(rows, MEMORY_LIMIT)))
-            self._memory.update(zip(rows.user_B.tolist(), wide, strict=True))
-        self._rows.append(narrowed(rows, self.kept))
+        self._rows.append(self.learner.narrow(rows))
         self._events += len(scored.batch)
         for forgotten in scored.forgotten:
             users, items, _ = self._gone
@@ -92,9 +82,9 @@ class Publisher:
         if not self._rows:
             return
         rows = _last_of_each_user(concat(self._rows))
-        memory = self._memory
-        self._rows, self._memory, self._events = [], {}, 0
-        seen = at_last_place(self._after(widened(rows, self.kept)))
+        self._rows, self._events = [], 0
+        selection = self.learner.needs.selection
+        seen = at_last_place(after(rows, selection, known=self.known, periodic=self.periodic))
         interests_BKD = self.learner.interests(seen)
         changed = self.learner.changed_items()
         vectors_ND = self.learner.item_vectors(changed)
@@ -111,7 +101,7 @@ class Publisher:
                 ids=[self.names[key] for key in rows.user_B.tolist()],
                 event_time_ms_B=rows.time_ms_B,
                 interests_BKD=interests_BKD,
-                memory_B=[memory[key] for key in rows.user_B.tolist()] if memory else _entries(seen),
+                memory_B=None if seen.window is None else memory_entries(seen),
                 left_out_B=self._left_out(rows),
                 gone=Gone([self.names[key] for key in users.tolist()], before_ms),
             ),
@@ -122,9 +112,6 @@ class Publisher:
                 gone=Gone([self.names[key] for key in items.tolist()], self._newest_ms + 1),
             ),
         )
-
-    def _after(self, rows: ExampleBatch) -> ExampleBatch:
-        return after(rows, known=self.known, periodic=self.periodic)
 
     def _left_out(self, rows: ExampleBatch) -> list[Int64s] | None:
         if self.had.rule == "none":
@@ -138,7 +125,6 @@ class Publisher:
             "width": self.width,
             "events": self._events,
             "rows": concat(self._rows).tree() if self._rows else {},
-            "memory": _to_tree(self._memory),
             "newest_ms": self._newest_ms,
             "gone": dict(zip(("users", "items", "before_ms"), self._gone, strict=True)),
         }
@@ -146,7 +132,6 @@ class Publisher:
     def load(self, tree: Tree) -> None:
         self.version, self.width, self._events = (int(tree[name]) for name in ("version", "width", "events"))
         self._rows = [ExampleBatch.from_tree(tree["rows"])] if tree.get("rows") else []
-        self._memory = _from_tree(tree.get("memory", {}))
         self._newest_ms = int(tree.get("newest_ms", 0))
         if "gone" in tree:
             users, items = (np.asarray(tree["gone"][name], np.int64) for name in ("users", "items"))
@@ -214,26 +199,6 @@ def memory_entries(rows: ExampleBatch) -> list[Entries]:
     entries_E["strength_s"] = window.strength_s_BW[kept_BW]
     entries_E["label"] = window.label_BW[kept_BW]
     entries_E["minute"] = window.minute_BW[kept_BW]
-    entries_E["views"] = window.views_BW[kept_BW]
+    entries_E["before"] = window.before_BW[kept_BW]
+    entries_E["gap_s"] = window.gap_s_BW[kept_BW]
     return [np.copy(entries) for entries in np.split(entries_E, np.cumsum(kept_B)[:-1])]
-
-
-def _entries(rows: ExampleBatch) -> list[Entries] | None:
-    return None if rows.window is None else memory_entries(rows)
-
-
-def _to_tree(memory: dict[int, Entries]) -> Tree:
-    """Users, how many entries each has, and all entries as words."""
-    if not memory:
-        return {}
-    lengths = np.array([len(entries) for entries in memory.values()])
-    words = np.concatenate(list(memory.values())).view(np.int64)
-    return {"user": np.array(list(memory)), "length": lengths, "words": words}
-
-
-def _from_tree(tree: Tree) -> dict[int, Entries]:
-    if not tree:
-        return {}
-    entries = np.asarray(tree["words"]).view(MEMORY_ENTRY)
-    ends = np.cumsum(tree["length"])[:-1]
-    return dict(zip(tree["user"].tolist(), np.split(entries, ends), strict=True))

@@ -24,7 +24,7 @@ class MadeUp:
             lateness_ms=100 * _CENTURY_MS if asked.kind == "gaps" else DAY_MS,
             memory=MemoryConfig(expire_ms=asked.expire_ms),
         )
-        self._operator = Operator(config, asked.needs.window, asked.needs.views)
+        self._operator = Operator(config, asked.needs.window, asked.needs.newest)
         self._events = _events(asked)
 
     def examples(self, start: int, stop: int) -> ExampleBatch:

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from ebbtide.config import RunConfig
-from learners.contract import Context, Learner, Needs, Settings
+from learners.contract import Context, Learner, Settings
 from learners.registry import able, floors, learner
 from learners.tables.catalogue import Catalogue
 from learners.tables.expiry import Expiry
@@ -17,6 +17,7 @@ from learners.training.trainer import Trainer
 from replay.log import Log
 from state.errors import InputError
 from state.keys import Names
+from state.memory.mask import Selection, joint
 from state.side import SideTable
 from streams.operator import Operator, OperatorConfig
 
@@ -160,16 +161,15 @@ def trainer_of(plan: Plan, config: RunConfig, subject: Subject) -> Trainer:
     return Trainer(learners, catalogue, had, rank_share=plan.rank_share, seed=config.seed, expiry=expiry)
 
 
-def needs_of(trainer: Trainer) -> Needs:
-    """What the examples must hold for all of a trainer's learners."""
-    needs = [made.needs for made in trainer.learners.values()]
-    return Needs(window=max(need.window for need in needs), views=any(need.views for need in needs))
+def selection_of(trainer: Trainer) -> Selection:
+    """What the examples must hold of a memory, for all of a trainer's learners."""
+    return joint(made.needs.selection for made in trainer.learners.values())
 
 
 def operator_of(trainer: Trainer, subject: Subject) -> Operator:
     """The operator that makes a trainer's examples, at its beginning."""
-    needs = needs_of(trainer)
-    return Operator(subject.operator, window=needs.window, views=needs.views)
+    selection = selection_of(trainer)
+    return Operator(subject.operator, selection.width, selection.newest)
 
 
 def learners_of(

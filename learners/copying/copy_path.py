@@ -31,6 +31,7 @@ from learners.tables.expiry import Forgotten
 from learners.tables.popularity_draws import identities
 from state.examples import ExampleBatch, Floats, window_of
 from state.keys import NO_KEY, Int64s
+from state.memory.mask import NEWEST
 from state.memory.views import columns_of
 from state.tree import Tree
 
@@ -57,8 +58,11 @@ class CopySettings(Settings, frozen=True, kw_only=True):
     """Whether the logarithm of plain counts enters."""
     base_events: float = 5000.0
     """Events after which it counts half, in place of weight one: by then the mixture knows better."""
-    window: int = 1024
+    window: int = 64
     """Entries of the memory that speak."""
+    newest: int = NEWEST
+    mask: bool = True
+    """Whether forgetting and the hour select them; else they are the newest."""
     own: int = 160
     """Own candidates, at most."""
     popular: int = 48

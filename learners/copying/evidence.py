@@ -217,11 +217,10 @@ def remember_own(
         s[_WEEK_90M] += week[1] * r64
         if day_off(int((minute - apart) % WEEK_MIN)) == weekend:
             s[_WEEKEND] += r32
-        if w > 0 and last >= 0:
-            before = own.row_W[w - 1]
+        if past.before_BW[b, w] != NO_KEY and last >= 0:
+            before = find(item_table, past.before_BW[b, w])
             if before >= 0:
-                gap_s = past.age_s_BW[b, w - 1] - age_s
-                z = np.log(gap_s + np.float32(_PAUSE_S)) - log_gap
+                z = np.log(past.gap_s_BW[b, w] + np.float32(_PAUSE_S)) - log_gap
                 like = np.exp(-_GAP * z * z)
                 if before == last:
                     s[_AFTER] += r64

@@ -132,7 +132,7 @@ class InterestUnit(Learner):
 
     @property
     def needs(self) -> Needs:
-        return Needs(window=self.settings.window, views=self.views > views.HOUR)
+        return Needs(window=self.settings.window)
 
     def rank(self, batch: ExampleBatch) -> Floats:
         items = self.context.catalogue.items

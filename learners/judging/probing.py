@@ -18,7 +18,7 @@ import numpy as np
 
 from learners.insight import AgeCurve, Kernel, age_curves, kernel
 from learners.tables.catalogue import Catalogue
-from state.examples import HOUR, RECENT, WEEK, Doubles, ExampleBatch, Floats, empty_examples
+from state.examples import Doubles, ExampleBatch, Floats, empty_examples
 from state.forgetting import WEEK_MIN, periodic
 from state.keys import Int64s
 from state.memory.users import MemoryConfig
@@ -135,11 +135,11 @@ def lone_events(
         past.age_s_BW[each_A, at_A] = age_A
         past.retention_BW[each_A, at_A] = np.exp(-age_A / memory.strength_s)
         past.label_BW[each_A, at_A] = 1.0 if labelled else np.nan
-        past.views_BW[each_A, at_A] = RECENT
         if memory.periodic:
             past.hour_BW[each_A, at_A] = np.exp(periodic(memory.hour_width_h, 24)[apart_A])
             past.week_BW[each_A, at_A] = np.exp(periodic(memory.week_width_h, 168)[apart_A])
-            past.views_BW[each_A, at_A] = RECENT | HOUR | WEEK
+    past.before_BW[there_A, 1] = keys[0]
+    past.gap_s_BW[there_A, 1] = age_s_A[there_A] - _NOW_S
     return replace(
         rows,
         time_ms_B=np.full(len(rows), time_ms),

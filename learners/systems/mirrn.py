@@ -21,7 +21,7 @@ from typing import Any, ClassVar, cast
 import torch
 from torch import Tensor
 
-from learners.contract import Settings
+from learners.contract import Needs, Settings
 from learners.slots import Made, Retriever, Seen, Slots
 from learners.systems.din import Attentive, DINSettings, Entries
 from learners.training.network_inputs import Sizes
@@ -75,6 +75,11 @@ class MIRRN(PairNetwork):
     name: ClassVar[str] = "mirrn"
     Config: ClassVar[type[Settings]] = MIRRNSettings
     ablations: ClassVar[Mapping[str, Mapping[str, Any]]] = {"newest entries": {"bits": 0}}
+
+    @property
+    def needs(self) -> Needs:
+        """What is looked at is the retriever's to say."""
+        return Needs(window=self.settings.window, newest=self.settings.window)
 
     def build(self, sizes: Sizes) -> Slots:
         settings = cast(MIRRNSettings, self.settings)

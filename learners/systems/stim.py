@@ -52,6 +52,7 @@ class Stim(Learner):
     predicts: ClassVar[bool] = True
     ranks: ClassVar[bool] = True
     ablations: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "no mask": {"copy": {"mask": False}},
         "no curve": {"copy": {"curve": False}},
         "no periodic views": {"copy": {"periodic": False}},
         "one expert": {"copy": {"views": False, "mixture": {"hidden": 60}}},
@@ -83,8 +84,9 @@ class Stim(Learner):
     @property
     def needs(self) -> Needs:
         s = cast(StimSettings, self.config)
-        window = s.copy.window if self.copy is not None else 0
-        return Needs(window=max(window, s.interests.window), keep=s.interests.window)
+        if self.copy is None:
+            return self.unit.needs
+        return Needs(window=s.copy.window, newest=s.copy.newest if s.copy.mask else s.copy.window)
 
     def step(self, step: Step) -> Outcome:
         p_B = self.action.step(step).p_B if self.action is not None else None

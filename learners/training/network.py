@@ -95,7 +95,7 @@ class Network(Learner):
 
     @property
     def needs(self) -> Needs:
-        return Needs(window=self.settings.window, views=self.reader.local)
+        return Needs(window=self.settings.window)
 
     def learn(self, batch: ExampleBatch) -> None:
         self._remember(batch)

@@ -117,7 +117,7 @@ class Offline:
         for _ in range(self.passes - 1 if again else 0):
             for batch in self.spill.read(known):
                 for learner in again:
-                    learner.relearn(batch)
+                    learner.relearn(learner.narrow(batch))
         self.trainings += 1
         self.trained_rows += self.spill.rows
         return copies

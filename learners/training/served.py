@@ -59,8 +59,8 @@ class Copies:
         asked = clipped(request, len(self.catalogue))
         return {
             name: Outcome(
-                p_B=learner.score(known) if learner.predicting else None,
-                rank_R=learner.ranked(known, asked) if learner.ranks else None,
+                p_B=learner.score(learner.narrow(known)) if learner.predicting else None,
+                rank_R=learner.ranked(learner.narrow(known), asked) if learner.ranks else None,
             )
             for name, learner in self.learners.items()
         }

@@ -16,7 +16,7 @@ from learners.tables.expiry import Expiry, Forgotten
 from learners.tables.leaveout import Had
 from learners.tables.pending import Pending
 from state.compiled import compiled
-from state.examples import ExampleBatch, narrowed
+from state.examples import ExampleBatch
 from state.keys import Int64s, mix
 from state.tree import Tree
 
@@ -57,9 +57,7 @@ class Trainer:
         self.catalogue = catalogue
         self.had = had
         self.pending = Pending()
-        needs = [learner.needs for learner in self.learners.values()]
-        self.keep = max((n.window if n.keep is None else n.keep for n in needs), default=None)
-        """Window entries of a row that waits."""
+        self._selection = {name: learner.needs.selection for name, learner in self.learners.items()}
         self.rank_share = rank_share
         self.seed = seed
         self.listeners = listeners
@@ -88,7 +86,7 @@ class Trainer:
         waiting = len(self.pending)
         due_B = self.pending.due(batch)
         due = int(due_B[-1])
-        self.pending.push(batch if self.keep is None else narrowed(batch, self.keep))
+        self.pending.push(batch)
         queue = self.pending.pop(due)
         if self.expiry is not None:
             self.expiry.know(queue)
@@ -97,7 +95,10 @@ class Trainer:
         queue.item_rates_BR[waiting:] = rates_BR[: max(due - waiting, 0)]
         request = self._request(batch, size_B, queue, due_B)
         step = Step(batch, queue, due_B, request)
-        outcomes = {name: learner.step(step) for name, learner in self.learners.items()}
+        seen = {selection: step.narrow(selection) for selection in set(self._selection.values())}
+        outcomes = {
+            name: learner.step(seen[self._selection[name]]) for name, learner in self.learners.items()
+        }
         scored = Scored(batch, request, outcomes)
         for listener in self.listeners:
             listener(scored)
@@ -115,7 +116,7 @@ class Trainer:
             self.catalogue.learn(rest)
             self.had.learn(rest)
             for learner in self.learners.values():
-                learner.learn(rest)
+                learner.learn(learner.narrow(rest))
 
     def _request(
         self, batch: ExampleBatch, size_B: Int64s, queue: ExampleBatch, due_B: Int64s

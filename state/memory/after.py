@@ -1,8 +1,8 @@
 """What a user's memory is once a row is remembered: for a reader, who may be asked at any time.
 
 A window is what was remembered before its row. With what the operator says besides of the row's own event
-(`own_strength_s_B`, `goes_B`), it becomes the window that the user's next row would have, and every entry's
-retention follows at any later time: exp(-(time - last) / strength).
+(`own_strength_s_B`, `goes_B`), it becomes the window that a next row at the same time would have, and every
+entry's retention follows at any later time: exp(-(time - last) / strength).
 
 Shape suffixes: B rows, W window, E entries of all windows.
 """
@@ -11,18 +11,20 @@ from dataclasses import replace
 
 import numpy as np
 
-from state.examples import BY_ENTRY, RECENT, ExampleBatch, Window, empty_window
+from state.examples import BY_ENTRY, ExampleBatch, Window, empty_window
 from state.keys import Int64s
+from state.memory.mask import Selection, narrowed
 
-_GONE_MS = np.iinfo(np.int64).min
+_LAST_MS = np.iinfo(np.int64).max
 _ALIKE = 1e-6
 """How far apart retentions are that differ by rounding alone."""
 
 
-def after(rows: ExampleBatch, *, known: bool, periodic: bool) -> ExampleBatch:
-    """Each row's window as of its time, with its own event remembered, the newest entries of as many as fit.
+def after(rows: ExampleBatch, selection: Selection, *, known: bool, periodic: bool) -> ExampleBatch:
+    """Each row's window once its own event is remembered: what is selected of that at its time and hour.
 
-    `known` is whether outcomes are known at once, and `periodic`, whether times have an hour and a weekday.
+    Windows are by no smaller a selection. `known` is whether outcomes are known at once, and `periodic`,
+    whether times have an hour and a weekday.
     """
     window = rows.window
     if window is None:
@@ -36,7 +38,6 @@ def after(rows: ExampleBatch, *, known: bool, periodic: bool) -> ExampleBatch:
         "hour_BW": np.full(size, float(periodic)),
         "week_BW": np.full(size, float(periodic)),
         "label_BW": rows.label_B if known else np.full(size, np.nan),
-        "views_BW": np.full(size, RECENT),
         "time_ms_BW": rows.time_ms_B,
         "minute_BW": window.own_minute_B,
     }
@@ -56,23 +57,38 @@ def after(rows: ExampleBatch, *, known: bool, periodic: bool) -> ExampleBatch:
         (at_W != length_B1 - window.goes_B[:, np.newaxis]) | ~remembered_B[:, np.newaxis]
     )
     stays_BW[:, width] = remembered_B
-    order_BW = np.argsort(np.where(stays_BW, joined.time_ms_BW, _GONE_MS), axis=1, kind="stable")
-    length_B = np.minimum(stays_BW.sum(1), width)
-    real_BW = at_W[:width] < length_B[:, np.newaxis]
-    from_BW = np.minimum(width + 1 - length_B[:, np.newaxis] + at_W[:width], width)
-    from_BW = np.take_along_axis(order_BW, from_BW, axis=1)
-    made = empty_window(size, width)
+    order_BW = np.argsort(np.where(stays_BW, joined.time_ms_BW, _LAST_MS), axis=1, kind="stable")
+    length_B = stays_BW.sum(1)
+    real_BW = at_W < length_B[:, np.newaxis]
+    made = empty_window(size, width + 1)
     for name in BY_ENTRY:
-        moved_BW = np.take_along_axis(getattr(joined, name), from_BW, axis=1)
+        moved_BW = np.take_along_axis(getattr(joined, name), order_BW, axis=1)
         np.copyto(getattr(made, name), moved_BW, where=real_BW)
+    _link(made, np.where(remembered_B, (order_BW == width).argmax(1), -1), length_B)
     columns = {name: getattr(made, name) for name in BY_ENTRY}
-    return replace(rows, window=replace(window, length_B=length_B, **columns))
+    joined_rows = replace(rows, window=replace(window, length_B=length_B, **columns))
+    own_tz_min_B = window.own_minute_B - rows.time_ms_B // 60_000
+    there = replace(joined_rows, tz_min_B=np.where(remembered_B, own_tz_min_B, rows.tz_min_B))
+    return replace(rows, window=narrowed(there, selection).window)
+
+
+def _link(made: Window, own_B: Int64s, length_B: Int64s) -> None:
+    """Write what came before each row's own event, entry `own_B` or -1, and that it came before the next.
+
+    Of a late one it is what is beside it in the window.
+    """
+    for here_B, there_B in ((own_B, own_B > 0), (own_B + 1, (own_B >= 0) & (own_B + 1 < length_B))):
+        row_R = np.flatnonzero(there_B)
+        at_R = here_B[row_R]
+        made.before_BW[row_R, at_R] = made.item_BW[row_R, at_R - 1]
+        gap_ms_R = made.time_ms_BW[row_R, at_R] - made.time_ms_BW[row_R, at_R - 1]
+        made.gap_s_BW[row_R, at_R] = gap_ms_R / 1000.0
 
 
 def last_ms(window: Window, time_ms_B: Int64s) -> Int64s:
     """When the item of each entry (B, W) was last met: at the newest of its entries.
 
-    In a window of views that entry may be missing: then at the time that the entry's retention tells.
+    Where that was not selected: at the time that the entry's retention tells.
     """
     real_BW = np.arange(window.item_BW.shape[1]) < window.length_B[:, np.newaxis]
     row_E, _ = np.nonzero(real_BW)

@@ -17,23 +17,12 @@ from state.examples import BANK_S, USER_RATES, Floats, Window, empty_window
 from state.forgetting import periodic
 from state.keys import Int64s
 from state.memory.columns import load_users, users_tree
+from state.memory.mask import Room, Selection, room, squares
 from state.memory.pending import Rows, due, event_of, moved_up, room_to_wait, wait
 from state.memory.recall import Curve, Memory, know, rates, remember
 from state.memory.rows import Roll, Users, seat
 from state.memory.slabs import AHEAD, COUNT, FIELDS, HEADER, LENGTH, SEEN, full, grow, new_slabs, touch
-from state.memory.views import (
-    Answers,
-    Columns,
-    Scratch,
-    Wanted,
-    columns_of,
-    copied,
-    followed,
-    newest,
-    scratch,
-    told,
-    united,
-)
+from state.memory.views import Answers, Columns, Wanted, columns_of, copied, followed, selected, told
 from state.memory.words import HEAD, LENGTH_AT, pack, unpack
 from state.tree import Tree
 
@@ -46,6 +35,7 @@ STAMPS = 2
 """Words of a user's `Users.stamps`, after the others."""
 _BEFORE_ALL_MS = -(2**62)
 _UNSTAMPED = np.array([0, -1])
+NOTHING = Selection(0, 0)
 
 
 class MemoryConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -91,6 +81,7 @@ class MemoryConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 class UserMemory:
     """Every user's memory, running rates and events that wait to be known.
 
+    `selection` says which entries go with each row, of none by default.
     With `follow_place`, `step` puts each request where the user was last, and with `follow_time` in that
     place's local time; without, `rows` say where it is. With `trimmed`, a window is no wider than the longest
     memory of its batch.
@@ -99,8 +90,7 @@ class UserMemory:
     def __init__(
         self,
         config: MemoryConfig,
-        window: int = 0,
-        views: bool = False,
+        selection: Selection = NOTHING,
         *,
         follow_place: bool = False,
         follow_time: bool = False,
@@ -117,19 +107,19 @@ class UserMemory:
         self._moved = 0
         self._changed_N = np.ones(0, np.bool_)
         self._stamps: list[Int64s] = []
-        log_2M = np.tile([periodic(config.hour_width_h, 24), periodic(config.week_width_h, 168)], 2)
+        widths = (periodic(config.hour_width_h, 24), periodic(config.week_width_h, 168))
         horizon_ms = _NO_HORIZON_MS if config.horizon_s is None else int(config.horizon_s * 1000)
         self._wanted = Wanted(
-            window,
-            views,
+            selection,
             config.periodic,
             follow_place,
             follow_time,
             horizon_ms,
-            log_2M,
-            np.exp(log_2M.T).astype(np.float32, "C"),
+            squares(clock=config.periodic),
+            np.exp(np.tile(widths, 2).T).astype(np.float32, "C"),
         )
-        self._scratch = scratch(window, config.capacity)
+        self._room = room(selection.width, config.capacity)
+        self._sink: Int64s = np.zeros(1, np.int64)
 
     def __len__(self) -> int:
         return self.users.held
@@ -158,14 +148,15 @@ class UserMemory:
         self._make_room_to_wait(size)
         first = self._pending.span[0]
         rates_BR = np.empty((size, len(USER_RATES)), np.float32)
-        width = self._longest(key_B, rows) if self._trimmed else self._wanted.width
-        window = _blank(size, width) if self._wanted.width else None
+        most = self._wanted.selection.width
+        width = min(self._longest(key_B, rows), most) if self._trimmed else most
+        window = _blank(size, width) if most else None
         columns = columns_of(window or _NO_WINDOW)
         roll, done = self.users.roll(size) if self.users.bounded else None, 0
         answers = Answers(columns, rates_BR)
         while done < size:
             memory = Memory(self.slabs, self._pending, self.curve, _BANK_MS)
-            done = _step(memory, rows, done, self._wanted, self._scratch, answers, key_B, roll)
+            done = _step(memory, rows, done, self._wanted, self._room, self._sink, answers, key_B, roll)
             if done < size:
                 self.slabs = grow(self.slabs, 0)
         self._changed_N[rows.user_B] = True
@@ -180,7 +171,7 @@ class UserMemory:
         coming = np.concatenate([user_B, self._pending.words_P8[first:end, 0]])
         longest = self.slabs.users[user_B, LENGTH].max(initial=0) + np.bincount(coming).max(initial=0)
         new = np.unique(key_B[~there_B], return_counts=True)[1].max(initial=0)
-        return min(max(int(longest), int(new)), self._wanted.width)
+        return max(int(longest), int(new))
 
     def tree(self) -> Tree:
         """Users in the order of `Users.order`, then who waits."""
@@ -335,17 +326,22 @@ def _step(
     rows: Rows,
     first: int,
     wanted: Wanted,
-    room: Scratch,
+    room: Room,
+    sink: Int64s,
     answers: Answers,
     key_B: Int64s,
     roll: Roll | None,
 ) -> int:
-    """Rows from `first` on; returns the first that is not done, for want of room in the arena."""
+    """Rows from `first` on; returns the first that is not done, for want of room in the arena.
+
+    `sink` is where `touch` leaves what nobody needs.
+    """
     slabs, pending, curve, bank_ms_T = memory
-    tail = curve.capacity if wanted.views else wanted.width
+    newest, masked = wanted.selection
+    tail = curve.capacity if masked > 0 else newest
     for b in range(first, len(rows.user_B)):
         if (b - first) % AHEAD == 0:
-            room.sink[0] = touch(slabs, rows.user_B[b : b + AHEAD], tail)
+            sink[0] = touch(slabs, rows.user_B[b : b + AHEAD], tail)
         while due(pending, rows.clock_ms_B[b]):
             if full(slabs):
                 return b
@@ -357,14 +353,10 @@ def _step(
         rates(slabs, rows, b, bank_ms_T, answers.rates_BR[b])
         if wanted.follow_place:
             followed(slabs, rows, b, wanted.follow_time)
-        if wanted.width > 0:
-            if wanted.views:
-                length = united(slabs, rows, b, wanted, room)
-            else:
-                since_ms = rows.time_ms_B[b] - wanted.horizon_ms
-                length = newest(slabs, rows.user_B[b], wanted.width, since_ms, room)
+        if newest + masked > 0:
+            length = selected(slabs, rows, b, wanted, room)
             copied(slabs, rows, b, wanted, room, length, answers.columns)
-            told(slabs, curve, rows, b, answers.columns)
+            told(slabs, curve, rows, b, room, answers.columns)
         if not math.isnan(rows.label_B[b]):
             remember(slabs, curve, rows.user_B[b], event_of(rows, b))
         wait(pending, rows, b)

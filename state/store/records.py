@@ -6,7 +6,8 @@ Little-endian, one after another:
     event_time_ms    int64
     K, D, L, W       four uint32: interests, width, item keys left out, memory entries
     left out         L int64 item keys
-    memory           W entries of MEMORY_ENTRY, 48 bytes each, oldest first
+    memory           W entries of MEMORY_ENTRY, 56 bytes each, oldest first; in rows from before 2026-11-29
+                     48 bytes each, without what came before them
     vectors          K x D float32
 
 An item is a row with K = 1 and neither list.
@@ -21,22 +22,28 @@ from numpy.typing import NDArray
 
 from state.arrays import Floats, Int64s
 from state.errors import InputError
+from state.ids import NO_KEY
 
 MEMORY_LIMIT = 256
 """Entries kept of a user's memory: the newest."""
 
+_EARLIER = [
+    ("item", "<i8"),  # key
+    ("time_ms", "<i8"),
+    ("last_ms", "<i8"),  # of the item's last repeat: retention at t is exp(-(t - last) / strength)
+    ("cell", "<i8"),  # place as in state.places, NO_KEY without one
+    ("strength_s", "<f4"),
+    ("label", "<f4"),  # NaN while unknown or where the log has none
+    ("minute", "<i4"),  # local minute of the week, as in state.forgetting
+]
 MEMORY_ENTRY = np.dtype(
     [
-        ("item", "<i8"),  # key
-        ("time_ms", "<i8"),
-        ("last_ms", "<i8"),  # of the item's last repeat: retention at t is exp(-(t - last) / strength)
-        ("cell", "<i8"),  # place as in state.places, NO_KEY without one
-        ("strength_s", "<f4"),
-        ("label", "<f4"),  # NaN while unknown or where the log has none
-        ("minute", "<i4"),  # local minute of the week, as in state.forgetting
-        ("views", "<u4"),  # bits RECENT, HOUR, WEEK, PLACE of state.examples
+        *_EARLIER,
+        ("gap_s", "<f4"),  # since the event just before it
+        ("before", "<i8"),  # item of that event, remembered here or not; NO_KEY without one
     ]
 )
+_EARLIER_ENTRY = np.dtype([*_EARLIER, ("views", "<u4")])
 Entries = NDArray[np.void]
 """One-dimensional, dtype MEMORY_ENTRY."""
 
@@ -140,18 +147,36 @@ def unpack(value: bytes) -> Record:
         header = np.frombuffer(value, _HEADER, 1)[0]
         interests, width, left, entries = (int(size) for size in header["sizes"])
         at_memory = _HEADER.itemsize + 8 * left
-        at_vectors = at_memory + MEMORY_ENTRY.itemsize * entries
-        if len(value) == at_vectors + 4 * interests * width:
-            return Record(
-                int(header["stamp"][0]),
-                int(header["stamp"][1]),
-                np.frombuffer(value, "<f4", offset=at_vectors).reshape(interests, width),
-                np.frombuffer(value, "<i8", left, _HEADER.itemsize),
-                np.frombuffer(value, MEMORY_ENTRY, entries, at_memory),
-            )
+        for entry in (MEMORY_ENTRY, _EARLIER_ENTRY):
+            at_vectors = at_memory + entry.itemsize * entries
+            if len(value) == at_vectors + 4 * interests * width:
+                memory = np.frombuffer(value, entry, entries, at_memory)
+                return Record(
+                    int(header["stamp"][0]),
+                    int(header["stamp"][1]),
+                    np.frombuffer(value, "<f4", offset=at_vectors).reshape(interests, width),
+                    np.frombuffer(value, "<i8", left, _HEADER.itemsize),
+                    memory if entry is MEMORY_ENTRY else _of_earlier(memory),
+                )
     raise InputError(
         f"store: a row of {len(value)} bytes is not Ebbtide's; was it written by something else?"
     )
+
+
+def linked(memory: Entries) -> Entries:
+    """The same entries, before each of which came the one beside it."""
+    memory["before"][:1] = NO_KEY
+    memory["before"][1:] = memory["item"][:-1]
+    memory["gap_s"][1:] = np.diff(memory["time_ms"]) / 1000.0
+    return memory
+
+
+def _of_earlier(entries: NDArray[np.void]) -> Entries:
+    """Entries of earlier rows, which were the newest, without a gap."""
+    memory = np.zeros(len(entries), MEMORY_ENTRY)
+    for name, _ in _EARLIER:
+        memory[name] = entries[name]
+    return linked(memory)
 
 
 def single_vectors(packed: Packed) -> tuple[Int64s, Floats]:

@@ -21,6 +21,8 @@ from state import example_wire
 from state.errors import InputError
 from state.examples import ExampleBatch, empty_examples
 from state.keys import Int64s
+from state.memory.mask import NEWEST, Selection, select
+from state.memory.users import MemoryConfig
 from state.progress import OTHERS, Progress
 from state.tree import differing, filled
 from streams.join.impressions import Join, JoinConfig
@@ -44,17 +46,30 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     operator: OperatorConfig = OperatorConfig()
     join: JoinConfig = JoinConfig()
-    window: int = 1024
-    """Entries of a user's memory that go with an example, at most."""
-    views: bool = True
+    window: int = 64
+    """Entries of a user's memory that go with an example, at most; the mask selects them."""
+    newest: int = NEWEST
+    """How many of them are just the newest."""
     ahead_ms: int = 3_600_000
     """How far an event may lie ahead of its message's time, by the broker."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.window <= example_wire.MOST_WINDOW:
             raise InputError(f"window: expected 1 to {example_wire.MOST_WINDOW:,} entries, got {self.window}")
+        if self.newest < 0:
+            raise InputError(f"newest: expected at least 0 entries, got {self.newest}")
         if self.ahead_ms < 0:
             raise InputError(f"ahead_ms: expected at least 0, got {self.ahead_ms}")
+
+    @property
+    def selection(self) -> Selection:
+        return select(self.window, self.newest)
+
+    def holds(self, selection: Selection) -> bool:
+        """Whether what is selected can be found in the examples."""
+        newest, masked = self.selection
+        everything = newest >= self.operator.memory.capacity
+        return everything or (newest >= selection.newest and masked >= selection.masked)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +82,8 @@ class Output:
     """With the headers above."""
 
 
-_MAY_CHANGE = ("operator.memory.expire_ms", "operator.memory.most_users")
-"""From one start to the next: memory without a bound goes on with one."""
+_MAY_CHANGE = ("operator.memory.expire_ms", "operator.memory.most_users", "window", "newest")
+"""From one start to the next: memory without a bound goes on with one, and more or less of it is sent."""
 
 NOTHING = Output([], [])
 
@@ -81,7 +96,7 @@ class Engine:
         self.topic, self.partition = topic, partition
         self.made_by: dict[str, Any] = msgspec.to_builtins(config)
         self.progress = Progress()
-        self.operator = Operator(config.operator, config.window, config.views, trimmed=True)
+        self.operator = Operator(config.operator, config.window, config.newest, trimmed=True)
         self.join = Join(config.join)
         self.names: dict[int, str] = {}
         """Of what waits in the join."""
@@ -300,14 +315,29 @@ def kept_config(records: Mapping[bytes, bytes]) -> EngineConfig:
     """The settings that a state was made with. Raises InputError."""
     try:
         said = msgspec.json.decode(records[_ENGINE], type=_Said)
-        return msgspec.convert(said.made_by, EngineConfig)
+        return config_of(said.made_by)
     except (KeyError, msgspec.DecodeError) as error:
         raise InputError(f"state of a partition: {error}") from error
 
 
+def config_of(made_by: Mapping[str, Any]) -> EngineConfig:
+    """Settings that were written down, also by an earlier version. Raises msgspec.ValidationError."""
+    return msgspec.convert(_of_today(made_by), EngineConfig)
+
+
+def _of_today(made_by: Mapping[str, Any]) -> dict[str, Any]:
+    """Windows were once the newest entries; or by views, and of what they left out nothing can be said."""
+    said = dict(made_by)
+    views = said.pop("views", None)
+    if views is not None:
+        capacity = said.get("operator", {}).get("memory", {}).get("capacity", MemoryConfig().capacity)
+        said["newest"] = 0 if views and said["window"] < capacity else said["window"]
+    return said
+
+
 def altered(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
     """Settings (path, before, now) that differ and may not, for states and examples of one stream."""
-    differ = differing(filled(before, now), now)
+    differ = differing(filled(_of_today(before), now), now)
     return [(path, was, is_) for path, was, is_ in differ if path not in _MAY_CHANGE]
 
 

@@ -23,7 +23,7 @@ WINDOW = 128
 def made_by(**other: Any) -> dict[str, Any]:
     """Settings of workers."""
     operator = msgspec.to_builtins(OperatorConfig(own_place=False))
-    return {"operator": operator, "join": {"window_ms": 0}, "window": WINDOW, "views": True, **other}
+    return {"operator": operator, "join": {"window_ms": 0}, "window": WINDOW, **other}
 
 
 @cache
@@ -34,9 +34,7 @@ def log(name: str = LOG) -> Log:
 @cache
 def batches(partitions: int, rows: int, name: str = LOG) -> tuple[ExampleBatch, ...]:
     """All examples of a log, users spread over partitions, in messages of about so many rows."""
-    operators = [
-        Operator(OperatorConfig(own_place=False), WINDOW, True, trimmed=True) for _ in range(partitions)
-    ]
+    operators = [Operator(OperatorConfig(own_place=False), WINDOW, trimmed=True) for _ in range(partitions)]
     sent = np.zeros(partitions, np.int64)
     made: list[ExampleBatch] = []
     for events in log(name).batches(rows * partitions):

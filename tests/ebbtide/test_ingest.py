@@ -18,7 +18,8 @@ from kafka.admin import ConfigResource, ConfigResourceType  # type: ignore[impor
 
 from ebbtide import api
 from replay.traffic import send
-from state.examples import ExampleBatch, concat, narrowed, window_of
+from state.examples import ExampleBatch, concat, window_of
+from state.memory.mask import narrowed, select
 from state.memory.users import MemoryConfig
 from state.tree import digest
 from streams.kafka.client import Producer, ensure_topic
@@ -41,7 +42,7 @@ def live(brokers: str, tmp_path: Path, request: pytest.FixtureRequest) -> Live:
 def replayed() -> str:
     """The digest of what the operator makes of the log in one go."""
     log = api.open_log(LOG)
-    operator = Operator(OperatorConfig(), WINDOW, views=True)
+    operator = Operator(OperatorConfig(), WINDOW)
     return digest(by_user([operator.process(events, 0) for events in log.batches(1000)]))
 
 
@@ -98,7 +99,7 @@ def test_killed_workers_lose_and_double_nothing(live: Live, replayed: str) -> No
 
 def test_workers_forget_as_a_replay_does_and_over_kills(live: Live) -> None:
     config = OperatorConfig(memory=MemoryConfig(expire_ms=6 * 3_600_000))
-    operator = Operator(config, WINDOW, views=True)
+    operator = Operator(config, WINDOW)
     whole = [operator.process(events, 0) for events in api.open_log(LOG).batches(1000)]
     ensure_topic(live.brokers, live.events, 2)
     with subprocess.Popen(sending(live, rate=400)) as sender:
@@ -109,7 +110,9 @@ def test_workers_forget_as_a_replay_does_and_over_kills(live: Live) -> None:
             said = live.until(EVENTS)
         assert sender.wait(PATIENCE_S) == 0
     width = max(int(window_of(one).length_B.max()) for one in whole)
-    expected, found = (by_user([narrowed(one, width) for one in part]) for part in (whole, live.examples()))
+    expected, found = (
+        by_user([narrowed(one, select(width)) for one in part]) for part in (whole, live.examples())
+    )
     assert digest(found) == digest(expected)
     assert sum(one.expired for one in said.values()) > 200
     assert sum(one.users for one in said.values()) < 60

@@ -25,6 +25,7 @@ from state.errors import InputError
 from state.example_wire import Shipment
 from state.examples import ExampleBatch, concat
 from state.keys import Int64s, Names
+from state.memory.mask import select
 from state.progress import trainer_status
 from state.store.contract import KINDS, Gone, ItemRows, UserRows
 from state.store.in_memory import DictStore
@@ -236,7 +237,7 @@ def test_what_the_settings_say_of_a_stream_counts() -> None:
 
 
 def intake() -> Intake:
-    return Intake("examples", look(first(), RunConfig(), made_by()), Names(), 100)
+    return Intake("examples", look(first(), RunConfig(), made_by()), Names(), select(100))
 
 
 def arrival(batch: ExampleBatch, partition: int = 0, offset: int = 0) -> Arrival:
@@ -272,7 +273,7 @@ def test_an_example_without_a_label_is_left_out_of_a_stream_with_labels() -> Non
 
 def test_examples_that_waited_for_feedback_are_not_taken_for_old_ones() -> None:
     joined = made_by(join={"window_ms": 1000})
-    taken = Intake("examples", look(first(), RunConfig(), joined), Names(), 100)
+    taken = Intake("examples", look(first(), RunConfig(), joined), Names(), select(100))
     one, other = batches(1, 50)[1], batches(1, 50)[0]
     for offset, batch in enumerate((one, other)):
         shipment = Shipment(batch, np.zeros(len(batch), np.int64), {}, joined)

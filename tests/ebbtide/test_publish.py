@@ -14,6 +14,7 @@ from serving.recalled import last_place, recalled
 from state.examples import ExampleBatch, Floats
 from state.keys import NO_KEY, Int64s, Names
 from state.memory.after import after
+from state.memory.mask import select
 from state.store.contract import RunInfo
 from state.store.in_memory import DictStore
 from state.store.records import MEMORY_LIMIT, Record
@@ -38,12 +39,12 @@ def last_row(*points: tuple[float, float], own_place: bool, window: int = 6) -> 
         lat=lat,
         lon=lon,
     )
-    operator = Operator(OperatorConfig(own_place=own_place), window, views=True)
+    operator = Operator(OperatorConfig(own_place=own_place), window)
     return operator.process(events, 0).take(slice(size - 1, size))
 
 
 def remembered(rows: ExampleBatch) -> ExampleBatch:
-    return after(rows, known=True, periodic=True)
+    return after(rows, select(6), known=True, periodic=True)
 
 
 def places(rows: ExampleBatch) -> list[float]:
@@ -90,11 +91,11 @@ def test_without_a_window_there_is_nothing_to_place() -> None:
 
 
 class Wide(Learner):
-    """Looks at more of the memory than its interests are made of."""
+    """Looks at more of the memory than a store holds."""
 
     @property
     def needs(self) -> Needs:
-        return Needs(window=400, keep=2)
+        return Needs(window=400, newest=400)
 
     def item_vectors(self, keys_N: Int64s) -> Floats:
         return np.ones((len(keys_N), 1), np.float32)
@@ -106,7 +107,7 @@ class Wide(Learner):
 
 def batches(size: int = 700, chunk: int = 64, delay_ms: int = 0) -> list[Scored]:
     """Two users in turn, each with one item after another."""
-    operator = Operator(OperatorConfig(label_delay_ms=delay_ms), 400)
+    operator = Operator(OperatorConfig(label_delay_ms=delay_ms), 400, 400)
     number = np.arange(size)
     events = EventBatch.of(user=number % 2, item=number, time_ms=number * HOUR_MS)
     nothing = np.zeros(0, np.int64)
@@ -142,7 +143,7 @@ def test_a_wider_memory_is_published_as_far_as_a_store_holds(delay_ms: int) -> N
         expected = np.arange(newest, 0, -2)[:MEMORY_LIMIT][::-1]
         assert record.memory["item"].tolist() == expected.tolist()
         assert record.memory["time_ms"].tolist() == (expected * HOUR_MS).tolist()
-        assert record.vectors_KD.tolist() == [[2.0]]
+        assert record.vectors_KD.tolist() == [[349.0 if delay_ms else 350.0]]
 
 
 def test_who_was_forgotten_is_removed_with_the_next_delta_and_may_come_back() -> None:

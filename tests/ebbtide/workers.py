@@ -14,8 +14,9 @@ import numpy as np
 
 from state import example_wire, progress
 from state.example_wire import Shipment
-from state.examples import ExampleBatch, concat, narrowed
+from state.examples import ExampleBatch, concat
 from state.keys import Int64s
+from state.memory.mask import narrowed, select
 from state.progress import Progress
 from streams.kafka.observer import Observer
 from tests.patience import PATIENCE_S, until
@@ -102,7 +103,7 @@ def stop(process: subprocess.Popen[bytes]) -> None:
 
 def by_user(batches: Sequence[ExampleBatch]) -> dict[str, Any]:
     """Every column, each user's examples in order; without where they came from, which replay has not."""
-    whole = concat([narrowed(batch, WINDOW) for batch in batches])
+    whole = concat([narrowed(batch, select(WINDOW)) for batch in batches])
     order: Int64s = np.argsort(whole.user_B, kind="stable")
     none = np.zeros(len(whole), np.int64)
     tree = replace(whole.take(order), partition_B=none, offset_B=none, index_B=none).tree()

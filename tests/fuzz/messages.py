@@ -16,6 +16,7 @@ from ebbtide.running.learning import Learning
 from state import example_wire
 from state.examples import ExampleBatch, concat
 from state.keys import Names
+from state.memory.mask import select
 from state.tree import digest
 from streams.engines.partition import Engine, EngineConfig
 from streams.join.impressions import JoinConfig
@@ -168,7 +169,7 @@ class MessageCase(msgspec.Struct, frozen=True, tag="message"):
         stream = look(first, run, shipments[0].made_by)
         names = Names()
         learning = Learning(stream.subject(Sides(names=names)), run, through.Checked())
-        intake = Intake("examples", stream, names, WINDOW)
+        intake = Intake("examples", stream, names, select(WINDOW))
         for offset, one in enumerate(values):
             group = intake.take([arrival(Message(one, None, (), 0, offset))])
             if group is not None:

@@ -7,7 +7,7 @@ import numpy as np
 
 from learners.contract import Context, RankRequest, Step
 from learners.tables.catalogue import Catalogue
-from state.examples import RECENT, ExampleBatch, empty_examples, empty_window
+from state.examples import ExampleBatch, empty_examples, empty_window
 from state.keys import Int64s
 
 HOUR_MS = 3_600_000
@@ -44,7 +44,9 @@ def examples(
                 window.age_s_BW[b, w] = (time[b] - time[j]) / 1000.0
                 window.retention_BW[b, w] = np.exp(-(time[b] - time[j]) / (30 * 24 * HOUR_MS))
                 window.label_BW[b, w] = batch.label_B[j]
-                window.views_BW[b, w] = RECENT
+                if w > 0:
+                    window.before_BW[b, w] = item[known[w - 1]]
+                    window.gap_s_BW[b, w] = (time[j] - time[known[w - 1]]) / 1000.0
         batch = replace(batch, window=window)
     return batch
 

@@ -1,7 +1,9 @@
 """What a memory says for its items: the kernel sums beside sums written for reading."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from hypothesis import given, settings
@@ -42,8 +44,10 @@ def memories(draw: st.DrawFn) -> list[Visit]:
 
 
 def window(memory: list[Visit], width: int = 16) -> Columns:
-    def column(values: list[float], blank: float, dtype: type) -> np.ndarray:
-        return np.array([values + [blank] * (width - len(values))], dtype)
+    size = len(memory)
+
+    def column(values: Sequence[float], blank: float, dtype: type) -> np.ndarray:
+        return np.array([[*values, *[blank] * (width - len(values))]], dtype)
 
     room = columns_of(empty_window(1, width))
     return room._replace(
@@ -54,6 +58,8 @@ def window(memory: list[Visit], width: int = 16) -> Columns:
         age_s_BW=column([v.age_s for v in memory], 0.0, np.float32),
         retention_BW=column([math.exp(-v.age_s / DAY_S) for v in memory], 0.0, np.float32),
         label_BW=column([v.label for v in memory], 0.0, np.float32),
+        before_BW=column([NO_KEY, *(v.item for v in memory[:-1])][:size], NO_KEY, np.int64),
+        gap_s_BW=column([0.0, *(a.age_s - b.age_s for a, b in pairwise(memory))][:size], 0.0, np.float32),
     )
 
 

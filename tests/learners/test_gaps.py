@@ -46,7 +46,7 @@ class Bench:
         memory = MemoryConfig(expire_ms=expire_ms)
         config = OperatorConfig(label_delay_ms=delay_ms, lateness_ms=ANY_LATENESS_MS, memory=memory)
         expiry = None if expire_ms is None else Expiry(expire_ms, every=8)
-        self.operator = Operator(config, needs.window, needs.views)
+        self.operator = Operator(config, needs.window, needs.newest)
         self.scored: list[Scored] = []
         self.trainer = Trainer(
             {name: self.learner},

@@ -1,17 +1,15 @@
 """The two-tower: the kernel is autograd's update, published vectors are complete."""
 
-import math
 from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from learners.contract import Needs
 from learners.interests.unit import TwoTowerSettings
 from learners.systems.twotower import TwoTower
 from state.errors import InputError
-from state.examples import ExampleBatch, Floats, Window
+from state.examples import ExampleBatch, Floats
 from state.tree import Tree, digest, flatten
 from tests.learners.streams import HOUR_MS, context, examples, steps
 
@@ -243,28 +241,3 @@ def test_what_the_log_never_repeats_is_no_candidate() -> None:
     assert learned(fresh, TwoTowerSettings(spare=0.02)).repeats[0] == 0
     repeated = learned(again, TwoTowerSettings()).repeats
     assert repeated[0] / repeated[1] > 0.9
-
-
-def test_views_are_asked_for_where_the_log_has_places() -> None:
-    def needs(roles: frozenset[str], **given: bool) -> Needs:
-        return TwoTower(TwoTowerSettings(**given), context(roles=roles)).needs  # type: ignore[arg-type]
-
-    assert needs(frozenset({"user"})) == Needs(window=100, views=False)
-    assert needs(frozenset({"lat"})) == Needs(window=100, views=True)
-    assert needs(frozenset({"lat"}), views=False) == Needs(window=100, views=False)
-
-
-def test_weights_stay_finite_whatever_comes() -> None:
-    batch = grouped(600)
-    assert batch.window is not None
-    window: Window = replace(
-        batch.window,
-        age_s_BW=np.full_like(batch.window.age_s_BW, 1e30),
-        retention_BW=np.zeros_like(batch.window.retention_BW),
-    )
-    leaps = np.cumsum(np.where(np.arange(600) % 50 == 0, 10**11, 1))
-    nasty = replace(batch, window=window, time_ms_B=leaps, known_ms_B=leaps)
-    tower = learned(nasty, TwoTowerSettings(lr=10.0, bias_lr=100.0))
-    assert all(np.isfinite(weight).all() for weight in tower.table.weight.values())
-    assert np.isfinite(tower.rank(nasty)).all()
-    assert math.isfinite(tower.repeats.sum())

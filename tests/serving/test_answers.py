@@ -18,7 +18,7 @@ from state.keys import NO_KEY, key_of
 from state.store.contract import EmbeddingStore, ItemRows, RunInfo, UserRows
 from state.store.embedded import open_store
 from state.store.in_memory import DictStore
-from state.store.records import MEMORY_ENTRY, Entries
+from state.store.records import MEMORY_ENTRY, Entries, linked
 
 HOUR_MS, DAY_MS = 3_600_000, 86_400_000
 TZ_MIN = -300
@@ -44,7 +44,7 @@ INFO = RunInfo(
 def entry(item: str, time_ms: int, place: tuple[float, float] | None) -> tuple[object, ...]:
     cell = NO_KEY if place is None else cell_at(*place)
     minute = minute_of_week(time_ms, TZ_MIN)
-    return key_of(item), time_ms, time_ms, cell, 20 * 86400.0, np.nan, minute, 1
+    return key_of(item), time_ms, time_ms, cell, 20 * 86400.0, np.nan, minute, 0.0, NO_KEY
 
 
 def habits() -> Entries:
@@ -53,7 +53,7 @@ def habits() -> Entries:
     for day in range(21, 31):
         rows.append(entry("beer", day * DAY_MS - DAY_MS + 26 * HOUR_MS, BAR))
         rows.append(entry("coffee", day * DAY_MS + 13 * HOUR_MS, HOME))
-    return np.array(rows, MEMORY_ENTRY)
+    return linked(np.array(rows, MEMORY_ENTRY))
 
 
 def published(store: EmbeddingStore, info: RunInfo = INFO) -> EmbeddingStore:

@@ -31,7 +31,8 @@ def memories(draw: st.DrawFn) -> Entries:
         memory[w] = (
             draw(st.integers(0, ITEMS)),  # item 5 is in no catalogue
             *(time_ms, time_ms, draw(st.sampled_from([NO_KEY, CELL, 8])), 30 * 86_400.0),
-            *(draw(st.sampled_from([1.0, 0.0, np.nan])), minute_of_week(time_ms, TZ_MIN), 1),
+            *(draw(st.sampled_from([1.0, 0.0, np.nan])), minute_of_week(time_ms, TZ_MIN)),
+            *(draw(st.integers(0, 9 * 86_400)), draw(st.sampled_from([NO_KEY, *range(ITEMS + 1)]))),
         )
     return memory
 
@@ -45,6 +46,8 @@ def window(memory: Entries) -> Columns:
         "age_s_BW": age_s_W,
         "retention_BW": np.exp(-age_s_W / memory["strength_s"]),
         "label_BW": memory["label"],
+        "before_BW": memory["before"],
+        "gap_s_BW": memory["gap_s"],
     }
     return columns_of(empty_window(1, len(memory)))._replace(
         length_B=np.array([len(memory)]),
@@ -60,11 +63,12 @@ def test_entries_add_up_to_the_evidence(memory: Entries, cell: int, fades: bool)
     minute = minute_of_week(NOW_MS, tz_min)
     items = KeyMap(np.arange(ITEMS)).table
     many, _, last = remember_own(window(memory), 0, minute, cell, items, KM_N3, tables(), float(fades), room)
-    row_W = np.where(memory["item"] < ITEMS, memory["item"], -1)
+    row_W, before_W = (np.where(memory[name] < ITEMS, memory[name], -1) for name in ("item", "before"))
+    before_W = np.maximum(before_W, -1)
     here = PLACE_N2[last] if last >= 0 else np.full(2, np.nan)
     record = Record(1, NOW_MS, np.zeros((1, 1), np.float32), np.zeros(0, np.int64), memory)
     now = recalled(record, INFO, NOW_MS, cell)
-    kernel_WK = kernels(now, STIM, row_W, PLACE_N2, here, fades=fades)
+    kernel_WK = kernels(now, STIM, row_W, before_W, PLACE_N2, here, fades=fades)
     total = 1e-6 + room.sum_CK[:many, 3].sum()
     for c in range(many):
         mine_K = kernel_WK[row_W == room.item_C[c]].sum(0)

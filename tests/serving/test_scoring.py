@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from ebbtide.config import RunConfig
-from ebbtide.running.plan import operator_of
+from ebbtide.running.plan import operator_of, selection_of
 from ebbtide.running.replaying import Run as ReplayRun
 from learners.copying.evidence import MEMORY, PAST
 from replay.log import Log
@@ -27,7 +27,7 @@ from state.store.contract import EmbeddingStore, ItemRows, RunInfo, UserRows
 from state.store.copy_score import AMONG, LEADING, CopyScore, ItemTerms
 from state.store.embedded import EmbeddedStore
 from state.store.in_memory import DictStore
-from state.store.records import MEMORY_ENTRY, Entries
+from state.store.records import MEMORY_ENTRY, Entries, linked
 from state.store.redis import RedisStore
 from tests.replay.events import write_csv
 from tests.valkeys import free_port, serving
@@ -74,8 +74,8 @@ def habits() -> Entries:
         for item, at_ms in (("cafe", MONDAY_8), ("bar", FRIDAY_19)):
             time_ms = MONDAY_MS + week * WEEK_MS + at_ms
             minute = time_ms // 60_000 % 10_080
-            rows.append((key_of(item), time_ms, time_ms, NO_KEY, 20 * 86_400.0, np.nan, minute, 1))
-    return np.array(rows, MEMORY_ENTRY)
+            rows.append((key_of(item), time_ms, time_ms, NO_KEY, 20 * 86_400.0, np.nan, minute, 0.0, NO_KEY))
+    return linked(np.array(rows, MEMORY_ENTRY))
 
 
 def published(store: EmbeddingStore, copy: CopyScore | None, memory: Entries | None = None) -> Run:
@@ -324,4 +324,5 @@ def seen_last(log: Log, run: ReplayRun) -> ExampleBatch:
     operator = operator_of(run.trainer, run.subject)
     rows = concat([operator.process(events, int(events.time_ms_B.max())) for events in log.batches(64)])
     _, first = np.unique(rows.user_B[::-1], return_index=True)
-    return after(rows.take(np.sort(len(rows) - 1 - first)), known=True, periodic=True)
+    last = rows.take(np.sort(len(rows) - 1 - first))
+    return after(last, selection_of(run.trainer), known=True, periodic=True)

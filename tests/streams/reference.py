@@ -3,7 +3,9 @@
 import math
 from dataclasses import dataclass, field
 
-from state.examples import BANK_S, HOUR, PLACE, RECENT, USER_RATES, WEEK
+import numpy as np
+
+from state.examples import BANK_S, USER_RATES
 from state.keys import NO_KEY
 from state.places import closeness
 from streams.operator import OperatorConfig
@@ -62,8 +64,8 @@ class Row:
 
 
 class Reference:
-    def __init__(self, config: OperatorConfig, window: int, views: bool) -> None:
-        self.config, self.window, self.views = config, window, views
+    def __init__(self, config: OperatorConfig, window: int, newest: int) -> None:
+        self.config, self.window, self.newest = config, window, newest
         self.memory = config.memory
         self.users: dict[int, User] = {}
         self.waiting: list[tuple[Event, int]] = []
@@ -200,55 +202,51 @@ class Reference:
         alive = [
             e for e in user.entries if horizon_s is None or event.time_ms - e.time_ms <= horizon_s * 1000
         ]
-        views = [RECENT, *([HOUR, WEEK] if self.memory.periodic else [])]
-        views += [PLACE] if request.place != NO_KEY else []
-        bits = dict.fromkeys(map(id, alive), 0)
-        if self.views:
-            keep = self.window // len(views)
-            for view in views:
-                scored = [(self.weight(view, e, event, request), e) for e in reversed(alive)]
-                ranked = sorted((s for s in scored if s[0] > -math.inf), key=lambda s: -s[0])
-                for _, entry in ranked[:keep]:
-                    bits[id(entry)] |= view
-        for entry in reversed(alive):
-            if sum(b != 0 for b in bits.values()) < self.window and not bits[id(entry)]:
-                bits[id(entry)] = RECENT
-        return [self.shown(e, event, request, bits[id(e)]) for e in alive if bits[id(e)]]
+        recent = alive[max(len(alive) - min(self.newest, self.window), 0) :]
+        others = alive[: len(alive) - len(recent)]
+        newest_first = others[::-1]
+        ranked = sorted(newest_first, key=lambda e: -self.weight(e, event, request))
+        best = ranked[: self.window - min(self.newest, self.window)]
+        chosen = {id(e) for e in [*best, *recent]}
+        return [self.shown(user, e, event, request) for e in alive if id(e) in chosen]
 
-    def weight(self, view: int, entry: Entry, event: Event, request: Request) -> float:
-        faded = -max(event.time_ms - entry.last_ms, 0) * entry.pace
-        if view == PLACE:
-            close = closeness(entry.place, request.place)
-            return faded + math.log(close) if close else -math.inf
-        return faded + self.log_kernel(view, entry, minute(event.time_ms, request.tz_min))
+    def weight(self, entry: Entry, event: Event, request: Request) -> np.float32:
+        """(age + 0.1 h)^-1/2 x (0.05 + hour + week), squared and in single precision, which makes ties."""
+        now, kernels = minute(event.time_ms, request.tz_min), 1.0
+        if self.memory.periodic:
+            hour, week = (math.exp(self.log_kernel(*of, entry, now)) for of in ((24, 2.0), (168, 1.5)))
+            kernels = 0.05 + hour + week
+        return np.float32(kernels**2 / (max(event.time_ms - entry.time_ms, 0) + 360_000.0))
 
-    def log_kernel(self, view: int, entry: Entry, now: int) -> float:
-        if view == RECENT:
-            return 0.0
-        period_h = 24 if view == HOUR else 168
-        width_h = self.memory.hour_width_h if view == HOUR else self.memory.week_width_h
+    def log_kernel(self, period_h: int, width_h: float, entry: Entry, now: int) -> float:
         apart = abs(now - entry.minute) % (period_h * 60)
         apart = min(apart, period_h * 60 - apart)
         s = 2 * math.pi * width_h / period_h
         return (math.cos(2 * math.pi * apart / (period_h * 60)) - 1) / s**2
 
-    def shown(self, entry: Entry, event: Event, request: Request, bits: int) -> dict[str, float]:
+    def shown(self, user: User, entry: Entry, event: Event, request: Request) -> dict[str, float]:
         now = minute(event.time_ms, request.tz_min)
-        periodic = self.memory.periodic
+        hour, week = (
+            math.exp(self.log_kernel(period_h, width_h, entry, now)) if self.memory.periodic else 0.0
+            for period_h, width_h in ((24, self.memory.hour_width_h), (168, self.memory.week_width_h))
+        )
+        at = [id(e) for e in user.entries].index(id(entry))
+        before = user.entries[at - 1] if at else None
         return {
             "item": entry.item,
             "category": entry.category,
             "cell": entry.place,
             "age_s": max(event.time_ms - entry.time_ms, 0) / 1000,
             "retention": math.exp(-max(event.time_ms - entry.last_ms, 0) * entry.pace),
-            "hour": math.exp(self.log_kernel(HOUR, entry, now)) if periodic else 0.0,
-            "week": math.exp(self.log_kernel(WEEK, entry, now)) if periodic else 0.0,
+            "hour": hour,
+            "week": week,
             "place": closeness(entry.place, request.place),
             "label": entry.label if entry.known_ms <= self.clock() else math.nan,
-            "views": bits,
             "time_ms": entry.time_ms,
             "minute": entry.minute,
             "strength_s": 0.001 / entry.pace,
+            "before": before.item if before else NO_KEY,
+            "gap_s": (entry.time_ms - before.time_ms) / 1000 if before else 0.0,
         }
 
 

@@ -32,7 +32,7 @@ def counted(operator: Operator) -> tuple[int, ...]:
     streams(), configs, windows, st.lists(st.tuples(st.integers(0, 60), st.sampled_from("-kkr")), max_size=12)
 )
 def test_a_restored_operator_goes_on_as_the_other_would(
-    events: EventBatch, config: OperatorConfig, window: tuple[int, bool], cuts: list[tuple[int, str]]
+    events: EventBatch, config: OperatorConfig, window: tuple[int, int], cuts: list[tuple[int, str]]
 ) -> None:
     """At each cut the records are kept (k), and read by a fresh operator that goes on (r), or not taken."""
     through, now = Operator(config, *window), Operator(config, *window)

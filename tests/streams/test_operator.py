@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from state.cells import named
 from state.errors import InputError
-from state.examples import BY_ENTRY, HOUR, PLACE, RECENT, USER_RATES, WEEK, ExampleBatch, concat
+from state.examples import BY_ENTRY, USER_RATES, ExampleBatch, concat
 from state.keys import NO_KEY
+from state.memory.mask import joint, narrowed, select
 from state.memory.users import MemoryConfig
 from state.tree import digest
 from streams.operator import Operator, OperatorConfig
@@ -74,7 +75,8 @@ configs = st.builds(
         most_users=st.sampled_from([None, None, 1, 2]),
     ),
 )
-windows = st.sampled_from([(0, False), (3, False), (3, True), (8, True), (50, True)])
+windows = st.sampled_from([(0, 16), (3, 3), (3, 1), (8, 2), (8, 0), (50, 16)])
+"""Entries, and how many of them are just the newest."""
 
 
 def processed(operator: Operator, events: EventBatch, cuts: list[int]) -> ExampleBatch:
@@ -86,7 +88,7 @@ def processed(operator: Operator, events: EventBatch, cuts: list[int]) -> Exampl
 @settings(max_examples=150, deadline=None)
 @given(streams(), configs, windows, st.lists(st.integers(0, 60), max_size=60))
 def test_cutting_the_stream_changes_nothing(
-    events: EventBatch, config: OperatorConfig, window: tuple[int, bool], cuts: list[int]
+    events: EventBatch, config: OperatorConfig, window: tuple[int, int], cuts: list[int]
 ) -> None:
     whole, cut = Operator(config, *window), Operator(config, *window)
     assert digest(processed(whole, events, []).tree()) == digest(processed(cut, events, cuts).tree())
@@ -96,7 +98,7 @@ def test_cutting_the_stream_changes_nothing(
 @settings(max_examples=60, deadline=None)
 @given(streams(), configs, windows, st.integers(0, 60))
 def test_a_restart_from_the_tree_changes_nothing(
-    events: EventBatch, config: OperatorConfig, window: tuple[int, bool], stop: int
+    events: EventBatch, config: OperatorConfig, window: tuple[int, int], stop: int
 ) -> None:
     through, before, after = (Operator(config, *window) for _ in range(3))
     expected = processed(through, events, [stop])
@@ -111,7 +113,7 @@ def test_a_restart_from_the_tree_changes_nothing(
 @settings(max_examples=200, deadline=None)
 @given(streams(), configs, windows)
 def test_it_is_the_blackboard_version(
-    events: EventBatch, config: OperatorConfig, window: tuple[int, bool]
+    events: EventBatch, config: OperatorConfig, window: tuple[int, int]
 ) -> None:
     operator, reference = Operator(config, *window), Reference(config, *window)
     examples = operator.process(events, now_ms=0)
@@ -162,7 +164,7 @@ def assert_same(examples: ExampleBatch, b: int, row: Row) -> None:
         found = {name: getattr(window, f"{name}_BW")[b, w] for name in entry}
         assert found == pytest.approx(entry, rel=2e-6, abs=1e-30, nan_ok=True)
     for name in BY_ENTRY:
-        missing = NO_KEY if name in ("item_BW", "category_BW", "cell_BW") else 0
+        missing = NO_KEY if name in ("item_BW", "category_BW", "cell_BW", "before_BW") else 0
         assert np.all(getattr(window, name)[b, len(row.window) :] == missing)
 
 
@@ -243,27 +245,52 @@ def test_late_events_find_their_place_and_too_late_ones_are_counted() -> None:
     assert examples.window.item_BW[3, :3].tolist() == [1, 3, 2]
 
 
-def test_views_bring_back_the_hour_the_weekday_and_the_place() -> None:
-    """Ten days of noise at 3 h; long before it, one event at 12 h, and one in the shop on another weekday."""
+def test_the_mask_brings_back_the_hour_and_the_weekday_and_every_entry_knows_what_came_before_it() -> None:
+    """Ten days of noise at 3 h; long before it, one event at 12 h, and one at 12 h on the same weekday."""
     start = 4 * 7 * DAY_MS
     noise = [start + 20 * DAY_MS + day * DAY_MS // 4 + 3 * HOUR_MS for day in range(0, 40, 4)]
     times = [
-        start + 12 * HOUR_MS,
-        start + 9 * DAY_MS + 20 * HOUR_MS,
+        start + 5 * HOUR_MS,
+        start + 11 * DAY_MS + 12 * HOUR_MS,
+        start + 14 * DAY_MS + 12 * HOUR_MS,
         *noise,
         start + 35 * DAY_MS + 12 * HOUR_MS,
     ]
-    events = two(
-        item=list(range(len(times))),
-        time_ms=times,
-        label=[1] * len(times),
-        place=[NO_KEY, 7, *[NO_KEY] * len(noise), 7],
-    )
-    window = Operator(OperatorConfig(), window=4, views=True).process(events, 0).window
+    events = two(item=list(range(len(times))), time_ms=times, label=[1] * len(times))
+    window = Operator(OperatorConfig(), window=4, newest=2).process(events, 0).window
     assert window is not None
-    bits = dict(zip(window.item_BW[-1].tolist(), window.views_BW[-1].tolist(), strict=True))
-    assert bits == {0: WEEK | HOUR, 1: PLACE, len(times) - 2: RECENT, len(times) - 3: RECENT}
-    assert window.place_BW[-1].tolist() == [0, 1, 0, 0]
+    assert window.item_BW[-1].tolist() == [1, 2, len(times) - 3, len(times) - 2]
+    assert window.before_BW[-1].tolist() == [0, 1, len(times) - 4, len(times) - 3]
+    assert window.gap_s_BW[-1, 1] == 3 * DAY_MS / 1000
+    newest = Operator(OperatorConfig(), window=4, newest=4).process(events, 0).window
+    assert newest is not None
+    assert newest.item_BW[-1].tolist() == list(range(len(times) - 5, len(times) - 1))
+
+
+def test_where_times_have_no_hour_the_mask_is_the_newest() -> None:
+    config = OperatorConfig(memory=MemoryConfig(periodic=False))
+    events = two(item=list(range(9)), time_ms=list(range(9)), label=[1] * 9)
+    window = Operator(config, window=4, newest=0).process(events, 0).window
+    assert window is not None
+    assert window.item_BW[-1].tolist() == [4, 5, 6, 7]
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    streams(),
+    configs,
+    st.lists(st.tuples(st.integers(1, 12), st.integers(0, 12)), min_size=1, max_size=3),
+)
+def test_what_learners_ask_for_together_holds_what_each_asks_for(
+    events: EventBatch, config: OperatorConfig, asked: list[tuple[int, int]]
+) -> None:
+    all_of_them = joint(select(*one) for one in asked)
+    examples = Operator(config, all_of_them.width, all_of_them.newest).process(events, 0)
+    for one in asked:
+        alone = Operator(config, *one).process(events, 0).tree()
+        narrow = narrowed(examples, select(*one)).tree()
+        alone["window"].pop("goes_B"), narrow["window"].pop("goes_B")
+        assert digest(alone) == digest(narrow)
 
 
 def test_named_places_and_cells_reach_the_example() -> None:
@@ -290,14 +317,13 @@ def test_a_place_that_is_the_items_says_nothing_of_the_request() -> None:
     )
     config = OperatorConfig(solar_time=True, own_place=False)
     for one in (events, elsewhere):
-        examples = Operator(config, window=4, views=True).process(one, 0)
+        examples = Operator(config, window=4).process(one, 0)
         window = examples.window
         assert window is not None
         assert examples.tz_min_B.tolist() == [0, -300, 0]
         assert window.place_BW[2].tolist() == [0, 1, 0, 0]
-        assert (window.views_BW[2] & PLACE != 0).tolist() == [False, True, False, False]
         assert examples.cell_B[2] != examples.cell_B[1]
-    own = Operator(OperatorConfig(solar_time=True), window=4, views=True).process(events, 0)
+    own = Operator(OperatorConfig(solar_time=True), window=4).process(events, 0)
     assert own.window is not None
     assert own.tz_min_B.tolist() == [-300, 0, -300]
     assert own.window.place_BW[2].tolist() == [1, 0, 0, 0]
