@@ -11,7 +11,7 @@ their names: a part has no other state.
 
 Shape suffixes: B rows, W entries of a window, C candidates of a row (1 x C where all rows share them), U
 distinct items at hand, I ids at hand, K ids in bags, F fields of a request, A numbers of an entry, X of a
-candidate, M interests, D width of an entry, E of a candidate, G of a request.
+candidate, V of content, M interests, D width of an entry, E of a candidate, G of a request.
 """
 
 from collections.abc import Mapping
@@ -35,6 +35,8 @@ class Seen(NamedTuple):
     side_K: Tensor
     """Ids of what is known of items besides; those of item u begin at `side_start_U[u]`."""
     side_start_U: Tensor
+    content_UV: Tensor
+    """Vectors that a side table has of items, side by side, of unit length each; V = 0 where it has none."""
     entry_BW: Tensor
     """Which distinct item each entry of a window is, newest last."""
     real_BW: Tensor

@@ -6,7 +6,7 @@ Shape suffixes: as in `learners.slots`; N bags.
 from typing import ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import embedding, embedding_bag, pad
 
 from learners.blocks.routing import mixed
@@ -15,21 +15,24 @@ from learners.tables.embedding import Slot
 
 
 class Rows(Embedder):
-    """One vector an id. An item is its own beside the mean of what is known of it (E = D = 2 x width); a
-    request is the mean of each of its fields."""
+    """One vector an id. An item is its own beside the mean of what is known of it (E = D = 2 x width),
+    to which a map of its content is added; a request is the mean of each of its fields."""
 
     sides: ClassVar[bool] = True
 
-    def __init__(self, width: int, sd: float) -> None:
+    def __init__(self, width: int, sd: float, content: int = 0) -> None:
         super().__init__()
         self.slots = {"vector": Slot(width, sd)}
+        self.content_VD = nn.Parameter(torch.zeros(content, width)) if content else None
 
     def forward(self, seen: Seen) -> Made:
         vector_ID, rows = seen.vector["vector"], len(seen.real_BW)
         own_UD, side_UD = embedding(seen.own_U, vector_ID), bagged(vector_ID, seen.side_K, seen.side_start_U)
-        item_UV = torch.cat([own_UD, side_UD], 1)
+        if self.content_VD is not None:
+            side_UD = side_UD + seen.content_UV @ self.content_VD
+        item_UE = torch.cat([own_UD, side_UD], 1)
         request_BG = bagged(vector_ID, seen.field_K, seen.field_start_N).reshape(rows, -1)
-        return Made(item_UV, item_UV, request_BG)
+        return Made(item_UE, item_UE, request_BG)
 
 
 class Towers(Embedder):

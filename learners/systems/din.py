@@ -85,7 +85,7 @@ class DIN(PairNetwork):
 
     def build(self, sizes: Sizes) -> Slots:
         settings = cast(DINSettings, self.settings)
-        return Slots(Rows(settings.width, settings.sd), Entries(), Attentive(sizes, settings))
+        return Slots(Rows(settings.width, settings.sd, sizes.content), Entries(), Attentive(sizes, settings))
 
     def load(self, tree: Tree) -> None:
         model = {"buffers": {}} | tree["model"]

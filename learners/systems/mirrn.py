@@ -84,7 +84,7 @@ class MIRRN(PairNetwork):
     def build(self, sizes: Sizes) -> Slots:
         settings = cast(MIRRNSettings, self.settings)
         return Slots(
-            Rows(settings.width, settings.sd),
+            Rows(settings.width, settings.sd, sizes.content),
             Entries(),
             Attentive(sizes, settings),
             SimHash(settings.width, settings.bits, settings.kept),

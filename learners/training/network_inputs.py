@@ -32,6 +32,7 @@ class Inputs(NamedTuple):
     own_U: Int64s
     side_K: Int64s
     side_start_U: Int64s
+    content_UV: Floats
     entry_BW: Int64s
     real_BW: Floats
     number_BWA: Floats
@@ -73,6 +74,8 @@ class Sizes:
     """X."""
     entry_numbers: int
     """A."""
+    content: int
+    """V."""
 
 
 class Reader:
@@ -93,7 +96,7 @@ class Reader:
         self.salt_category = mix(key_of("category"))
         self.salt_item = mix(key_of("item"))
         self.numbers = Numbers(len(self.features.numbers), local=self.local)
-        self.sizes = Sizes(len(self.plain), self.numbers.count, _ENTRY_NUMBERS)
+        self.sizes = Sizes(len(self.plain), self.numbers.count, _ENTRY_NUMBERS, items.content)
 
     def item_ids(self, item_N: Int64s) -> Int64s:
         """Ids of items in the table."""
@@ -109,6 +112,7 @@ class Reader:
         item_E = np.concatenate([window.item_BW.reshape(-1), item_BC.reshape(-1)])
         items, ids = KeyMap(), KeyMap()
         side_K, side_start_U = _NO_IDS, _NO_IDS
+        content_UV = np.zeros((0, 0), np.float32)
         if self.sides:
             category_E = np.concatenate([window.category_BW.reshape(-1), candidates.category_BC.reshape(-1)])
             time_ms_B = batch.time_ms_B if len(item_BC) == rows else batch.time_ms_B.min(keepdims=True)
@@ -133,6 +137,7 @@ class Reader:
                 self.salt_category,
             )
             side_K = ids.rows(side_keys, grow=True)
+            content_UV = table.vectors_of(row_E[first_U])
         field_K, field_start_N = _NO_IDS, _NO_IDS
         number_BCX = np.zeros((*item_BC.shape, 0), np.float32)
         offset_BC = np.zeros(item_BC.shape, np.float32)
@@ -152,6 +157,7 @@ class Reader:
             own_U=own_U,
             side_K=side_K,
             side_start_U=side_start_U,
+            content_UV=content_UV,
             entry_BW=index_E[:places].reshape(rows, width),
             real_BW=(np.arange(width) < window.length_B[:, None]).astype(np.float32),
             number_BWA=self._entries(window),

@@ -26,6 +26,7 @@ from state.examples import (
     window_of,
 )
 from state.keys import NO_KEY, Int64s
+from state.side import ALWAYS, SideTable
 from state.tree import digest
 from tests.learners import labelled
 from tests.learners.labelled import Drive, auc, full_context, planted_log
@@ -142,6 +143,20 @@ def test_side_tables_and_ids_are_learned_without_a_window() -> None:
     log.user_rates_BR[:] = 0.0
     drive = Drive(DIN(QUICK, full_context())).run(log)
     assert auc(log.label_B[6000:], np.array(drive.p)[6000:]) > 0.75
+
+
+def test_an_item_that_is_new_is_known_by_its_vector() -> None:
+    """Every item comes once; those with a vector on one side are liked."""
+    size, rng = 3000, np.random.default_rng(0)
+    vector_NV = rng.normal(size=(size, 6)).astype(np.float32)
+    nothing, liked_B = np.zeros(size, np.int64), (vector_NV[:, 0] > 0).astype(np.float32)
+    log = windowed(nothing, np.arange(size), liked_B, nothing)
+    known, unknown = (
+        Drive(DIN(QUICK, labelled.context(SideTable(np.arange(size), np.full(size, ALWAYS), vectors=made))))
+        for made in ({"picture": vector_NV}, {})
+    )
+    assert auc(log.label_B[2000:], np.array(known.run(log).p)[2000:]) > 0.9
+    assert auc(log.label_B[2000:], np.array(unknown.run(log).p)[2000:]) < 0.6
 
 
 def test_it_ranks_what_goes_together(ranker: tuple[DIN, ExampleBatch]) -> None:

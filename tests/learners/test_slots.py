@@ -179,8 +179,8 @@ def test_simhash_keeps_the_entries_whose_codes_differ_least_in_the_order_of_time
     empty = torch.zeros(0)
     seen = Seen(
         vector={},
-        **dict.fromkeys(("own_U", "side_K", "side_start_U", "number_BWA", "field_K", "field_start_N"), empty),
-        **dict.fromkeys(("number_BCX", "offset_BC"), empty),
+        **dict.fromkeys(("own_U", "side_K", "side_start_U", "content_UV", "number_BWA", "field_K"), empty),
+        **dict.fromkeys(("field_start_N", "number_BCX", "offset_BC"), empty),
         **{"entry_BW": entry_BW, "target_BC": target_BC},
         real_BW=(torch.arange(20) < length_B[:, None]).float(),
     )
