@@ -11,12 +11,10 @@ import pkgutil
 from collections.abc import Callable
 from contextlib import suppress
 
-import learners.floors
-import learners.systems
 from learners.contract import Learner
 from state.errors import InputError, bringing
 
-_ROOMS = (learners.floors, learners.systems)
+_ROOMS = ("learners.floors", "learners.systems")
 
 
 def names() -> list[str]:
@@ -52,7 +50,9 @@ def able(can: Callable[[type[Learner]], bool]) -> list[str]:
 def _modules() -> dict[str, str]:
     """Name -> module."""
     found = [
-        module.name for room in _ROOMS for module in pkgutil.iter_modules(room.__path__, f"{room.__name__}.")
+        module.name
+        for room in _ROOMS
+        for module in pkgutil.iter_modules(importlib.import_module(room).__path__, f"{room}.")
     ]
     return {module.rpartition(".")[2].replace("_", "-"): module for module in found}
 

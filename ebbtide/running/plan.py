@@ -209,10 +209,17 @@ def _merged(settings: Mapping[str, Any], differ: Mapping[str, Any]) -> dict[str,
 def _variants(model: Learner, config: RunConfig) -> dict[str, Learner]:
     """The model with each of its parts switched off in turn, by "MODEL: VARIANT".
 
-    A part that is off already makes no variant. Raises InputError where none is left.
+    A part that is off already makes no variant, nor one that another has the place of. Raises InputError
+    where none is left.
     """
     found: dict[str, Learner] = {}
+    given = config.learners.get(model.name, {})
     for variant, differ in model.ablations_for(model.context).items():
+        if any(
+            isinstance(value, Mapping) and not isinstance(given.get(name, {}), Mapping)
+            for name, value in differ.items()
+        ):
+            continue
         settings = _settings(model.name, config, differ)
         if settings != model.config:
             found[f"{model.name}: {variant}"] = type(model)(settings, model.context)

@@ -8,6 +8,7 @@ Shape suffixes: B rows of a chunk, C candidates, F columns, E experts, X context
 """
 
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +25,7 @@ from learners.copying.sample import sampled
 from learners.copying.waiting import EvidenceQueue, chosen
 from learners.counting.floor import positives
 from learners.insight import GateLedger
-from learners.interests.unit import InterestUnit
+from learners.interests.contract import Unit
 from learners.interests.views import repeats
 from learners.mixing.mixture import Evidence, Mixture, MixtureSettings
 from learners.tables.expiry import Forgotten
@@ -83,7 +84,7 @@ class CopySettings(Settings, frozen=True, kw_only=True):
 class CopyPath:
     """Ranks the catalogue; learns which evidence counts. `interests` is another's: it is read, not taught."""
 
-    def __init__(self, settings: CopySettings, context: Context, interests: InterestUnit) -> None:
+    def __init__(self, settings: CopySettings, context: Context, interests: Unit[Any]) -> None:
         self.settings = settings
         self.context = context
         self.interests = interests
@@ -250,8 +251,8 @@ class CopyPath:
         size = len(items)
         crowd = self.crowd.reserve(size, max(int(due_B[-1]) - learned, 0))
         self._reserve(size)
-        window, user_BD = window_of(part), self.interests.users(part)
-        brought_BM = self.interests.nearest(user_BD, self.strangers(s.brought), s.among)
+        window, users = window_of(part), self.interests.users(part)
+        brought_BM = self.interests.nearest(users, self.strangers(s.brought), s.among)
         leaders = self._leaders(part, size)
         own_most = min(s.own, window.item_BW.shape[1])
         most = min(own_most + len(leaders) + brought_BM.shape[1] + kernels.OTHERS, max(size, 1))
@@ -289,9 +290,7 @@ class CopyPath:
             base_C=found.base_C[:end],
             added_C=found.added_C[:end],
         )
-        found.evidence_CF[:, COLUMN["interest"]] = self.interests.logits(
-            user_BD, found.start_B1, found.item_C
-        )
+        found.evidence_CF[:, COLUMN["interest"]] = self.interests.logits(users, found.start_B1, found.item_C)
         found.evidence_CF[:, self.silent] = 0.0
         found.base_C[:] *= np.float32(s.base_events / (s.base_events + self.counted) if s.base else 0.0)
         context_BX = context(part, window, found.held_BV, periodic=self.periodic)

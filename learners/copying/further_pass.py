@@ -11,7 +11,6 @@ from dataclasses import replace
 
 from learners.contract import NO_RANKS, Step
 from learners.copying.copy_path import CopyPath
-from learners.interests.unit import InterestUnit
 from learners.tables.catalogue import Catalogue
 from learners.tables.pending import Pending
 from state.examples import ExampleBatch
@@ -50,6 +49,6 @@ class FurtherPass:
 def _beginning(copy: CopyPath) -> CopyPath:
     """A copy path that knows nothing yet, but for the mixture, which it shares with `copy`."""
     context = replace(copy.context, catalogue=Catalogue())
-    beside = CopyPath(copy.settings, context, InterestUnit(copy.interests.config, context))
+    beside = CopyPath(copy.settings, context, copy.interests.anew(context))
     beside.mixture = copy.mixture
     return beside

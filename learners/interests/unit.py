@@ -25,8 +25,9 @@ from typing import ClassVar, Literal, cast
 
 import numpy as np
 
-from learners.contract import Context, Learner, Needs, RankRequest, Settings
+from learners.contract import Context, Needs, RankRequest, Settings
 from learners.interests import deep, kernels, search, views
+from learners.interests.contract import Unit
 from learners.interests.kinds import Kinds, whole
 from learners.tables.embedding import PUBLISH, RANK, EmbeddingTable, Slot
 from learners.tables.expiry import Forgotten
@@ -97,7 +98,7 @@ class TwoTowerSettings(Settings, frozen=True, kw_only=True):
     micro-batch."""
 
 
-class InterestUnit(Learner):
+class InterestUnit(Unit[Floats]):
     """The learner that embeddings are published from. On a log with labels it learns from positives."""
 
     Config: ClassVar[type[Settings]] = TwoTowerSettings
@@ -165,13 +166,13 @@ class InterestUnit(Learner):
         user_BD[:, : vector_BVD.shape[2]] = vector_BVD.sum(1)
         return user_BD
 
-    def logits(self, user_BD: Floats, start_B1: Int64s, item_C: Int64s) -> Floats:
+    def logits(self, users: Floats, start_B1: Int64s, item_C: Int64s) -> Floats:
         """Scores (C,) of given candidates alone: those of row b are `start_B1[b]` to `start_B1[b + 1]`.
 
-        `user_BD` is what `users` gives, `item_C` holds catalogue rows. Changes nothing.
+        `users` is what `users` gives, `item_C` holds catalogue rows. Changes nothing.
         """
         return search.logits(
-            user_BD,
+            users,
             start_B1,
             item_C,
             self.context.catalogue.items.keys,
@@ -182,14 +183,14 @@ class InterestUnit(Learner):
             np.float32(self.settings.cold_bias),
         )
 
-    def nearest(self, user_BD: Floats, count: int, among: int) -> Int64s:
+    def nearest(self, users: Floats, count: int, among: int) -> Int64s:
         """Catalogue rows (B, `count`) of the best items, best first, of the `among` most popular.
 
         Popularity is as of the sampler's last rebuild. -1 where there are fewer. Changes nothing.
         """
         rows_S = self.sampler.most_drawn(among)
         catalogue_S1 = np.append(self.context.catalogue.items.rows(self.table.ids.keys[rows_S]), -1)
-        return catalogue_S1[search.nearest(user_BD, self._vectors(rows_S), count)]
+        return catalogue_S1[search.nearest(users, self._vectors(rows_S), count)]
 
     def relearn(self, batch: ExampleBatch) -> None:
         self.learn(batch)

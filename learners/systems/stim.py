@@ -20,10 +20,13 @@ from learners.copying.copy_path import CopyPath, CopySettings
 from learners.copying.distil import copy_score
 from learners.copying.further_pass import FurtherPass
 from learners.insight import Insight
+from learners.interests.contract import Unit
 from learners.interests.unit import InterestUnit, TwoTowerSettings
 from learners.judging.probing import probe
+from learners.registry import able, learner
 from learners.systems.stack import Stack, StackSettings
 from learners.tables.expiry import Forgotten
+from state.errors import InputError
 from state.examples import Doubles, ExampleBatch, Floats
 from state.keys import Int64s
 from state.store.copy_score import CopyScore
@@ -40,7 +43,8 @@ class StimSettings(Settings, frozen=True, kw_only=True):
     """Settings of the parts."""
 
     copy: CopySettings = CopySettings()
-    interests: Interests = Interests()
+    interests: Interests | str = Interests()
+    """Of the built-in unit; or a system, by name and with its own defaults, that stands in its place."""
     action: StackSettings = StackSettings()
 
 
@@ -70,7 +74,7 @@ class Stim(Learner):
     def __init__(self, config: Settings, context: Context) -> None:
         super().__init__(config, context)
         s = cast(StimSettings, config)
-        self.unit = InterestUnit(s.interests, context)
+        self.unit = _unit(s.interests, context)
         self.copy = CopyPath(s.copy, context, self.unit) if s.copy.on else None
         self.further = FurtherPass(self.copy) if self.copy is not None else None
         self.action = Stack(s.action, context) if context.labelled else None
@@ -120,7 +124,7 @@ class Stim(Learner):
             self.further.learn(batch)
 
     @property
-    def _ranker(self) -> CopyPath | InterestUnit:
+    def _ranker(self) -> CopyPath | Unit[Any]:
         return self.copy if self.copy is not None else self.unit
 
     def forget(self, forgotten: Forgotten) -> None:
@@ -167,3 +171,17 @@ class Stim(Learner):
         self.unit.load(tree["interests"])
         if self.action is not None:
             self.action.load(tree["action"])
+
+
+def _unit(chosen: Interests | str, context: Context) -> Unit[Any]:
+    """Raises InputError where a system cannot stand there."""
+    if isinstance(chosen, Interests):
+        return InterestUnit(chosen, context)
+    system = learner(chosen)
+    if not issubclass(system, Unit):
+        those = ", ".join(able(lambda one: issubclass(one, Unit)))
+        raise InputError(
+            f"[learners.stim] interests: expected a system that knows a user by interests ({those}), got "
+            f"{chosen!r}"
+        )
+    return system(system.Config(), context)

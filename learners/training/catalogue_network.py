@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from learners.contract import Context, Settings
+from learners.interests.contract import Unit
 from learners.tables.catalogue import negatives
 from learners.tables.embedding import PUBLISH
 from learners.training.network import Network, NetworkSettings, choice
@@ -27,6 +28,9 @@ _SPARE = 0.02
 """Items of the window are no candidates where fewer events than this share repeat one."""
 
 
+_NONE = np.zeros(0, np.int64)
+
+
 class CatalogueSettings(NetworkSettings, frozen=True, kw_only=True):
     """What every network over the catalogue has."""
 
@@ -36,8 +40,8 @@ class CatalogueSettings(NetworkSettings, frozen=True, kw_only=True):
     """Negatives an event beyond that."""
 
 
-class CatalogueNetwork(Network):
-    """A system whose head needs nothing of a candidate but its item."""
+class CatalogueNetwork(Network, Unit[ExampleBatch]):
+    """A system whose head needs nothing of a candidate but its item. Its users are the rows themselves."""
 
     def __init__(self, config: Settings, context: Context) -> None:
         super().__init__(config, context)
@@ -45,8 +49,36 @@ class CatalogueNetwork(Network):
         """Positives whose item was in the window, and all positives."""
 
     def rank(self, batch: ExampleBatch) -> Floats:
-        logit_BN: Floats = self.model.logits(self.reader.read(batch, self._catalogue()))
+        logit_BN: Floats = self.model.logits(self.reader.read(self.narrow(batch), self._catalogue()))
         return logit_BN
+
+    def users(self, batch: ExampleBatch) -> ExampleBatch:
+        return self.narrow(batch)
+
+    def nearest(self, users: ExampleBatch, count: int, among: int) -> Int64s:
+        catalogue = self.context.catalogue
+        popular_N = -catalogue.popularity(int(users.time_ms_B[0]))
+        among = min(among, len(popular_N))
+        rows_S = np.sort(np.argpartition(popular_N, among - 1)[:among]) if among else _NONE
+        logit_BS = self.model.logits(
+            self.reader.read(users, self._candidates(catalogue.items.keys[None, rows_S]))
+        )
+        best_BM = np.argsort(-logit_BS, 1, kind="stable")[:, :count]
+        nearest_BM = np.full((len(users), count), -1, np.int64)
+        nearest_BM[:, : best_BM.shape[1]] = rows_S[best_BM]
+        return nearest_BM
+
+    def logits(self, users: ExampleBatch, start_B1: Int64s, item_C: Int64s) -> Floats:
+        count_B = np.diff(start_B1)
+        asked = np.flatnonzero(count_B)
+        if not len(asked):
+            return np.zeros(0, np.float32)
+        there_RC = np.arange(count_B.max()) < count_B[asked, None]
+        item_RC = np.full(there_RC.shape, item_C[0])
+        item_RC[there_RC] = item_C
+        candidates = self._candidates(self.context.catalogue.items.keys[item_RC])
+        logit_C: Floats = self.model.logits(self.reader.read(users.take(asked), candidates))[there_RC]
+        return logit_C
 
     def teaches(self, batch: ExampleBatch) -> NDArray[np.bool_]:
         positive_B: NDArray[np.bool_] = (batch.label_B > 0.5) | (not self.context.labelled)
@@ -78,7 +110,7 @@ class CatalogueNetwork(Network):
 
     def interests(self, batch: ExampleBatch) -> Floats:
         nothing = self._candidates(np.zeros((1, 0), np.int64))
-        return self.model.queries(self.reader.read(batch, nothing))
+        return self.model.queries(self.reader.read(self.narrow(batch), nothing))
 
     def changed_items(self) -> Int64s:
         changed = KeyMap(self.table.changed(PUBLISH))

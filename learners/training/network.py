@@ -99,7 +99,7 @@ class Network(Learner):
 
     def learn(self, batch: ExampleBatch) -> None:
         self._remember(batch)
-        batch = batch.take(np.flatnonzero(self.teaches(batch)))
+        batch = self.narrow(batch.take(np.flatnonzero(self.teaches(batch))))
         if not len(batch):
             return
         self._sweep(int(batch.time_ms_B.max()))
