@@ -37,6 +37,10 @@ class Interests(TwoTowerSettings, frozen=True, kw_only=True):
     """Settings of the interests."""
 
     views: bool | None = False
+    few: int = 128
+    draws: int = 128
+    """Fewer than alone: it is one column of the evidence, and learning it is the most of what a log without
+    repeats costs."""
 
 
 class StimSettings(Settings, frozen=True, kw_only=True):
