@@ -17,6 +17,7 @@ from learners.copying.sample import choose, weigh
 from learners.tables.followers import START, USED, PairArrays
 from state.compiled import compiled, inner
 from state.evidence import STIM
+from state.examples import Doubles
 from state.forgetting import minute_of_week
 from state.keys import NO_KEY, Int64s, find
 
@@ -28,6 +29,8 @@ FOLLOWERS, HERE = 40, 32
 """Candidates from what follows, and from what the place sells, at most."""
 OTHERS = FOLLOWERS + NEAR + HERE
 """Candidates, at most, besides the user's own, the leaders and those that are brought."""
+_TINY = 5e-324
+"""The least number above 0."""
 
 
 @compiled
@@ -168,20 +171,33 @@ def _take_best(touched: int, count: int, end: int, slot_N: Int32s, item_C: Int64
     """Add the best followers, half by long and half by short counts."""
     for k in range(2):
         most = count // 2
-        least = -1.0
-        if touched > most:
-            for t in range(touched):
-                room.score_T[t] = room.follow_N5[room.touched_T[t], k]
-            least = np.partition(room.score_T[:touched], touched - most)[touched - most]
         for t in range(touched):
-            n = room.touched_T[t]
-            value = room.follow_N5[n, k]
-            if most > 0 and value > 0.0 and value >= least and slot_N[n] == 0:
-                slot_N[n] = -1
-                item_C[end] = n
-                end += 1
-                most -= 1
+            room.score_T[t] = room.follow_N5[room.touched_T[t], k]
+        least = _least_of_best(room.score_T[:touched], most, room.best_F)
+        for t in range(touched):
+            if room.score_T[t] >= least and most > 0:
+                n = room.touched_T[t]
+                if slot_N[n] == 0:
+                    slot_N[n] = -1
+                    item_C[end] = n
+                    end += 1
+                    most -= 1
     return end
+
+
+@inner
+def _least_of_best(score_T: Doubles, most: int, best_F: Doubles) -> float:
+    """The least of the `most` greatest scores above 0, or the least number above 0 where they are fewer: by
+    insertion, since few get past the least of those that are kept."""
+    best_F[:most] = _TINY
+    for score in score_T:
+        if score > best_F[most - 1]:
+            f = most - 1
+            while f > 0 and score > best_F[f - 1]:
+                best_F[f] = best_F[f - 1]
+                f -= 1
+            best_F[f] = score
+    return float(best_F[most - 1])
 
 
 @inner

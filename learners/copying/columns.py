@@ -87,6 +87,8 @@ class Room(NamedTuple):
     follow_N5: Floats
     touched_T: Int64s
     score_T: Doubles
+    best_F: Doubles
+    """The greatest of them, in falling order."""
     near_NM: Int32s
     """The nearest worthwhile items of an item; -1 where not known yet."""
     near_at_N: Int64s
@@ -145,6 +147,7 @@ def new_room(size: int, width: int, candidates: int, old: Room | None = None) ->
         follow_N5=np.zeros((size, 5), np.float32),
         touched_T=np.zeros(touched, np.int64),
         score_T=np.zeros(touched),
+        best_F=np.zeros(candidates),
         near_NM=np.full((size, NEAR), -1, np.int32),
         near_at_N=np.full(size, -1, np.int64),
         raw_CL=raw_CL,
