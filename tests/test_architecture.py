@@ -42,10 +42,11 @@ ORDER = {
     "streams": "schema times admission wire operator kafka join records engines",
     "replay": "reading meaning logs distinct order survey log inspect traffic faults",
     "learners": "tables insight contract labels blocks slots usual_parts gaussian_rows interests judging "
-    "training checks check counting floors residuals mixing copying bridges registry systems",
+    "training checks check counting floors residuals mixing copying coevolution bridges registry systems",
     "monitor": "detectors alarms blocks expected inputs series waiting drift",
     "serving": "recalled scoring catalogue reasons answers ranking session run remote connection web",
-    "ebbtide": "units waiting alone config services publishing report running live api commands __main__",
+    "ebbtide": "units waiting alone config services publishing report running live simulated api commands "
+    "__main__",
 }
 """Files and rooms of a package: each imports from itself and from what is left of it."""
 SERVES_WITHOUT = ("numba", "pyarrow", "pandas", "scipy", "river", "torch", "learners", "streams", "ebbtide")

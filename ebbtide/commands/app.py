@@ -13,7 +13,19 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from ebbtide.commands import data, dead_letters, doctor, ingest, mend, monitor, serve, services, status, train
+from ebbtide.commands import (
+    bench,
+    data,
+    dead_letters,
+    doctor,
+    ingest,
+    mend,
+    monitor,
+    serve,
+    services,
+    status,
+    train,
+)
 from ebbtide.commands.live_options import Json
 from ebbtide.commands.log_options import Items, LabelOption, Maps, TimeFormat, Users, mapping_of
 from ebbtide.commands.output import print_json
@@ -30,6 +42,7 @@ query = typer.Typer(
 )
 app.add_typer(query, name="query")
 app.add_typer(data.data, name="data")
+app.add_typer(bench.bench, name="bench")
 app.add_typer(services.services, name="services")
 app.command()(ingest.ingest)
 app.command()(train.train)

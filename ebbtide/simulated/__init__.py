@@ -1,0 +1,1 @@
+"""Simulated users with known interests: what a method can do where its assumptions hold, and no more."""

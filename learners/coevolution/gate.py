@@ -1,0 +1,62 @@
+"""The gate: whether a new version may serve, judged on what held-back users did with the explore slot.
+
+Nobody has learned Novelty from these users. Both versions are judged by SNIPS on the same events, with the
+propensities that the slot gave: the new one is promoted if its estimate is no lower. With too few events that
+says nothing, so it is refused. A likelihood of what was accepted does not see what a cycle changes, so it is
+no gate. All of it is ours; that a cycle ends with re-evaluation is the paper's (arXiv:2508.00450).
+
+Shape suffixes: E events, C clusters.
+"""
+
+import msgspec
+import numpy as np
+
+from learners.coevolution.slates import Slates
+from learners.coevolution.slot import Policy
+from learners.judging.off_policy import Estimate, Shown, effective, interval, less, snips, weights
+from state.arrays import Doubles
+
+LEAST_EVENTS = 1000
+
+
+class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+    promoted: bool
+    reason: str
+    events: int
+    """Of held-back users."""
+    effective_events: float = 0.0
+    """Of the new version."""
+    before: Estimate | None = None
+    """Acceptance in the explore slot by SNIPS, 95% over users."""
+    after: Estimate | None = None
+    difference: Estimate | None = None
+    """Paired by event."""
+
+
+def judge(before: Doubles, after: Doubles, events: Slates, least: int = LEAST_EVENTS) -> Verdict:
+    """Given what the slot of either version shows with which probability what was shown (E,)."""
+    if events.size < least:
+        return Verdict(
+            promoted=False,
+            events=events.size,
+            reason=f"{events.size:,} explored events of held-back users, {least:,} are needed",
+        )
+    shown = Shown(events.accepted_BS[:, -1].astype(np.float64), events.propensity_B, events.user_B)
+    weight_E = weights(shown, after)
+    old, new = snips(shown.reward_E, weights(shown, before)), snips(shown.reward_E, weight_E)
+    word = "no lower than" if new.value >= old.value else "below"
+    return Verdict(
+        promoted=new.value >= old.value,
+        reason=f"acceptance of {new.value:.4f} is {word} {old.value:.4f}",
+        events=events.size,
+        effective_events=effective(weight_E),
+        before=interval(old, shown.user_E),
+        after=interval(new, shown.user_E),
+        difference=interval(less(new, old), shown.user_E),
+    )
+
+
+def chances(policy: Policy, events: Slates) -> Doubles:
+    """With which probability a policy shows what was shown (E,)."""
+    p_EC = policy.propensities(events.asked)
+    return np.asarray(p_EC[np.arange(events.size), events.cluster_BS[:, -1]])

@@ -1,0 +1,189 @@
+"""Relevance and Novelty on a stream: counts and Relevance live, Novelty in versions.
+
+    serve   inputs of users -> Relevance -> what is exploited; the explore slot, from the serving version
+    learn   what was shown, with what came of it: counts, Relevance, slates kept for the next cycle
+    cycle   a candidate from what was kept, through the gate, to a version that serves, or to nothing
+
+Before `start` there is no Novelty, and the slot is to be uniform. What is held back are users, by a hash of
+their key: Relevance learns from them, Novelty does not.
+
+Shape suffixes: B rows, C clusters, S places of a slate.
+"""
+
+import msgspec
+import numpy as np
+
+from learners.coevolution.cycle import Cycle, CycleSettings, Record, Seen, Version, recoded
+from learners.coevolution.group_identity import Book, fitted
+from learners.coevolution.history import History
+from learners.coevolution.inputs import Inputs
+from learners.coevolution.novelty import START, CompactNovelty
+from learners.coevolution.pairs import accepted
+from learners.coevolution.personas import Personas
+from learners.coevolution.relevance import CompactRelevance
+from learners.coevolution.slates import Kept, Slates
+from learners.coevolution.slot import Epsilon, Policy
+from state.arrays import Bools, Int64s
+from state.errors import InputError
+from state.tree import Tree
+
+KEPT_VERSIONS = 3
+KEPT_RECORDS = 64
+_MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
+
+
+class CoEvolution:
+    def __init__(self, clusters: int, settings: CycleSettings, seed: int = 0) -> None:
+        self.clusters, self.settings, self.seed = clusters, settings, seed
+        self.history = History(clusters)
+        self.relevance = CompactRelevance(clusters, settings.sizes, seed)
+        blank: Book = tuple(np.zeros((size, clusters)) for size in settings.sizes)
+        self.versions = [Version(0, blank, self._novelty())]
+        """The newest; of version 0 only the book is of use, one group for all."""
+        self.serving = 0
+        """Its number."""
+        self.slates, self.held = Kept(settings.keep_slates), Kept(settings.keep_held)
+        self.records: list[Record] = []
+        self.learned = 0
+        """Slates since the last cycle."""
+        self.last_cycle_ms = 0
+
+    @property
+    def version(self) -> Version:
+        """What serves."""
+        return next(version for version in self.versions if version.number == self.serving)
+
+    @property
+    def started(self) -> bool:
+        return self.serving > 0
+
+    @property
+    def due(self) -> bool:
+        return self.started and self.learned >= self.settings.every
+
+    def policy(self) -> Policy:
+        """What fills the explore slot."""
+        if not self.started:
+            return Epsilon()
+        return self.version.policy(self.settings)
+
+    def personas(self, time_ms: int) -> Personas:
+        return self.history.personas(self.version.book, time_ms)
+
+    def inputs(self, user_B: Int64s, time_ms: int, known: Personas) -> Inputs:
+        """What the models see of these users now; `user_B` are keys."""
+        return self.history.inputs(user_B, time_ms, self.version.book, known)
+
+    def held_back(self, user_B: Int64s) -> Bools:
+        """Which users Novelty never learns from."""
+        with np.errstate(over="ignore"):
+            hash_B = (user_B.astype(np.uint64) + np.uint64(self.seed + 1)) * _MULTIPLIER
+            hash_B = (hash_B ^ (hash_B >> np.uint64(32))) * _MULTIPLIER
+        return np.asarray((hash_B >> np.uint64(11)) / 2.0**53 < self.settings.hold_back)
+
+    def learn(self, slates: Slates) -> None:
+        """Slates whose outcome is known, in the order of time."""
+        self.relevance.learn(slates.feedback)
+        places = slates.cluster_BS.shape[1]
+        self.history.add(
+            np.repeat(slates.user_B, places),
+            slates.cluster_BS.ravel(),
+            slates.accepted_BS.ravel(),
+            np.repeat(slates.time_ms_B, places),
+        )
+        held_B = self.held_back(slates.user_B)
+        for kept, part in ((self.slates, slates.take(~held_B)), (self.held, slates.take(held_B))):
+            if part.size:
+                kept.add(part)
+        self.learned += slates.size
+
+    def start(self, now_ms: int) -> None:
+        """The first Novelty, and the first groups, from what was kept. Nothing serves that it could be judged
+        against."""
+        self._require(len(self.slates) > 0)
+        rng = np.random.default_rng((self.seed, 0))
+        book = self.version.book
+        if self.settings.sizes:
+            book = fitted(self.history.tastes(now_ms), self.settings.sizes, rng)
+        slates = recoded(self.slates.all(), book, self.history, now_ms)
+        novelty = self._novelty().tuned(accepted(slates), START, self.seed)
+        self._serve(Version(1, book, novelty))
+        self.learned, self.last_cycle_ms = 0, now_ms
+
+    def cycle_at(self, now_ms: int) -> Cycle:
+        """The next cycle, on what there is now; it changes nothing here."""
+        self._require(len(self.slates) > 0)
+        seen = Seen(
+            serving=self.version,
+            history=self.history,
+            slates=self.slates.all(),
+            held=self.held.all() if len(self.held) else None,
+            since_ms=self.last_cycle_ms,
+            now_ms=now_ms,
+        )
+        return Cycle(self.records[-1].number + 1 if self.records else 1, seen, self.settings, self.seed)
+
+    def adopt(self, cycle: Cycle) -> Record:
+        """Let what a cycle has made serve, if it was promoted, and note the cycle."""
+        if cycle.record.verdict.promoted:
+            self._serve(cycle.version)
+        self.records = [*self.records, cycle.record][-KEPT_RECORDS:]
+        self.learned, self.last_cycle_ms = 0, cycle.seen.now_ms
+        return cycle.record
+
+    def roll_back(self) -> int:
+        """Let the version before serve again; its number. Raises InputError where there is none."""
+        earlier = [version.number for version in self.versions if version.number < self.serving]
+        if not earlier or max(earlier) == 0:
+            raise InputError(f"cycle rollback: version {self.serving} serves, and none before it is kept")
+        self.serving = max(earlier)
+        return self.serving
+
+    def _serve(self, version: Version) -> None:
+        """After a rollback the numbers of what was rolled back are not given again."""
+        number = max(kept.number for kept in self.versions) + 1
+        self.versions = [*self.versions, version._replace(number=number)][-KEPT_VERSIONS:]
+        self.serving = number
+
+    def _novelty(self) -> CompactNovelty:
+        return CompactNovelty(self.clusters, self.settings.sizes, self.seed)
+
+    def _require(self, kept: bool) -> None:
+        if not kept:
+            raise InputError(
+                "cycle: expected slates that were shown, with what came of them, found none; learn some first"
+            )
+
+    def tree(self) -> Tree:
+        return {
+            "history": self.history.tree(),
+            "relevance": self.relevance.tree(),
+            "versions": {
+                str(version.number): {
+                    "book": {str(level): centre_KC for level, centre_KC in enumerate(version.book)},
+                    "novelty": version.novelty.tree(),
+                }
+                for version in self.versions
+            },
+            "serving": self.serving,
+            "slates": self.slates.tree(),
+            "held": self.held.tree(),
+            "records": msgspec.json.encode(self.records).decode(),
+            "learned": self.learned,
+            "last_cycle_ms": self.last_cycle_ms,
+        }
+
+    def load(self, tree: Tree) -> None:
+        self.history.load(tree["history"])
+        self.relevance.load(tree["relevance"])
+        self.versions = []
+        for number, saved in sorted(tree["versions"].items(), key=lambda item: int(item[0])):
+            novelty = self._novelty()
+            novelty.load(saved["novelty"])
+            book = tuple(np.array(saved["book"][str(level)]) for level in range(len(self.settings.sizes)))
+            self.versions.append(Version(int(number), book, novelty))
+        self.serving = int(tree["serving"])
+        self.slates.load(tree["slates"])
+        self.held.load(tree["held"])
+        self.records = msgspec.json.decode(tree["records"], type=list[Record])
+        self.learned, self.last_cycle_ms = int(tree["learned"]), int(tree["last_cycle_ms"])
