@@ -32,7 +32,6 @@ from learners.tables.expiry import Forgotten
 from learners.tables.popularity_draws import identities
 from state.examples import ExampleBatch, Floats, window_of
 from state.keys import NO_KEY, Int64s
-from state.memory.mask import NEWEST
 from state.memory.views import columns_of
 from state.tree import Tree
 
@@ -61,7 +60,6 @@ class CopySettings(Settings, frozen=True, kw_only=True):
     """Events after which it counts half, in place of weight one: by then the mixture knows better."""
     window: int = 64
     """Entries of the memory that speak."""
-    newest: int = NEWEST
     mask: bool = True
     """Whether forgetting and the hour select them; else they are the newest."""
     own: int = 160

@@ -29,6 +29,7 @@ from learners.tables.expiry import Forgotten
 from state.errors import InputError
 from state.examples import Doubles, ExampleBatch, Floats
 from state.keys import Int64s
+from state.memory.mask import NEWEST
 from state.store.copy_score import CopyScore
 from state.tree import Tree
 
@@ -85,7 +86,7 @@ class Stim(Learner):
 
     @classmethod
     def ablations_for(cls, context: Context) -> Mapping[str, Mapping[str, Any]]:
-        silent = () if "clock" in context.roles else ("no periodic views",)
+        silent = () if "clock" in context.roles else ("no mask", "no periodic views")
         said = {**cls.ablations, **(cls.action_ablations if context.labelled else {})}
         return {name: differ for name, differ in said.items() if name not in silent}
 
@@ -94,7 +95,7 @@ class Stim(Learner):
         s = cast(StimSettings, self.config)
         if self.copy is None:
             return self.unit.needs
-        return Needs(window=s.copy.window, newest=s.copy.newest if s.copy.mask else s.copy.window)
+        return Needs(window=s.copy.window, newest=NEWEST if s.copy.mask else s.copy.window)
 
     def step(self, step: Step) -> Outcome:
         p_B = self.action.step(step).p_B if self.action is not None else None
