@@ -102,8 +102,8 @@ def _row(
     end = _take(asked.brought_BM[b], end, size, slot_N, item_C)
     end = _take_best(touched, FOLLOWERS, end, slot_N, item_C, room)
     if last >= 0 and not np.isnan(crowd.km_N3[last, 0]):
-        _find_near(last, size, events, crowd, room)
-        end = _take(room.near_NM[last], end, size, slot_N, item_C)
+        near = _find_near(last, size, events, asked.keep, crowd, room)
+        end = _take(room.near_NM[near], end, size, slot_N, item_C)
     place = find(crowd.place_ids.table, cell) if cell != NO_KEY else -1
     if place >= 0:
         end = _take_here(crowd.places, place, end, slot_N, item_C)
@@ -217,14 +217,18 @@ def _take_here(places: PairArrays, place: int, end: int, slot_N: Int32s, item_C:
 
 
 @inner
-def _find_near(n: int, size: int, events: int, crowd: CrowdArrays, room: Room) -> None:
-    """Find item n's neighbours by popularity x distance^-1.5, unless that was done not long ago."""
+def _find_near(n: int, size: int, events: int, keep: bool, crowd: CrowdArrays, room: Room) -> int:
+    """Find item n's neighbours by popularity x distance^-1.5, unless that was done not long ago; in which row
+    of `near_NM` they are."""
     if room.near_at_N[n] >= 0 and events - room.near_at_N[n] < max(2048, size):
-        return
-    room.near_at_N[n] = events
-    most = room.near_NM.shape[1]
+        return n
+    row = size
+    if keep:
+        row = n
+        room.near_at_N[n] = events
+    near_M, most = room.near_NM[row], room.near_NM.shape[1]
     best_M = np.zeros(most)
-    room.near_NM[n, :] = -1
+    near_M[:] = -1
     weight_N = crowd.popular.weight_VN[3]
     for j in range(min(size, weight_N.shape[0])):
         if weight_N[j] > 0.0 and j != n:
@@ -234,7 +238,8 @@ def _find_near(n: int, size: int, events: int, crowd: CrowdArrays, room: Room) -
                 i = most - 1
                 while i > 0 and best_M[i - 1] < worth:
                     best_M[i] = best_M[i - 1]
-                    room.near_NM[n, i] = room.near_NM[n, i - 1]
+                    near_M[i] = near_M[i - 1]
                     i -= 1
                 best_M[i] = worth
-                room.near_NM[n, i] = j
+                near_M[i] = j
+    return row

@@ -73,6 +73,8 @@ class Asked(NamedTuple):
     """The request's own place, or NO_KEY."""
     brought_BM: Int64s
     """Catalogue rows that the caller brings."""
+    keep: bool
+    """Whether neighbours that are looked for are known from then on."""
     repeats: bool
     """Whether what the user has had is a candidate."""
     own_most: int
@@ -90,7 +92,8 @@ class Room(NamedTuple):
     best_F: Doubles
     """The greatest of them, in falling order."""
     near_NM: Int32s
-    """The nearest worthwhile items of an item; -1 where not known yet."""
+    """The nearest worthwhile items of an item; -1 where not known yet.
+    The last row is for those that are not kept."""
     near_at_N: Int64s
     """When they were found, in events of the crowd."""
     raw_CL: Floats
@@ -148,7 +151,7 @@ def new_room(size: int, width: int, candidates: int, old: Room | None = None) ->
         touched_T=np.zeros(touched, np.int64),
         score_T=np.zeros(touched),
         best_F=np.zeros(candidates),
-        near_NM=np.full((size, NEAR), -1, np.int32),
+        near_NM=np.full((size + 1, NEAR), -1, np.int32),
         near_at_N=np.full(size, -1, np.int64),
         raw_CL=raw_CL,
         bits_CL=raw_CL.view(np.int32),
@@ -156,7 +159,7 @@ def new_room(size: int, width: int, candidates: int, old: Room | None = None) ->
         km_C2=np.zeros((width, 2)),
     )
     if old is not None:
-        new.near_NM[: len(old.near_NM)] = old.near_NM
+        new.near_NM[: len(old.near_at_N)] = old.near_NM[:-1]
         new.near_at_N[: len(old.near_at_N)] = old.near_at_N
     return new
 

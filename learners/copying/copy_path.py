@@ -223,17 +223,10 @@ class CopyPath:
             self.interests.learn(rows)
 
     def _peek(self, part: ExampleBatch) -> tuple[Found, Evidence]:
-        """As `_observe`, with nothing changed: what is looked for anew is forgotten again."""
-        near_at_N, leaders_N, leaders_at = self._room.near_at_N.copy(), self.leaders_N, self.leaders_at.copy()
-        near_NM = self._room.near_NM.copy()
-        nothing = np.zeros(len(part), np.int64)
-        wanted_B = np.ones(len(part), np.bool_)
-        seen = self._observe(part, wanted_B, wanted_B, nothing, self._rows(part.take(slice(0, 0))), 0)
-        self._room.near_at_N[:] = -1
-        self._room.near_at_N[: len(near_at_N)] = near_at_N
-        self._room.near_NM[: len(near_NM)] = near_NM
-        self.leaders_N, self.leaders_at = leaders_N, leaders_at
-        return seen
+        """All evidence of all rows, with nothing changed."""
+        nothing_B, all_B = np.zeros(len(part), np.int64), np.ones(len(part), np.bool_)
+        nobody = self._rows(part.take(slice(0, 0)))
+        return self._observe(part, all_B, all_B, nothing_B, nobody, 0, keep=False)
 
     def _observe(
         self,
@@ -243,15 +236,20 @@ class CopyPath:
         due_B: Int64s,
         queue: CrowdRows,
         learned: int,
+        *,
+        keep: bool = True,
     ) -> tuple[Found, Evidence]:
-        """Candidates and evidence of the wanted rows, each as of the queue's rows that are due before it."""
+        """Candidates and evidence of the wanted rows, each as of the queue's rows that are due before it.
+
+        `keep` is whether what is looked for anew, of leaders and neighbours, is known from then on.
+        """
         s, items = self.settings, self.context.catalogue.items
         size = len(items)
         crowd = self.crowd.reserve(size, max(int(due_B[-1]) - learned, 0))
         self._reserve(size)
         window, users = window_of(part), self.interests.users(part)
         brought_BM = self.interests.nearest(users, self.strangers(s.brought), s.among)
-        leaders = self._leaders(part, size)
+        leaders = self._leaders(part, size, keep=keep)
         own_most = min(s.own, window.item_BW.shape[1])
         most = min(own_most + len(leaders) + brought_BM.shape[1] + kernels.OTHERS, max(size, 1))
         candidates = int(wanted_B.sum()) * most
@@ -271,6 +269,7 @@ class CopyPath:
             tz_min_B=part.tz_min_B,
             cell_B=part.cell_B if self.here else np.full(len(part), NO_KEY, np.int64),
             brought_BM=brought_BM,
+            keep=keep,
             repeats=self.repeating,
             own_most=own_most,
             fade=float(s.curve),
@@ -305,7 +304,7 @@ class CopyPath:
     def _rows(self, batch: ExampleBatch) -> CrowdRows:
         return crowd_rows(batch, self.context.catalogue.items.rows(batch.item_B), here=self.here)
 
-    def _leaders(self, part: ExampleBatch, size: int) -> Int64s:
+    def _leaders(self, part: ExampleBatch, size: int, *, keep: bool) -> Int64s:
         """The popular items; looked for again once the crowd has grown by a 16th of the catalogue."""
         s, weight_VN = self.settings, self.crowd.popular.arrays.weight_VN
         slot = time_slot(int(part.time_ms_B[0]), int(part.tz_min_B[0])) if self.periodic else -1
@@ -315,8 +314,11 @@ class CopyPath:
             if self.periodic:
                 slotted_N = self.crowd.slotted.arrays.weight_VN[0, slot :: SLOTS + 1]
                 lists.append(leaders(slotted_N, size, popular))
-            self.leaders_N = np.unique(np.concatenate(lists))
-            self.leaders_at[:] = self.counted, slot
+            leaders_N = np.unique(np.concatenate(lists))
+            if keep:
+                self.leaders_N = leaders_N
+                self.leaders_at[:] = self.counted, slot
+            return leaders_N
         return self.leaders_N
 
     def _reserve(self, size: int) -> None:
@@ -365,5 +367,5 @@ class CopyPath:
         size = len(tree["near_at_N"])
         self._own = own(self.settings.window, size)
         self._room = self._new_room(size)
-        self._room.near_NM[:] = tree["near_NM"]
+        self._room.near_NM[:size] = tree["near_NM"]
         self._room.near_at_N[:] = tree["near_at_N"]
