@@ -86,7 +86,8 @@ def copy_score(ids: list[str]) -> CopyScore:
     size = len(ids)
     copy = CopyScore(
         memory=dict.fromkeys((kernel.name for kernel in STIM.kernels), 0.1),
-        past=dict.fromkeys(("newest", "today", "interval", *STIM.since_s, "own"), 0.0),
+        past=dict.fromkeys(STIM.past, 0.0),
+        specification=STIM,
         base=0.2,
         near=0.0,
         interest=0.5,

@@ -36,6 +36,19 @@ class AgeCurve(msgspec.Struct, frozen=True, kw_only=True):
     weight: list[float | None]
 
 
+class ReturnCurve(msgspec.Struct, frozen=True, kw_only=True):
+    """How likely users come back to an item that they had so often, by the time since they last had it."""
+
+    name: str
+    gap_s: list[float]
+    """Middle of each bin."""
+    chance: list[float | None]
+    """Of an event to be with that item; None where chances were too few to tell."""
+    chances: int
+    hits: int
+    """Over all bins."""
+
+
 class Kernel(msgspec.Struct, frozen=True, kw_only=True):
     """What a past event weighs by how far its hour lies from now's, relative to the largest of the kernel."""
 
@@ -63,6 +76,7 @@ class Insight(msgspec.Struct, frozen=True, kw_only=True):
     """What a learner has learned. Tables hold a row an hour (24) or a weekday (7), a column an expert."""
 
     curves: list[AgeCurve] = []
+    returns: list[ReturnCurve] = []
     kernels: list[Kernel] = []
     experts: list[str] = []
     gate_by_hour: list[list[float | None]] = []
@@ -76,7 +90,13 @@ class Insight(msgspec.Struct, frozen=True, kw_only=True):
     def timeless(self) -> Self:
         """Without what is told by the clock, for a log whose times only give an order."""
         return msgspec.structs.replace(
-            self, kernels=[], gate_by_hour=[], rows_by_hour=[], gate_by_weekday=[], rows_by_weekday=[]
+            self,
+            returns=[],
+            kernels=[],
+            gate_by_hour=[],
+            rows_by_hour=[],
+            gate_by_weekday=[],
+            rows_by_weekday=[],
         )
 
 

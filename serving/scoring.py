@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from serving.recalled import Places, Recalled, kernels, speaking
 from state.arrays import Bools, Doubles, Int64s, largest
 from state.evidence import PARTS
+from state.returns import bins
 from state.store.contract import RunInfo
 from state.store.copy_score import AMONG, LEADING, CopyScore, ItemTerms
 from state.weeks import WEEK_MIN
@@ -174,23 +175,31 @@ class Copy:
         adds_WK = kernel_WK * (worth_IK + self._own_K * base_I[:, np.newaxis])[of_W]
         for v in range(len(PARTS)):
             add_WV[spoken_W, v] = adds_WK[:, v == self._part_K].sum(1)
-        past_N[item_I] = self._past(item_I == row_W[-1], recalled.age_s_W[spoken_W], of_W)
+        past_N[item_I] = self._past(recalled, row_W, item_I, spoken_W, of_W)
         return add_WV, past_N
 
-    def _past(self, newest_I: Bools, age_s_W: Doubles, of_W: Int64s) -> Doubles:
-        by, size = self._by, len(newest_I)
+    def _past(
+        self, recalled: Recalled, row_W: Int64s, item_I: Int64s, spoken_W: Int64s, of_W: Int64s
+    ) -> Doubles:
+        """What the time since the newest event of each remembered item says."""
+        by, size, age_s_W = self._by, len(item_I), recalled.age_s_W[spoken_W]
         newest_s_I, oldest_s_I, count_I = np.full(size, np.inf), np.zeros(size), np.bincount(of_W)
         np.minimum.at(newest_s_I, of_W, age_s_W)
         np.maximum.at(oldest_s_I, of_W, age_s_W)
-        usual_s_I = (oldest_s_I - newest_s_I) / np.maximum(count_I - 1, 1)
-        overdue_I = np.log((newest_s_I + by.pause_s) / (usual_s_I + by.pause_s))
-        columns = {
-            "newest": newest_I,
-            "today": newest_s_I < by.today_s,
-            "interval": np.where(count_I > 1, np.clip(overdue_I, *by.overdue), 0.0),
-            **{name: newest_s_I < bound_s for name, bound_s in by.since_s.items()},
-            "own": np.ones(size),
-        }
+        if by.returns is not None:
+            newest_I = np.zeros(size, np.int64)
+            np.maximum.at(newest_I, of_W, spoken_W)
+            columns = by.returns.columns(bins(newest_s_I, oldest_s_I, count_I, len(row_W) - 1 - newest_I))
+        else:
+            usual_s_I = (oldest_s_I - newest_s_I) / np.maximum(count_I - 1, 1)
+            overdue_I = np.log((newest_s_I + by.pause_s) / (usual_s_I + by.pause_s))
+            columns = {
+                "newest": (item_I == row_W[-1]).astype(np.float64),
+                "today": (newest_s_I < by.today_s).astype(np.float64),
+                "interval": np.where(count_I > 1, np.clip(overdue_I, *by.overdue), 0.0),
+                **{name: (newest_s_I < bound_s).astype(np.float64) for name, bound_s in by.since_s.items()},
+            }
+        columns["own"] = np.ones(size)
         return sum((self.weights.past[name] * column for name, column in columns.items()), np.zeros(size))
 
 

@@ -10,6 +10,8 @@ from typing import Literal
 import msgspec
 import numpy as np
 
+from state.returns import Rates
+
 Part = Literal["retention", "hour", "week", "place", "before"]
 """What a kernel asks of an event: how old it is; which hour, which day; where; after what."""
 PARTS: tuple[Part, ...] = ("retention", "hour", "week", "place", "before")
@@ -61,10 +63,12 @@ class Specification(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """How much of each sum counts as an event of the user's own, beside the crowd's."""
     whole: str
     """The sum that, over all items, these are a share of."""
-    since_s: dict[str, float]
+    returns: Rates | None = None
+    """What was learned of how users return to an item; before that was learned, the three below were used."""
+    since_s: dict[str, float] = {}
     """Bounds of the refractory bins, on the time since the newest event with an item."""
-    today_s: float
-    overdue: tuple[float, float]
+    today_s: float = 0.0
+    overdue: tuple[float, float] = (0.0, 0.0)
     """Least and most that log(time since the newest event / usual time between two) counts for."""
     pause_s: float
     """Added to a time before its logarithm is taken."""
@@ -82,18 +86,22 @@ class Specification(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     worth_km2: float
     worth_power: float
 
+    @property
+    def past(self) -> tuple[str, ...]:
+        """Columns of the user's own items that are no sums: by the time since the newest event with them, and
+        one of every such item."""
+        if self.returns is None:
+            return ("newest", "today", "interval", *self.since_s, "own")
+        return (*self.returns.__struct_fields__, "own")
+
 
 LONGEST_S = 64.0 * _DAY_S
 """The longest half-life."""
 SOON_S = 2.0 * _HOUR_S
 STIM = Specification(
     kernels=(
-        Kernel(name="own_1d", half_life_s=_DAY_S),
-        Kernel(name="own_4d", half_life_s=4.0 * _DAY_S),
-        Kernel(name="own_16d", half_life_s=16.0 * _DAY_S),
         Kernel(name="own_64d", half_life_s=LONGEST_S),
         Kernel(name="own_2h", soon_s=SOON_S),
-        Kernel(name="curve", curve=True),
         Kernel(name="hour_15m", part="hour", hour_h=0.25, half_life_s=LONGEST_S),
         Kernel(name="hour_30m", part="hour", hour_h=0.5, half_life_s=32.0 * _DAY_S),
         Kernel(name="hour_1h", part="hour", hour_h=1.0, half_life_s=32.0 * _DAY_S),
@@ -111,6 +119,26 @@ STIM = Specification(
     ),
     own={"hour_2h": 0.5, "own_64d": 0.1},
     whole="own_64d",
+    pause_s=_MIN_S,
+    gap=2.0,
+    least=1e-6,
+    near_floor_km2=_single(0.0025),
+    far_km2=9.0,
+    near_km=0.4,
+    neighbours=16,
+    worth_km2=0.01,
+    worth_power=0.75,
+)
+"""STIM's, but for the rates of returning: those are learned."""
+FIRST = msgspec.structs.replace(
+    STIM,
+    kernels=(
+        *STIM.kernels,
+        Kernel(name="own_1d", half_life_s=_DAY_S),
+        Kernel(name="own_4d", half_life_s=4.0 * _DAY_S),
+        Kernel(name="own_16d", half_life_s=16.0 * _DAY_S),
+        Kernel(name="curve", curve=True),
+    ),
     since_s={
         "since_5m": 5.0 * _MIN_S,
         "since_30m": 30.0 * _MIN_S,
@@ -122,14 +150,5 @@ STIM = Specification(
     },
     today_s=16.0 * _HOUR_S,
     overdue=(-4.0, 3.0),
-    pause_s=_MIN_S,
-    gap=2.0,
-    least=1e-6,
-    near_floor_km2=_single(0.0025),
-    far_km2=9.0,
-    near_km=0.4,
-    neighbours=16,
-    worth_km2=0.01,
-    worth_power=0.75,
 )
-"""STIM's, also of records from before it was published with them: so it stays, and a change is a new one."""
+"""That of records from before it was published with them: it stays as it is."""

@@ -37,7 +37,7 @@ OWNED = {
 }
 NO_TORCH = {"state", "streams"}
 ORDER = {
-    "state": "printable errors tree texts arrays evidence weeks ids cells machine_code compiled keys "
+    "state": "printable errors tree texts arrays returns evidence weeks ids cells machine_code compiled keys "
     "forgetting examples places side drift_alarm progress checkpoint example_wire memory store",
     "streams": "schema times admission wire operator kafka join records engines",
     "replay": "reading meaning logs distinct order survey log inspect traffic faults",

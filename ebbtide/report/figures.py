@@ -13,7 +13,7 @@ from ebbtide.report.plots import legend
 from ebbtide.report.report import Report
 from ebbtide.report.svg import Plot, nice_ticks
 from ebbtide.report.words import count, measure
-from learners.insight import AgeCurve, Insight, Kernel, View
+from learners.insight import AgeCurve, Insight, Kernel, ReturnCurve, View
 
 _MOST = 6
 """Lines that can be told apart; the others are in report.json."""
@@ -47,6 +47,7 @@ def figures(report: Report) -> list[Figure]:
     clock = "local time" if {"tz", "lon"} & set(report.log.roles) else "UTC"
     found = [
         _curves(insight.curves, report.retention),
+        _returns(insight.returns, report.retention),
         *(_kernels(insight.kernels, period_h, report.retention) for period_h in (24, 168)),
         _gates(
             f"What counts, by hour of the day ({clock})",
@@ -79,7 +80,7 @@ def _curves(curves: Sequence[AgeCurve], memory: Sequence[Curve]) -> Figure | Non
     low = min(curve.age_s[0] for curve in shown)
     high = max(curve.age_s[-1] for curve in shown)
     bottom = min([0.0, *(w for curve in shown for w in curve.weight if w is not None)])
-    ticks = {math.log10(age_s): text for text, age_s in _AGES.items() if low <= age_s <= 1.01 * high}
+    ticks = _age_ticks(low, high)
     plot = Plot(
         title="learned retention curves",
         x=(math.log10(low), math.log10(high)),
@@ -91,15 +92,11 @@ def _curves(curves: Sequence[AgeCurve], memory: Sequence[Curve]) -> Figure | Non
         x_label="age of the event (log)",
         y_label="weight, relative to the largest",
     )
-    half_s = None
-    once = next((c for c in memory if c.group == "forgetting" and c.name == "met once"), None)
     names = [curve.name for curve in shown]
     kinds = [f"s{i}" for i in range(len(shown))]
-    if once is not None:
-        ages_s = np.geomspace(low, high, 121)
-        left = np.exp(np.interp(ages_s / _DAY_S, once.x, np.log(np.maximum(once.y, 1e-30))))
-        half_s = float(np.interp(math.log(2.0), -np.log(np.maximum(once.y, 1e-30)), once.x)) * _DAY_S
-        plot.line(list(zip(np.log10(ages_s).tolist(), left.tolist(), strict=True)), "ideal")
+    fixed = _fixed(memory, low, high)
+    if fixed is not None:
+        plot.line(fixed, "ideal")
         names, kinds = [*names, f"{_FIXED} (met once)"], [*kinds, "ideal"]
     for i, curve in reversed(list(enumerate(shown))):
         points = [(math.log10(age_s), w) for age_s, w in zip(curve.age_s, curve.weight, strict=True)]
@@ -110,10 +107,64 @@ def _curves(curves: Sequence[AgeCurve], memory: Sequence[Curve]) -> Figure | Non
             if w is not None
         ]
         plot.dots(dots, f"s{i}", 0.0)
+    half_s = next((10**x for x, left in fixed or () if left <= 0.5), None)
     says = findings.of_curves(shown, half_s)
     if len(telling) > _MOST:
         says += f" {len(telling) - _MOST} more curves are in report.json."
     return Figure("Learned retention", legend(names, kinds), plot.render(), says)
+
+
+def _returns(curves: Sequence[ReturnCurve], memory: Sequence[Curve]) -> Figure | None:
+    """The chance to return by the time since the last time, each curve relative to its highest."""
+    shown = [curve for curve in curves if findings.tells(curve)]
+    if not shown:
+        return None
+    known = [[(s, c) for s, c in zip(v.gap_s, v.chance, strict=True) if c is not None] for v in shown]
+    low, high = (edge(gap_s for points in known for gap_s, _ in points) for edge in (min, max))
+    ticks = _age_ticks(low, high)
+    plot = Plot(
+        title="learned curve of return",
+        x=(math.log10(low), math.log10(high)),
+        y=(0.0, 1.0),
+        x_ticks=list(ticks),
+        y_ticks=nice_ticks(0.0, 1.0, 4),
+        x_text=lambda x: ticks[x],
+        y_text=lambda v: f"{v:g}",
+        x_label="since the last time (log)",
+        y_label="chance to return, relative to the largest",
+    )
+    names: list[str] = []
+    fixed = _fixed(memory, low, high)
+    if fixed is not None:
+        plot.line(fixed, "ideal")
+    for i, (curve, points) in reversed(list(enumerate(zip(shown, known, strict=True)))):
+        most = max(chance for _, chance in points)
+        whole = zip(curve.gap_s, curve.chance, strict=True)
+        plot.line([(math.log10(s), None if c is None else c / most) for s, c in whole], f"s{i}")
+        dots = [
+            (math.log10(s), c / most, f"{curve.name}\n{findings.age(s)} ago: {findings.share(c)}")
+            for s, c in points
+        ]
+        plot.dots(dots, f"s{i}", 0.0)
+        names.insert(0, f"{curve.name}, at most {findings.share(most)}")
+    kinds = [f"s{i}" for i in range(len(shown))]
+    if fixed is not None:
+        names, kinds = [*names, f"{_FIXED} (met once)"], [*kinds, "ideal"]
+    return Figure("Learned curve of return", legend(names, kinds), plot.render(), findings.of_returns(shown))
+
+
+def _fixed(memory: Sequence[Curve], low_s: float, high_s: float) -> list[tuple[float, float]] | None:
+    """What is left of an event by the memory's fixed curve, by log10 of its age."""
+    once = next((c for c in memory if c.group == "forgetting" and c.name == "met once"), None)
+    if once is None:
+        return None
+    ages_s = np.geomspace(low_s, high_s, 121)
+    left = np.exp(np.interp(ages_s / _DAY_S, once.x, np.log(np.maximum(once.y, 1e-30))))
+    return list(zip(np.log10(ages_s).tolist(), left.tolist(), strict=True))
+
+
+def _age_ticks(low_s: float, high_s: float) -> dict[float, str]:
+    return {math.log10(age_s): text for text, age_s in _AGES.items() if low_s <= age_s <= 1.01 * high_s}
 
 
 def _kernels(kernels: Sequence[Kernel], period_h: int, memory: Sequence[Curve]) -> Figure | None:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from ebbtide.report.words import duration
-from learners.insight import AgeCurve, Insight, Kernel, View
+from learners.insight import AgeCurve, Insight, Kernel, ReturnCurve, View
 from state.examples import Doubles
 
 Says = Callable[[Insight], str]
@@ -14,6 +14,11 @@ CLEAR = 0.02
 """Gates that differ by less are told as alike."""
 ENOUGH = 100
 """Rows that a part of the day or of the week must have to be spoken of."""
+
+_BINS, _APART = 6, 1.5
+"""Bins that a curve of return must have, and times that its highest chance must be the lowest."""
+_PEAK = 1.1
+"""Times that a later peak must be the bins beside it."""
 
 _PARTS = {
     "Nights": range(6),
@@ -33,6 +38,31 @@ def of_curves(curves: Sequence[AgeCurve], fixed_half_s: float | None) -> str:
         said += f"; by the memory's fixed curve after {age(fixed_half_s)}"
     more = [text for curve in curves if (text := _turn(curve))]
     return ". ".join([said, *more]) + "."
+
+
+def tells(curve: ReturnCurve) -> bool:
+    """Whether enough is known of a curve of return to be looked at."""
+    known = [chance for chance in curve.chance if chance is not None]
+    return curve.hits >= ENOUGH and len(known) >= _BINS and max(known) > _APART * min(known)
+
+
+def of_returns(curves: Sequence[ReturnCurve]) -> str:
+    """When one comes back to an item, and when hardly, by the curve with the most returns."""
+    curve = max(curves, key=lambda one: one.hits)
+    known = [(s, c) for s, c in zip(curve.gap_s, curve.chance, strict=True) if c is not None]
+    (low_s, low), (high_s, high) = (edge(known, key=lambda point: point[1]) for edge in (min, max))
+    said = [
+        f"What was {curve.name} is come back to most often {age(high_s)} after the last time, with a chance "
+        f"of {share(high)}, and most seldom {age(low_s)} after it ({share(low)})"
+    ]
+    again = [
+        age(known[i][0])
+        for i in range(1, len(known) - 1)
+        if known[i][0] > high_s and known[i][1] > _PEAK * max(known[i - 1][1], known[i + 1][1])
+    ]
+    if again:
+        said.append(f"It is likelier again after {', '.join(again[:3])}")
+    return f"{'. '.join(said)}."
 
 
 def of_kernels(kernels: Sequence[Kernel]) -> str:
@@ -131,6 +161,15 @@ def _mean(gate_XE: Doubles, rows_X: Doubles) -> Doubles:
 
 def _upper(name: str) -> str:
     return name[:1].upper() + name[1:]
+
+
+def share(chance: float) -> str:
+    """A chance in percent, to two digits.
+
+    >>> share(0.1431), share(0.00021)
+    ('14%', '0.021%')
+    """
+    return f"{float(f'{100 * chance:.2g}'):g}%"
 
 
 def age(seconds: float) -> str:

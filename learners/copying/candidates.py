@@ -10,9 +10,10 @@ Shape suffixes: B rows, W window entries, C candidates, F columns, N catalogue r
 import numpy as np
 from numpy.typing import NDArray
 
-from learners.copying.columns import NEAR, Asked, Found, Room, Row, write
+from learners.copying.columns import NEAR, Asked, Counted, Found, Room, Row, write
 from learners.copying.crowd import FOLLOW_FADE, LAST, CrowdArrays, CrowdRows, learn_rows
 from learners.copying.evidence import COLUMN, SILENT, Own, Tables, kilometres2, remember_own
+from learners.copying.returns import ReturnArrays, code_of, learn_returns
 from learners.copying.sample import choose, weigh
 from learners.tables.followers import START, USED, PairArrays
 from state.compiled import compiled, inner
@@ -39,7 +40,7 @@ def gather(
     learned: int,
     queue: CrowdRows,
     asked: Asked,
-    crowd: CrowdArrays,
+    counted: Counted,
     events: int,
     tables: Tables,
     own: Own,
@@ -47,15 +48,20 @@ def gather(
     found: Found,
 ) -> int:
     """For each row learn what is due before it, then find its candidates; returns the rows learned."""
+    crowd, returns = counted.crowd, counted.returns
     end = 0
     for b in range(asked.time_ms_B.shape[0]):
         if due_B[b] > learned:
             learn_rows(queue, learned, due_B[b], crowd)
+            learn_returns(queue, learned, due_B[b], crowd.category_N, returns)
             learned = due_B[b]
         found.start_B1[b] = end
+        first = returns.place_4[3]
         if asked.wanted_B[b]:
-            end = _row(b, end, asked, crowd, events + learned, tables, own, room, found)
+            end = _row(b, end, asked, counted, events + learned, tables, own, room, found)
         found.start_B1[b + 1] = end
+        returns.count_R[returns.place_4[2]] = returns.place_4[3] - first
+        returns.place_4[2] += 1
     return learned
 
 
@@ -64,7 +70,7 @@ def _row(
     b: int,
     start: int,
     asked: Asked,
-    crowd: CrowdArrays,
+    counted: Counted,
     events: int,
     tables: Tables,
     own: Own,
@@ -72,7 +78,7 @@ def _row(
     found: Found,
 ) -> int:
     time_ms, cell, size = asked.time_ms_B[b], asked.cell_B[b], own.slot_N.shape[0]
-    past = asked.past
+    past, crowd = asked.past, counted.crowd
     minute = minute_of_week(time_ms, asked.tz_min_B[b])
     speaks = asked.fade if asked.speaks else SILENT
     many, kinds, last = remember_own(
@@ -98,6 +104,7 @@ def _row(
         for c in range(kept):
             item_C[end] = own.item_C[c]
             end += 1
+    _ask(start, end, minute, asked, own, item_C, counted.returns)
     end = _take(asked.leaders, end, size, slot_N, item_C)
     end = _take(asked.brought_BM[b], end, size, slot_N, item_C)
     end = _take_best(touched, FOLLOWERS, end, slot_N, item_C, room)
@@ -108,10 +115,11 @@ def _row(
     if place >= 0:
         end = _take_here(crowd.places, place, end, slot_N, item_C)
 
-    row = Row(b, start, end, many, kinds, last, place)
+    user = find(counted.returns.users.table, asked.user_B[b])
+    row = Row(b, start, end, many, kinds, last, place, user)
     weigh(row, crowd, own, room, found)
     end = choose(row, asked, own, room, found)
-    write(Row(b, start, end, many, kinds, last, place), asked, crowd, own, room, found)
+    write(Row(b, start, end, many, kinds, last, place, user), asked, counted, own, room, found)
 
     for c in range(many):
         slot_N[own.item_C[c]] = 0
@@ -121,6 +129,23 @@ def _row(
         for k in range(5):
             room.follow_N5[room.touched_T[t], k] = 0.0
     return end
+
+
+@inner
+def _ask(
+    start: int, end: int, minute: int, asked: Asked, own: Own, item_C: Int64s, returns: ReturnArrays
+) -> None:
+    """Say in which bins of the curve of return the user's own candidates are, and let them wait."""
+    for c in range(start, end):
+        n = item_C[c]
+        i = own.slot_N[n] - 1
+        hour = minute // 60 % 24
+        code = code_of(own.age_s_C[i], own.oldest_s_C[i], own.count_C[i], own.since_C[i], hour)
+        own.code_C[i] = code
+        if asked.waits:
+            returns.chance_P2[returns.place_4[3], 0] = n
+            returns.chance_P2[returns.place_4[3], 1] = code
+            returns.place_4[3] += 1
 
 
 @inner

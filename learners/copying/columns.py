@@ -19,11 +19,12 @@ from learners.copying.evidence import (
     Own,
     kilometres2,
 )
+from learners.copying.returns import ReturnArrays, told
 from learners.tables.followers import count_of
 from state.compiled import inner, reordered
 from state.evidence import STIM
 from state.examples import Doubles, Floats
-from state.keys import NO_KEY, Int64s
+from state.keys import NO_KEY, Int64s, find
 from state.memory.views import Columns
 from state.tree import Tree
 
@@ -32,12 +33,9 @@ Int32s = NDArray[np.int32]
 NEAR = STIM.neighbours
 """Neighbours known of an item."""
 _K, _L = len(OWN), len(LOGGED)
-_COUNT, _PAST, _POPULAR = COLUMN["count"], COLUMN["newest"], COLUMN["popular_3m"]
+_COUNT, _RETURN, _POPULAR = COLUMN["count"], COLUMN["return_all"], COLUMN["popular_3m"]
 _SLOT, _AGE, _FOLLOW, _PLACES = COLUMN["slot"], COLUMN["age"], COLUMN["follow"], COLUMN["near"]
 _KIND, _OTHER = COLUMN["category"], COLUMN["stranger_place"]
-_SINCE_S = tuple(STIM.since_s.values())
-_TODAY_S, _PAUSE_S = STIM.today_s, STIM.pause_s
-_LEAST_OVERDUE, _MOST_OVERDUE = STIM.overdue
 _LEAST = STIM.least
 _LONG, _SAME_PLACE = COLUMN["own_64d"], COLUMN["same_place"]
 _FROM_HERE = COLUMN["from_here"]
@@ -67,6 +65,7 @@ class Asked(NamedTuple):
     true_B: Int64s
     """Catalogue row of the item, or -1."""
     identity_B: Int64s
+    user_B: Int64s
     time_ms_B: Int64s
     tz_min_B: Int64s
     cell_B: Int64s
@@ -75,12 +74,21 @@ class Asked(NamedTuple):
     """Catalogue rows that the caller brings."""
     keep: bool
     """Whether neighbours that are looked for are known from then on."""
+    waits: bool
+    """Whether chances to return wait for their outcome, to be counted."""
     repeats: bool
     """Whether what the user has had is a candidate."""
     own_most: int
     fade: float
     speaks: bool
     """As in `evidence.remember_own`."""
+
+
+class Counted(NamedTuple):
+    """What is counted of the stream, by item, by user or by nothing."""
+
+    crowd: CrowdArrays
+    returns: ReturnArrays
 
 
 class Room(NamedTuple):
@@ -184,12 +192,14 @@ class Row(NamedTuple):
     """The last item's row, or -1."""
     place: int
     """The place's row, or -1."""
+    user: int
+    """Row in the tables of returns, or -1."""
 
 
 @inner
-def write(row: Row, asked: Asked, crowd: CrowdArrays, own: Own, room: Room, found: Found) -> None:
+def write(row: Row, asked: Asked, counted: Counted, own: Own, room: Room, found: Found) -> None:
     """Write the evidence of a row's candidates, and what the views hold."""
-    time_ms = asked.time_ms_B[row.b]
+    time_ms, crowd, returns = asked.time_ms_B[row.b], counted.crowd, counted.returns
     popular, slotted, km_N3 = crowd.popular, crowd.slotted, crowd.km_N3
     slot = time_slot(time_ms, asked.tz_min_B[row.b])
     day = 24 * (slot // 24)
@@ -221,7 +231,8 @@ def write(row: Row, asked: Asked, crowd: CrowdArrays, own: Own, room: Room, foun
                 raw[k] += s[k]
             raw[_K - 1] += s[_LONG] / total
             raw[_COUNT] += own.count_C[i]
-            _past(n == row.last, own.age_s_C[i], own.oldest_s_C[i], own.count_C[i], x)
+            category = find(returns.categories.table, crowd.category_N[n])
+            told(own.code_C[i], n, row.user, category, returns, raw[_RETURN:])
         for v in range(popular.half_life_ms_V.shape[0]):
             raw[_POPULAR + v] += popular.weight_VN[v, n] / max(popular.clock_V3[v, 1], 1e-300)
         at = (SLOTS + 1) * n
@@ -265,18 +276,6 @@ def write(row: Row, asked: Asked, crowd: CrowdArrays, own: Own, room: Room, foun
             one = s[_HOLDS[v]] + (s[_FROM_HERE] if _HOLDS[v] == _SAME_PLACE else 0.0)
             held[v] += one
             entries[v] += one > 0.05
-
-
-@inner
-def _past(newest: bool, age_s: float, oldest_s: float, count: float, x: Floats) -> None:
-    x[_PAST] = 1.0 if newest else 0.0
-    x[_PAST + 1] = 1.0 if age_s < _TODAY_S else 0.0
-    if count > 1.5:
-        usual_s = (oldest_s - age_s) / (count - 1.0)
-        overdue = np.log((age_s + _PAUSE_S) / (usual_s + _PAUSE_S))
-        x[_PAST + 2] = min(max(overdue, _LEAST_OVERDUE), _MOST_OVERDUE)
-    for k in range(len(_SINCE_S)):
-        x[_PAST + 3 + k] = 1.0 if age_s < _SINCE_S[k] else 0.0
 
 
 @reordered

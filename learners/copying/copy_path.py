@@ -13,23 +13,35 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from learners.contract import Context, RankRequest, Settings, Step
+from learners.contract import Context, RankRequest, Step
 from learners.copying import candidates as kernels
 from learners.copying import ranks
-from learners.copying.columns import Asked, Found, Room, first_rows, near_tree, new_found, new_room
+from learners.copying.columns import (
+    Asked,
+    Counted,
+    Found,
+    Room,
+    first_rows,
+    near_tree,
+    new_found,
+    new_room,
+)
 from learners.copying.crowd import LED_BY, SLOTS, Crowd, CrowdRows, crowd_rows, cut, leaders, time_slot
 from learners.copying.distil_rows import Requests
 from learners.copying.evidence import COLUMN, COLUMNS, own, tables
 from learners.copying.experts import HELD, VIEWS, context, experts, opened, silenced
+from learners.copying.returns import Returns
 from learners.copying.sample import sampled
+from learners.copying.settings import CopySettings
 from learners.copying.waiting import EvidenceQueue, chosen
 from learners.counting.floor import positives
 from learners.insight import GateLedger
 from learners.interests.contract import Unit
 from learners.interests.views import repeats
-from learners.mixing.mixture import Evidence, Mixture, MixtureSettings
+from learners.mixing.mixture import Evidence, Mixture
 from learners.tables.expiry import Forgotten
 from learners.tables.popularity_draws import identities
+from state.errors import InputError
 from state.examples import ExampleBatch, Floats, window_of
 from state.keys import NO_KEY, Int64s
 from state.memory.views import columns_of
@@ -41,44 +53,6 @@ _BEHIND = 1e3
 """Further than any candidate's logit is below 0."""
 
 
-class CopySettings(Settings, frozen=True, kw_only=True):
-    """Defaults were chosen on the first halves of the benchmark logs."""
-
-    on: bool = True
-    """Off, ranking goes by the interests alone, at a fraction of the cost."""
-    memory: bool = True
-    """Whether the user's own memory speaks."""
-    curve: bool = True
-    """Whether it fades."""
-    periodic: bool = True
-    """Whether it returns with the hour and the weekday."""
-    views: bool = True
-    """Whether each view has an expert; else there is one for all."""
-    base: bool = True
-    """Whether the logarithm of plain counts enters."""
-    base_events: float = 5000.0
-    """Events after which it counts half, in place of weight one: by then the mixture knows better."""
-    window: int = 64
-    """Entries of the memory that speak."""
-    mask: bool = True
-    """Whether forgetting and the hour select them; else they are the newest."""
-    own: int = 160
-    """Own candidates, at most."""
-    popular: int = 48
-    """Popular candidates by each of three half-lives and by the hour, where nothing repeats. Of these and of
-    those by interest so many are candidates as events go to items that their user has not had: where users
-    return, strangers cost most and harm."""
-    brought: int = 40
-    """Candidates by interest, where nothing repeats."""
-    among: int = 2048
-    """The most popular items, among which the interests look."""
-    spare: float = 0.02
-    """Where fewer events than this share repeat an item of the memory, its items are no candidates."""
-    most_waiting: int = 1 << 20
-    """Candidates whose evidence may wait for its outcome; rows beyond that are not learned here."""
-    mixture: MixtureSettings = MixtureSettings()
-
-
 class CopyPath:
     """Ranks the catalogue; learns which evidence counts. `interests` is another's: it is read, not taught."""
 
@@ -88,6 +62,7 @@ class CopyPath:
         self.interests = interests
         self.here = "here" in context.roles
         self.crowd = Crowd()
+        self.returns = Returns()
         self.counted = 0
         """Events of the crowd."""
         self.leaders_N: Int64s = np.zeros(0, np.int64)
@@ -98,14 +73,16 @@ class CopyPath:
         self.repeats = np.zeros(2)
         """Rows whose item was in the memory, and all rows with a memory."""
         self.periodic = settings.periodic and "clock" in context.roles
-        self.silent = silenced(context.roles, periodic=self.periodic)
+        self.silent = silenced(
+            context.roles, periodic=self.periodic, returns=settings.returns, recency=settings.recency
+        )
         self.experts = experts(self.silent, views=settings.views)
         self.mixture = Mixture(
             settings.mixture,
             features=len(COLUMNS),
             context=HELD + 7,
             experts=self.experts,
-            item_query=[COLUMN[name] for name in ("count", "popular_14d", "since_20h")],
+            item_query=[COLUMN[name] for name in ("count", "popular_14d", "return_all")],
             seed=context.seed,
         )
         self.ledger = GateLedger([expert.name for expert in self.experts], VIEWS)
@@ -212,7 +189,9 @@ class CopyPath:
     def _count(self, queue: CrowdRows, learned: int, stop: int) -> None:
         """Let the crowd learn queue rows `learned` .. `stop` - 1."""
         if stop > learned:
-            self.crowd.learn(cut(queue, learned, stop), len(self.context.catalogue))
+            rows = cut(queue, learned, stop)
+            self.crowd.learn(rows, len(self.context.catalogue))
+            self.returns.learn(rows, self.crowd.category_N)
             self.counted += stop - learned
 
     def _teach(self, rows: ExampleBatch) -> None:
@@ -245,17 +224,20 @@ class CopyPath:
         """
         s, items = self.settings, self.context.catalogue.items
         size = len(items)
-        crowd = self.crowd.reserve(size, max(int(due_B[-1]) - learned, 0))
+        due = max(int(due_B[-1]) - learned, 0)
+        crowd = self.crowd.reserve(size, due)
         self._reserve(size)
         window, users = window_of(part), self.interests.users(part)
         brought_BM = self.interests.nearest(users, self.strangers(s.brought), s.among)
         leaders = self._leaders(part, size, keep=keep)
         own_most = min(s.own, window.item_BW.shape[1])
         most = min(own_most + len(leaders) + brought_BM.shape[1] + kernels.OTHERS, max(size, 1))
-        candidates = int(wanted_B.sum()) * most
-        if len(part) > len(self._found.held_BV) or candidates > len(self._found.item_C):
-            self._found = new_found(len(part), candidates, HELD)
+        wanted = int(wanted_B.sum())
+        if len(part) > len(self._found.held_BV) or wanted * most > len(self._found.item_C):
+            self._found = new_found(len(part), wanted * most, HELD)
         found = first_rows(self._found, len(part))
+        waits = self.queue.candidates + wanted * own_most <= s.most_waiting
+        returns = self.returns.reserve(size, due, len(part), wanted * own_most)
         true_B = items.rows(part.item_B)
         asked = Asked(
             past=columns_of(window),
@@ -265,6 +247,8 @@ class CopyPath:
             whole_B=whole_B,
             true_B=true_B,
             identity_B=identities(part, self.context.seed),
+            user_B=part.user_B,
+            waits=waits,
             time_ms_B=part.time_ms_B,
             tz_min_B=part.tz_min_B,
             cell_B=part.cell_B if self.here else np.full(len(part), NO_KEY, np.int64),
@@ -272,13 +256,23 @@ class CopyPath:
             keep=keep,
             repeats=self.repeating,
             own_most=own_most,
-            fade=float(s.curve),
+            fade=float(s.recency),
             speaks=s.memory,
         )
         events, tables = self.counted - learned, self._tables
         stop = kernels.gather(
-            due_B, learned, queue, asked, crowd, events, tables, self._own, self._room, found
+            due_B,
+            learned,
+            queue,
+            asked,
+            Counted(crowd, returns),
+            events,
+            tables,
+            self._own,
+            self._room,
+            found,
         )
+        self.returns.settle(keep=keep)
         self.counted += stop - learned
         end = int(found.start_B1[-1])
         found = found._replace(
@@ -335,6 +329,7 @@ class CopyPath:
     def forget(self, forgotten: Forgotten) -> None:
         """Follow the catalogue's rows. Neighbours in space are looked for anew."""
         self.crowd.forget(forgotten)
+        self.returns.forget(forgotten, self.crowd.category_N)
         leaders_N = forgotten.moved_N[self.leaders_N]
         self.leaders_N = leaders_N[leaders_N >= 0]
         size = len(self.context.catalogue)
@@ -344,6 +339,7 @@ class CopyPath:
     def tree(self) -> Tree:
         return {
             "crowd": self.crowd.tree(),
+            "returns": self.returns.tree(),
             "counted": self.counted,
             "queue": self.queue.tree(),
             "kept": self.kept.tree(),
@@ -356,7 +352,13 @@ class CopyPath:
         }
 
     def load(self, tree: Tree) -> None:
+        if "returns" not in tree:
+            raise InputError(
+                "stim: expected a checkpoint that counts returns, got one of an earlier release; "
+                "begin again with another --checkpoint"
+            )
         self.crowd.load(tree["crowd"])
+        self.returns.load(tree["returns"])
         self.counted = int(tree["counted"])
         self.queue.load(tree.get("queue", {}))
         self.kept.load(tree["kept"])

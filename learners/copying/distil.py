@@ -10,20 +10,23 @@ Shape suffixes: R requests, C candidates, K terms, N catalogue rows.
 
 from typing import NamedTuple
 
+import msgspec
 import numpy as np
 
 from learners.copying.copy_path import CopyPath
 from learners.copying.crowd import LED_BY, POPULAR_DAYS, SLOTS, UNMET_MS, leaders
-from learners.copying.evidence import BASE_SHARES, COLUMN, FLOOR, MEMORY, PAST
+from learners.copying.evidence import BASE_SHARES, COLUMN, FLOOR, MEMORY
 from learners.mixing.mixture import Evidence, Mixture
 from state.evidence import STIM
 from state.examples import Doubles
 from state.keys import Int64s
+from state.returns import Rates
 from state.store.copy_score import AMONG, KM, LEADING, CopyScore, ItemTerms
 
 SHARES = ("popular_3m", "popular_1h", "popular_1d", "popular_14d", "popular_365d")
 PRIOR = (*SHARES, "slot_all", "age", "stranger_place")
 """Evidence that is the item's alone: it is published as one number an item."""
+PAST = Rates.__struct_fields__
 TERMS = (*MEMORY, *PAST, *PRIOR, "near", "interest", "own", "base")
 LEAST = 24
 """Requests without which nothing is fitted; a quarter of them is kept to measure by."""
@@ -55,10 +58,10 @@ def copy_score(path: CopyPath) -> CopyScore | None:
         base=weight["base"],
         near=weight["near"],
         interest=weight["interest"],
-        specification=STIM,
+        specification=msgspec.structs.replace(STIM, returns=path.returns.rates()),
         brought=path.strangers(path.settings.brought),
         repeats=path.repeating,
-        fades=path.settings.curve,
+        fades=path.settings.recency,
         overlap=found.overlap,
         r2=found.r2,
         requests=found.requests,

@@ -13,12 +13,14 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from learners.copying.returns import NAMES
 from state.compiled import compiled
 from state.evidence import LONGEST_S, SOON_S, STIM
 from state.examples import Floats
 from state.forgetting import WEEK_MIN, day_off, periodic
 from state.keys import NO_KEY, Int64s, find
 from state.memory.views import Columns
+from state.returns import LEAST
 
 MEMORY = tuple(kernel.name for kernel in STIM.kernels)
 """Sums over the user's own events with the candidate: OWN, and their count."""
@@ -28,11 +30,10 @@ WEEKS = {kernel.name: kernel.week_h for kernel in STIM.kernels if kernel.part ==
 FAR_KM2 = STIM.far_km2
 
 OWN = MEMORY[:-1]
-"""Sums of kernel products over the user's own events with the candidate:
-retention at half-lives; the forgetting curve with spacing; hour-of-day kernels of a width each (64 d, 32 d);
-hour-of-week kernels (64 d) and the same kind of day (32 d); events after the same item as now, and after a
-like gap; events begun near where the user was last, and at a like hour; events at the request's place; the
-share of the user's memory (64 d)."""
+"""Sums of kernel products over the user's own events with the candidate: retention at two half-lives;
+hour-of-day kernels of a width each (64 d, 32 d); hour-of-week kernels (64 d) and the same kind of day (32 d);
+events after the same item as now, and after a like gap; events begun near where the user was last, and at a
+like hour; events at the request's place; the share of the user's memory (64 d)."""
 CROWD = (
     *("popular_3m", "popular_1h", "popular_1d", "popular_14d", "popular_365d", "slot", "slot_all", "age"),
     *("follow", "follow_soon", "after_last", "after_last_soon", "after_second"),
@@ -48,30 +49,27 @@ BASE_SHARES = (0, 3)
 KIND = ("category", "category_hour")
 """Share of the user's events with the candidate's category, and at a like hour."""
 
-LOGGED = (*OWN, "count", *CROWD, *PLACES, *KIND)
+LOGGED = (*OWN, "count", *CROWD, *PLACES, *KIND, *NAMES)
 """Columns that are logarithms, of what the row says plus the floor."""
 FLOOR = np.array(
     [
         *(kernel.floor for kernel in STIM.kernels),
         *(*[STIM.least] * 5, 0.1, 0.1, 1.0, *[0.002] * 5),
         *(STIM.near_floor_km2, 0.02, 1e-5, 0.02, 0.02),
+        *[LEAST] * len(NAMES),
     ],
     np.float32,
 )
 
-PAST = ("newest", "today", "interval", *STIM.since_s)
-"""Of the user's own events with the candidate: whether it was the last, whether there was one within 16
-hours, log of the time since the last one against the usual interval, and refractory bins of that time."""
 OTHER = ("stranger_place", "category_last", "interest")
 """Whether its place is unknown; whether the last event had its category; the multi-interest unit's score."""
 
-COLUMNS = LOGGED + PAST + OTHER
+COLUMNS = LOGGED + OTHER
 COLUMN = {name: f for f, name in enumerate(COLUMNS)}
 
 
 _PAUSE_S, _GAP, _NEAR_KM = STIM.pause_s, STIM.gap, STIM.near_km
-_OWN_1D, _OWN_4D, _OWN_16D, _OWN_64D = (COLUMN[f"own_{days}d"] for days in (1, 4, 16, 64))
-_OWN_2H, _CURVE, _WEEKEND = COLUMN["own_2h"], COLUMN["curve"], COLUMN["weekend"]
+_OWN_2H, _OWN_64D, _WEEKEND = COLUMN["own_2h"], COLUMN["own_64d"], COLUMN["weekend"]
 _HOUR_15M, _HOUR_30M, _HOUR_1H, _HOUR_2H = (COLUMN[name] for name in HOURS)
 _WEEK_30M, _WEEK_90M = (COLUMN[name] for name in WEEKS)
 _AFTER, _AFTER_GAP, _SAME_PLACE = COLUMN["after"], COLUMN["after_gap"], COLUMN["same_place"]
@@ -106,6 +104,10 @@ class Own(NamedTuple):
     """Of the newest event, and of the oldest."""
     oldest_s_C: Floats
     count_C: Floats
+    since_C: Int64s
+    """Entries of the window after the newest."""
+    code_C: Int64s
+    """Where it is on the curve of return (`returns.code_of`); for candidates alone."""
     row_W: Int64s
     """Catalogue row of each entry; -1 where it has none or speaks for nothing."""
     category_C: Int64s
@@ -130,6 +132,8 @@ def own(width: int, size: int) -> Own:
         age_s_C=floats(),
         oldest_s_C=floats(),
         count_C=floats(),
+        since_C=rows(),
+        code_C=rows(),
         row_W=rows(),
         category_C=rows(),
         category_C3=np.zeros((width, 3), np.float32),
@@ -192,21 +196,16 @@ def remember_own(
                 sum_CK[c, k] = 0.0
         own.age_s_C[c] = age_s
         own.count_C[c] += 1.0
+        own.since_C[c] = length - 1 - w
         r64 = np.exp(rate * age_s)
         r32 = r64 * r64
         r16 = r32 * r32
-        r4 = r16 * r16 * r16 * r16
-        r1 = r4 * r4 * r4 * r4
         apart = np.int64(age_s / 60.0) % WEEK_MIN
         day = apart % 1440
         s = sum_CK[c]
-        s[_OWN_1D] += r1
-        s[_OWN_4D] += r4
-        s[_OWN_16D] += r16
         s[_OWN_64D] += r64
         if age_s < 86400.0:
             s[_OWN_2H] += np.exp(np.float32(-0.6931472 / SOON_S) * age_s)
-        s[_CURVE] += past.retention_BW[b, w] if fade > 0.0 else 1.0
         hour = tables.hour_M4[day]
         s[_HOUR_15M] += hour[0] * r64
         s[_HOUR_30M] += hour[1] * r32

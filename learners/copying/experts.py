@@ -10,7 +10,8 @@ from collections.abc import Collection
 import numpy as np
 from numpy.typing import NDArray
 
-from learners.copying.evidence import COLUMN, CROWD, HOURS, PAST, PLACES, WEEKS
+from learners.copying.evidence import COLUMN, CROWD, HOURS, PLACES, WEEKS
+from learners.copying.returns import NAMES as RETURNS
 from learners.mixing.mixture import Expert
 from state.examples import ExampleBatch, Floats, Window
 from state.forgetting import DAYS_OFF, WEEK_MIN
@@ -23,21 +24,25 @@ HELD = len(VIEWS)
 _SLOT = ("slot", "slot_all")
 _WHERE = (*PLACES, "stranger_place")
 _SEES = {
-    "recent": ("own_1d", "own_4d", "own_16d", "own_2h", "curve"),
+    "recent": ("own_2h", *RETURNS),
     "hour": (*HOURS, *_SLOT, "category_hour"),
     "week": (*WEEKS, "weekend", *_SLOT),
     "place": ("from_here", "from_here_hour", "same_place", *_WHERE),
     "after": ("after", "after_gap", "from_here"),
     "crowd": (*_WHERE, "category", "category_hour", "category_last"),
 }
-_EVERY = ("own_64d", "share", "count", *PAST, *(name for name in CROWD if name not in _SLOT), "interest")
+_EVERY = ("own_64d", "share", "count", *RETURNS, *(name for name in CROWD if name not in _SLOT), "interest")
 """What every expert sees."""
-_PERIODIC = (*HOURS, *WEEKS, "weekend", *_SLOT, "category_hour", "from_here_hour")
+_PERIODIC = (*HOURS, *WEEKS, "weekend", *_SLOT, "category_hour", "from_here_hour", "return_slot")
 
 
-def silenced(roles: Collection[str], *, periodic: bool) -> Int64s:
+def silenced(roles: Collection[str], *, periodic: bool, returns: bool, recency: bool) -> Int64s:
     """Evidence columns that the log cannot feed, or that are switched off."""
     names = set() if periodic else set(_PERIODIC)
+    if not returns or not recency:
+        names |= set(RETURNS)
+    if not recency:
+        names.add("own_2h")
     if "lat" not in roles:
         names |= {"from_here", "from_here_hour", "near", "density", "stranger_place"}
     if "here" not in roles:
@@ -53,7 +58,7 @@ def experts(silent: Int64s, *, views: bool) -> tuple[Expert, ...]:
     if not views:
         return (Expert("all", tuple(loud.values())),)
     return tuple(
-        Expert(view, tuple(loud[name] for name in (*names, *_EVERY) if name in loud))
+        Expert(view, tuple(loud[name] for name in dict.fromkeys((*names, *_EVERY)) if name in loud))
         for view, names in _SEES.items()
         if any(name in loud for name in names if name not in _SLOT)
     )

@@ -15,10 +15,13 @@ The paper names the masks, the mixture and the multi-interest unit; all equation
 from collections.abc import Mapping
 from typing import Any, ClassVar, cast
 
+import msgspec
+
 from learners.contract import Context, Learner, Needs, Outcome, RankRequest, Settings, Step
-from learners.copying.copy_path import CopyPath, CopySettings
+from learners.copying.copy_path import CopyPath
 from learners.copying.distil import copy_score
 from learners.copying.further_pass import FurtherPass
+from learners.copying.settings import CopySettings
 from learners.insight import Insight
 from learners.interests.contract import Unit
 from learners.interests.unit import InterestUnit, TwoTowerSettings
@@ -62,8 +65,9 @@ class Stim(Learner):
     ranks: ClassVar[bool] = True
     ablations: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "no mask": {"copy": {"mask": False}},
-        "no curve": {"copy": {"curve": False}},
-        "no periodic views": {"copy": {"periodic": False}},
+        "no curve of return": {"copy": {"returns": False}},
+        "no periods": {"copy": {"periodic": False}},
+        "no recency at all": {"copy": {"recency": False}},
         "one expert": {"copy": {"views": False, "mixture": {"hidden": 60}}},
         "no copy path": {"copy": {"memory": False}},
         "one interest": {"interests": {"shallow": False}},
@@ -86,7 +90,7 @@ class Stim(Learner):
 
     @classmethod
     def ablations_for(cls, context: Context) -> Mapping[str, Mapping[str, Any]]:
-        silent = () if "clock" in context.roles else ("no mask", "no periodic views")
+        silent = () if "clock" in context.roles else ("no mask", "no periods")
         said = {**cls.ablations, **(cls.action_ablations if context.labelled else {})}
         return {name: differ for name, differ in said.items() if name not in silent}
 
@@ -163,7 +167,8 @@ class Stim(Learner):
             labelled=self.context.labelled,
             clock=self.copy.periodic,
         )
-        return self.copy.ledger.insight(found.curves, found.kernels)
+        told = self.copy.ledger.insight(found.curves, found.kernels)
+        return msgspec.structs.replace(told, returns=self.copy.returns.curves())
 
     def tree(self) -> Tree:
         action = {} if self.action is None else {"action": self.action.tree()}

@@ -6,10 +6,10 @@
 
 S_ij is a sum over the user's remembered events with item i of kernel j. What kernels are, and every other
 constant, is published with the weights (`state.evidence`): own_i is (S_i,hour_2h / 2 + S_i,own_64d / 10) /
-(1 + S,own_64d of all items), p_i says how long ago the newest of them was. The items of the memory are
-candidates, and so are those that lead in popularity, those most like the interests among the more popular,
-and those near; all others rank behind, by prior and crowd. `learners.copying.distil` fits the weights,
-`serving.scoring` evaluates them.
+(1 + S,own_64d of all items), p_i how likely one returns to it by now (`state.returns`). The items of the
+memory are candidates, and so are those that lead in popularity, those most like the interests among the more
+popular, and those near; all others rank behind, by prior and crowd. `learners.copying.distil` fits the
+weights, `serving.scoring` evaluates them.
 """
 
 from typing import NamedTuple, Self
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from state.arrays import Doubles, Int64s
 from state.cells import KM_EAST, KM_NORTH
-from state.evidence import STIM, Specification
+from state.evidence import FIRST, Specification
 
 KM = np.array([KM_EAST, KM_NORTH])
 """Kilometres a degree of longitude, on the equator, and of latitude."""
@@ -50,13 +50,12 @@ class CopyScore(msgspec.Struct, frozen=True, kw_only=True):
     memory: dict[str, float]
     """At least 0, by kernel."""
     past: dict[str, float]
-    """Of the user's own items: `newest` of the last one; `today`, `interval` by how overdue it is, and those
-    of `specification.since_s` by the time since its newest event; `own` of every one."""
+    """Of the user's own items, by `specification.past`."""
     base: float
     near: float
     interest: float
     """base and interest are at least 0."""
-    specification: Specification = STIM
+    specification: Specification = FIRST
     """What the kernels of `memory` are, and the columns of `past`."""
     brought: int = 40
     """How many of AMONG are candidates for the interests' sake."""
@@ -75,8 +74,9 @@ class CopyScore(msgspec.Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         by = self.specification
         kernels = {kernel.name for kernel in by.kernels}
-        past = {"newest", "today", "interval", *by.since_s, "own"}
-        unlike = (self.memory.keys() ^ kernels) | (self.past.keys() ^ past) | ({*by.own, by.whole} - kernels)
+        unlike = (
+            (self.memory.keys() ^ kernels) | (self.past.keys() ^ {*by.past}) | ({*by.own, by.whole} - kernels)
+        )
         if unlike:
             raise ValueError(f"weights and kernels do not fit together: {', '.join(sorted(unlike))}")
 

@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 
+import msgspec
 import numpy as np
 
 from ebbtide.report.report import EventCounts, LogInfo, Report, RunFacts, build
-from learners.insight import AGES_S, GateLedger, Insight, age_curves, kernel
+from learners.insight import AGES_S, GateLedger, Insight, ReturnCurve, age_curves, kernel
 from learners.judging.judge import Events, Speaker, judge
 from state.drift_alarm import DriftAlarm
 from state.examples import Floats
@@ -121,6 +122,16 @@ def learned(rows: int = 6000) -> Insight:
         "after the same place": 0.4 * np.exp(-AGES_S / (50 * day_s)),
     }
     curves = age_curves({name: (AGES_S, weight_A) for name, weight_A in weights.items()})
+    gap_s = np.geomspace(300.0, 60 * day_s, 48)
+    daily = 0.02 + 0.3 * np.exp(-((np.log2(gap_s / day_s) / 0.2) ** 2)) - 0.015 * np.exp(-gap_s / 7200)
+    weekly = daily + 0.15 * np.exp(-((np.log2(gap_s / day_s / 7) / 0.2) ** 2))
+    returns = [
+        ReturnCurve(name=name, gap_s=gap_s.tolist(), chance=chance_G, chances=40_000, hits=hits)
+        for name, chance_G, hits in (
+            ("had once", (daily / 4).tolist(), 900),
+            ("had 5 times or more", [*weekly[:-1].tolist(), None], 6000),
+        )
+    ]
     near, far = np.arange(-12, 12.1, 0.25), np.arange(-84, 84.5, 1.0)
     kernels = [
         kernel("own events", near, np.exp(-(near**2) / 5), period_h=24),
@@ -132,7 +143,7 @@ def learned(rows: int = 6000) -> Insight:
             period_h=168,
         ),
     ]
-    return ledger.insight(curves, kernels)
+    return msgspec.structs.replace(ledger.insight(curves, kernels), returns=returns)
 
 
 def report(events: int = 4000, **options: object) -> Report:

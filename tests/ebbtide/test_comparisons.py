@@ -269,8 +269,9 @@ def test_the_default_model_says_what_each_of_its_parts_is_worth(tmp_path: Path) 
     ranking, action = {"ndcg@10"}, {"auc"}
     assert moved == {
         "no mask": set(),  # no memory here is longer than a window
-        "no curve": ranking,
-        "no periodic views": ranking,
+        "no curve of return": ranking,
+        "no periods": ranking,
+        "no recency at all": ranking,
         "one expert": ranking,
         "no copy path": ranking,
         "one interest": ranking,
@@ -280,12 +281,12 @@ def test_the_default_model_says_what_each_of_its_parts_is_worth(tmp_path: Path) 
         "no SVD": action,
     }
     said = said_on(120, report)
-    assert re.search(r"no curve +same +same ", said)
+    assert re.search(r"no curve of return +same +same ", said)
     assert re.search(r"no SVD +[+-]0\.\d{4} .*same +same", said)
     forest = re.search(r"<title>AUC: variant minus stim</title>.*?</svg>", html.render(report), re.DOTALL)
     assert forest is not None
     assert "no SVD" in forest[0]
-    assert "no curve" not in forest[0]
+    assert "no curve of return" not in forest[0]
 
 
 def test_a_part_that_the_log_cannot_feed_makes_no_variant(tmp_path: Path) -> None:
@@ -294,7 +295,9 @@ def test_a_part_that_the_log_cannot_feed_makes_no_variant(tmp_path: Path) -> Non
     report = ebbtide.replay(tmp_path / "log.csv", tmp_path, ablate=True, floors=False, drift=False)
     assert report.ablation is not None
     names = [variant.name for variant in report.ablation.variants]
-    assert names == ["no curve", "one expert", "no copy path", "one interest", "no base"]
+    assert names == [
+        *("no curve of return", "no recency at all", "one expert", "no copy path", "one interest", "no base")
+    ]
 
 
 def test_the_default_model_says_what_its_freshness_is_worth(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import ebbtide
 from ebbtide.report import findings
 from ebbtide.report import page as html
 from ebbtide.report.figures import Figure, figures
-from learners.insight import AGES_S, AgeCurve, GateLedger, Insight, View, age_curves, kernel
+from learners.insight import AGES_S, AgeCurve, GateLedger, Insight, ReturnCurve, View, age_curves, kernel
 from learners.systems.gaussian import GaussianRows
 from learners.systems.twotower import TwoTower
 from state.examples import Doubles
@@ -26,6 +26,13 @@ HOSTILE = "<b>\"'&"
 
 def shown(insight: Insight | None, **options: object) -> dict[str, Figure]:
     return {figure.title: figure for figure in figures(report(600, insight=insight, **options))}
+
+
+def returning(chance: list[float | None], hits: int = 500) -> Insight:
+    gap_s = np.geomspace(600.0, 40 * 86_400.0, len(chance)).tolist()
+    return Insight(
+        returns=[ReturnCurve(name="had once", gap_s=gap_s, chance=chance, chances=10_000, hits=hits)]
+    )
 
 
 def gated(gate_HE: Doubles, days: int = 28) -> Insight:
@@ -44,10 +51,35 @@ def faded(half_s: float) -> Doubles:
     return np.asarray(0.5 ** (AGES_S / half_s))
 
 
+def test_the_curve_of_return_tells_its_dip_and_its_peaks() -> None:
+    figure = shown(learned())["Learned curve of return"]
+    assert figure.says.startswith("What was had 5 times or more is come back to most often 23 h after")
+    assert figure.says.endswith("It is likelier again after 8 days.")
+    assert figure.legend is not None
+    assert "had once, at most 6.8%" in str(figure.legend)
+    assert "the memory's fixed curve" in str(figure.legend).replace("&#x27;", "'")
+
+
+@pytest.mark.parametrize(
+    "insight",
+    [
+        returning([0.1] * 20),
+        returning([0.1, 0.4] * 10, hits=99),
+        returning([None] * 15 + [0.1, 0.4, 0.1, 0.2, 0.3]),
+        returning([0.1, 0.4] * 10).timeless(),
+    ],
+    ids=["flat", "few returns", "few bins", "times only give an order"],
+)
+def test_a_curve_of_return_that_says_nothing_is_not_drawn(insight: Insight) -> None:
+    assert "Learned curve of return" not in shown(insight)
+    assert "Learned curve of return" in shown(returning([0.1, 0.4] * 10))
+
+
 def test_every_kind_of_figure_is_drawn_and_says_what_is_seen() -> None:
     found = shown(learned())
     assert list(found) == [
         "Learned retention",
+        "Learned curve of return",
         "Learned return of the hour of the day",
         "Learned return of the hour of the week",
         "What counts, by hour of the day (UTC)",

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from learners.contract import Context, RankRequest
-from learners.copying.copy_path import CopySettings
 from learners.copying.sample import BEST, DRAWN
+from learners.copying.settings import CopySettings
 from learners.registry import learner
 from learners.systems.stim import Stim, StimSettings
 from learners.tables.catalogue import Catalogue

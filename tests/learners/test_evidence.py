@@ -56,7 +56,6 @@ def window(memory: list[Visit], width: int = 16) -> Columns:
         category_BW=column([v.category for v in memory], NO_KEY, np.int64),
         cell_BW=column([v.cell for v in memory], NO_KEY, np.int64),
         age_s_BW=column([v.age_s for v in memory], 0.0, np.float32),
-        retention_BW=column([math.exp(-v.age_s / DAY_S) for v in memory], 0.0, np.float32),
         label_BW=column([v.label for v in memory], 0.0, np.float32),
         before_BW=column([NO_KEY, *(v.item for v in memory[:-1])][:size], NO_KEY, np.int64),
         gap_s_BW=column([0.0, *(a.age_s - b.age_s for a, b in pairwise(memory))][:size], 0.0, np.float32),
@@ -102,9 +101,8 @@ def plain(
             for x in (hour[0], after, gap, here, here_hour, float(cell == visit.cell != NO_KEY), 1)
         ]
         terms = [
-            *(faded(days) for days in (1, 4, 16, 64)),
+            faded(64),
             0.5 ** (visit.age_s / 7200) if visit.age_s < DAY_S else 0.0,
-            math.exp(-visit.age_s / DAY_S) if fade else 1.0,
             *(r[0], hour[1] * faded(32), hour[2] * faded(32), hour[3] * faded(32)),
             *(von_mises(apart, 0.5, 168) * faded(64), von_mises(apart, 1.5, 168) * faded(64)),
             faded(32) if day_off(minute - apart) == day_off(minute) else 0.0,
@@ -135,6 +133,7 @@ def test_the_kernel_sums_what_the_definition_says(
         assert room.count_C[c] == len(visits)
         assert room.age_s_C[c] == visits[-1].age_s
         assert room.oldest_s_C[c] == visits[0].age_s
+        assert room.since_C[c] == len(memory) - 1 - max(w for w, v in enumerate(memory) if v is visits[-1])
     assert last == (memory[-1].item if memory and memory[-1].item < ITEMS else -1)
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from serving.answers import json_of
 from serving.run import Run
-from state.evidence import STIM
+from state.evidence import FIRST
 from state.store.contract import KINDS, RunInfo
 from state.store.copy_score import CopyScore
 from state.store.in_memory import DictStore
@@ -60,7 +60,7 @@ def test_answers_are_what_they_were(asked: dict[str, Any], copy: CopyScore | Non
 def test_a_record_without_a_specification_has_the_one_of_its_time() -> None:
     assert "specification" not in EARLIER["info"]["copy"]
     assert COPY is not None
-    assert COPY.specification == STIM
+    assert COPY.specification == FIRST
 
 
 def test_what_is_published_now_says_what_it_is_made_of() -> None:
@@ -72,13 +72,15 @@ def test_what_is_published_now_says_what_it_is_made_of() -> None:
 def test_a_reader_goes_by_the_record_not_by_what_it_knows() -> None:
     """Kernels of other names, in another order: the answer is the same. With another half-life it is not."""
     assert COPY is not None
-    called = {kernel.name: f"k{k}" for k, kernel in enumerate(STIM.kernels)}
-    kernels = [msgspec.structs.replace(kernel, name=called[kernel.name]) for kernel in reversed(STIM.kernels)]
+    called = {kernel.name: f"k{k}" for k, kernel in enumerate(FIRST.kernels)}
+    kernels = [
+        msgspec.structs.replace(kernel, name=called[kernel.name]) for kernel in reversed(FIRST.kernels)
+    ]
     by = msgspec.structs.replace(
-        STIM,
+        FIRST,
         kernels=tuple(kernels),
-        own={called[name]: share for name, share in STIM.own.items()},
-        whole=called[STIM.whole],
+        own={called[name]: share for name, share in FIRST.own.items()},
+        whole=called[FIRST.whole],
     )
     memory = {called[name]: weight for name, weight in COPY.memory.items()}
     other = msgspec.structs.replace(COPY, specification=by, memory=memory)
@@ -86,8 +88,8 @@ def test_a_reader_goes_by_the_record_not_by_what_it_knows() -> None:
         run(msgspec.structs.replace(INFO, copy=copy)).recommend("u0", 5) for copy in (COPY, other)
     )
     assert json_of(found) == near(json_of(expected))
-    quick = [msgspec.structs.replace(kernel, half_life_s=60.0) for kernel in STIM.kernels]
-    by = msgspec.structs.replace(STIM, kernels=tuple(quick))
+    quick = [msgspec.structs.replace(kernel, half_life_s=60.0) for kernel in FIRST.kernels]
+    by = msgspec.structs.replace(FIRST, kernels=tuple(quick))
     forgets = run(
         msgspec.structs.replace(INFO, copy=msgspec.structs.replace(COPY, specification=by))
     ).recommend("u0", 5)

@@ -69,11 +69,12 @@ def test_entries_add_up_to_the_evidence(memory: Entries, cell: int, fades: bool)
     record = Record(1, NOW_MS, np.zeros((1, 1), np.float32), np.zeros(0, np.int64), memory)
     now = recalled(record, INFO, NOW_MS, cell)
     kernel_WK = kernels(now, STIM, row_W, before_W, PLACE_N2, here, fades=fades)
-    total = 1e-6 + room.sum_CK[:many, 3].sum()
+    whole = OWN.index(STIM.whole)
+    total = 1e-6 + room.sum_CK[:many, whole].sum()
     for c in range(many):
         mine_K = kernel_WK[row_W == room.item_C[c]].sum(0)
         expected_K = np.append(room.sum_CK[c], room.count_C[c])
-        expected_K[OWN.index("share")] = room.sum_CK[c, 3] / total
+        expected_K[OWN.index("share")] = room.sum_CK[c, whole] / total
         np.testing.assert_allclose(mine_K, expected_K, rtol=2e-3, atol=2e-4)
     assert not kernel_WK[~np.isin(row_W, room.item_C[:many])].any()
 

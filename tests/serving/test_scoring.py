@@ -14,15 +14,17 @@ import pytest
 from ebbtide.config import RunConfig
 from ebbtide.running.plan import operator_of, selection_of
 from ebbtide.running.replaying import Run as ReplayRun
-from learners.copying.evidence import MEMORY, PAST
+from learners.copying.evidence import MEMORY
 from replay.log import Log
 from serving.answers import Because, PastEvent, RecommendAnswer, Recommended, json_of
 from serving.reasons import iso
 from serving.run import Run
 from serving.scoring import followed
+from state.evidence import STIM
 from state.examples import ExampleBatch, concat
 from state.keys import NO_KEY, key_of
 from state.memory.after import after
+from state.returns import COUNTS, EVENTS, GAPS, INTERVALS, LEAST, Rates
 from state.store.contract import EmbeddingStore, ItemRows, RunInfo, UserRows
 from state.store.copy_score import AMONG, LEADING, CopyScore, ItemTerms
 from state.store.embedded import EmbeddedStore
@@ -43,12 +45,24 @@ ITEMS = ("bar", "cafe", "hit", "twin", "dull")
 PLACE_N2 = np.array([[-73.99, 40.75], [-73.9, 40.8], [-73.8, 40.9], [np.nan, np.nan], [-73.7, 40.6]])
 
 
+def rates(soon: float) -> Rates:
+    """Nobody has ever returned but within two hours, which adds `soon` to the logarithm of the chance."""
+    gap = [math.expm1(soon) * LEAST] * 5 + [0.0] * (GAPS - 5)
+    return Rates(
+        return_all=[gap] * COUNTS,
+        return_interval=[[0.0] * INTERVALS] * COUNTS,
+        return_events=[[0.0] * EVENTS] * COUNTS,
+    )
+
+
 def copy_score(overlap: float = 0.8, near: float = 0.0, interest: float = 0.0) -> CopyScore:
-    """Weights of a memory that goes by hour and week."""
-    memory = dict.fromkeys(MEMORY, 0.0) | {"own_16d": 0.1, "hour_1h": 0.6, "week_90m": 0.9}
+    """Weights of a memory that goes by hour and week, and against what was done a moment ago."""
+    specification = msgspec.structs.replace(STIM, returns=rates(0.5))
+    memory = dict.fromkeys(MEMORY, 0.0) | {"own_64d": 0.1, "hour_1h": 0.6, "week_90m": 0.9}
     score = CopyScore(
         memory=memory,
-        past=dict.fromkeys((*PAST, "own"), 0.0) | {"since_2h": -2.0},
+        past=dict.fromkeys(specification.past, 0.0) | {"return_all": -4.0},
+        specification=specification,
         overlap=overlap,
         r2=0.9,
         requests=80,
@@ -166,8 +180,8 @@ def test_a_reason_tells_what_is_left_at_the_time_asked_for(days: int) -> None:
 def test_what_was_done_a_moment_ago_is_not_done_again() -> None:
     memory = habits()
     memory["time_ms"][-1] = memory["last_ms"][-1] = LAST_MS - HOUR_MS  # at the bar, an hour ago
-    still = copy_score()
-    still = msgspec.structs.replace(still, past={**still.past, "since_2h": 0.0})
+    always = msgspec.structs.replace(STIM, returns=rates(0.0))
+    still = msgspec.structs.replace(copy_score(), specification=always)
     answers = [published(DictStore(), copy, memory).recommend("ann", 5) for copy in (still, copy_score())]
     before, after = ({one.item: one.score for one in answer.items} for answer in answers)
     assert {item: round(after[item] - before[item], 9) for item in ITEMS if item != "dull"} == {

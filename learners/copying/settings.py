@@ -1,0 +1,44 @@
+"""Settings of the copy path."""
+
+from learners.contract import Settings
+from learners.mixing.mixture import MixtureSettings
+
+
+class CopySettings(Settings, frozen=True, kw_only=True):
+    """Defaults were chosen on the first halves of the benchmark logs."""
+
+    on: bool = True
+    """Off, ranking goes by the interests alone, at a fraction of the cost."""
+    memory: bool = True
+    """Whether the user's own memory speaks."""
+    recency: bool = True
+    """Whether it tells how long ago anything was: all that fades, and the curve of return."""
+    returns: bool = True
+    """Whether the learned curve of return is evidence."""
+    periodic: bool = True
+    """Whether it returns with the hour and the weekday."""
+    views: bool = True
+    """Whether each view has an expert; else there is one for all."""
+    base: bool = True
+    """Whether the logarithm of plain counts enters."""
+    base_events: float = 5000.0
+    """Events after which it counts half, in place of weight one: by then the mixture knows better."""
+    window: int = 64
+    """Entries of the memory that speak."""
+    mask: bool = True
+    """Whether forgetting and the hour select them; else they are the newest."""
+    own: int = 160
+    """Own candidates, at most."""
+    popular: int = 48
+    """Popular candidates by each of three half-lives and by the hour, where nothing repeats. Of these and of
+    those by interest so many are candidates as events go to items that their user has not had: where users
+    return, strangers cost most and harm."""
+    brought: int = 40
+    """Candidates by interest, where nothing repeats."""
+    among: int = 2048
+    """The most popular items, among which the interests look."""
+    spare: float = 0.02
+    """Where fewer events than this share repeat an item of the memory, its items are no candidates."""
+    most_waiting: int = 1 << 20
+    """Candidates whose evidence may wait for its outcome; rows beyond that are not learned here."""
+    mixture: MixtureSettings = MixtureSettings()
