@@ -23,7 +23,18 @@ from benchmarks.tables import MACHINE, Tables, faults, held_against, machine, pr
 from benchmarks.telling import Telling
 from state.errors import EbbtideError, InputError
 
-ALL = ("window", "wire", "store", "reader", "movielens", "completejourney", "stim", "overlap", "live")
+ALL = (
+    "window",
+    "wire",
+    "store",
+    "reader",
+    "serve",
+    "movielens",
+    "completejourney",
+    "stim",
+    "overlap",
+    "live",
+)
 """What runs without a name: they need no log that may not be redistributed, and an hour or two in all."""
 NAMES = (
     *ALL,

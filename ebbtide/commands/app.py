@@ -21,6 +21,7 @@ from ebbtide.commands import (
     ingest,
     mend,
     monitor,
+    new_key,
     serve,
     services,
     status,
@@ -50,6 +51,7 @@ app.command()(status.status)
 app.command()(monitor.monitor)
 app.command()(mend.mend)
 app.command()(serve.serve)
+app.command()(new_key.new_key)
 app.command()(doctor.doctor)
 app.add_typer(dead_letters.dead_letters, name="dead-letters")
 

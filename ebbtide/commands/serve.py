@@ -1,11 +1,19 @@
 """`ebbtide serve`: answers over HTTP."""
 
 import logging
+import os
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from ebbtide.commands.live_options import Brokers, Events
 from ebbtide.commands.output import log_to_stderr, print_line
+
+KEYS = "EBBTIDE_KEYS"
+BLAS_THREADS = "OPENBLAS_NUM_THREADS"
+"""Numpy looks at it when it is imported first: by no command, before it runs."""
 
 log = logging.getLogger("ebbtide.serve")
 
@@ -27,6 +35,15 @@ def serve(
         float | None,
         typer.Option(metavar="N", min=0.001, help="Requests a second of one address, at most. [no bound]"),
     ] = None,
+    keys: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Keys (`ebbtide new-key`) of those who may POST events, which go to Kafka. [EBBTIDE_KEYS]",
+        ),
+    ] = None,
+    brokers: Brokers = None,
+    events: Events = "events",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")] = False,
 ) -> None:
     """Answer over HTTP: users, items, recommendations with reasons, likenesses, sessions, changes.
@@ -37,22 +54,34 @@ def serve(
     Try:  ebbtide serve --from runs/ml
           curl http://127.0.0.1:8080/users/729/recommendations?k=5
     """
+    os.environ.setdefault(BLAS_THREADS, "1")  # else two wait for each other at every product, on busy cores
     from ebbtide.commands import addresses
+    from ebbtide.live import api_keys
     from serving.web import server
-    from serving.web.app import application
+    from serving.web.app import Mount, application
     from serving.web.desk import Desk
     from serving.web.doors import Limits
     from state.store.embedded import open_store
     from streams.times import time_ms
 
     log_to_stderr()
-    with server.listening(host, port) as held, open_store(source or addresses.store(None)) as store:
-        url = server.url_of(held)
+    said = os.environ.get(KEYS) if keys is None else keys.read_text()
+    with ExitStack() as open_:
+        held = open_.enter_context(server.listening(host, port))
+        store = open_.enter_context(open_store(source or addresses.store(None)))
+        url, mounts = server.url_of(held), list[Mount]()
+        if said:
+            from ebbtide.live.posted import Posted, mount
+
+            known = api_keys.read(said, KEYS if keys is None else str(keys))
+            posted = Posted(addresses.brokers(brokers), events)
+            open_.callback(posted.close)
+            mounts.append(lambda app: mount(app, posted, known))
 
         def started() -> None:
             if as_json:
                 print_line({"url": url})
             log.info("%s answers from %s; Ctrl-C ends it", url, store)
 
-        app = application(Desk(store), lambda said: time_ms(said, "at"), Limits(rate=rate))
+        app = application(Desk(store), lambda said: time_ms(said, "at"), Limits(rate=rate), mounts)
         server.run(app, held, started)

@@ -1,5 +1,6 @@
 """The routes. What is asked most is answered as bytes, without a model of the answer in between."""
 
+import os
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -31,6 +32,7 @@ from state.errors import EbbtideError
 from state.store.records import Record
 
 JSON = "application/json"
+RECOMMENDATION_ID = "recommendation-id"
 Mount = Callable[[FastAPI], None]
 """Adds routes of somebody else's."""
 
@@ -105,7 +107,7 @@ def _recommendations(app: FastAPI, desk: Desk, metrics: Metrics, time_ms: TimeMs
         record = await desk.row("users", identifier)
         metrics.looked_up("user", record is not None)
         found = await desk.ask(lambda run: encoded(_recommended(run, identifier, record, question.k, asked)))
-        return _json(found)
+        return _recommendation(found)
 
     @app.post("/recommendations:batch", responses=answers(RecommendAnswer, **_POSTED))
     async def batch(body: Batch) -> Response:
@@ -127,7 +129,7 @@ def _recommendations(app: FastAPI, desk: Desk, metrics: Metrics, time_ms: TimeMs
         """What to recommend to somebody without an id, after what they did. Nothing of it is kept."""
         asked, visits = body.asked(time_ms), body.visits(time_ms)
         found = await desk.ask(lambda run: encoded(run.recommend_after(visits, body.k, **asked)))
-        return _json(found)
+        return _recommendation(found)
 
 
 def _state(app: FastAPI, desk: Desk, metrics: Metrics) -> None:
@@ -197,6 +199,11 @@ def _problem(problem: Problem) -> Response:
 
 def _unknown(kind: str, identifier: str) -> Problem:
     return Problem(404, f"unknown {kind} {identifier[:80]!r}: nothing was published; ids are as in the log")
+
+
+def _recommendation(body: bytes) -> Response:
+    """With an id, for the events that come of it."""
+    return Response(body, media_type=JSON, headers={RECOMMENDATION_ID: os.urandom(12).hex()})
 
 
 def _json(body: bytes) -> Response:

@@ -105,6 +105,17 @@ def test_the_largest_are_those_of_a_stable_sort(values: list[float], count: int)
     assert sorted(diverse(value_N, vectors_ND, count, 0.5).tolist()) == sorted(finite)
 
 
+@pytest.mark.parametrize("kinds", [1, 2, 50, 10**9])
+@pytest.mark.parametrize("count", [1, 16, 1000])
+def test_the_largest_of_many_are_too(kinds: int, count: int) -> None:
+    random = np.random.default_rng(kinds)
+    for size in (9_999, 10_000, 70_001):
+        value_N = random.integers(0, kinds, size).astype(np.float64)
+        value_N[random.integers(0, size, size // 3)] = -np.inf
+        expected = np.argsort(-value_N, kind="stable")[:count]
+        np.testing.assert_array_equal(largest(value_N, count), expected)
+
+
 def test_popular_near_the_place_of_somebody_unknown() -> None:
     run = test_scoring.published(DictStore(), copy_score(near=-0.7))
     for place, best in (((40.9, -73.8), "hit"), ((40.6, -73.7), "dull")):
