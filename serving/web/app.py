@@ -1,23 +1,27 @@
 """The routes. What is asked most is answered as bytes, without a model of the answer in between."""
 
+import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
 from fastapi import FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.responses import StreamingResponse
 
 from serving.answers import ItemAnswer, RecommendAnswer, SimilarAnswer, UnknownUserError, UserAnswer
 from serving.run import Run, item_answer, user_answer
 from serving.web import problems
+from serving.web.changes import Form
 from serving.web.desk import Desk
 from serving.web.doors import App, Doors, Limits
 from serving.web.forms import (
     Batch,
     Count,
+    Export,
     Question,
     Session,
     TimeMs,
@@ -29,10 +33,13 @@ from serving.web.forms import (
 from serving.web.metrics import CONTENT_TYPE, Metrics
 from serving.web.problems import Problem
 from state.errors import EbbtideError
+from state.store.pipelined import BusyError
 from state.store.records import Record
 
 JSON = "application/json"
 RECOMMENDATION_ID = "recommendation-id"
+MOST_EXPORTS = 2
+"""At a time: each reads the store, and may read all of it."""
 Mount = Callable[[FastAPI], None]
 """Adds routes of somebody else's."""
 
@@ -61,6 +68,7 @@ def application(desk: Desk, time_ms: TimeMs, limits: Limits, mounts: list[Mount]
     _rows(app, desk, metrics)
     _recommendations(app, desk, metrics, time_ms)
     _state(app, desk, metrics)
+    _exports(app, desk)
     for mount in mounts or []:
         mount(app)
     _declare(app)
@@ -130,6 +138,50 @@ def _recommendations(app: FastAPI, desk: Desk, metrics: Metrics, time_ms: TimeMs
         asked, visits = body.asked(time_ms), body.visits(time_ms)
         found = await desk.ask(lambda run: encoded(run.recommend_after(visits, body.k, **asked)))
         return _recommendation(found)
+
+
+def _exports(app: FastAPI, desk: Desk) -> None:
+    at_work = 0
+
+    @app.get("/changes", responses=answers())
+    async def changes(export: Annotated[Export, Query()]) -> Response:
+        """Rows newer than a version, for those who keep a copy: ask again since the header `Ebbtide-Version`.
+
+        The header `Ebbtide-Deleted` says whether what has left is `listed`, or `unknown` since it is too long
+        ago: then begin anew, with since=0.
+        """
+        nonlocal at_work
+        if at_work >= MOST_EXPORTS:
+            raise BusyError(f"{MOST_EXPORTS} others are reading changes; ask again in a moment")
+        at_work += 1
+
+        def done() -> None:
+            nonlocal at_work
+            at_work -= 1
+
+        try:
+            found = await asyncio.to_thread(desk.history.since, export.kind, export.since)
+            form = Form(export.kind, export.dtype, export.since)
+            headers = {
+                "ebbtide-version": str(found.version),
+                "ebbtide-deleted": "unknown" if found.gone is None else "listed",
+            }
+            if export.form == "parquet":
+                body = await asyncio.to_thread(form.parquet, found)
+                done()
+                return Response(body, media_type="application/vnd.apache.parquet", headers=headers)
+        except BaseException:
+            done()
+            raise
+        lines = _ended(form.lines(found), done)
+        return StreamingResponse(lines, media_type="application/jsonl", headers=headers)
+
+
+def _ended(parts: Iterator[bytes], done: Callable[[], None]) -> Iterator[bytes]:
+    try:
+        yield from parts
+    finally:
+        done()
 
 
 def _state(app: FastAPI, desk: Desk, metrics: Metrics) -> None:

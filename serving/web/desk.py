@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from serving.answers import Visit
 from serving.run import Run
+from serving.web.changes import History
 from serving.web.problems import Problem
 from state.errors import EbbtideError
 from state.store.contract import Kind
@@ -43,6 +44,7 @@ class Desk:
         self._waiting = 0
         self._run: Run | None = None
         self._thread = ThreadPoolExecutor(1, "answers")
+        self.history = History(store)
         self._tasks: list[asyncio.Task[None]] = []
 
     @property
@@ -115,6 +117,7 @@ class Desk:
                 self._run = run
             else:
                 self._run.refresh()
+            self.history.note()
             self.trouble = None
         except EbbtideError as error:
             self.trouble = error

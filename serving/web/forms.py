@@ -114,7 +114,7 @@ class Session(Question):
 
 
 class Export(BaseModel):
-    """What of the changes is wanted, and how."""
+    """What of the changes is wanted, and how it is said."""
 
     model_config = ConfigDict(extra="forbid")
 
