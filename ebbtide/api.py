@@ -1,6 +1,7 @@
 """The public Python door: what the command line does, as functions."""
 
 from collections.abc import Mapping as Pairs
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypedDict, Unpack, cast
 
@@ -14,6 +15,7 @@ from ebbtide.units import duration_ms, durations_ms, fraction_or_time
 from ebbtide.waiting import hint
 from learners.check import check as check_learner
 from learners.contract import Learner, Settings
+from monitor.actions import Rule
 from replay.log import Log
 from replay.meaning.mapping import Mapping
 
@@ -53,6 +55,8 @@ class Options(Opening, total=False):
     ablate: bool | None
     floors: bool
     drift: bool
+    act: Sequence[Rule]
+    """What to do about drift."""
     publish_every: int
     offline_passes: int
     offline_budget: float

@@ -11,6 +11,7 @@ from typing import Any, Literal, cast
 import msgspec
 
 from ebbtide.units import duration_ms
+from monitor.actions import Rule
 from state.errors import InputError
 from streams.operator import OperatorConfig
 
@@ -48,6 +49,8 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     publish_every: int = 50_000
     """Events between two deltas to the store."""
     drift: bool = True
+    act: tuple[Rule, ...] = ()
+    """What to do about drift (docs/monitoring.md)."""
     ablate: bool = False
     """Whether variants of the model, with one part switched off each, run beside it."""
     sync_every_ms: list[int] = []
@@ -119,6 +122,8 @@ def said(config: RunConfig) -> dict[str, Any]:
 
 def fingerprint(config: RunConfig) -> str:
     """The settings that must be the same for a live trainer's checkpoint to be gone on from."""
-    shaping = ("learner", "floors", "seed", "leave_out", "rank_share", "drift", "stream", "learners")
+    shaping = ("learner", "floors", "seed", "leave_out", "rank_share", "drift", "act", "stream", "learners")
     everything = said(config)
-    return msgspec.json.encode({name: everything[name] for name in shaping}).decode()
+    if not config.act:
+        del everything["act"]
+    return msgspec.json.encode({name: everything[name] for name in shaping if name in everything}).decode()

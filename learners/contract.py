@@ -124,6 +124,8 @@ class Learner(ABC):
     ranks: ClassVar[bool] = False
     floor: ClassVar[bool] = False
     """Whether it is a simple counter that every report shows beside the model."""
+    doubts: ClassVar[bool] = False
+    """Whether it can be told that the world has changed (`doubt`)."""
     saved: ClassVar[bool] = True
     """Whether `tree` can give its state. If not, a run with it has no checkpoints."""
     ablations: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
@@ -227,6 +229,13 @@ class Learner(ABC):
     def insight(self) -> Insight | None:
         """What it has learned that people can look at, or None."""
         return None
+
+    def doubt(self, share: float) -> None:
+        """The world has changed: give back `share`, in (0, 1], of the certainty gained, to learn faster.
+
+        Called between two steps. Raises TypeError where `doubts` is not set.
+        """
+        raise TypeError(f"{self.name} cannot doubt")
 
     def forget(self, forgotten: Forgotten) -> None:
         """Keep nothing of users and items that have left, and follow the rows of the catalogue.

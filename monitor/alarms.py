@@ -62,6 +62,8 @@ class Alarm(msgspec.Struct, frozen=True, kw_only=True):
     since_ms: int | None = None
     mean_before: float
     mean_after: float
+    usual: float | None = None
+    """The level that held for most of the time before, older times faded."""
     values_before: int
     values_after: int
     """How many values of the signal each mean is over."""
@@ -88,15 +90,24 @@ class Alarm(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def worse(self) -> bool | None:
-        """Whether the change is for the worse; None where neither direction is."""
+        """Whether it is for the worse, to what is worse than usual; None where neither direction is.
+
+        Back from a stretch that was better than usual is not worse.
+        """
         better = SIGNALS.get(self.signal)
         if better is None:
             return None
-        if better == "zero":
-            return abs(self.mean_after) > abs(self.mean_before)
-        return self.rose == (better == "low")
+        usual = self.mean_before if self.usual is None else self.usual
+        before, after, usual = (_badness(better, mean) for mean in (self.mean_before, self.mean_after, usual))
+        return after > before and after > usual + LEAST_CHANGE[self.signal] / 2
 
     @property
     def open(self) -> bool:
         """Worse, and not closed since."""
         return bool(self.worse) and self.closed_event is None
+
+
+def _badness(better: Better, mean: float) -> float:
+    if better == "zero":
+        return abs(mean)
+    return mean if better == "low" else -mean

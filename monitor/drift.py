@@ -30,7 +30,7 @@ from monitor.alarms import (
 from monitor.blocks import Rows, filled
 from monitor.expected import LEAST_P, Calibration
 from monitor.inputs import Shares
-from monitor.series import BLOCK, SHOWN, Change, Series
+from monitor.series import BLOCK, DELTA, SEGMENT_DELTA, SHOWN, Change, Series
 from monitor.waiting import Outcomes, Waiting
 from state.drift_alarm import Segment
 from state.examples import Doubles, ExampleBatch
@@ -72,6 +72,11 @@ class DriftMonitor:
         self._calibration = Calibration()
         self._shares = Shares(len(COLUMNS))
         self._waiting = Waiting()
+
+    @property
+    def clock_ms(self) -> int:
+        """The latest event time."""
+        return self._clock_ms
 
     @property
     def alarms(self) -> list[Alarm]:
@@ -194,7 +199,9 @@ class DriftMonitor:
     def _one(self, scope: int, signal: int) -> Series:
         series = self._series.get((scope, signal))
         if series is None:
-            series = self._series[scope, signal] = Series(LEAST_CHANGE[_NAMES[signal]])
+            series = self._series[scope, signal] = Series(
+                LEAST_CHANGE[_NAMES[signal]], SEGMENT_DELTA if scope else DELTA
+            )
         return series
 
     def tree(self) -> Tree:
@@ -265,6 +272,7 @@ def _alarm(
         since_ms=int(change.time_ms_N[change.at - 1]),
         mean_before=float(before.mean()),
         mean_after=float(after.mean()),
+        usual=change.usual,
         values_before=len(before) * BLOCK,
         values_after=len(after) * BLOCK,
         means=tuple(round(mean, 6) for mean in shown),

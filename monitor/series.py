@@ -1,9 +1,8 @@
 """One signal in one segment: block means, ADWIN over them, and the alarm that is open on it.
 
-ADWIN (Bifet and Gavalda 2007, river's) is shown block means in units of half the spread of the first WARM_UP
-of them, so that one setting fits any signal. On planted, independent errors a rise of .05 in log loss (its
-spread over events about .4) is found after 1,900 events in the median, and 77 million events without a change
-raise no alarm; Page-Hinkley, at any setting that is as quick, raises one or two a million.
+ADWIN (Bifet and Gavalda 2007, river's) is shown block means in units of a third of the spread of the first
+WARM_UP of them, so that one setting fits any signal. Segments are many, so each must be surer. Page-Hinkley,
+at any setting that is as quick on planted errors, raises one or two false alarms a million events and signal.
 """
 
 from dataclasses import dataclass
@@ -23,7 +22,12 @@ MEMORY = 4096
 """Blocks that are looked back at most; the detector then starts again from the newer half of them."""
 SHOWN = 60
 """Means that an alarm keeps for a plot."""
-_DELTA = 0.0005
+_LEVELS, _OLDER = 8, 0.5
+"""Levels that are kept, and what each counts less than the one after it."""
+DELTA, SEGMENT_DELTA = 0.001, 0.0002
+"""ADWIN's chance of a false alarm, as it bounds it: over all events, and in a segment."""
+_UNIT = 1.0 / 3.0
+"""Of the spread."""
 _LEAST_SPREAD = 0.01
 
 
@@ -31,6 +35,8 @@ _LEAST_SPREAD = 0.01
 class Change:
     """Evidence of a change: all blocks (N,) since the last one, the first `at` of them before it."""
 
+    usual: float
+    """The level that held for most of the time before, older times faded."""
     mean_N: Doubles
     event_N: Int64s
     time_ms_N: Int64s
@@ -40,9 +46,10 @@ class Change:
 class Series:
     """The block means since the last change, and ADWIN over them; `kept` rebuilds it."""
 
-    def __init__(self, least_change: float) -> None:
-        self.least_change = least_change
-        """In the signal's own units."""
+    def __init__(self, least_change: float, delta: float) -> None:
+        self._least_change, self._delta = least_change, delta
+        self.levels: list[tuple[float, float]] = []
+        """Between changes, the newest last: mean, and blocks."""
         self.alarm: int | None = None
         """Number of the alarm, in the monitor's list, that is open."""
         self._begin([], [], [])
@@ -65,9 +72,10 @@ class Series:
         if not self._detector.drift_detected:
             return None
         mean_N, at = np.array(self.mean), _change(self.mean)
-        if abs(mean_N[at:].mean() - mean_N[:at].mean()) < self.least_change:
+        if abs(mean_N[at:].mean() - mean_N[:at].mean()) < self._least_change:
             return None
-        change = Change(mean_N, np.array(self.event), np.array(self.time_ms), at)
+        self.levels = [*self.levels[1 - _LEVELS :], (float(mean_N[:at].mean()), float(at))]
+        change = Change(_usual(self.levels), mean_N, np.array(self.event), np.array(self.time_ms), at)
         self._begin([], [], [])
         return change
 
@@ -83,10 +91,12 @@ class Series:
             "mean": np.array(self.mean, np.float64),
             "event": np.array(self.event, np.int64),
             "time_ms": np.array(self.time_ms, np.int64),
+            "levels": np.array(self.levels, np.float64).reshape(-1, 2),
             "alarm": -1 if self.alarm is None else self.alarm,
         }
 
     def load(self, tree: Tree) -> None:
+        self.levels = [(mean, blocks) for mean, blocks in tree["levels"].tolist()]
         self.alarm = None if tree["alarm"] < 0 else int(tree["alarm"])
         self._begin(tree["mean"].tolist(), tree["event"].tolist(), tree["time_ms"].tolist())
 
@@ -96,17 +106,25 @@ class Series:
         self._restart()
 
     def _restart(self) -> None:
-        self._detector = _detector()
+        self._detector = _detector(self._delta)
         if len(self.mean) >= WARM_UP:
             first = np.array(self.mean[:WARM_UP])
             self._middle = float(first.mean())
-            self._spread = max(float(first.std(ddof=1)), _LEAST_SPREAD) / 2
+            self._spread = max(float(first.std(ddof=1)), _LEAST_SPREAD) * _UNIT
             for mean in self.mean:
                 self._detector.update((mean - self._middle) / self._spread)
 
 
-def _detector() -> DriftDetector:
-    return ADWIN(delta=_DELTA, clock=4)  # type: ignore[no-untyped-call]
+def _detector(delta: float) -> DriftDetector:
+    return ADWIN(delta=delta, clock=4)  # type: ignore[no-untyped-call]
+
+
+def _usual(levels: list[tuple[float, float]]) -> float:
+    """The median of the levels by blocks, older ones counting less."""
+    mean_L, blocks_L = np.array(levels).T
+    weight_L = blocks_L * _OLDER ** np.arange(len(levels))[::-1]
+    order = np.argsort(mean_L)
+    return float(mean_L[order][np.searchsorted(np.cumsum(weight_L[order]), weight_L.sum() / 2)])
 
 
 def _change(means: list[float]) -> int:

@@ -1,4 +1,4 @@
-"""An alarm of drift as people and readers of the store are told it: names instead of keys."""
+"""Alarms of drift as people and readers of the store are told them, and what was done about them."""
 
 from typing import Literal
 
@@ -6,6 +6,10 @@ import msgspec
 
 Segment = Literal["scene", "category", "users"]
 """Kinds of segments; of users there are cold and warm ones."""
+
+
+Do = Literal["doubt"]
+"""Kinds of actions: learners give back a share of the certainty that they have gained."""
 
 
 class DriftAlarm(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,3 +50,20 @@ class DriftAlarm(msgspec.Struct, frozen=True, kw_only=True):
     """Population stability index of a column's shares."""
     jensen_shannon: float | None = None
     """In nats."""
+
+
+class DriftAction(msgspec.Struct, frozen=True, kw_only=True):
+    """What was done about drift, and why."""
+
+    do: Do
+    share: float
+    event: int
+    """It was done after this one, counted from 1."""
+    time_ms: int
+    """The stream's clock then."""
+    on: str
+    alarm_event: int
+    """When the alarm was raised that asked for it."""
+    before: float
+    after: float
+    """Means of the signal before and after the change."""

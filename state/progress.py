@@ -4,7 +4,7 @@ from typing import Literal
 
 import msgspec
 
-from state.drift_alarm import DriftAlarm
+from state.drift_alarm import DriftAction, DriftAlarm
 
 OTHERS = "(others)"
 HEADER = "ebbtide-progress"
@@ -83,6 +83,8 @@ class TrainerStatus(msgspec.Struct, frozen=True, kw_only=True):
     """How often the store had lost what was published, and was given all of it again."""
     alarms: list[DriftAlarm] = []
     """Of drift: the newest, and those that are open."""
+    actions: list[DriftAction] = []
+    """What was done about drift, the newest."""
     trouble: str | None
     """What does not work at the moment, such as a checkpoint on a full disk."""
     started_ms: int

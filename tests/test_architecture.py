@@ -43,7 +43,7 @@ ORDER = {
     "replay": "reading meaning logs distinct order survey log inspect traffic faults",
     "learners": "tables insight contract labels blocks slots usual_parts gaussian_rows interests judging "
     "training checks check counting floors residuals mixing copying coevolution bridges registry systems",
-    "monitor": "detectors alarms blocks expected inputs series waiting drift",
+    "monitor": "detectors alarms actions blocks expected inputs series waiting drift",
     "serving": "recalled scoring catalogue reasons answers ranking session run remote connection web",
     "ebbtide": "units waiting alone config services publishing report running live simulated api commands "
     "__main__",

@@ -1,5 +1,7 @@
 """`ebbtide bench`: what parts of the product are worth where the truth is known."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import msgspec
@@ -11,7 +13,9 @@ from ebbtide.commands.live_options import Json
 from ebbtide.commands.output import print_json
 
 if TYPE_CHECKING:
-    from ebbtide.simulated.cycles import Cycles, Figure
+    from ebbtide.simulated.cycles import Cycles
+    from ebbtide.simulated.detection import Detection
+    from ebbtide.simulated.over_seeds import Figure
 
 bench = typer.Typer(
     help="What parts are worth where the truth is known: in simulators.", no_args_is_help=True
@@ -31,16 +35,7 @@ def cycles(
     as_json: Json = False,
 ) -> None:
     """Co-evolution cycles in a planted world. A simulator: it says nothing of real users."""
-    screen = Console(stderr=True)
-    with screen.status("loading torch ...") as line:
-
-        def tell(what: str) -> None:
-            if screen.is_terminal:
-                line.update(f"{what} ...")
-            else:
-                screen.print(what, highlight=False)
-
-        tell("loading torch")
+    with _telling("loading torch") as tell:
         from ebbtide.simulated.cycles import bench as run
 
         found = run(seeds, tell)
@@ -48,6 +43,61 @@ def cycles(
         print_json(msgspec.to_builtins(found))
     else:
         _show(found)
+
+
+@bench.command("drift")
+def drift(
+    seeds: Annotated[
+        int, typer.Option(metavar="N", min=1, max=100, help="Planted streams of each kind; 20 s of CPU each.")
+    ] = 5,
+    logs: Annotated[
+        list[str] | None,
+        typer.Option("--log", metavar="LOG", help="Where the cost of acting is told. [movielens-100k]"),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """How soon planted drift is found, false alarms without it, what acting is worth and what it costs."""
+    with _telling("loading") as tell:
+        from ebbtide.simulated.detection import measure
+
+        found = measure(seeds, tell, logs=logs or ["movielens-100k"])
+    if as_json:
+        print_json(msgspec.to_builtins(found))
+    else:
+        _show_drift(found)
+
+
+@contextmanager
+def _telling(first: str) -> Iterator[Callable[[str], None]]:
+    """Something to say how far it is: a moving line on a terminal, elsewhere a line each."""
+    screen = Console(stderr=True)
+    with screen.status(f"{first} ...") as line:
+
+        def tell(what: str) -> None:
+            if screen.is_terminal:
+                line.update(f"{what} ...")
+            else:
+                screen.print(what, highlight=False)
+
+        tell(first)
+        yield tell
+
+
+def _show_drift(found: "Detection") -> None:
+    table = Table("", "", box=None, show_header=False)
+    for kind, events in found.delay_events.items():
+        table.add_row(
+            f"events until an alarm, {kind} drift", "not found" if events is None else f"{events:,.0f}"
+        )
+    table.add_row("alarms a million events without drift", f"{found.false_alarms_per_million:.2f}")
+    ratio = found.recovery_ratio
+    bounds = "" if ratio.low is None else f" [{ratio.low:.2f}, {ratio.high:.2f}]"
+    table.add_row("events to recover, without actions / with them", f"{ratio.mean:.2f}{bounds}")
+    for log, differences in found.cost.items():
+        for metric, difference in differences.items():
+            table.add_row(f"acting on {log}: {metric}", f"{difference:+.4f}")
+    Console().print(f"Planted streams, {found.seeds} seeds; a simulator.", highlight=False)
+    Console().print(table, highlight=False)
 
 
 def _show(found: "Cycles") -> None:

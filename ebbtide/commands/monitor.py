@@ -20,7 +20,7 @@ from state.errors import InputError
 if TYPE_CHECKING:
     from ebbtide.live.status import Seen
     from ebbtide.report.report import Report
-    from state.drift_alarm import DriftAlarm
+    from state.drift_alarm import DriftAction, DriftAlarm
 
 _LOOK_S = 1.0
 _KEPT = 60
@@ -77,7 +77,8 @@ def monitor(
     if as_json:
         from msgspec import to_builtins
 
-        print_json({"drift": to_builtins(alarms), "status": to_builtins(seen.status())})
+        actions = to_builtins(seen.trainer.actions)
+        print_json({"drift": to_builtins(alarms), "actions": actions, "status": to_builtins(seen.status())})
     else:
         Console().print(_Screen().of(seen))
     _leave(alarms)
@@ -90,7 +91,13 @@ def _of_run(folder: Path, as_json: bool) -> None:
     if as_json:
         from msgspec import to_builtins
 
-        print_json({"drift": to_builtins(found.drift), "windows": to_builtins(found.metrics.windows)})
+        print_json(
+            {
+                "drift": to_builtins(found.drift),
+                "actions": to_builtins(found.actions),
+                "windows": to_builtins(found.metrics.windows),
+            }
+        )
     else:
         Console().print(_run_screen(found))
     _leave(found.drift)
@@ -152,7 +159,8 @@ class _Screen:
         trained = "-" if found.trained is None else f"{found.trained:,}"
         head = Text(f"{trained} events learned, version {found.version or '-'}", style="bold")
         troubles = [Text(f"! {sentence}", style="yellow") for sentence in found.trouble]
-        return Group(head, rows, _alarm_lines(_alarms(seen)), *troubles)
+        actions = [] if seen.trainer is None else seen.trainer.actions
+        return Group(head, rows, _alarm_lines(_alarms(seen), actions), *troubles)
 
 
 def sparkline(values: "deque[float]") -> str:
@@ -168,8 +176,8 @@ def sparkline(values: "deque[float]") -> str:
     return "".join(_BARS[round((value - low) / step) if step else 0] for value in values)
 
 
-def _alarm_lines(alarms: "list[DriftAlarm]") -> RenderableType:
-    from ebbtide.report.alarms import sentence
+def _alarm_lines(alarms: "list[DriftAlarm]", actions: "list[DriftAction]") -> RenderableType:
+    from ebbtide.report.alarms import action_sentence, sentence
 
     if not alarms:
         return Text("no drift alarm", style="green")
@@ -178,6 +186,7 @@ def _alarm_lines(alarms: "list[DriftAlarm]") -> RenderableType:
     lines = [Text(f"{len(alarms)} drift alarms, {len(still)} open", style="bold")]
     lines += [Text(f"! {sentence(alarm)}", style="red") for alarm in still[:_LISTED]]
     lines += [Text(f"  {sentence(alarm)}", style="dim") for alarm in past[:_LISTED]]
+    lines += [Text(f"> {action_sentence(action)}", style="cyan") for action in actions[-_LISTED:]]
     more = len(still[_LISTED:]) + len(past[_LISTED:])
     if more:
         lines.append(Text(f"  and {more} more: --json has them", style="dim"))
@@ -197,4 +206,4 @@ def _run_screen(report: "Report") -> RenderableType:
     for window in windows:
         values = ("" if (v := window.value(metric)) is None else measure(v, 4) for metric in metrics)
         table.add_row(time_text(window.start_ms or 0, span_ms), f"{window.events:,}", *values)
-    return Group(Text(report.log.name, style="bold"), _alarm_lines(report.drift), table)
+    return Group(Text(report.log.name, style="bold"), _alarm_lines(report.drift, report.actions), table)

@@ -38,7 +38,7 @@ from ebbtide.live.side_tables import Sides, Told
 from ebbtide.live.stream_facts import Stream
 from ebbtide.publishing.delivery import Delivery
 from ebbtide.publishing.mirror import Mirror
-from ebbtide.report.alarms import sentence
+from ebbtide.report.alarms import action_sentence, sentence
 from ebbtide.running.learning import Learning
 from ebbtide.running.plan import selection_of
 from learners.judging.measure import Measure
@@ -108,6 +108,7 @@ class LiveTrainer:
         self._due = dict.fromkeys(("publish", "say", "info"), 0.0)
         if self.learning.drift is not None:
             self.learning.drift.on_alarm.append(self._alarm)
+        self.learning.on_action.append(lambda action: log.warning("drift: %s", action_sentence(action)))
         if saved is not None:
             self._load(saved)
 
@@ -242,6 +243,7 @@ class LiveTrainer:
             readers_at=self.delivery.readers_at,
             store_losses=self.delivery.mirror.losses,
             alarms=self._alarms(),
+            actions=self.learning.actions()[-_ALARMS:],
             trouble="; ".join(self._troubles()) or None,
             started_ms=self.started_ms,
             updated_ms=_now_ms(),

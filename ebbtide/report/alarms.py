@@ -4,7 +4,7 @@ from ebbtide.report.markup import Markup, el, join
 from ebbtide.report.report import Report
 from ebbtide.report.svg import Plot, nice_ticks, padded, time_text
 from ebbtide.report.words import count, measure
-from state.drift_alarm import DriftAlarm
+from state.drift_alarm import DriftAction, DriftAlarm
 
 _SIGNALS = {
     "log_loss": "log loss",
@@ -55,6 +55,20 @@ def sentence(alarm: DriftAlarm) -> str:
     return said
 
 
+def action_sentence(action: DriftAction) -> str:
+    """An action and its cause in a sentence.
+
+    >>> action_sentence(DriftAction(do="doubt", share=0.5, event=9216, time_ms=0, on="late",
+    ...     alarm_event=9000, before=0.0, after=0.5)).split(", since ")[0]
+    'learners gave back 50% of their certainty after event 9,216 (1 Jan 00:00)'
+    """
+    return (
+        f"learners gave back {action.share:.0%} of their certainty after event {count(action.event)} "
+        f"({_when(action.time_ms)}), since {signal_words(action.on)} went from {measure(action.before)} to "
+        f"{measure(action.after)}"
+    )
+
+
 def alarm_section(report: Report) -> Markup | None:
     """Every alarm in a sentence, those for the worse first; the largest stretches drawn."""
     if not report.drift:
@@ -68,8 +82,10 @@ def alarm_section(report: Report) -> Markup | None:
     rest = [alarm for alarm in alarms if alarm not in alarms[:_DRAWN] or len(alarm.means) < 2]
     listed = [el("li", sentence(alarm)) for alarm in rest[:_LISTED]]
     more = len(rest) - len(listed)
+    actions = [el("li", action_sentence(action)) for action in report.actions]
     return join(
         el("h2", "Drift alarms"),
+        el("ul", *actions) if actions else None,
         el("div", *cards, class_="plots") if cards else None,
         el("ul", *listed) if listed else None,
         el("p", f"and {count(more)} more in report.json", class_="hint") if more else None,

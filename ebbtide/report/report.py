@@ -19,7 +19,7 @@ from ebbtide.report.curves import Curve, memory_curves
 from learners.insight import Insight
 from learners.judging.evaluation import CalibrationPoint, Evaluation, Judged, Part
 from learners.judging.judge import COLD_SLICES
-from state.drift_alarm import DriftAlarm
+from state.drift_alarm import DriftAction, DriftAlarm
 from state.errors import InputError
 from state.memory.users import MemoryConfig
 
@@ -115,6 +115,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     versions: dict[str, str]
     notes: list[str]
     warnings: list[str] = []
+    actions: list[DriftAction] = []
+    """What was done about drift."""
 
     @property
     def evaluation(self) -> Evaluation:
@@ -151,6 +153,7 @@ class RunFacts:
     config: Any
     """Any tree of builtins, structs and dataclasses."""
     drift: list[DriftAlarm] = field(default_factory=list)
+    actions: list[DriftAction] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     insight: Insight | None = None
@@ -204,6 +207,7 @@ def build(facts: RunFacts) -> Report:
         ablation=facts.ablation,
         staleness=facts.staleness,
         drift=facts.drift,
+        actions=facts.actions,
         state_digest=facts.state_digest,
         config=msgspec.to_builtins(facts.config, enc_hook=str, str_keys=True),
         versions=versions(),

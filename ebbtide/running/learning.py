@@ -1,7 +1,7 @@
 """From examples to what is learned, watched and published: the same for a replay and for live traffic."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -10,16 +10,18 @@ import numpy as np
 
 from ebbtide.config import RunConfig
 from ebbtide.publishing.publish import Publisher, Sink, columns, titles
-from ebbtide.running.plan import Plan, Subject, plan, trainer_of
+from ebbtide.running.plan import NOT_ACTING, Plan, Subject, plan, trainer_of, variant_name
 from learners.contract import Learner
-from learners.training.trainer import Scored, Trainer
-from state.drift_alarm import DriftAlarm
+from learners.training.trainer import Scored, Trainer, joined
+from state.drift_alarm import DriftAction, DriftAlarm
+from state.errors import InputError
 from state.examples import ExampleBatch
 from state.keys import Names
 from state.store.contract import RunInfo
 from state.tree import Tree
 
 if TYPE_CHECKING:
+    from monitor.actions import Policy
     from monitor.alarms import Alarm
     from monitor.drift import DriftMonitor
 
@@ -51,6 +53,8 @@ class Learning:
         self.trainer: Trainer = trainer_of(self.plan, config, subject)
         self.phases = Phases()
         self.drift = _monitor() if config.drift else None
+        self.policy = _policy(config, self.trainer.learners[self.plan.model])
+        self.on_action: list[Callable[[DriftAction], None]] = []
         self.publisher = Publisher(
             sink,
             self.embedder,
@@ -67,15 +71,39 @@ class Learning:
         return self.trainer.learners[self.plan.embedder]
 
     def step(self, batch: ExampleBatch) -> Scored:
-        """Score, learn, watch and publish one micro-batch."""
+        """Score, learn, watch, act and publish one micro-batch; in pieces where it may be time to act."""
+        if self.policy is None:
+            return self._step(batch)[0]
+        pieces = []
+        for rows in self.policy.parts(len(batch)):
+            scored, raised = self._step(batch.take(rows))
+            pieces.append(scored)
+            assert self.drift is not None
+            for action in self.policy.after(
+                len(scored.batch), raised, self.drift.alarms, self.drift.clock_ms
+            ):
+                self._act(action)
+        return pieces[0] if len(pieces) == 1 else joined(batch, pieces)
+
+    def _step(self, batch: ExampleBatch) -> "tuple[Scored, list[Alarm]]":
         with self.phases("score and learn"):
             scored = self.trainer.step(batch)
+        raised: list[Alarm] = []
         if self.drift is not None:
             with self.phases("watch for drift"):
-                self._watch(self.drift, scored)
+                raised = self._watch(self.drift, scored)
         with self.phases("publish"):
             self.publisher(scored)
-        return scored
+        return scored, raised
+
+    def _act(self, action: DriftAction) -> None:
+        """Do it to all learners that can, but floors and the variant that does not act."""
+        still = variant_name(self.plan.model, NOT_ACTING)
+        for name, learner in self.trainer.learners.items():
+            if learner.doubts and not learner.floor and name != still:
+                learner.doubt(action.share)
+        for listener in self.on_action:
+            listener(action)
 
     def unsaved(self) -> list[str]:
         """Learners whose state cannot be saved."""
@@ -105,13 +133,17 @@ class Learning:
         """All of them, in order."""
         return [self.told(alarm) for alarm in self.drift.alarms] if self.drift else []
 
+    def actions(self) -> list[DriftAction]:
+        """What was done about drift, in order."""
+        return self.policy.done if self.policy else []
+
     def told(self, alarm: "Alarm") -> DriftAlarm:
         """An alarm with names."""
         return told(
             alarm, self.subject.names, {"recall@10": self.plan.embedder}.get(alarm.signal, self.plan.model)
         )
 
-    def _watch(self, drift: "DriftMonitor", scored: Scored) -> None:
+    def _watch(self, drift: "DriftMonitor", scored: Scored) -> "list[Alarm]":
         from monitor.drift import Said
 
         p_B, hit_B = np.full((2, len(scored.batch)), np.nan)
@@ -121,13 +153,14 @@ class Learning:
         rank_R = scored.outcomes[self.plan.embedder].rank_R
         if rank_R is not None:
             hit_B[scored.request.rows_R] = rank_R <= 10
-        drift.update(scored.batch, Said(p_B, hit_B))
+        return drift.update(scored.batch, Said(p_B, hit_B))
 
     def tree(self) -> Tree:
         return {
             "trainer": self.trainer.tree(),
             "publisher": self.publisher.tree(),
             **({} if self.drift is None else {"drift": self.drift.tree()}),
+            **({} if self.policy is None else {"policy": self.policy.tree()}),
         }
 
     def load(self, tree: Tree) -> None:
@@ -135,6 +168,8 @@ class Learning:
         self.publisher.load(tree["publisher"])
         if self.drift is not None:
             self.drift.load(tree["drift"])
+        if self.policy is not None:
+            self.policy.load(tree["policy"])
 
 
 def told(alarm: "Alarm", names: Names, learner: str) -> DriftAlarm:
@@ -168,6 +203,19 @@ def told(alarm: "Alarm", names: Names, learner: str) -> DriftAlarm:
         psi=alarm.psi,
         jensen_shannon=alarm.jensen_shannon,
     )
+
+
+def _policy(config: RunConfig, model: Learner) -> "Policy | None":
+    """Raises InputError where there are rules, and nothing is watched or nobody can follow them."""
+    if not config.act:
+        return None
+    from monitor.actions import Policy
+
+    if not config.drift:
+        raise InputError("act: expected drift = true, since rules go by its alarms")
+    if not model.doubts:
+        raise InputError(f"act: {model.name} cannot doubt; leave the rules out, or take another --learner")
+    return Policy(config.act)
 
 
 def _monitor() -> "DriftMonitor":

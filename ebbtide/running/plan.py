@@ -28,6 +28,9 @@ RANKED_EVENTS = 25_000
 RANKING_BUDGET = 1.5e9
 """Scores that may be computed to rank the whole catalogue, over the run and for each ranker."""
 
+NOT_ACTING = "no actions"
+"""The variant that does not follow the rules of `act`."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
@@ -206,6 +209,11 @@ def _merged(settings: Mapping[str, Any], differ: Mapping[str, Any]) -> dict[str,
     return merged
 
 
+def variant_name(model: str, variant: str) -> str:
+    """Of a model with a part switched off."""
+    return f"{model}: {variant}"
+
+
 def _variants(model: Learner, config: RunConfig) -> dict[str, Learner]:
     """The model with each of its parts switched off in turn, by "MODEL: VARIANT".
 
@@ -222,7 +230,9 @@ def _variants(model: Learner, config: RunConfig) -> dict[str, Learner]:
             continue
         settings = _settings(model.name, config, differ)
         if settings != model.config:
-            found[f"{model.name}: {variant}"] = type(model)(settings, model.context)
+            found[variant_name(model.name, variant)] = type(model)(settings, model.context)
+    if config.act:
+        found[variant_name(model.name, NOT_ACTING)] = type(model)(model.config, model.context)
     if not found:
         raise InputError(
             f"--ablate: {model.name} has no part that could be switched off on this log; give --learner with"

@@ -98,7 +98,14 @@ class Run:
 
     def digest(self) -> str:
         """BLAKE2b of the operator's and the trainer's state, without learners that have none to give."""
-        return digest({"operator": self.operator.tree(), "trainer": self.trainer.tree(unsaved=False)})
+        policy = self.learning.policy
+        return digest(
+            {
+                "operator": self.operator.tree(),
+                "trainer": self.trainer.tree(unsaved=False),
+                **({} if policy is None else {"policy": policy.tree()}),
+            }
+        )
 
     def insight(self) -> Insight | None:
         """What the model has learned, or else the learner whose vectors are published."""
@@ -320,6 +327,7 @@ def _facts(run: Run, evaluation: Evaluation, *, seconds: float, cpu: float, setu
         state_digest=run.digest(),
         config=run.config,
         drift=run.learning.alarms(),
+        actions=run.learning.actions(),
         insight=run.insight(),
         ablation=ablation,
         staleness=staleness,

@@ -39,6 +39,8 @@ class Weights(NamedTuple):
     weight_N3: Doubles
     prior_K: Doubles
     forget_K: Doubles
+    doubt_2: Doubles
+    """A weight that was last used before this row has its variance raised by this share of what it lost."""
 
 
 class Asked(NamedTuple):
@@ -191,6 +193,9 @@ def write_features(
                 row = add(weights.ids, row_L[i])
                 weight_N3[row, MEAN] = 0.0
                 weight_N3[row, VARIANCE] = weights.prior_K[kind_L[i]]
+            elif weight_N3[row, USED] < weights.doubt_2[0]:
+                lost = weights.prior_K[kind_L[i]] - weight_N3[row, VARIANCE]
+                weight_N3[row, VARIANCE] += weights.doubt_2[1] * lost
             weight_N3[row, USED] = serial
         row_L[i] = row
 

@@ -16,6 +16,7 @@ class WeightTable:
         self.prior_K, self.forget_K, self.most_rows = prior_K, forget_K, most_rows
         self.map = KeyMap()
         self.weight_N3: Doubles = np.zeros((0, 3))
+        self.doubt_2: Doubles = np.zeros(2)
 
     def __len__(self) -> int:
         return len(self.map)
@@ -27,7 +28,11 @@ class WeightTable:
 
     def view(self) -> Weights:
         """For kernels, until the next `make_room`."""
-        return Weights(self.map.arrays, self.weight_N3, self.prior_K, self.forget_K)
+        return Weights(self.map.arrays, self.weight_N3, self.prior_K, self.forget_K, self.doubt_2)
+
+    def doubt(self, before: float, share: float) -> None:
+        """Weights that were last used before this row are less certain from now on."""
+        self.doubt_2[:] = before, share
 
     def make_room(self, extra: int, least: int, waiting: "Waiting") -> None:
         """Grow by `extra` weights as far as `most_rows` allows; where not even `least` fit, drop the half
@@ -60,11 +65,13 @@ class WeightTable:
         waiting.move(moved_N)
 
     def tree(self) -> Tree:
-        return {"map": self.map.tree(), "weight_N3": self.weight_N3[: len(self)].copy()}
+        doubt = {"doubt_2": self.doubt_2.copy()} if self.doubt_2.any() else {}
+        return {"map": self.map.tree(), "weight_N3": self.weight_N3[: len(self)].copy(), **doubt}
 
     def load(self, tree: Tree) -> None:
         self.map.load(tree["map"])
         self.weight_N3 = np.array(tree["weight_N3"])
+        self.doubt_2[:] = tree.get("doubt_2", 0.0)
 
 
 class Waiting:

@@ -83,6 +83,7 @@ class GaussianRows(Learner):
     name: ClassVar[str] = "gaussian"
     Config: ClassVar[type[Settings]] = Gaussian
     predicts: ClassVar[bool] = True
+    doubts: ClassVar[bool] = True
 
     def __init__(self, config: Settings, context: Context) -> None:
         super().__init__(config, context)
@@ -155,6 +156,10 @@ class GaussianRows(Learner):
                 )
             self._serial += size
         return p_B
+
+    def doubt(self, share: float) -> None:
+        """At its next use every weight has its variance raised by `share` of what it has lost."""
+        self._weights.doubt(float(self._serial), share)
 
     def forget(self, forgotten: Forgotten) -> None:
         """Weights go by when they were last used, whoever's they are."""

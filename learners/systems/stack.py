@@ -55,6 +55,7 @@ class Stack(Learner):
     name: ClassVar[str] = "stack"
     Config: ClassVar[type[Settings]] = StackSettings
     predicts: ClassVar[bool] = True
+    doubts: ClassVar[bool] = True
 
     def __init__(self, config: Settings, context: Context) -> None:
         super().__init__(config, context)
@@ -152,6 +153,11 @@ class Stack(Learner):
 
     def _joined(self, made: list[Doubles], rows: int) -> Doubles:
         return np.concatenate([np.ones((rows, 1)), *made], axis=1)
+
+    def doubt(self, share: float) -> None:
+        """The Gaussian rows doubt; how far the parts are to be trusted stays."""
+        if self.base is not None:
+            self.base.doubt(share)
 
     def forget(self, forgotten: Forgotten) -> None:
         if self.base is not None:

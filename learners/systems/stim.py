@@ -63,6 +63,7 @@ class Stim(Learner):
     Config: ClassVar[type[Settings]] = StimSettings
     predicts: ClassVar[bool] = True
     ranks: ClassVar[bool] = True
+    doubts: ClassVar[bool] = True
     ablations: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "no mask": {"copy": {"mask": False}},
         "no curve of return": {"copy": {"returns": False}},
@@ -135,6 +136,11 @@ class Stim(Learner):
     @property
     def _ranker(self) -> CopyPath | Unit[Any]:
         return self.copy if self.copy is not None else self.unit
+
+    def doubt(self, share: float) -> None:
+        """P(action) doubts; the ranking's parts follow the newest events as they are."""
+        if self.action is not None:
+            self.action.doubt(share)
 
     def forget(self, forgotten: Forgotten) -> None:
         if self.action is not None:

@@ -80,7 +80,7 @@ class Trainer:
                     learner.forget(forgotten)
                 scored = replace(scored, forgotten=(forgotten,))
             parts.append(scored)
-        return parts[0] if len(parts) == 1 else _joined(batch, parts)
+        return parts[0] if len(parts) == 1 else joined(batch, parts)
 
     def _step(self, batch: ExampleBatch) -> Scored:
         waiting = len(self.pending)
@@ -156,7 +156,7 @@ class Trainer:
             learner.load(tree["learners"].get(name, {}))
 
 
-def _joined(batch: ExampleBatch, parts: Sequence[Scored]) -> Scored:
+def joined(batch: ExampleBatch, parts: Sequence[Scored]) -> Scored:
     """Pieces of a micro-batch as one. Catalogue rows of its request are as they were at each."""
     starts = np.cumsum([0, *(len(part.batch) for part in parts)])
     requests = [part.request for part in parts]

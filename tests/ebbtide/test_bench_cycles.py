@@ -9,7 +9,8 @@ from typer.testing import CliRunner
 
 from ebbtide.commands.app import app
 from ebbtide.simulated import cycles
-from ebbtide.simulated.cycles import Scale, figure
+from ebbtide.simulated.cycles import Scale
+from ebbtide.simulated.over_seeds import figure
 from ebbtide.simulated.simulation import EXPLOITED, Simulation, exploited
 from ebbtide.simulated.world import INTERESTS, World, WorldOptions
 from learners.coevolution.cycle import CycleSettings

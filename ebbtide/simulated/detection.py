@@ -1,0 +1,164 @@
+"""How soon drift is found, how often where there is none, and what acting on it is worth: planted streams.
+
+It is measured by the product's own monitor, policy and learners, seeds and constants fixed.
+"""
+
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ebbtide.config import RunConfig
+from ebbtide.running.plan import batch_size
+from ebbtide.running.replaying import Run
+from ebbtide.simulated.drifting import DRIFT_AT, EVENTS, KINDS, Kind, lived, scored
+from ebbtide.simulated.over_seeds import Figure, figure
+from monitor.actions import Rule
+from monitor.alarms import Alarm
+from monitor.drift import DriftMonitor, Said
+from replay.log import Log
+from state.errors import InputError
+from state.examples import Doubles
+from state.store.in_memory import DictStore
+
+RULE = Rule(on="log_loss")
+"""What acts in the comparisons."""
+STATIONARY, LIVED, CHANGED_AT = 1_500_000, 100_000, 60_000
+"""Events without drift a seed, and of the log in which learners live, whose world changes at CHANGED_AT."""
+COSTED = 200_000
+_WINDOW = 2_000
+"""Events over which the loss gap is taken."""
+_MODEL = ("log_loss", "calibration", "positive")
+_INPUTS = ("new_item", "new_user", "shift of category")
+
+Tell = Callable[[str], None]
+
+
+class Detection(msgspec.Struct, frozen=True, kw_only=True):
+    """What `ebbtide bench drift --json` prints."""
+
+    seeds: int
+    delay_events: dict[str, float | None]
+    """Kind of drift -> median over seeds of the events from the drift to the first alarm; None: not found."""
+    false_alarms_per_million: float
+    recovery_ratio: Figure
+    """Events until the loss gap after the drift is halved, without actions over with them; geometric mean."""
+    cost: dict[str, dict[str, float]]
+    """Log -> metric -> with actions less without."""
+
+
+def measure(seeds: int, tell: Tell, *, logs: Sequence[str], quick: bool = False) -> Detection:
+    """All of it, with the cost on the first COSTED events of `logs`; `quick`: fewer stationary events."""
+    delays: dict[str, float | None] = {}
+    for kind in KINDS[:-1]:
+        tell(f"how soon a drift is found: {kind}")
+        delays[kind] = _median([delay(kind, seed) for seed in range(seeds)])
+    stationary = STATIONARY // 10 if quick else STATIONARY
+    alarms = 0
+    for seed in range(seeds):
+        tell(f"alarms without a drift: seed {seed + 1} of {seeds}")
+        alarms += len(watched("none", seed, stationary))
+    ratios = []
+    for seed in range(seeds):
+        tell(f"recovery with and without actions: seed {seed + 1} of {seeds}")
+        ratios.append(recovery(seed, ()) / recovery(seed, (RULE,)))
+    cost = {}
+    for log in logs:
+        tell(f"what acting costs on {log}")
+        cost[log] = cost_on(log)
+    return Detection(
+        seeds=seeds,
+        delay_events=delays,
+        false_alarms_per_million=alarms / (seeds * stationary / 1e6),
+        recovery_ratio=_geometric(ratios),
+        cost=cost,
+    )
+
+
+def watched(kind: Kind, seed: int, events: int = EVENTS, batch: int = 10_000) -> list[Alarm]:
+    """Alarms over a planted stream."""
+    stream, monitor = scored(kind, seed, events), DriftMonitor()
+    for start in range(0, events, batch):
+        rows = slice(start, start + batch)
+        monitor.update(stream.batch.take(rows), Said(stream.said.p_B[rows], stream.said.hit_B[rows]))
+    return monitor.alarms
+
+
+def delay(kind: Kind, seed: int) -> float:
+    """Events from the drift to the first alarm of a signal that it moves; infinite where there is none."""
+    moved = _INPUTS if kind == "inputs" else _MODEL
+    found = [a.event - DRIFT_AT for a in watched(kind, seed) if a.signal in moved and a.event > DRIFT_AT]
+    return float(min(found)) if found else np.inf
+
+
+def recovery(seed: int, rules: tuple[Rule, ...]) -> float:
+    """Events after the change until half of the loss gap that it made is gone, by Gaussian rows."""
+    log = lived(seed, LIVED, CHANGED_AT)
+    with tempfile.TemporaryDirectory(prefix="ebbtide-bench-") as folder:
+        path = Path(folder) / "lived.parquet"
+        pq.write_table(log.events, path)
+        config = RunConfig(learner="gaussian", floors=False, rank_share=0.0, act=rules)
+        _lived_through(Log.open(path), config, Path(folder) / "out").measure.close()
+        p_E = _predictions(Path(folder) / "out", "p.gaussian")
+    label_E = log.events["label"].to_numpy()
+    gap_E = _log_loss(p_E, label_E) - _log_loss(log.chance_E, label_E)
+    usual = gap_E[CHANGED_AT - 5 * _WINDOW : CHANGED_AT].mean()
+    sums = np.cumsum(np.concatenate([np.zeros(1), gap_E[CHANGED_AT:] - usual]))
+    window_E = (sums[_WINDOW:] - sums[:-_WINDOW]) / _WINDOW
+    halved = np.flatnonzero(window_E <= window_E[0] / 2)
+    return float(halved[0] if len(halved) else len(window_E)) + _WINDOW / 2
+
+
+def cost_on(log: str) -> dict[str, float]:
+    """Metrics of STIM over the scored half, with the rule less without it."""
+    with tempfile.TemporaryDirectory(prefix="ebbtide-bench-") as folder:
+
+        def parts(name: str, rules: tuple[Rule, ...]) -> tuple[dict[str, float], bool]:
+            config = RunConfig(floors=False, act=rules)
+            run = _lived_through(Log.open(log, limit=COSTED), config, Path(folder) / name)
+            (stim,) = [one for one in run.measure.evaluate(config.score_from).learners if one.name == "stim"]
+            values = {metric: stim.scored.value(metric) for metric in ("auc", "log_loss", "ndcg@10")}
+            return {name: v for name, v in values.items() if v is not None}, bool(run.learning.actions())
+
+        acting, acted = parts("acting", (RULE,))
+        still = parts("still", ())[0] if acted else acting
+    return {metric: acting[metric] - still[metric] for metric in acting}
+
+
+def _lived_through(log: Log, config: RunConfig, out: Path) -> Run:
+    """A replay that publishes to nobody, at its end."""
+    run = Run(log, config, DictStore(), out)
+    for events in log.batches(batch_size(config, log), dead_letters=out):
+        run.step(events)
+    run.finish()
+    run.close()
+    return run
+
+
+def _predictions(out: Path, column: str) -> Doubles:
+    parts = []
+    for path in sorted((out / "predictions").glob("part-*.arrow")):
+        with pa.ipc.open_file(str(path)) as reader:
+            parts += [reader.get_batch(n).column(column).to_numpy() for n in range(reader.num_record_batches)]
+    if not parts:
+        raise InputError(f"{out}: expected predictions")
+    return np.concatenate(parts).astype(np.float64)
+
+
+def _log_loss(p_E: Doubles, label_E: Doubles) -> Doubles:
+    return -np.log(np.maximum(np.where(label_E > 0.5, p_E, 1.0 - p_E), 1e-9))
+
+
+def _median(delays: list[float]) -> float | None:
+    median = float(np.median(delays))
+    return median if np.isfinite(median) else None
+
+
+def _geometric(ratios: list[float]) -> Figure:
+    logs = figure([float(np.log(ratio)) for ratio in ratios])
+    low, high = (None if bound is None else float(np.exp(bound)) for bound in (logs.low, logs.high))
+    return Figure(mean=float(np.exp(logs.mean)), low=low, high=high)

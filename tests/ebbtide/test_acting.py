@@ -1,0 +1,108 @@
+"""Rules of `act`: a run acts on drift, learns faster for it, and a run that was killed acts the same way."""
+
+import json
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+import ebbtide
+from ebbtide.config import RunConfig
+from ebbtide.report.report import Report
+from ebbtide.running.replaying import Run
+from ebbtide.simulated.drifting import lived
+from monitor.actions import Rule
+from replay.log import Log
+from state.store.in_memory import DictStore
+from tests.ebbtide.typed import run
+
+RULE = Rule(on="log_loss", cooldown=2048)
+EVENTS, AT = 24_000, 14_000
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The world changes at event AT."""
+    path = tmp_path_factory.mktemp("lived") / "log.parquet"
+    pq.write_table(lived(3, EVENTS, AT).events, path)
+    return path
+
+
+def replayed(log: Path, out: Path, **how: object) -> Report:
+    given = {"learner": "gaussian", "floors": False, "rank_share": 0.0, "act": [RULE], **how}
+    return ebbtide.replay(log, out, **given)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def acted(log: Path, tmp_path_factory: pytest.TempPathFactory) -> Report:
+    return replayed(log, tmp_path_factory.mktemp("acted"))
+
+
+def test_acting_makes_up_for_a_change_sooner(log: Path, acted: Report, tmp_path: Path) -> None:
+    still = replayed(log, tmp_path / "still", act=[])
+    (action, *_) = acted.actions
+    assert AT < action.alarm_event <= action.event < AT + 3000
+    assert still.actions == []
+    ours, theirs = acted.metrics.windows[-1].log_loss, still.metrics.windows[-1].log_loss
+    assert ours is not None
+    assert theirs is not None
+    assert ours < theirs - 0.01
+    assert acted.state_digest != still.state_digest
+
+
+def test_actions_fall_between_the_same_events_whatever_the_batches(
+    log: Path, acted: Report, tmp_path: Path
+) -> None:
+    other = replayed(log, tmp_path / "other", batch=333)
+    assert other.actions == acted.actions
+    assert other.metrics.all.log_loss == pytest.approx(acted.metrics.all.log_loss, abs=1e-12)
+
+
+def test_a_run_that_was_killed_acts_the_same_way(log: Path, acted: Report, tmp_path: Path) -> None:
+    config = RunConfig(learner="gaussian", floors=False, rank_share=0.0, act=(RULE,))
+    opened = Log.open(log)
+    killed, resumed = (Run(opened, config, DictStore(), tmp_path / name) for name in ("killed", "resumed"))
+    batches = list(opened.batches(375, dead_letters=tmp_path))
+    middle = next(n for n in range(len(batches)) if 375 * n > acted.actions[0].alarm_event)
+    for events in batches[:middle]:
+        killed.step(events)
+    tree = killed.tree()
+    killed.close()
+    resumed.load(tree)
+    for events in batches[middle:]:
+        resumed.step(events)
+    resumed.finish()
+    assert resumed.learning.actions() == acted.actions
+    assert resumed.digest() == acted.state_digest
+    resumed.close()
+
+
+def test_the_variant_that_does_not_act_stands_beside_it(log: Path, tmp_path: Path) -> None:
+    report = replayed(log, tmp_path, ablate=True, learner="stack", limit=18_000)
+    assert report.ablation is not None
+    (variant,) = [one for one in report.ablation.variants if one.name.endswith("no actions")]
+    worth = {one.metric: one.difference for one in variant.differences}
+    assert worth["log_loss"] > 0
+
+
+def test_what_was_done_is_told(log: Path, acted: Report, tmp_path: Path) -> None:
+    settings = tmp_path / "settings.toml"
+    settings.write_text('learner = "gaussian"\nfloors = false\n[[act]]\non = "log_loss"\ncooldown = 2048\n')
+    run("replay", log, "--out", tmp_path / "out", "--config", settings, "--rank-share", 0, "--quiet")
+    said = json.loads(run("monitor", "--from", tmp_path / "out", "--json").stdout)
+    assert [one["event"] for one in said["actions"]] == [one.event for one in acted.actions]
+    assert "learners gave back 100% of their certainty" in (tmp_path / "out" / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("how", "says"),
+    [
+        ({"drift": False}, "act: expected drift = true"),
+        ({"learner": "popular"}, "act: popular cannot doubt"),
+    ],
+)
+def test_rules_that_nobody_can_follow_are_refused(
+    log: Path, tmp_path: Path, how: dict[str, object], says: str
+) -> None:
+    with pytest.raises(ebbtide.InputError, match=says):
+        replayed(log, tmp_path, **how)

@@ -1,0 +1,38 @@
+"""`ebbtide bench drift`: planted drift is found soon, and what acting is worth is measured, not said."""
+
+import pytest
+
+from ebbtide.simulated import detection
+from ebbtide.simulated.detection import delay, measure, watched
+from ebbtide.simulated.drifting import KINDS, scored
+
+
+def test_all_that_is_promised_is_printed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a smaller scale."""
+    monkeypatch.setattr(detection, "STATIONARY", 300_000)
+    monkeypatch.setattr(detection, "LIVED", 30_000)
+    monkeypatch.setattr(detection, "CHANGED_AT", 18_000)
+    told: list[str] = []
+    found = measure(2, told.append, logs=["planted:users=40,items=40,events=2000"], quick=True)
+    assert found.seeds == 2
+    assert set(found.delay_events) == set(KINDS) - {"none"}
+    assert found.false_alarms_per_million == 0.0
+    assert found.recovery_ratio.low is not None
+    assert found.recovery_ratio.mean > 1.0
+    assert set(found.cost["planted:users=40,items=40,events=2000"]) == {"auc", "log_loss", "ndcg@10"}
+    assert len(told) == len(KINDS) - 1 + 2 + 2 + 1
+
+
+@pytest.mark.parametrize("kind", ["abrupt", "scene", "inputs", "labels"])
+def test_what_comes_at_once_is_found_soon(kind: str) -> None:
+    assert delay(kind, 0) < 3000  # type: ignore[arg-type]
+
+
+def test_where_there_is_no_drift_there_is_no_alarm() -> None:
+    assert watched("none", 0, 100_000) == []
+
+
+def test_the_same_seed_gives_the_same_stream() -> None:
+    one, again = scored("abrupt", 3, 1000, 500), scored("abrupt", 3, 1000, 500)
+    assert (one.said.p_B == again.said.p_B).all()
+    assert (one.batch.label_B == again.batch.label_B).all()
