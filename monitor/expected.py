@@ -15,9 +15,9 @@ BINS, _REACH = 32, 6.0
 """Of the score's log odds, equally wide from -REACH to REACH."""
 _FADE = 1.0 / 10_000.0
 """Of a label's weight, with every label that comes after it."""
-_LEAST = 500.0
+_LEAST = 1_000.0
 """Weight of labels before anything is said."""
-_PRIOR = 20.0
+_PRIOR = 100.0
 """Labels' worth of trust in p itself, in every bin."""
 LEAST_P = 1e-6
 
