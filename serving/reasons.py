@@ -71,12 +71,20 @@ def of_interests(now: Recalled, adds_W: Doubles, name: Name) -> Reasons:
     return [_event(now, adds_W, by_item[key], name, shares[key]) for key in best if shares[key] > 0.0]
 
 
-def of_copy(row: int, scored: Scored, now: Recalled, liked_W: Doubles, name: Name) -> Reasons:
+def of_copy(
+    row: int,
+    scored: Scored,
+    now: Recalled,
+    liked_W: Doubles,
+    name: Name,
+    gap_h: tuple[float, float] | None = None,
+) -> Reasons:
     """What brought catalogue row `row` its copy score: first what is no event, where that is most.
 
     `liked_W` is what each entry adds to the interests' score of the item. Past events are told by their hour
     of the week, or of the day where that counts more, the strongest first; the last stands for all that are
-    left, so the contributions add up to 1.
+    left, so the contributions add up to 1. `gap_h` is between how many hours one mostly comes back to the
+    item: where the last time is so long ago, that is said, too.
     """
     mine_W = np.flatnonzero((scored.row_W == row) & (scored.add_WV.sum(1) > 0.0))
     more = {
@@ -94,17 +102,31 @@ def of_copy(row: int, scored: Scored, now: Recalled, liked_W: Doubles, name: Nam
         reasons.append(Because(_taste(now.memory, others_W, name) if most == "like" else _SAID[most]))
     add_W = scored.add_WV.sum(1)
     left_W = mine_W[np.argsort(-add_W[mine_W], kind="stable")]
+    returning = _returning(now.age_s_W[mine_W].min(), gap_h) if len(mine_W) and gap_h is not None else None
+    most_events = REASONS if returning is None else REASONS - 1
     while len(left_W):
         apart_W = (now.memory["minute"][left_W] - now.memory["minute"][left_W[0]]) % round_min
         alike_W = np.minimum(apart_W, round_min - apart_W) <= ALIKE_MIN
-        if len(reasons) == REASONS - 1:
+        if len(reasons) == most_events - 1:
             alike_W[:] = True
         told_W = left_W[alike_W]
         parts_V = scored.add_WV[told_W].sum(0) / own
         parts = {str(part): float(share) for part, share in zip(PARTS, parts_V, strict=True) if share > 0.0}
         reasons.append(_event(now, add_W, told_W.tolist(), name, float(parts_V.sum()), parts))
         left_W = left_W[~alike_W]
+    if returning is not None:
+        reasons.append(Because(returning))
     return reasons or [Because("no remembered event speaks for it more than for others")]
+
+
+def _returning(age_s: float, gap_h: tuple[float, float]) -> str | None:
+    """Said where the time to come back is now."""
+    low_h, high_h = gap_h
+    if not low_h <= age_s / 3600.0 < high_h:
+        return None
+    size_h, unit = (1.0, "hours") if high_h < 48.0 else (24.0, "days")
+    low, high = (f"{round(bound_h / size_h, 1 if bound_h < 10 * size_h else 0):g}" for bound_h in gap_h)
+    return f"usually again after {low} to {high} {unit}"
 
 
 _SAID = {"popular": "popular now", "near": "near"}

@@ -161,9 +161,10 @@ class Run:
 
         def why(row: int) -> Reasons:
             adds_W = self._explain(now, vectors_WD, catalogue.vectors_ND[row])
-            if scored is None:
+            if scored is None or catalogue.copy is None:
                 return reasons.of_interests(now, adds_W, name)
-            return reasons.of_copy(row, scored, now, adds_W, name)
+            gap_h = catalogue.copy.gap_h.get(int(catalogue.copy.items.key_N[row]))
+            return reasons.of_copy(row, scored, now, adds_W, name, gap_h)
 
         left_out = catalogue.rows(self._left_out(record, asked.get("exclude_seen")))
         score_N[left_out[left_out >= 0]] = -np.inf

@@ -53,6 +53,8 @@ class Copy:
         self.weights = copy
         self._by = copy.specification
         self._known = copy.terms()
+        self.gap_h = copy.usual_gaps()
+        """Between how many hours one mostly comes back to an item, by its key, where that is known."""
         self._row_of_known = dict(zip(self._known.key_N.tolist(), range(len(self._known.key_N)), strict=True))
         self._settle(self._of(key_N))
         names = [kernel.name for kernel in self._by.kernels]

@@ -21,7 +21,7 @@ from state.evidence import STIM
 from state.examples import Doubles
 from state.keys import Int64s
 from state.returns import Rates
-from state.store.copy_score import AMONG, KM, LEADING, CopyScore, ItemTerms
+from state.store.copy_score import AMONG, KM, LEADING, CopyScore, ItemTerms, packed_gaps
 
 SHARES = ("popular_3m", "popular_1h", "popular_1d", "popular_14d", "popular_365d")
 PRIOR = (*SHARES, "slot_all", "age", "stranger_place")
@@ -52,6 +52,7 @@ def copy_score(path: CopyPath) -> CopyScore | None:
         return None
     found = fit(path.kept.evidence(), path.mixture, path.silent)
     weight = found.weight
+    timed_I, bound_h_I2 = path.returns.usual_gaps()
     return CopyScore(
         memory={name: weight[name] for name in MEMORY},
         past={name: weight[name] for name in (*PAST, "own")},
@@ -65,6 +66,7 @@ def copy_score(path: CopyPath) -> CopyScore | None:
         overlap=found.overlap,
         r2=found.r2,
         requests=found.requests,
+        gaps=packed_gaps(path.context.catalogue.items.keys[timed_I], bound_h_I2) if path.periodic else b"",
     ).with_terms(_item_terms(weight, path))
 
 

@@ -48,6 +48,7 @@ _OF_CATEGORY, _OF_ITEM, _OF_USER, _OF_SLOT = 100.0, 40.0, 60.0, 60.0
 """Chances that the coarser rate stands for."""
 _FULL = float(1 << 22)
 """Chances at which both counts are halved, so that single precision counts on."""
+ENOUGH, NARROW = 20.0, 4.0
 TOLD = 300
 """Chances that a bin must have for its rate to be shown."""
 _TOLD_BY = {"had once": slice(0, 1), "had 2 to 4 times": slice(1, 3), "had 5 times or more": slice(3, COUNTS)}
@@ -140,6 +141,17 @@ class Returns:
             return_interval=_rounded(_rates(self.interval_KQ2)),
             return_events=_rounded(_rates(self.events_KE2)),
         )
+
+    def usual_gaps(self) -> tuple[Int64s, Doubles]:
+        """Catalogue rows (I,) of which is known when one comes back, and bounds in hours (I, 2) within
+        which the middle half of at least `ENOUGH` returns lies, no further apart than `NARROW` times."""
+        hits_NG = self.item_NG2[:, :, 0].astype(np.float64)
+        row_I = np.flatnonzero(hits_NG.sum(1) >= ENOUGH)
+        share_IG = hits_NG[row_I].cumsum(1) / hits_NG[row_I].sum(1)[:, np.newaxis]
+        low_I, high_I = ((share_IG >= part).argmax(1) for part in (0.25, 0.75))
+        bound_I2 = np.stack([np.append(0.0, GAP_H)[low_I], np.append(GAP_H, np.inf)[high_I]], axis=1)
+        narrow_I = bound_I2[:, 1] <= NARROW * bound_I2[:, 0]
+        return row_I[narrow_I], bound_I2[narrow_I]
 
     def curves(self) -> list[ReturnCurve]:
         """The curve of all, for items had seldom and often, as far as there were `TOLD` chances in a bin."""

@@ -70,6 +70,8 @@ class CopyScore(msgspec.Struct, frozen=True, kw_only=True):
     requests: int
     """How many they were."""
     items: bytes = b""
+    gaps: bytes = b""
+    """Of items of which that is known, between which times one mostly comes back to them."""
 
     def __post_init__(self) -> None:
         by = self.specification
@@ -92,6 +94,10 @@ class CopyScore(msgspec.Struct, frozen=True, kw_only=True):
         place_N2, found_N = rows_N["place"].astype(np.float64), rows_N["found"].copy()
         return ItemTerms(rows_N["key"].astype(np.int64), prior_N, crowd_N, place_N2, found_N)
 
+    def usual_gaps(self) -> dict[int, tuple[float, float]]:
+        """Bounds in hours by key of item."""
+        return {int(row["key"]): tuple(row["bound_h"].tolist()) for row in np.frombuffer(self.gaps, _GAP)}
+
     def with_terms(self, terms: ItemTerms) -> Self:
         """The same weights with these items."""
         rows_N: NDArray[np.void] = np.zeros(len(terms.key_N), _ITEM)
@@ -100,6 +106,14 @@ class CopyScore(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.structs.replace(self, items=rows_N.tobytes())
 
 
+def packed_gaps(key_I: Int64s, bound_h_I2: Doubles) -> bytes:
+    """Keys of items and bounds in hours, as `CopyScore.gaps` has them."""
+    rows_I: NDArray[np.void] = np.zeros(len(key_I), _GAP)
+    rows_I["key"], rows_I["bound_h"] = key_I, bound_h_I2
+    return rows_I.tobytes()
+
+
+_GAP = np.dtype([("key", "<i8"), ("bound_h", "<f4", (2,))])
 _ITEM = np.dtype(
     [("key", "<i8"), ("prior", "<f4"), ("crowd", "<f4"), ("place", "<f4", (2,)), ("found", "u1")]
 )

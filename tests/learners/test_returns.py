@@ -147,6 +147,18 @@ def test_what_is_rhythmic_is_seen_as_such() -> None:
     assert gap_K[GAP_H.index(6.0) + 1] < 0.01
 
 
+def test_an_item_says_between_which_times_one_comes_back_to_it() -> None:
+    """Half of the returns lie within; of few, or far apart, nothing is said."""
+    returns = Returns()
+    returns.reserve(4, 0)
+    returns.item_NG2[0, GAP_H.index(144.0) + 1 : GAP_H.index(171.0) + 1, 0] = 10.0
+    returns.item_NG2[1, GAP_H.index(144.0) + 1, 0] = 19.0
+    returns.item_NG2[2, :, 0] = 10.0
+    row_I, bound_h_I2 = returns.usual_gaps()
+    assert row_I.tolist() == [0]
+    assert bound_h_I2.tolist() == [[144.0, 171.0]]
+
+
 def test_silent_users_and_items_are_forgotten_with_their_counts(bench: Bench) -> None:
     events = habits(days=20)
     returns = returns_of(Bench("stim").run(events))

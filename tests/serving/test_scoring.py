@@ -26,7 +26,7 @@ from state.keys import NO_KEY, key_of
 from state.memory.after import after
 from state.returns import COUNTS, EVENTS, GAPS, INTERVALS, LEAST, Rates
 from state.store.contract import EmbeddingStore, ItemRows, RunInfo, UserRows
-from state.store.copy_score import AMONG, LEADING, CopyScore, ItemTerms
+from state.store.copy_score import AMONG, LEADING, CopyScore, ItemTerms, packed_gaps
 from state.store.embedded import EmbeddedStore
 from state.store.in_memory import DictStore
 from state.store.records import MEMORY_ENTRY, Entries, linked
@@ -188,6 +188,25 @@ def test_what_was_done_a_moment_ago_is_not_done_again() -> None:
         **dict.fromkeys(("cafe", "hit", "twin"), 0.0),
         "bar": -2.0,
     }
+
+
+@pytest.mark.parametrize(
+    ("bound_h", "said"),
+    [
+        ((144.0, 192.0), "usually again after 6 to 8 days"),
+        ((90.0, 192.0), "usually again after 3.8 to 8 days"),
+        ((23.0, 26.0), None),
+        ((168.5, 500.0), None),
+    ],
+)
+def test_when_one_comes_back_is_said_at_that_time(bound_h: tuple[float, float], said: str | None) -> None:
+    """The bar was last a week before; more times than one are told by one reason fewer then."""
+    gaps = packed_gaps(np.array([key_of("bar")]), np.array([bound_h]))
+    answer = recommend(msgspec.structs.replace(copy_score(), gaps=gaps), NEXT_FRIDAY)
+    why = {one.item: one.why for one in answer.items}
+    assert [one.reason for one in why["bar"] if isinstance(one, Because)] == ([said] if said else [])
+    assert sum(one.contribution for one in why["bar"] if isinstance(one, PastEvent)) == pytest.approx(1.0)
+    assert not [one for item in ITEMS if item != "bar" for one in why[item] if "usually" in str(one)]
 
 
 def test_what_carries_an_item_is_said() -> None:
