@@ -12,7 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import StreamingResponse
 
-from serving.answers import ItemAnswer, RecommendAnswer, SimilarAnswer, UnknownUserError, UserAnswer
+from serving.answers import RecommendAnswer, UnknownUserError
 from serving.run import Run, item_answer, user_answer
 from serving.web import problems
 from serving.web.changes import Form
@@ -36,7 +36,7 @@ from state.errors import EbbtideError
 from state.store.pipelined import BusyError
 from state.store.records import Record
 
-JSON = "application/json"
+JSON, JSONL, PARQUET = "application/json", "application/jsonl", "application/vnd.apache.parquet"
 RECOMMENDATION_ID = "recommendation-id"
 MOST_EXPORTS = 2
 """At a time: each reads the store, and may read all of it."""
@@ -77,7 +77,7 @@ def application(desk: Desk, time_ms: TimeMs, limits: Limits, mounts: list[Mount]
 
 def _rows(app: FastAPI, desk: Desk, metrics: Metrics) -> None:
     @app.get(
-        "/users/{id}", responses=answers(UserAnswer, s404="Nobody knows this user"), openapi_extra=_OF_ID
+        "/users/{id}", responses=answers("UserAnswer", s404="Nobody knows this user"), openapi_extra=_OF_ID
     )
     async def user(request: Request) -> Response:
         """A user's interests. The header `Age` says how many seconds ago the last event was."""
@@ -89,7 +89,7 @@ def _rows(app: FastAPI, desk: Desk, metrics: Metrics) -> None:
         return _answer(encoded(user_answer(identifier, record)), record)
 
     @app.get(
-        "/items/{id}", responses=answers(ItemAnswer, s404="Nobody knows this item"), openapi_extra=_OF_ID
+        "/items/{id}", responses=answers("ItemAnswer", s404="Nobody knows this item"), openapi_extra=_OF_ID
     )
     async def item(request: Request) -> Response:
         """An item's vector; the last number is its bias."""
@@ -100,7 +100,7 @@ def _rows(app: FastAPI, desk: Desk, metrics: Metrics) -> None:
             raise _unknown("item", identifier)
         return _answer(encoded(item_answer(identifier, record)), record)
 
-    @app.get("/items/{id}/similar", responses=answers(SimilarAnswer, s404="Nobody knows this item"))
+    @app.get("/items/{id}/similar", responses=answers("SimilarAnswer", s404="Nobody knows this item"))
     async def similar(id: str, k: Annotated[Count, Query()] = 10) -> Response:
         """The items most like an item."""
         identifier = identifier_of(id)
@@ -108,7 +108,7 @@ def _rows(app: FastAPI, desk: Desk, metrics: Metrics) -> None:
 
 
 def _recommendations(app: FastAPI, desk: Desk, metrics: Metrics, time_ms: TimeMs) -> None:
-    @app.get("/users/{id}/recommendations", responses=answers(RecommendAnswer))
+    @app.get("/users/{id}/recommendations", responses=answers("RecommendAnswer"))
     async def recommendations(id: str, question: Annotated[Question, Query()]) -> Response:
         """What to recommend to a user, and why. To somebody unknown: what is popular, near lat and lon."""
         identifier, asked = identifier_of(id), question.asked(time_ms)
@@ -117,7 +117,7 @@ def _recommendations(app: FastAPI, desk: Desk, metrics: Metrics, time_ms: TimeMs
         found = await desk.ask(lambda run: encoded(_recommended(run, identifier, record, question.k, asked)))
         return _recommendation(found)
 
-    @app.post("/recommendations:batch", responses=answers(RecommendAnswer, **_POSTED))
+    @app.post("/recommendations:batch", responses=answers("BatchAnswer", **_POSTED))
     async def batch(body: Batch) -> Response:
         """Recommendations for several users: one JSON object, whose `answers` are in the order of `users`."""
         asked = body.asked(time_ms)
@@ -132,7 +132,7 @@ def _recommendations(app: FastAPI, desk: Desk, metrics: Metrics, time_ms: TimeMs
 
         return _json(await desk.ask(answered))
 
-    @app.post("/sessions/recommendations", responses=answers(RecommendAnswer, **_POSTED))
+    @app.post("/sessions/recommendations", responses=answers("RecommendAnswer", **_POSTED))
     async def session(body: Session) -> Response:
         """What to recommend to somebody without an id, after what they did. Nothing of it is kept."""
         asked, visits = body.asked(time_ms), body.visits(time_ms)
@@ -143,7 +143,7 @@ def _recommendations(app: FastAPI, desk: Desk, metrics: Metrics, time_ms: TimeMs
 def _exports(app: FastAPI, desk: Desk) -> None:
     at_work = 0
 
-    @app.get("/changes", responses=answers())
+    @app.get("/changes", response_class=Response, responses=answers(None, JSONL, PARQUET))
     async def changes(export: Annotated[Export, Query()]) -> Response:
         """Rows newer than a version, for those who keep a copy: ask again since the header `Ebbtide-Version`.
 
@@ -169,12 +169,12 @@ def _exports(app: FastAPI, desk: Desk) -> None:
             if export.form == "parquet":
                 body = await asyncio.to_thread(form.parquet, found)
                 done()
-                return Response(body, media_type="application/vnd.apache.parquet", headers=headers)
+                return Response(body, media_type=PARQUET, headers=headers)
         except BaseException:
             done()
             raise
         lines = _ended(form.lines(found), done)
-        return StreamingResponse(lines, media_type="application/jsonl", headers=headers)
+        return StreamingResponse(lines, media_type=JSONL, headers=headers)
 
 
 def _ended(parts: Iterator[bytes], done: Callable[[], None]) -> Iterator[bytes]:
@@ -208,7 +208,7 @@ def _state(app: FastAPI, desk: Desk, metrics: Metrics) -> None:
             raise Problem(503, desk.why)
         return {"status": "ready", "version": desk.version}
 
-    @app.get("/metrics")
+    @app.get("/metrics", response_class=Response, responses=answers(None, "text/plain"))
     async def read_metrics() -> Response:
         """For Prometheus."""
         return Response(metrics.text(), headers={"content-type": CONTENT_TYPE})
@@ -240,7 +240,9 @@ def _refuse(app: FastAPI) -> None:
         if isinstance(error.__cause__, Problem):  # while a body was read
             return _problem(error.__cause__)
         detail = {404: f"no such route: {request.url.path[:200]}; /openapi.json lists all"}
-        return _problem(Problem(error.status_code, detail.get(error.status_code, str(error.detail))))
+        refused = _problem(Problem(error.status_code, detail.get(error.status_code, str(error.detail))))
+        refused.headers.update(error.headers or {})
+        return refused
 
 
 def _problem(problem: Problem) -> Response:

@@ -23,7 +23,7 @@ from serving.answers import (
 from serving.web import problems
 from serving.web.problems import Problem
 
-MOST_USERS, MOST_VISITS = 64, 1000
+MOST_USERS, MOST_VISITS = 64, 256
 CATEGORY = "category"
 """The column that `category=` asks about."""
 _REFUSALS = {400: "Not what was published", 422: "Not as declared", 429: "Overload", 503: "No store"}
@@ -142,16 +142,18 @@ def encoded(answer: Answer | Mapping[str, object] | Sequence[object]) -> bytes:
         return json.dumps(json_of(answer) if isinstance(answer, _ANSWERS) else answer).encode()
 
 
-def answers(kind: type[Answer] | None = None, **more: str) -> dict[int | str, dict[str, Any]]:
-    """The answers of a route, as OpenAPI declares them."""
+def answers(kind: str | None = None, *media: str, **more: str) -> dict[int | str, dict[str, Any]]:
+    """The answers of a route, as OpenAPI declares them: a component as JSON, or other types of media."""
     problem = {"content": {problems.MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}}
     said = {**_REFUSALS, **{int(status.removeprefix("s")): what for status, what in more.items()}}
     declared: dict[int | str, dict[str, Any]] = {
         status: {"description": what, **problem} for status, what in said.items()
     }
     if kind is not None:
-        schema = {"$ref": f"#/components/schemas/{kind.__name__}"}
-        declared[200] = {"description": kind.__name__, "content": {"application/json": {"schema": schema}}}
+        schema = {"$ref": f"#/components/schemas/{kind}"}
+        declared[200] = {"description": kind, "content": {"application/json": {"schema": schema}}}
+    if media:
+        declared[200] = {"description": "As asked for", "content": {one: {} for one in media}}
     return declared
 
 
@@ -160,4 +162,6 @@ def components() -> dict[str, Any]:
     adapters = [(kind.__name__, "serialization", TypeAdapter(kind)) for kind in _ANSWERS]
     _, made = TypeAdapter.json_schemas(adapters, ref_template="#/components/schemas/{model}")  # type: ignore[arg-type]
     found: dict[str, Any] = made["$defs"]
-    return {**found, "Problem": problems.schema()}
+    several = {"type": "array", "items": {"$ref": "#/components/schemas/RecommendAnswer"}}
+    batch = {"type": "object", "required": ["answers"], "properties": {"answers": several}}
+    return {**found, "BatchAnswer": batch, "Problem": problems.schema()}

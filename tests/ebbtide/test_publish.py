@@ -1,26 +1,31 @@
 """What is published of a user: the last window, with the last event in it, from where the user was last."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+import ebbtide
 from ebbtide.publishing.publish import Publisher, at_last_place, memory_entries
 from learners.contract import Learner, Needs, RankRequest, Settings
 from learners.tables.expiry import Forgotten
 from learners.tables.leaveout import Had
 from learners.training.trainer import Scored
 from serving.recalled import last_place, recalled
+from serving.run import Run
 from state.examples import ExampleBatch, Floats
 from state.keys import NO_KEY, Int64s, Names
 from state.memory.after import after
 from state.memory.mask import select
 from state.store.contract import RunInfo
+from state.store.embedded import open_store
 from state.store.in_memory import DictStore
 from state.store.records import MEMORY_LIMIT, Record
 from streams.operator import Operator, OperatorConfig
 from streams.schema import EventBatch
 from tests.learners.streams import context
+from tests.replay.events import write_csv
 
 HOUR_MS = 3_600_000
 HOME, NEAR, AWAY = (40.75, -73.99), (40.752, -73.99), (48.86, 2.35)
@@ -179,3 +184,22 @@ def test_a_publisher_goes_on_after_a_checkpoint() -> None:
     second.flush()
     for user in (0, 1):
         assert held(whole, user).memory.tobytes() == held(second, user).memory.tobytes()
+
+
+def test_items_are_found_by_the_categories_of_their_newest_row(tmp_path: Path) -> None:
+    events = [f"u{n % 5},i{n % 4},{1_600_000_000 + 60 * n}" for n in range(200)]
+    log = write_csv(tmp_path / "log.csv", "user,item,time", events)
+    items = write_csv(
+        tmp_path / "items.csv",
+        "item,since,genres,title",
+        [
+            *("i0,2019-01-01,jazz|pop,A", "i0,2020-01-01,rock|pop,A"),
+            *("i1,2019-01-01,jazz|rock,B", "i9,2019-01-01,pop|jazz,C"),
+        ],
+    )
+    ebbtide.replay(log, tmp_path / "out", items=items, learner="twotower", floors=False)
+    with Run(open_store(tmp_path / "out")) as run:
+        columns = {column: {v: set(ids) for v, ids in of.items()} for column, of in run.info.columns.items()}
+        assert columns == {"genres": {"rock": {"i0", "i1"}, "pop": {"i0", "i9"}, "jazz": {"i1", "i9"}}}
+        found = run.recommend("u1", only={"genres": ["jazz"]}, exclude_seen=False)
+        assert [one.item for one in found.items] == ["i1"]

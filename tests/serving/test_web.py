@@ -3,6 +3,8 @@
 import asyncio
 import json
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing, suppress
@@ -235,6 +237,18 @@ def test_routes_are_declared_and_need_no_other_host(web: Served) -> None:
             assert method["description"]
     assert "http" not in json.dumps(declared).replace("http://", "")
     assert web.ask("/docs").status == 404
+
+
+def test_nothing_that_is_declared_or_not_brings_an_answer_that_is_not(web: Served, tmp_path: Path) -> None:
+    """What is asked is made from the declaration by schemathesis: within it, and against it.
+
+    One of its checks is left out: texts that are no time, and half a place, cannot be declared.
+    """
+    command = [str(Path(sys.executable).with_name("schemathesis")), "run", f"{web.url}/openapi.json"]
+    options = ["--max-examples", "5", "--exclude-checks", "positive_data_acceptance", "--no-color"]
+    options += ["--generation-deterministic", "--report-dir", str(tmp_path)]
+    done = subprocess.run([*command, *options], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
 
 
 def test_metrics_tell_routes_apart_and_what_was_found(web: Served) -> None:
