@@ -129,17 +129,16 @@ class Join:
         rows = kernel.Rows(events.event_id_B, events.user_B, events.time_ms_B, labelled_B)
         outputs = kernel.Outputs(out_O2, rejected_B2, entered_B)
         kernel.join(rows, self.config.window_ms, self.config.most, self._waiting, outputs)
-        words_BF = _words(events)
         out_O2 = out_O2[: numbers[kernel.OUT]]
         if self.config.unanswered is None:
             out_O2 = out_O2[out_O2[:, 1] != kernel.UNLABELLED]
-        words_OF = np.empty((len(out_O2), WORDS), np.int64)
         waited_O = out_O2[:, 0] < here
-        words_OF[waited_O] = self._store_SF[out_O2[waited_O, 0]]
-        words_OF[~waited_O] = words_BF[out_O2[~waited_O, 0] - here]
-        self._keep(words_BF, entered_B[: numbers[kernel.ENTERED]])
+        row_O = out_O2[:, 0] - here
+        row_O[waited_O] = size + np.arange(waited_O.sum())
+        out = _followed(events, self._store_SF[out_O2[waited_O, 0]]).take(row_O)
+        self._keep(events, entered_B[: numbers[kernel.ENTERED]])
         late = [self._turned_down(*row) for row in rejected_B2[: numbers[kernel.REJECTED]].tolist()]
-        return Joined(self._labelled(_events(words_OF), out_O2[:, 1], events), late)
+        return Joined(self._labelled(out, out_O2[:, 1], events), late)
 
     @property
     def counts(self) -> JoinCounts:
@@ -262,12 +261,12 @@ class Join:
             column_O[row_N] = np.where(missing_N, getattr(feedback, name), own_N)
         return out
 
-    def _keep(self, words_BF: Int64s, entered_N: Int64s) -> None:
+    def _keep(self, events: EventBatch, entered_N: Int64s) -> None:
         """Put those who came with this batch, and still wait, where they are found later."""
         slots_SW, here = self._waiting.slots_SW, len(self._store_SF)
         wait_N = slots_SW[entered_N, kernel.PLACE] < self._waiting.numbers[kernel.WAITING]
         slot_N = np.unique(entered_N[wait_N])
-        self._store_SF[slot_N] = words_BF[slots_SW[slot_N, kernel.SOURCE] - here]
+        self._store_SF[slot_N] = _words(events.take(slots_SW[slot_N, kernel.SOURCE] - here))
         slots_SW[slot_N, kernel.SOURCE] = slot_N
 
     def _make_room(self, size: int, left: int = 0) -> None:
@@ -297,6 +296,15 @@ class Join:
             waiting = waiting._replace(done_D3=done_D3)
             self._forgotten += first
         self._waiting = waiting
+
+
+def _followed(events: EventBatch, words_WF: Int64s) -> EventBatch:
+    """Events, then those that have waited."""
+    if not len(words_WF):
+        return events
+    waited = _events(words_WF)
+    both = {name: np.concatenate([getattr(events, name), getattr(waited, name)]) for name in _COLUMNS}
+    return replace(_NONE, **both)
 
 
 def _words(events: EventBatch) -> Int64s:
