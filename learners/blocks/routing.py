@@ -7,14 +7,15 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-_LEAST = torch.finfo(torch.float32).min
 _FAINT = 1e-9
 
 
 def shares(logit_BWM: Tensor, real_BW: Tensor) -> Tensor:
     """Softmax over the entries that there are; zeros in a row without one."""
     real_BW1 = real_BW[..., None]
-    share_BWM: Tensor = torch.softmax(logit_BWM.masked_fill(real_BW1 == 0, _LEAST), 1) * real_BW1
+    share_BWM: Tensor = (
+        torch.softmax(logit_BWM.masked_fill(real_BW1 == 0, torch.finfo(logit_BWM.dtype).min), 1) * real_BW1
+    )
     return share_BWM
 
 

@@ -6,6 +6,7 @@ Shape suffixes: as in `learners.slots`.
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -55,8 +56,10 @@ class Model:
         lr_steps: float,
         row_lr: float,
         decay: float,
+        bf16: bool = False,
     ) -> None:
         self.slots = slots.to(device)
+        self.bf16 = bf16
         self.table = table
         self.device = device
         self.lr, self.lr_steps, self.row_lr = lr, lr_steps, row_lr
@@ -75,22 +78,25 @@ class Model:
         """Logits of every candidate (B, C); ids without a row count as zeros."""
         with torch.inference_mode():
             seen, _ = self._seen(inputs, self.table.rows(inputs.id_I), {})
-            logit_BC: Floats = self.slots(seen)[0].cpu().numpy()
-            return logit_BC
+            with self._dense():
+                logit_BC = self.slots(seen)[0]
+            return _fetched(logit_BC)
 
     def queries(self, inputs: Inputs) -> Floats:
         """What is published of every row's user (B, M, E)."""
         with torch.inference_mode():
             seen, _ = self._seen(inputs, self.table.rows(inputs.id_I), {})
-            query_BME: Floats = self.slots.queries(seen).cpu().numpy()
-            return query_BME
+            with self._dense():
+                query_BME = self.slots.queries(seen)
+            return _fetched(query_BME)
 
     def items(self, inputs: Inputs) -> Floats:
         """Every distinct item of `inputs` as a candidate (U, E)."""
         with torch.inference_mode():
             seen, _ = self._seen(inputs, self.table.rows(inputs.id_I), {})
-            item_UE: Floats = self.slots.embed(seen).item_UE.cpu().numpy()
-            return item_UE
+            with self._dense():
+                item_UE = self.slots.embed(seen).item_UE
+            return _fetched(item_UE)
 
     def learn(self, inputs: Inputs, goal: Mapping[str, NDArray[Any]], loss: Loss) -> None:
         """One step of gradient, then one of `observe`; ids of `inputs` have rows."""
@@ -99,8 +105,9 @@ class Model:
         for leaf_ID in seen.vector.values():
             leaf_ID.requires_grad_()
         self.adam.zero_grad()
-        logit_BC, made = self.slots(seen)
-        total = loss(logit_BC, aims)
+        with self._dense():
+            logit_BC, made = self.slots(seen)
+        total = loss(logit_BC.float(), aims)
         for part in self.slots.parts:
             total = sum(part.loss(made).values(), total)
         total.backward()  # type: ignore[no-untyped-call]
@@ -111,6 +118,10 @@ class Model:
         with torch.no_grad():
             for part in self.slots.parts:
                 part.observe(made)
+
+    def _dense(self) -> AbstractContextManager[Any]:
+        """Products of matrices in bfloat16, if so wished; weights, sums and the loss stay in float32."""
+        return torch.autocast(self.device.type, torch.bfloat16) if self.bf16 else nullcontext()
 
     def _learn_rows(self, rows_I: Int64s, vector: Mapping[str, Tensor]) -> None:
         gradients = [leaf.grad for leaf in vector.values() if leaf.grad is not None]
@@ -191,6 +202,11 @@ def _places(arrays: Mapping[str, NDArray[Any]]) -> dict[str, slice]:
         places[name] = slice(start, start + array.nbytes)
         start += -(-array.nbytes // _ALIGNED) * _ALIGNED
     return places
+
+
+def _fetched(tensor: Tensor) -> Floats:
+    fetched: Floats = tensor.float().cpu().numpy()
+    return fetched
 
 
 def _saved(tensor: Tensor) -> NDArray[Any]:

@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import msgspec
+import numpy as np
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from learners.registry import able, learner
 from learners.training.network import Network, NetworkSettings
-from state.examples import ExampleBatch
+from state.examples import ExampleBatch, Floats
 from tests.learners.test_contract import Bench
 
 NETWORKS = {name: learner(name) for name in able(lambda cls: issubclass(cls, Network))}
@@ -102,3 +103,20 @@ def test_a_question_goes_there_once_and_comes_back_once(on_meta: tuple[Network, 
         else:
             network.interests(rows)
     assert crossings.count == {"to meta": 1, "to cpu": 1}
+
+
+@every
+def test_bfloat16_says_nearly_what_float32_does(name: str) -> None:
+    """After the same events; and what is learned is not the same to the bit, so it was used."""
+    cls = NETWORKS[name]
+    config = cast(NetworkSettings, cls.Config())
+    plain, half = (
+        Bench(cls, cls.predicts, config=msgspec.structs.replace(config, bf16=on)).run(stop=256)
+        for on in (False, True)
+    )
+    rows = plain.rows.take(slice(128, 256))
+    if cls.predicts:
+        assert 0 < np.abs(plain.learner.score(rows) - half.learner.score(rows)).max() < 0.01
+        return
+    said, nearly = (cast(Floats, one.learner.interests(rows)).sum(1) for one in (plain, half))
+    assert 0 < (np.linalg.norm(said - nearly, axis=1) / np.linalg.norm(said, axis=1)).max() < 0.1
