@@ -224,7 +224,7 @@ def _variants(model: Learner, config: RunConfig) -> dict[str, Learner]:
     given = config.learners.get(model.name, {})
     for variant, differ in model.ablations_for(model.context).items():
         if any(
-            isinstance(value, Mapping) and not isinstance(given.get(name, {}), Mapping)
+            isinstance(value, Mapping) and value and not isinstance(given.get(name, {}), Mapping)
             for name, value in differ.items()
         ):
             continue

@@ -72,6 +72,7 @@ class Stim(Learner):
         "one expert": {"copy": {"views": False, "mixture": {"hidden": 60}}},
         "no copy path": {"copy": {"memory": False}},
         "one interest": {"interests": {"shallow": False}},
+        "built-in interests": {"interests": {}},
         "no base": {"copy": {"base": False}, "action": {"base": False}},
     }
     action_ablations: ClassVar[Mapping[str, Mapping[str, Any]]] = {

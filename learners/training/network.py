@@ -56,8 +56,8 @@ class NetworkSettings(Settings, frozen=True, kw_only=True):
     device: str = "auto"
     """Any that torch knows; "auto" is the GPU where there is one."""
     bf16: bool = False
-    """Whether products of matrices are taken in bfloat16, for GPUs. As far as CPUs show, P(action) stays within
-    .01 of float32, the sum of a user's published vectors within a tenth of its length."""
+    """Whether products of matrices are taken in bfloat16, for GPUs. As CPUs show, P(action) stays within .01
+    of float32, the sum of a user's published vectors within a tenth of its length."""
     threads: int = 1
     """Of torch. On several, sums are taken in another order from run to run."""
 

@@ -5,7 +5,10 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
+from ebbtide.api import open_log
+from ebbtide.config import RunConfig
 from ebbtide.running.made_up import MadeUp
+from ebbtide.running.plan import plan, subject, trainer_of
 from learners.check import CHECKS
 from learners.checks.bench import Case
 from learners.contract import Settings
@@ -64,3 +67,15 @@ def test_a_system_that_knows_no_interests_is_refused() -> None:
         stim(StimSettings(interests="din"), context())
     with pytest.raises(InputError, match="no learner is called 'sin'"):
         stim(StimSettings(interests="sin"), context())
+
+
+def test_ablation_puts_the_built_in_unit_back_and_leaves_out_its_parts() -> None:
+    config = RunConfig(ablate=True, floors=False, learners={"stim": {"interests": "sine"}})
+    of = subject(config, open_log("planted:users=5,items=5,events=60,labels=0"))
+    names = {name.partition(": ")[2] for name in trainer_of(plan(config, of), config, of).learners}
+    assert "built-in interests" in names
+    assert "one interest" not in names
+    plain = RunConfig(ablate=True, floors=False)
+    names = {name.partition(": ")[2] for name in trainer_of(plan(plain, of), plain, of).learners}
+    assert "built-in interests" not in names
+    assert "one interest" in names
