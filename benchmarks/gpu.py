@@ -16,7 +16,7 @@ import torch
 from benchmarks.benchmark import Bench, Benchmark, Option
 from benchmarks.tables import Cell, Row, Tables
 from learners.contract import Context, Learner, Settings
-from learners.interests.unit import TwoTowerSettings
+from learners.interests.settings import TwoTowerSettings
 from learners.systems.din import DIN, DINSettings
 from learners.systems.mirrn import MIRRN, MIRRNSettings
 from learners.systems.sine import SINE, SINESettings

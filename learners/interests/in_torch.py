@@ -3,7 +3,7 @@
 For a batch of one event it is the compiled kernel's update; it is also what runs on a GPU. Only rows at hand
 are looked at: those of the memories, the candidates, and their kinds.
 
-Shape suffixes: as in `learners.interests.kernels`; C candidates, the true item first; I rows at hand, by
+Shape suffixes: as in `learners.interests.rows`; C candidates, the true item first; I rows at hand, by
 which all is numbered here.
 """
 
@@ -15,8 +15,8 @@ from torch.nn.functional import cross_entropy
 
 from learners.interests.candidates import sample
 from learners.interests.deep import FAINT, Queries
-from learners.interests.kernels import Events, Rates
 from learners.interests.kinds import Kinds
+from learners.interests.rows import Events, Rates
 from learners.interests.views import LONG, SHORT
 from learners.tables.embedding import CHECKPOINT, EVERYONE, EmbeddingTable
 from learners.tables.popularity_draws import Slots

@@ -21,14 +21,15 @@ popularity^.75 with their logits corrected by -log(draws x probability) (logQ, Y
 true item, which is always there, is not corrected), with row-wise AdaGrad.
 """
 
-from typing import ClassVar, Literal, cast
+from typing import ClassVar, cast
 
 import numpy as np
 
 from learners.contract import Context, Needs, RankRequest, Settings
-from learners.interests import deep, kernels, search, views
+from learners.interests import deep, learning, rows, search, views
 from learners.interests.contract import Unit
 from learners.interests.kinds import Kinds, whole
+from learners.interests.settings import TwoTowerSettings
 from learners.tables.embedding import PUBLISH, RANK, EmbeddingTable, Slot
 from learners.tables.expiry import Forgotten
 from learners.tables.item_columns import Columns
@@ -47,55 +48,6 @@ _DAY_MS = 86_400_000
 
 INTERESTS = ("recent", "long", "hour", "week", "place")
 """What each shallow interest is, in the kernels' order; the last three only where the views are on."""
-
-
-class TwoTowerSettings(Settings, frozen=True, kw_only=True):
-    """Defaults were chosen on the first halves of the benchmark logs."""
-
-    width: int = 32
-    window: int = 100
-    """Entries of the memory that a user's vector is made of."""
-    views: bool | None = None
-    """Whether hour, week and place give interests of their own; by default where the log has a place."""
-    short: int = 10
-    """Newest entries in the short view, each `fade` times the weight of the one after it."""
-    fade: float = 0.7
-    shallow: bool = True
-    """Whether there are other interests than the short view's."""
-    deep: int = 0
-    """Interests that learned queries find, on top of the shallow ones; 2 to 4 where they are of use."""
-    attended: int = 50
-    """Newest entries that these look at."""
-    query_lr: float = 0.02
-    semantics: bool = True
-    """Whether an item's vectors include those of its kinds: categories, groups of numbers."""
-    kind_scale: float = 1.0
-    """A kind's first weights, next to an item's."""
-    kind_rate: float = 0.05
-    """A kind's learning rate, next to an item's."""
-    softmax: Literal["auto", "sampled", "full"] = "auto"
-    """`auto` takes every item as a candidate while there are at most `few`."""
-    few: int = 2048
-    draws: int = 256
-    lr: float = 0.12
-    bias_lr: float = 0.5
-    reg: float = 0.02
-    """Pull to zero of a row that is updated, in proportion to its share in the update."""
-    sd: float = 0.1
-    """Of the first weights."""
-    accumulator: float = 0.1
-    """Where AdaGrad's sums start."""
-    cold_bias: float = 0.0
-    """Bias of an item nothing was learned of."""
-    spare: float = 0.02
-    """Where fewer events than this share repeat an item of the window, its items are no candidates."""
-    admit: int = 1
-    """Events of an item before it gets a row."""
-    expire_days: float = 365.0
-    """Time without an event after which an item loses its row."""
-    device: str = "cpu"
-    """'cpu': the compiled kernel, an update an event. Any other, like 'cuda' or 'cpu:0': torch, an update a
-    micro-batch."""
 
 
 class InterestUnit(Unit[Floats]):
@@ -209,19 +161,17 @@ class InterestUnit(Unit[Floats]):
             self._resample(int(batch.time_ms_B[-1]))
         recalled = self._recalled(window_of(batch))
         full = s.softmax == "full" or (s.softmax == "auto" and len(table) <= s.few)
-        events = kernels.Events(
+        events = rows.Events(
             target_B,
             identities(batch, self.context.seed),
             recalled,
             0 if full else s.draws,
             bool(self.repeats[0] < s.spare * self.repeats[1]),
         )
-        rates = kernels.Rates(
-            *(np.float32(rate) for rate in (s.lr, s.bias_lr, s.query_lr, s.reg, s.kind_rate))
-        )
+        rates = rows.Rates(*(np.float32(rate) for rate in (s.lr, s.bias_lr, s.query_lr, s.reg, s.kind_rate)))
         self.repeats += views.repeats(target_B >= 0, target_B, recalled.rows_BW, recalled.length_B)
         if s.device == "cpu":
-            kernels.learn(
+            learning.learn(
                 events,
                 self.sampler.arrays,
                 len(table),
@@ -320,10 +270,10 @@ class InterestUnit(Unit[Floats]):
             newest,
         )
 
-    def _weights(self) -> kernels.Weights:
+    def _weights(self) -> rows.Weights:
         table = self.table
         weight, square, deep = table.weight, table.square, "deep" if self.deep else "short"
-        return kernels.Weights(
+        return rows.Weights(
             weight["item"],
             square["item"],
             weight["bias"],

@@ -24,7 +24,8 @@ from learners.copying.further_pass import FurtherPass
 from learners.copying.settings import CopySettings
 from learners.insight import Insight
 from learners.interests.contract import Unit
-from learners.interests.unit import InterestUnit, TwoTowerSettings
+from learners.interests.settings import TwoTowerSettings
+from learners.interests.unit import InterestUnit
 from learners.judging.probing import probe
 from learners.registry import able, learner
 from learners.systems.stack import Stack, StackSettings

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from learners.interests.unit import TwoTowerSettings
+from learners.interests.settings import TwoTowerSettings
 from learners.systems.twotower import TwoTower
 from learners.tables.item_columns import Columns
 from state.examples import Floats

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from learners.interests import deep
-from learners.interests.unit import TwoTowerSettings
+from learners.interests.settings import TwoTowerSettings
 from learners.systems.twotower import TwoTower
 from state.examples import Floats
 from state.tree import digest

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from learners.contract import Context
-from learners.interests.unit import TwoTowerSettings
+from learners.interests.settings import TwoTowerSettings
 from learners.systems.twotower import TwoTower
 from state.examples import ExampleBatch
 from state.side import ALWAYS, Categories, SideTable

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from learners.interests import search
-from learners.interests.unit import TwoTowerSettings
+from learners.interests.settings import TwoTowerSettings
 from learners.systems.twotower import TwoTower
 from state.examples import ExampleBatch, Window
 from state.keys import Int64s

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from learners.interests.unit import TwoTowerSettings
+from learners.interests.settings import TwoTowerSettings
 from learners.systems.twotower import TwoTower
 from state.errors import InputError
 from state.examples import ExampleBatch, Floats

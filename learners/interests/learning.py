@@ -1,158 +1,31 @@
 """The two-tower's learning: one event's gradient and update.
 
-Shape suffixes: B events, W window entries, N table rows, K width, V views, C candidates, P kinds of an item,
-T rows touched, I deep interests, S entries that these attend to.
+Shape suffixes: as in `learners.interests.rows`; I deep interests, S entries that these attend to.
 """
-
-from typing import NamedTuple
 
 import numpy as np
 
 from learners.interests.candidates import Drawing, sample_one
 from learners.interests.deep import Attention, Queries, attend, attend_back, room
-from learners.interests.views import SHORT, Int32s, Recalled, recall_hidden
+from learners.interests.rows import (
+    Events,
+    Pulled,
+    Rates,
+    Told,
+    Touched,
+    Weights,
+    add,
+    descend,
+    mean_square,
+    rate_of,
+    recall,
+)
+from learners.interests.views import recall_hidden
 from learners.tables.embedding import CHECKPOINT, EVERYONE
 from learners.tables.popularity_draws import Slots
-from state.compiled import assign, inlined, inner, inner_reordered, reordered
-from state.examples import Bytes, Floats
+from state.compiled import assign, inner_reordered, reordered
+from state.examples import Floats
 from state.keys import Int64s
-
-
-class Events(NamedTuple):
-    """What is to be learned, and against what."""
-
-    target_B: Int64s
-    """Table row of the true item, -1 for nothing to learn."""
-    identity_B: Int64s
-    recalled: Recalled
-    draws: int
-    """Candidates drawn, their logits corrected by log(draws x q); 0 takes every item."""
-    spare: bool
-    """Whether the window's own items are no candidates."""
-
-
-class Rates(NamedTuple):
-    """What sizes the steps."""
-
-    lr: np.float32
-    bias_lr: np.float32
-    query_lr: np.float32
-    reg: np.float32
-    kind: np.float32
-    """A kind's rate, next to an item's: it moves with every item that has it."""
-
-
-class Weights(NamedTuple):
-    """The table's rows, of items and of their kinds, with their AdaGrad sums."""
-
-    item_NK: Floats
-    item_square_N: Floats
-    bias_N1: Floats
-    bias_square_N: Floats
-    short_NK: Floats
-    short_square_N: Floats
-    long_NK: Floats
-    long_square_N: Floats
-    deep_NK: Floats
-    deep_square_N: Floats
-    stale_N: Bytes
-    kind_NP: Int32s
-    """Rows of each item's kinds, then -1."""
-    is_kind_N: Bytes
-
-
-class Touched(NamedTuple):
-    """The rows that an event recalls, each once, with what it weighs in the views."""
-
-    seen_N: Int32s
-    place_N: Int32s
-    row_T: Int64s
-    short_T: Floats
-    long_T: Floats
-
-
-class Pulled(NamedTuple):
-    """Room for what entries do to the deep vectors of such rows."""
-
-    gradient_TK: Floats
-    pull_T: Floats
-
-
-class Told(NamedTuple):
-    """The kinds of an event's candidates, each once."""
-
-    seen_N: Int32s
-    row_T: Int64s
-    score_N: Floats
-    error_N: Floats
-
-
-@inlined
-def _add(vector_K: Floats, scale: np.float32, row_K: Floats) -> None:
-    for k in range(vector_K.shape[0]):
-        vector_K[k] += scale * row_K[k]
-
-
-@inlined
-def _mean_square(vector_K: Floats) -> np.float32:
-    total = np.float32(0.0)
-    for k in range(vector_K.shape[0]):
-        total += vector_K[k] * vector_K[k]
-    return total / np.float32(vector_K.shape[0])
-
-
-@inlined
-def _descend(
-    weight_NK: Floats,
-    square_N: Floats,
-    n: int,
-    scale: np.float32,
-    vector_K: Floats,
-    mean_square: np.float32,
-    lr: np.float32,
-    reg: np.float32,
-) -> None:
-    """AdaGrad's step of row n for the gradient scale x vector, and a pull to zero of reg x |scale|."""
-    square_N[n] += scale * scale * mean_square
-    rate = lr / np.sqrt(square_N[n])
-    keep, move = max(np.float32(1.0) - rate * reg * abs(scale), np.float32(0.0)), rate * scale
-    row_K = weight_NK[n]
-    for k in range(row_K.shape[0]):
-        row_K[k] = keep * row_K[k] - move * vector_K[k]
-
-
-@inner
-def _touch(touched: Touched, many: int, b: int, z: int, short: np.float32, long: np.float32) -> int:
-    """Add to what row z weighs in event b; how many rows are touched by then."""
-    if touched.seen_N[z] != b:
-        touched.seen_N[z] = b
-        touched.place_N[z] = many
-        touched.row_T[many] = z
-        touched.short_T[many] = touched.long_T[many] = 0.0
-        many += 1
-    t = touched.place_N[z]
-    touched.short_T[t] += short
-    touched.long_T[t] += long
-    return many
-
-
-@inner
-def _recall(recalled: Recalled, b: int, kind_NP: Int32s, touched: Touched) -> int:
-    """The rows of the window's entries and of their kinds; how many."""
-    many = 0
-    for w in range(recalled.length_B[b]):
-        z = recalled.rows_BW[b, w]
-        if z < 0:
-            continue
-        short, long = recalled.weight_VBW[SHORT, b, w], np.float32(0.0)
-        for v in range(1, recalled.weight_VBW.shape[0]):
-            long += recalled.weight_VBW[v, b, w]
-        many = _touch(touched, many, b, z, short, long)
-        for p in range(kind_NP.shape[1]):
-            if kind_NP[z, p] < 0:
-                break
-            many = _touch(touched, many, b, kind_NP[z, p], short, long)
-    return many
 
 
 @inner_reordered
@@ -200,11 +73,6 @@ def _tell(
     return kinds
 
 
-@inlined
-def _rate(rates: Rates, is_kind: int) -> np.float32:
-    return rates.lr * rates.kind if is_kind else rates.lr
-
-
 @inner_reordered
 def _deepen(
     weights: Weights,
@@ -227,23 +95,23 @@ def _deepen(
             share += at.weight_IS[i, s]
         t = touched.place_N[z]
         pull_T[t] += share
-        _add(gradient_TK[t], np.float32(1.0), at.gradient_SK[s])
+        add(gradient_TK[t], np.float32(1.0), at.gradient_SK[s])
         for kind in weights.kind_NP[z]:
             if kind < 0:
                 break
             t = touched.place_N[kind]
             pull_T[t] += share
-            _add(gradient_TK[t], np.float32(1.0), at.gradient_SK[s])
+            add(gradient_TK[t], np.float32(1.0), at.gradient_SK[s])
     for t in range(many):
         if pull_T[t] > 0.0:
-            _descend(
+            descend(
                 weights.deep_NK,
                 weights.deep_square_N,
                 touched.row_T[t],
                 np.float32(1.0),
                 gradient_TK[t],
-                _mean_square(gradient_TK[t]),
-                _rate(rates, weights.is_kind_N[touched.row_T[t]]),
+                mean_square(gradient_TK[t]),
+                rate_of(rates, weights.is_kind_N[touched.row_T[t]]),
                 rates.reg * pull_T[t],
             )
 
@@ -297,13 +165,13 @@ def learn(
         if y < 0:
             continue
 
-        many = _recall(recalled, b, kind_NP, touched)
+        many = recall(recalled, b, kind_NP, touched)
         sum_PK[:] = 0.0
         for t in range(many):
             z = touched.row_T[t]
-            _add(sum_PK[t & 1], touched.long_T[t], weights.long_NK[z])
+            add(sum_PK[t & 1], touched.long_T[t], weights.long_NK[z])
             if touched.short_T[t] > 0.0:
-                _add(sum_PK[2 + (t & 1)], touched.short_T[t], weights.short_NK[z])
+                add(sum_PK[2 + (t & 1)], touched.short_T[t], weights.short_NK[z])
         for k in range(width):
             shallow_K[k] = sum_PK[2, k] + sum_PK[3, k]
             user_K[k] = (sum_PK[0, k] + sum_PK[1, k]) + shallow_K[k]
@@ -311,7 +179,7 @@ def learn(
             entries = recall_hidden(recalled, b, weights.deep_NK, kind_NP, entry_S, at)
             attend(queries.query_IQ, shallow_K, at, entries, deep_IK)
             for i in range(interests):
-                _add(user_K, np.float32(1.0), deep_IK[i])
+                add(user_K, np.float32(1.0), deep_IK[i])
 
         if draws:
             count = sample_one(y, identity_B[b], b, drawing, candidate_C, error_C)
@@ -326,33 +194,33 @@ def learn(
         kinds = _tell(weights, b, count, user_K, candidate_C, error_C, told)
 
         sum_PK[:] = 0.0
-        mean_square = _mean_square(user_K)
+        user_square = mean_square(user_K)
         for i in range(count + kinds):
             j = candidate_C[i] if i < count else told.row_T[i - count]
             error = error_C[i] if i < count else told.error_N[j]
             share = rates.kind if i >= count else np.float32(1.0)
             lr, bias_lr = rates.lr * share, rates.bias_lr * share
-            _add(sum_PK[i & 3], error, item_NK[j])
-            _descend(item_NK, weights.item_square_N, j, error, user_K, mean_square, lr, reg)
+            add(sum_PK[i & 3], error, item_NK[j])
+            descend(item_NK, weights.item_square_N, j, error, user_K, user_square, lr, reg)
             weights.bias_square_N[j] += error * error
             bias_N1[j, 0] -= bias_lr * error / np.sqrt(weights.bias_square_N[j])
             weights.stale_N[j] = EVERYONE
         for k in range(width):
             gradient_K[k] = (sum_PK[0, k] + sum_PK[1, k]) + (sum_PK[2, k] + sum_PK[3, k])
 
-        long_square = short_square = _mean_square(gradient_K)
+        long_square = short_square = mean_square(gradient_K)
         assign(at.shallow_K, gradient_K)
         if interests:
             attend_back(queries, shallow_K, at, entries, gradient_K, rates.query_lr)
             _deepen(weights, rates, at, recalled.rows_BW[b], entry_S, entries, touched, many, pulled)
-            short_square = _mean_square(at.shallow_K)
+            short_square = mean_square(at.shallow_K)
         for t in range(many):
             z, long, short = touched.row_T[t], touched.long_T[t], touched.short_T[t]
             weights.stale_N[z] |= CHECKPOINT
-            lr = _rate(rates, weights.is_kind_N[z])
+            lr = rate_of(rates, weights.is_kind_N[z])
             if long > 0.0:
-                _descend(weights.long_NK, weights.long_square_N, z, long, gradient_K, long_square, lr, reg)
+                descend(weights.long_NK, weights.long_square_N, z, long, gradient_K, long_square, lr, reg)
             if short > 0.0:
-                _descend(
+                descend(
                     weights.short_NK, weights.short_square_N, z, short, at.shallow_K, short_square, lr, reg
                 )
