@@ -209,7 +209,7 @@ def build(facts: RunFacts) -> Report:
         drift=facts.drift,
         actions=facts.actions,
         state_digest=facts.state_digest,
-        config=msgspec.json.decode(msgspec.json.encode(facts.config, enc_hook=str)),
+        config=msgspec.to_builtins(facts.config, enc_hook=str, str_keys=True),
         versions=versions(),
         notes=facts.notes,
         warnings=facts.warnings,

@@ -80,7 +80,8 @@ def _moments(belief: Belief, x_F: Doubles, offset: float, gain_F: Doubles) -> tu
 
 
 @inner
-def _learn(belief: Belief, forget: float, x_F: Doubles, offset: float, y: float, gain_F: Doubles) -> None:
+def learn_row(belief: Belief, forget: float, x_F: Doubles, offset: float, y: float, gain_F: Doubles) -> None:
+    """Move the belief by a row with outcome y, unless that is NaN."""
     if np.isnan(y):
         return
     m, s = _moments(belief, x_F, offset, gain_F)
@@ -113,7 +114,7 @@ def _step(
     for b in range(offset_B.shape[0] + 1):
         due = due_B[b] if b < offset_B.shape[0] else label_Q.shape[0]
         while learned < due:
-            _learn(belief, forget, made_QF[learned], offset_Q[learned], label_Q[learned], gain_F)
+            learn_row(belief, forget, made_QF[learned], offset_Q[learned], label_Q[learned], gain_F)
             learned += 1
         if b < offset_B.shape[0]:
             p_B[b] = probability(*_moments(belief, made_BF[b], offset_B[b], gain_F))

@@ -28,6 +28,8 @@ class Rows(NamedTuple):
     """Dense row of the user; -1 for one that is not known, when nothing is to be changed."""
     item_B: Int64s
     time_ms_B: Int64s
+    category_B: Int64s
+    """Key of the category, or NO_KEY."""
     logit_B: Doubles
     """What the base model says, in log odds."""
 

@@ -19,11 +19,13 @@ from learners.residuals.asymmetric import Asymmetric, AsymmetricPart
 from learners.residuals.exposure import Exposure, ExposurePart
 from learners.residuals.neighbours import NeighbourPart, Neighbours, UserNeighbours
 from learners.residuals.part import Known, Part, Rows, moved, renumbered
+from learners.residuals.practice import Practice, PracticePart
 from learners.residuals.session import Session, SessionPart
 from learners.systems.gaussian import Gaussian, GaussianRows
 from learners.tables.dense_rows import Directory
 from learners.tables.expiry import Forgotten
 from learners.tables.fifo import Fifo
+from state.errors import InputError
 from state.examples import Doubles, ExampleBatch, Floats
 from state.keys import Int64s
 from state.tree import Tree
@@ -40,6 +42,7 @@ class StackSettings(Settings, frozen=True):
     neighbour_users: UserNeighbours = UserNeighbours()
     asymmetric: Asymmetric = Asymmetric()
     exposure: Exposure = Exposure()
+    practice: Practice = Practice()
     variance: float = 0.2
     """What the weight of a feature begins with."""
     forget: float = 1e-7
@@ -73,6 +76,8 @@ class Stack(Learner):
             self.parts["asymmetric"] = AsymmetricPart(config.asymmetric, context.seed)
         if config.exposure.on:
             self.parts["exposure"] = ExposurePart(config.exposure)
+        if config.practice.on and "category" in context.roles:
+            self.parts["practice"] = PracticePart(config.practice)
         self.names = ("constant", *(name for part in self.parts.values() for name in part.names))
         self.kalman = Kalman(len(self.names), variance=config.variance, forget=config.forget)
         self.directory = Directory(config.most_users, config.most_items)
@@ -94,7 +99,7 @@ class Stack(Learner):
     def score(self, batch: ExampleBatch) -> Doubles:
         users, items = self.directory.find(batch.user_B, batch.item_B)
         base_p_B = _even(batch) if self.base is None else self.base.score(batch)
-        rows = Rows(users, items, batch.time_ms_B, _logit(base_p_B))
+        rows = Rows(users, items, batch.time_ms_B, batch.category_B, _logit(base_p_B))
         made_BF = self._joined([part.peek(rows) for part in self.parts.values()], len(batch))
         return self.kalman.peek(made_BF, rows.logit_B)
 
@@ -119,7 +124,7 @@ class Stack(Learner):
             if len(users):
                 for each in self.parts.values():
                     each.admit(self.directory.keys(0), self.directory.keys(1))
-                rows = Rows(users, items, batch.time_ms_B[part], logit_B[part])
+                rows = Rows(users, items, batch.time_ms_B[part], batch.category_B[part], logit_B[part])
                 due = int(due_B[part.stop - 1])
                 p_B[part] = self._score(rows, label_Q[learned:due], due_B[part] - learned)
                 done, learned = part.stop, due
@@ -190,6 +195,12 @@ class Stack(Learner):
     def load(self, tree: Tree) -> None:
         if self.base is not None:
             self.base.load(tree["base"])
+        missing = self.parts.keys() - tree["parts"].keys()
+        if missing:
+            raise InputError(
+                f"{self.name}: expected a checkpoint with {', '.join(sorted(missing))}, got one of an "
+                "earlier release; begin again with another --checkpoint"
+            )
         for name, part in self.parts.items():
             part.load(tree["parts"][name])
         self.kalman.load(tree["kalman"])
@@ -206,4 +217,4 @@ def _logit(p_B: Doubles) -> Doubles:
 
 
 _NONE = np.zeros(0, np.int64)
-_NO_ROWS = Rows(_NONE, _NONE, _NONE, np.zeros(0))
+_NO_ROWS = Rows(_NONE, _NONE, _NONE, _NONE, np.zeros(0))

@@ -79,6 +79,7 @@ class Stim(Learner):
     action_ablations: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "no session": {"action": {"session": {"on": False}}},
         "no neighbours": {"action": {"neighbour_items": {"on": False}, "neighbour_users": {"on": False}}},
+        "no practice": {"action": {"practice": {"on": False}}},
         "no SVD": {"action": {"asymmetric": {"on": False}}},
     }
     """Variants that differ on logs with labels."""
@@ -93,9 +94,9 @@ class Stim(Learner):
 
     @classmethod
     def ablations_for(cls, context: Context) -> Mapping[str, Mapping[str, Any]]:
-        silent = () if "clock" in context.roles else ("no mask", "no periods")
+        needed = {"no mask": "clock", "no periods": "clock", "no practice": "category"}
         said = {**cls.ablations, **(cls.action_ablations if context.labelled else {})}
-        return {name: differ for name, differ in said.items() if name not in silent}
+        return {name: differ for name, differ in said.items() if needed.get(name, "user") in context.roles}
 
     @property
     def needs(self) -> Needs:

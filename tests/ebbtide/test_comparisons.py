@@ -278,6 +278,7 @@ def test_the_default_model_says_what_each_of_its_parts_is_worth(tmp_path: Path) 
         "no base": ranking | action,
         "no session": action,
         "no neighbours": action,
+        "no practice": action,
         "no SVD": action,
     }
     said = said_on(120, report)

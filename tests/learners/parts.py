@@ -17,6 +17,7 @@ class Log:
         rng = np.random.default_rng(seed)
         self.user, self.item = rng.integers(0, USERS, size), rng.integers(0, ITEMS, size)
         self.time_ms = np.cumsum(rng.choice([0, 1000, 5_000_000], size, p=[0.3, 0.6, 0.1]))
+        self.category = np.arange(size) * 7 % 5
         self.logit = rng.normal(0.0, 1.0, size)
         self.label = (rng.random(size) < 0.5).astype(np.float64)
         self.label[rng.random(size) < 0.05] = np.nan
@@ -24,7 +25,9 @@ class Log:
         self.due = np.maximum(np.arange(size) - delay, 0)
 
     def rows(self, part: slice) -> Rows:
-        return Rows(self.user[part], self.item[part], self.time_ms[part], self.logit[part])
+        return Rows(
+            self.user[part], self.item[part], self.time_ms[part], self.category[part], self.logit[part]
+        )
 
     def known(self, part: slice) -> Known:
         return Known(

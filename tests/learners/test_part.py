@@ -11,6 +11,7 @@ from learners.residuals.asymmetric import Asymmetric, AsymmetricPart
 from learners.residuals.exposure import Exposure, ExposurePart
 from learners.residuals.neighbours import NeighbourPart, Neighbours
 from learners.residuals.part import Part
+from learners.residuals.practice import Practice, PracticePart
 from learners.residuals.session import Session, SessionPart
 from state.tree import digest, flatten, unflatten
 from tests.learners.parts import ITEMS, USERS, Drive, Log
@@ -23,6 +24,7 @@ PARTS: dict[str, Callable[[], Part]] = {
     "asymmetric": lambda: AsymmetricPart(Asymmetric(room=5, width=4), seed=1),
     "asymmetric, known only": lambda: AsymmetricPart(Asymmetric(room=5, width=4, exposure=False), seed=1),
     "exposure": lambda: ExposurePart(Exposure()),
+    "practice": lambda: PracticePart(Practice()),
 }
 
 each = pytest.mark.parametrize("name", PARTS)

@@ -9,6 +9,7 @@ from learners.contract import Context
 from learners.residuals.asymmetric import Asymmetric
 from learners.residuals.exposure import Exposure
 from learners.residuals.neighbours import Neighbours, UserNeighbours
+from learners.residuals.practice import Practice
 from learners.residuals.session import Session
 from learners.systems.gaussian import Gaussian, GaussianRows
 from learners.systems.stack import Stack, StackSettings
@@ -22,6 +23,7 @@ OFF = StackSettings(
     neighbour_users=UserNeighbours(on=False),
     asymmetric=Asymmetric(on=False),
     exposure=Exposure(on=False),
+    practice=Practice(on=False),
 )
 
 
@@ -32,7 +34,9 @@ def test_each_part_has_its_switch() -> None:
         "neighbour_users",
         "asymmetric",
         "exposure",
+        "practice",
     ]
+    assert "practice" not in Stack(StackSettings(), bare_context()).parts  # no category
     bare = Stack(OFF, context())
     assert bare.parts == {}
     assert bare.names == ("constant",)
