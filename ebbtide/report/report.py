@@ -209,7 +209,7 @@ def build(facts: RunFacts) -> Report:
         drift=facts.drift,
         actions=facts.actions,
         state_digest=facts.state_digest,
-        config=msgspec.to_builtins(facts.config, enc_hook=str, str_keys=True),
+        config=msgspec.json.decode(msgspec.json.encode(facts.config, enc_hook=str)),
         versions=versions(),
         notes=facts.notes,
         warnings=facts.warnings,

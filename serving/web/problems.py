@@ -58,11 +58,11 @@ def body(problem: Problem) -> bytes:
 
 
 def headers(problem: Problem) -> list[tuple[bytes, bytes]]:
-    """Of the answer. Where the body was not read the connection ends."""
+    """Of the answer. Where a body never came the connection ends."""
     found = [(b"content-type", MEDIA_TYPE.encode()), (b"content-length", b"%d" % len(body(problem)))]
     if problem.status in (429, 503):
         found.append((b"retry-after", RETRY_S))
-    if problem.status in (408, 413):
+    if problem.status == 408:
         found.append((b"connection", b"close"))
     if problem.status == 401:
         found.append((b"www-authenticate", b"Bearer"))

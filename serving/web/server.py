@@ -18,6 +18,8 @@ from state.errors import InputError
 HEAD_S = 10.0
 """For the lines before a body to arrive."""
 HEAD_BYTES = 65_536
+BEYOND_BYTES = 8 << 20
+"""Of a body that goes on after its answer, read and dropped, so that the answer is heard; within HEAD_S."""
 MOST_CONNECTIONS = 4096
 _SWITCH_S = 0.0005
 """After which a thread that computes lets the event loop have its turn."""
@@ -28,7 +30,8 @@ class Guarded(HttpToolsProtocol):
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
-        self._head_bytes = 0
+        self._head_bytes = self._beyond_bytes = 0
+        self._dropping: asyncio.TimerHandle | None = None
         self._late: asyncio.TimerHandle | None = self.loop.call_later(HEAD_S, self._end)
         if len(self.connections) > MOST_CONNECTIONS:
             self._end()
@@ -52,17 +55,27 @@ class Guarded(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         super().on_body(body)
-        if self.cycle.response_complete:  # it goes on after its answer
-            self._end()
+        if self.cycle.response_complete:
+            self._beyond_bytes += len(body)
+            if self._dropping is None:
+                self._dropping = self.loop.call_later(HEAD_S, self._end)
+            if self._beyond_bytes > BEYOND_BYTES:
+                self._end()
+
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        self._beyond_bytes = 0
+        self._waited()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._waited()
         super().connection_lost(exc)
 
     def _waited(self) -> None:
-        if self._late is not None:
-            self._late.cancel()
-            self._late = None
+        for timer in (self._late, self._dropping):
+            if timer is not None:
+                timer.cancel()
+        self._late = self._dropping = None
 
     def _end(self) -> None:
         self._waited()
