@@ -128,6 +128,8 @@ class Learner(ABC):
     """Whether it can be told that the world has changed (`doubt`)."""
     saved: ClassVar[bool] = True
     """Whether `tree` can give its state. If not, a run with it has no checkpoints."""
+    layout: ClassVar[int] = 1
+    """Of its state; a state of another layout is refused, not misread."""
     ablations: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     """Variants with a part switched off, such as "no copy path": name -> settings that differ, nested as in
     TOML. A name has no '/'; a variant `needs` no more than the learner itself."""

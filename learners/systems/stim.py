@@ -65,6 +65,7 @@ class Stim(Learner):
     predicts: ClassVar[bool] = True
     ranks: ClassVar[bool] = True
     doubts: ClassVar[bool] = True
+    layout: ClassVar[int] = 2
     ablations: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "no mask": {"copy": {"mask": False}},
         "no curve of return": {"copy": {"returns": False}},

@@ -16,6 +16,7 @@ from learners.tables.expiry import Expiry, Forgotten
 from learners.tables.leaveout import Had
 from learners.tables.pending import Pending
 from state.compiled import compiled
+from state.errors import InputError
 from state.examples import ExampleBatch
 from state.keys import Int64s, mix
 from state.tree import Tree
@@ -142,7 +143,9 @@ class Trainer:
             "pending": self.pending.tree(),
             **({} if self.expiry is None else {"expiry": self.expiry.tree()}),
             "learners": {
-                name: learner.tree() for name, learner in self.learners.items() if learner.saved or unsaved
+                name: _laid_out(learner)
+                for name, learner in self.learners.items()
+                if learner.saved or unsaved
             },
         }
 
@@ -153,7 +156,20 @@ class Trainer:
         if self.expiry is not None:
             self.expiry.load(tree.get("expiry", {}))
         for name, learner in self.learners.items():
-            learner.load(tree["learners"].get(name, {}))
+            kept = tree["learners"].get(name, {})
+            layout = kept.get("layout", 1)
+            if layout != learner.layout:
+                raise InputError(
+                    f"checkpoint: {name} was saved in layout {layout} of its state, and this version of "
+                    f"Ebbtide has layout {learner.layout}; begin anew without it, or go on with the version "
+                    "that saved it"
+                )
+            learner.load(kept)
+
+
+def _laid_out(learner: Learner) -> Tree:
+    """Its state; the first layout needs no number."""
+    return learner.tree() | ({"layout": learner.layout} if learner.layout > 1 else {})
 
 
 def joined(batch: ExampleBatch, parts: Sequence[Scored]) -> Scored:

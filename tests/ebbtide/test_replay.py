@@ -205,6 +205,14 @@ def test_a_checkpoint_of_an_older_version_goes_on(tmp_path: Path) -> None:
     assert resumed.metrics.all == whole.metrics.all
 
 
+def test_a_checkpoint_of_another_layout_is_refused_in_one_line(tmp_path: Path) -> None:
+    with tarfile.open(Path(__file__).with_name("checkpoint_of_layout_1.tar.xz")) as kept:
+        kept.extractall(tmp_path / "saved", filter="data")
+    options = {"batch": 16, "checkpoint": tmp_path / "saved", "every": 200, "resume": True}
+    with pytest.raises(ebbtide.InputError, match="stim was saved in layout 1 .* begin anew without it"):
+        ebbtide.replay("planted:users=20,items=20,events=400", tmp_path / "out", **options)  # type: ignore[arg-type]
+
+
 def test_a_river_model_runs_but_has_no_checkpoint(tmp_path: Path) -> None:
     small = "planted:users=20,items=30,events=600"
     report = ebbtide.replay(small, tmp_path / "a", learner="river-ftrl")
