@@ -209,7 +209,7 @@ def test_a_checkpoint_of_another_layout_is_refused_in_one_line(tmp_path: Path) -
     with tarfile.open(Path(__file__).with_name("checkpoint_of_layout_1.tar.xz")) as kept:
         kept.extractall(tmp_path / "saved", filter="data")
     options = {"batch": 16, "checkpoint": tmp_path / "saved", "every": 200, "resume": True}
-    with pytest.raises(ebbtide.InputError, match="stim was saved in layout 1 .* begin anew without it"):
+    with pytest.raises(ebbtide.InputError, match=r"stim was saved in layout 1 .* begin anew without it"):
         ebbtide.replay("planted:users=20,items=20,events=400", tmp_path / "out", **options)  # type: ignore[arg-type]
 
 
