@@ -1,5 +1,6 @@
 """Events over HTTP: to the topic as they were sent, and nothing without a key."""
 
+import asyncio
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from tests.ebbtide.typed import run
 from tests.serving.server import Reply, Served, served
 from tests.serving.test_answers import published
 from tests.streams.topics import messages
+from tests.valkeys import free_port
 
 TOPIC = "posted-events"
 EVENT = {"user": "ann", "item": 42, "time": "2026-11-27T18:00:00Z", "label": 1}
@@ -126,6 +128,19 @@ def test_nothing_is_written_without_a_key(web: Served, key: tuple[str, Path], br
         assert (reply.status, reply.headers["www-authenticate"]) == (401, "Bearer")
     assert topic.new() == []
     assert key[0] not in key[1].read_text()
+
+
+def test_a_broker_that_is_gone_is_said_and_one_that_is_back_is_found(brokers: str) -> None:
+    topic, sender = Topic(brokers), posted.Posted(brokers, TOPIC)
+    (wired,) = posted.of_body(json.dumps(EVENT).encode())
+    sender._brokers = f"127.0.0.1:{free_port()}"
+    with pytest.raises(Problem, match="expected a Kafka broker") as refused:
+        asyncio.run(sender.send([wired.message]))
+    assert refused.value.status == 503
+    sender._brokers = brokers
+    asyncio.run(sender.send([wired.message]))
+    sender.close()
+    assert len(topic.new()) == 1
 
 
 def test_without_keys_there_is_no_such_route(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ from serving.web.problems import Problem
 from state.errors import InputError, UnknownIdError
 from state.store.contract import Gone, ItemRows, UserRows
 from state.store.embedded import EmbeddedStore, open_store
-from tests.ebbtide.typed import typed
+from tests.ebbtide.typed import run, typed
 from tests.patience import until
 from tests.serving import test_scoring
 from tests.serving.server import Served, served
@@ -107,6 +107,17 @@ def test_every_question_has_the_same_answer_near_and_far(web: Served, store: Emb
             there.recommend("ann", only={"x": ["y"]})
         with pytest.raises(InputError, match="greater than or equal to 1"):
             there.recommend("ann", 0)
+
+
+def test_query_asks_a_server_too(web: Served, store: EmbeddedStore) -> None:
+    folder = str(store).split("'")[1]
+    for asked in (("user", "ann"), ("item", "bar"), ("similar", "bar"), ("recommend", "ann", "-k", "3")):
+        far, near = (run("query", *asked, "--from", source, "--json").stdout for source in (web.url, folder))
+        assert json.loads(far) == json.loads(near)
+        assert asked[1] in run("query", *asked, "--from", web.url).stdout
+    unknown = run("query", "recommend", "bob", "--from", web.url, "--json", check=3)
+    assert json.loads(unknown.stdout)["by"] == "popularity"
+    assert "unknown user 'bob'" in unknown.stderr
 
 
 def test_a_user_as_query_prints_it_and_how_old_that_is(web: Served, store: EmbeddedStore) -> None:
