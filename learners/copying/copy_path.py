@@ -41,7 +41,6 @@ from learners.interests.views import repeats
 from learners.mixing.mixture import Evidence, Mixture
 from learners.tables.expiry import Forgotten
 from learners.tables.popularity_draws import identities
-from state.errors import InputError
 from state.examples import ExampleBatch, Floats, window_of
 from state.keys import NO_KEY, Int64s
 from state.memory.views import columns_of
@@ -352,11 +351,6 @@ class CopyPath:
         }
 
     def load(self, tree: Tree) -> None:
-        if "returns" not in tree:
-            raise InputError(
-                "stim: expected a checkpoint that counts returns, got one of an earlier release; "
-                "begin again with another --checkpoint"
-            )
         self.crowd.load(tree["crowd"])
         self.returns.load(tree["returns"])
         self.counted = int(tree["counted"])

@@ -25,7 +25,6 @@ from learners.systems.gaussian import Gaussian, GaussianRows
 from learners.tables.dense_rows import Directory
 from learners.tables.expiry import Forgotten
 from learners.tables.fifo import Fifo
-from state.errors import InputError
 from state.examples import Doubles, ExampleBatch, Floats
 from state.keys import Int64s
 from state.tree import Tree
@@ -58,6 +57,7 @@ class Stack(Learner):
     name: ClassVar[str] = "stack"
     Config: ClassVar[type[Settings]] = StackSettings
     predicts: ClassVar[bool] = True
+    layout: ClassVar[int] = 2
     doubts: ClassVar[bool] = True
 
     def __init__(self, config: Settings, context: Context) -> None:
@@ -195,12 +195,6 @@ class Stack(Learner):
     def load(self, tree: Tree) -> None:
         if self.base is not None:
             self.base.load(tree["base"])
-        missing = self.parts.keys() - tree["parts"].keys()
-        if missing:
-            raise InputError(
-                f"{self.name}: expected a checkpoint with {', '.join(sorted(missing))}, got one of an "
-                "earlier release; begin again with another --checkpoint"
-            )
         for name, part in self.parts.items():
             part.load(tree["parts"][name])
         self.kalman.load(tree["kalman"])
