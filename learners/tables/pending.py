@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from state.examples import ExampleBatch, concat
+from state.examples import ExampleBatch, Floats, concat
 from state.keys import Int64s
 from state.tree import Tree
 
@@ -55,6 +55,11 @@ class Pending:
         self._parts.append(batch)
         self._known_ms = np.concatenate([self._known_ms, batch.known_ms_B])
         self._clock_ms = max(self._clock_ms, int(batch.time_ms_B.max()))
+
+    def rate(self, item_rates_NR: Floats) -> None:
+        """Of the rows that were pushed last, as many as still wait: what was known of their items."""
+        if len(item_rates_NR):
+            self._parts.append(self._parts.pop().with_item_rates(item_rates_NR))
 
     def pop(self, count: int) -> ExampleBatch:
         """The oldest `count` rows, or all there are."""

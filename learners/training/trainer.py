@@ -92,8 +92,10 @@ class Trainer:
         if self.expiry is not None:
             self.expiry.know(queue)
         rates_BR, size_B = self.catalogue.step(batch, queue, due_B)
-        batch.item_rates_BR[:] = rates_BR
-        queue.item_rates_BR[waiting:] = rates_BR[: max(due - waiting, 0)]
+        here = max(due - waiting, 0)
+        batch = batch.with_item_rates(rates_BR)
+        queue = queue.with_item_rates(np.concatenate([queue.item_rates_BR[:waiting], rates_BR[:here]]))
+        self.pending.rate(rates_BR[here:])
         request = self._request(batch, size_B, queue, due_B)
         step = Step(batch, queue, due_B, request)
         seen = {selection: step.narrow(selection) for selection in set(self._selection.values())}
@@ -195,7 +197,10 @@ def joined(batch: ExampleBatch, parts: Sequence[Scored]) -> Scored:
         p = [one.p_B for one in said if one.p_B is not None]
         rank = [one.rank_R for one in said if one.rank_R is not None]
         outcomes[name] = Outcome(np.concatenate(p) if p else None, np.concatenate(rank) if rank else None)
-    return Scored(batch, request, outcomes, sum((part.forgotten for part in parts), ()))
+    rates_BR = np.concatenate([part.batch.item_rates_BR for part in parts])
+    return Scored(
+        batch.with_item_rates(rates_BR), request, outcomes, sum((part.forgotten for part in parts), ())
+    )
 
 
 @compiled
