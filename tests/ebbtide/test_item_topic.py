@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -28,7 +29,7 @@ from state.examples import concat
 from state.keys import key_of
 from state.store.in_memory import DictStore
 from state.tree import digest
-from streams.kafka.client import Producer, ensure_topic
+from streams.kafka.client import Producer, admin, ensure_topic
 from streams.wire.message import Message
 from tests.ebbtide import keeping
 from tests.ebbtide.sent_examples import batches, made_by, send
@@ -203,6 +204,24 @@ def test_what_is_no_message_about_an_item_is_set_aside_and_said(
     assert ended.sides.items is not None
     [row] = ended.sides.items.rows(np.array([key_of("i4")]), np.array([CHANGED_MS])).tolist()
     assert np.isnan(ended.sides.items.numbers["price"][row])
+
+
+def test_a_topic_that_was_made_anew_is_read_from_its_beginning(
+    where: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    tell(where, FIRST)
+    send(where.brokers, where.topic, MADE[:2], partitions=1)
+    trained(where, at_most=len(MADE[0]))
+    with closing(admin(where.brokers)) as asked:
+        asked.delete_topics([where.items_topic])
+        until(lambda: where.items_topic not in asked.list_topics())
+    tell(where, {"i5": known_of(5, then=1)})
+    ended = trained(where, until_idle_s=2.0)
+    assert f"{where.items_topic}: is not the topic that was read" in caplog.text
+    assert ended.status().item_changes == len(FIRST) + 1
+    assert ended.sides.items is not None
+    [row] = ended.sides.items.rows(np.array([key_of("i5")]), np.array([CHANGED_MS])).tolist()
+    assert ended.sides.items.numbers["price"][row] == known_of(5, then=1)["price"]
 
 
 def test_a_file_is_read_as_replay_reads_it_and_once(
