@@ -21,7 +21,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from state.errors import InputError
-from state.examples import BY_ENTRY, ExampleBatch, Window, empty_examples
+from state.examples import BY_ENTRY, BY_ITEM, ExampleBatch, Window, empty_examples
+from state.ids import NO_KEY
 from state.keys import Int64s
 
 SCHEMA, OLDER, OLDEST = "examples+arrow/3", "examples+arrow/2", "examples+arrow/1"
@@ -163,16 +164,26 @@ def _written(record: Any, metadata: Mapping[Any, str]) -> bytes:
 
 def _window_arrays(window: Window, missing: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
     at_E = _entries(window.length_B, window.item_BW.shape[1])[1]
-    end_B1: Any = pa.array(np.concatenate([[0], np.cumsum(window.length_B)]).astype(np.int32))
+    real_BI = window.total_item_BI != NO_KEY
+    end_B1, end_of_items_B1 = _ends(window.length_B), _ends(real_BI.sum(1))
     arrays: dict[str, Any] = {"window.length_B": pa.array(window.length_B)}
     for name in (f.name for f in fields(Window) if f.name != "age_s_BW"):
         column = getattr(window, name)
         value = column.reshape(-1)[at_E] if name in BY_ENTRY else column
+        if name in BY_ITEM:
+            value = column[real_BI]
         if not _all_missing(value, missing[name]):
             values: Any = pa.array(value)
-            whole = name not in BY_ENTRY
-            arrays[f"window.{name}"] = values if whole else pa.ListArray.from_arrays(end_B1, values)
+            if name in BY_ENTRY or name in BY_ITEM:
+                ends = end_B1 if name in BY_ENTRY else end_of_items_B1
+                values = pa.ListArray.from_arrays(ends, values)
+            arrays[f"window.{name}"] = values
     return arrays
+
+
+def _ends(length_B: Int64s) -> Any:
+    """Where each row's list begins, and the last one ends."""
+    return pa.array(np.concatenate([[0], np.cumsum(length_B)]).astype(np.int32))
 
 
 def _entries(length_B: Int64s, width: int) -> tuple[Int64s, Int64s]:
@@ -219,6 +230,9 @@ def _lengths(column: Any, size: int, width: int) -> Int64s:
 def _fill_window(window: dict[str, Any], name: str, column: Any, length_B: Int64s, at_E: Int64s) -> None:
     if name not in window:
         raise InputError(f"examples: unknown column 'window.{name}'")
+    if name in BY_ITEM:
+        _fill_items(window[name], name, column)
+        return
     if name not in BY_ENTRY:
         _fill(window[name], column, f"window.{name}")
         return
@@ -229,3 +243,14 @@ def _fill_window(window: dict[str, Any], name: str, column: Any, length_B: Int64
     entry_E = np.zeros(len(at_E), window[name].dtype)
     _fill(entry_E, column.flatten(), f"window.{name}")
     window[name].reshape(-1)[at_E] = entry_E
+
+
+def _fill_items(into: NDArray[Any], name: str, column: Any) -> None:
+    if not pa.types.is_list(column.type) or column.null_count:
+        raise InputError(f"examples: column 'window.{name}': expected lists, got {column.type}")
+    length_B = column.value_lengths().to_numpy(zero_copy_only=False).astype(np.int64)
+    if length_B.max(initial=0) > into.shape[1]:
+        raise InputError(f"examples: column 'window.{name}': expected at most {into.shape[1]} items")
+    value_E = np.zeros(int(length_B.sum()), into.dtype)
+    _fill(value_E, column.flatten(), f"window.{name}")
+    into.reshape(-1)[_entries(length_B, into.shape[1])[1]] = value_E

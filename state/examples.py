@@ -32,6 +32,9 @@ from state.ids import NO_KEY
 from state.tree import Tree
 from state.weeks import WEEK_MIN
 
+ITEMS = 64
+"""Of which a window has totals, at most."""
+
 BANK_S: tuple[float, ...] = (3600.0, 86400.0, 7 * 86400.0, 30 * 86400.0)
 """Time constants of the bank of rates, in seconds: a decayed count falls by 1/e in each."""
 
@@ -94,6 +97,18 @@ class Window:
     """Item of the entry that came just before it in the memory, selected or not; NO_KEY of the oldest."""
     gap_s_BW: Floats
     """Seconds between the two."""
+    total_item_BI: Int64s
+    """Items that were had more than once, those of most events, newest first; then NO_KEY."""
+    total_count_BI: Floats
+    """Of each over the whole memory (`state.memory.totals`): events, but for those that came out badly,"""
+    total_first_s_BI: Floats
+    """seconds since the first,"""
+    total_last_s_BI: Floats
+    """seconds since the last,"""
+    total_since_BI: Floats
+    """entries since the last,"""
+    total_faded_BI: Floats
+    """and events faded by 64 days."""
     own_strength_s_B: Floats
     """Strength of the row's own event, and of all entries of its item, once the row is remembered; 0 where it
     is not: as it is not known yet, or older than all that a full memory holds. See `state.memory.after`."""
@@ -284,6 +299,8 @@ def empty_window(size: int, width: int) -> Window:
         strength_s_BW=zeros(),
         before_BW=np.full((size, width), NO_KEY, np.int64),
         gap_s_BW=zeros(),
+        total_item_BI=np.full((size, ITEMS), NO_KEY, np.int64),
+        **{name: np.zeros((size, ITEMS), np.float32) for name in _TOTALS},
         own_strength_s_B=np.zeros(size, np.float32),
         own_minute_B=np.zeros(size, np.int16),
         goes_B=np.zeros(size, np.int64),
@@ -292,6 +309,10 @@ def empty_window(size: int, width: int) -> Window:
 
 BY_ENTRY = tuple(f.name for f in fields(Window) if f.name.endswith("_BW"))
 """Columns of a window that have a value an entry; the others have one a row."""
+
+BY_ITEM = tuple(f.name for f in fields(Window) if f.name.endswith("_BI"))
+"""Those that have a value an item that has totals."""
+_TOTALS = BY_ITEM[1:]
 
 _ONCE_S = 3 * 86_400.0
 
@@ -308,6 +329,9 @@ def window_from_tree(columns: Tree, batch: ExampleBatch) -> Window:
         columns |= _strengths(columns, batch)
     if "before_BW" not in columns:
         columns |= _before(columns)
+    if BY_ITEM[0] not in columns:
+        empty = empty_window(len(batch), 0)
+        columns |= {name: getattr(empty, name) for name in BY_ITEM}
     return Window(**columns)
 
 

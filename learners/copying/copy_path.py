@@ -41,7 +41,7 @@ from learners.interests.views import repeats
 from learners.mixing.mixture import Evidence, Mixture
 from learners.tables.expiry import Forgotten
 from learners.tables.popularity_draws import identities
-from state.examples import ExampleBatch, Floats, window_of
+from state.examples import ITEMS, ExampleBatch, Floats, window_of
 from state.keys import NO_KEY, Int64s
 from state.memory.views import columns_of
 from state.tree import Tree
@@ -86,7 +86,7 @@ class CopyPath:
         )
         self.ledger = GateLedger([expert.name for expert in self.experts], VIEWS)
         self._tables = tables()
-        self._own = own(settings.window, 0)
+        self._own = own(settings.window + ITEMS, 0)
         self._room = self._new_room(0)
         self._found = new_found(0, 0, HELD)
 
@@ -118,7 +118,9 @@ class CopyPath:
             found, evidence = self._observe(part, wanted_B, whole_B, due_B, queue, first)
             self._rank(part, found, evidence, request, ranked_B, rank_R)
             window = window_of(part)
-            self.repeats += repeats(wanted_B, part.item_B, window.item_BW, window.length_B)
+            item_BX = np.concatenate([window.item_BW, window.total_item_BI], axis=1)
+            length_B = np.where(window.length_B > 0, item_BX.shape[1], 0)
+            self.repeats += repeats(wanted_B, part.item_B, item_BX, length_B)
             self.kept.offer(part, evidence)
             self.queue.push(sampled(evidence, found.added_C), self.settings.most_waiting)
             self._teach(step.queue.take(slice(learned, last)))
@@ -229,7 +231,7 @@ class CopyPath:
         window, users = window_of(part), self.interests.users(part)
         brought_BM = self.interests.nearest(users, self.strangers(s.brought), s.among)
         leaders = self._leaders(part, size, keep=keep)
-        own_most = min(s.own, window.item_BW.shape[1])
+        own_most = min(s.own, window.item_BW.shape[1] + ITEMS)
         most = min(own_most + len(leaders) + brought_BM.shape[1] + kernels.OTHERS, max(size, 1))
         wanted = int(wanted_B.sum())
         if len(part) > len(self._found.held_BV) or wanted * most > len(self._found.item_C):
@@ -317,13 +319,13 @@ class CopyPath:
     def _reserve(self, size: int) -> None:
         if size > len(self._own.slot_N):
             size = max(size, 2 * len(self._own.slot_N))
-            self._own = own(self.settings.window, size)
+            self._own = own(self.settings.window + ITEMS, size)
             self._room = self._new_room(size, self._room)
 
     def _new_room(self, size: int, old: Room | None = None) -> Room:
         s = self.settings
         candidates = s.own + 4 * s.popular + s.brought + kernels.OTHERS
-        return new_room(size, s.window, candidates, old)
+        return new_room(size, s.window + ITEMS, candidates, old)
 
     def forget(self, forgotten: Forgotten) -> None:
         """Follow the catalogue's rows. Neighbours in space are looked for anew."""
@@ -332,7 +334,7 @@ class CopyPath:
         leaders_N = forgotten.moved_N[self.leaders_N]
         self.leaders_N = leaders_N[leaders_N >= 0]
         size = len(self.context.catalogue)
-        self._own, self._room = own(self.settings.window, size), self._new_room(size)
+        self._own, self._room = own(self.settings.window + ITEMS, size), self._new_room(size)
         self.interests.forget(forgotten)
 
     def tree(self) -> Tree:
@@ -361,7 +363,7 @@ class CopyPath:
         self.mixture.load(tree["mixture"])
         self.ledger.load(tree["ledger"])
         size = len(tree["near_at_N"])
-        self._own = own(self.settings.window, size)
+        self._own = own(self.settings.window + ITEMS, size)
         self._room = self._new_room(size)
         self._room.near_NM[:size] = tree["near_NM"]
         self._room.near_at_N[:] = tree["near_at_N"]

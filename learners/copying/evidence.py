@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from learners.copying.returns import NAMES
-from state.compiled import compiled
+from state.compiled import compiled, inner
 from state.evidence import LONGEST_S, SOON_S, STIM
 from state.examples import Floats
 from state.forgetting import WEEK_MIN, day_off, periodic
@@ -247,4 +247,32 @@ def remember_own(
             own.category_C3[k, 1] += r32 * hour[_LIKE_HOUR]
             if w == length - 1:
                 own.category_C3[k, 2] = 1.0
+    if fade != SILENT:
+        many = _total(past, b, many, item_table, fade, own)
     return many, kinds, last
+
+
+@inner
+def _total(past: Columns, b: int, many: int, item_table: Int64s, fade: float, own: Own) -> int:
+    """What the whole memory says of items that were had more than once; returns the candidates."""
+    for i in range(past.total_item_BI.shape[1]):
+        if past.total_item_BI[b, i] == NO_KEY:
+            break
+        n = find(item_table, past.total_item_BI[b, i])
+        if n < 0:
+            continue
+        count, faded = past.total_count_BI[b, i], past.total_faded_BI[b, i]
+        c = own.slot_N[n] - 1
+        if c < 0:
+            c = many
+            many += 1
+            own.slot_N[n] = many
+            own.item_C[c] = n
+            own.sum_CK[c, :] = 0.0
+        own.count_C[c] = count
+        own.since_C[c] = np.int64(past.total_since_BI[b, i])
+        own.age_s_C[c] = past.total_last_s_BI[b, i]
+        own.oldest_s_C[c] = past.total_first_s_BI[b, i]
+        own.sum_CK[c, _OWN_64D] = faded if fade > 0.0 else count
+        own.sum_CK[c, _SHARE] = own.sum_CK[c, _OWN_64D]
+    return many

@@ -107,14 +107,14 @@ def choose(
     for i in range(first, recent):
         age_ms = max(time_ms - time_ms_N[i], 0) + _SOON_MS
         weight_N[i] = square_M[minute - minute_N[i] + WEEK_MIN] / age_ms
-    least = _least(bits_N[first:recent], selection.masked)
+    bound = least(bits_N[first:recent], selection.masked)
     equals = selection.masked
     for i in range(first, recent):
-        equals -= bits_N[i] > least
+        equals -= bits_N[i] > bound
     w = selection.masked
     for i in range(recent - 1, first - 1, -1):
-        if bits_N[i] > least or (bits_N[i] == least and equals > 0):
-            equals -= bits_N[i] == least
+        if bits_N[i] > bound or (bits_N[i] == bound and equals > 0):
+            equals -= bits_N[i] == bound
             w -= 1
             room.chosen_W[w] = i
     for i in range(recent, length):
@@ -123,7 +123,7 @@ def choose(
 
 
 @inner
-def _least(bits_N: NDArray[np.int32], keep: int) -> int:
+def least(bits_N: NDArray[np.int32], keep: int) -> int:
     """The least bound with at most `keep` numbers above it; or one with just so many."""
     low, high = -1, 0x7F800000
     while high - low > 1:

@@ -13,7 +13,7 @@ import numpy as np
 
 from state.compiled import compiled
 from state.errors import InputError
-from state.examples import BANK_S, USER_RATES, Floats, Window, empty_window
+from state.examples import BANK_S, BY_ITEM, ITEMS, USER_RATES, Floats, Window, empty_window
 from state.forgetting import periodic
 from state.keys import Int64s
 from state.memory.columns import load_users, users_tree
@@ -22,6 +22,7 @@ from state.memory.pending import Rows, due, event_of, moved_up, room_to_wait, wa
 from state.memory.recall import Curve, Memory, know, rates, remember
 from state.memory.rows import Roll, Users, seat
 from state.memory.slabs import AHEAD, COUNT, FIELDS, HEADER, LENGTH, SEEN, full, grow, new_slabs, touch
+from state.memory.totals import Tally, tally, totalled
 from state.memory.views import Answers, Columns, Wanted, columns_of, copied, followed, selected, told
 from state.memory.words import HEAD, LENGTH_AT, pack, unpack
 from state.tree import Tree
@@ -119,6 +120,7 @@ class UserMemory:
             np.exp(np.tile(widths, 2).T).astype(np.float32, "C"),
         )
         self._room = room(selection.width, config.capacity)
+        self._tally = tally(config.capacity)
         self._sink: Int64s = np.zeros(1, np.int64)
 
     def __len__(self) -> int:
@@ -153,10 +155,10 @@ class UserMemory:
         window = _blank(size, width) if most else None
         columns = columns_of(window or _NO_WINDOW)
         roll, done = self.users.roll(size) if self.users.bounded else None, 0
-        answers = Answers(columns, rates_BR)
+        answers, room = Answers(columns, rates_BR), (self._room, self._tally)
         while done < size:
             memory = Memory(self.slabs, self._pending, self.curve, _BANK_MS)
-            done = _step(memory, rows, done, self._wanted, self._room, self._sink, answers, key_B, roll)
+            done = _step(memory, rows, done, self._wanted, room, self._sink, answers, key_B, roll)
             if done < size:
                 self.slabs = grow(self.slabs, 0)
         self._changed_N[rows.user_B] = True
@@ -314,7 +316,9 @@ class UserMemory:
 def _blank(size: int, width: int) -> Window:
     """A window for `_step` to write: zeros, which cost nothing where nothing is written."""
     like = ((name, getattr(_NO_WINDOW, name)) for name in Columns._fields)
-    return Window(**{k: np.zeros((size, width)[: a.ndim], a.dtype) for k, a in like})
+    return Window(
+        **{k: np.zeros((size, ITEMS if k in BY_ITEM else width)[: a.ndim], a.dtype) for k, a in like}
+    )
 
 
 _NO_WINDOW = empty_window(0, 0)
@@ -326,7 +330,7 @@ def _step(
     rows: Rows,
     first: int,
     wanted: Wanted,
-    room: Room,
+    room: tuple[Room, Tally],
     sink: Int64s,
     answers: Answers,
     key_B: Int64s,
@@ -338,6 +342,7 @@ def _step(
     """
     slabs, pending, curve, bank_ms_T = memory
     newest, masked = wanted.selection
+    chosen, counted = room
     tail = curve.capacity if masked > 0 else newest
     for b in range(first, len(rows.user_B)):
         if (b - first) % AHEAD == 0:
@@ -354,9 +359,10 @@ def _step(
         if wanted.follow_place:
             followed(slabs, rows, b, wanted.follow_time)
         if newest + masked > 0:
-            length = selected(slabs, rows, b, wanted, room)
-            copied(slabs, rows, b, wanted, room, length, answers.columns)
-            told(slabs, curve, rows, b, room, answers.columns)
+            length = selected(slabs, rows, b, wanted, chosen)
+            copied(slabs, rows, b, wanted, chosen, length, answers.columns)
+            totalled(slabs, rows, b, wanted.horizon_ms, counted, answers.columns)
+            told(slabs, curve, rows, b, chosen, answers.columns)
         if not math.isnan(rows.label_B[b]):
             remember(slabs, curve, rows.user_B[b], event_of(rows, b))
         wait(pending, rows, b)

@@ -68,6 +68,12 @@ class Columns(NamedTuple):
     strength_s_BW: Floats
     before_BW: Int64s
     gap_s_BW: Floats
+    total_item_BI: Int64s
+    total_count_BI: Floats
+    total_first_s_BI: Floats
+    total_last_s_BI: Floats
+    total_since_BI: Floats
+    total_faded_BI: Floats
     own_strength_s_B: Floats
     own_minute_B: Shorts
     goes_B: Int64s

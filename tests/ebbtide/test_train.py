@@ -236,8 +236,12 @@ def test_without_room_for_a_checkpoint_it_goes_on(here: InProcess) -> None:
 @pytest.mark.parametrize(
     ("made_by_first", "made_by_then", "said"),
     [
-        ({}, {"window": 64}, "window was 128 and is 64"),
-        ({"window": 32}, None, "the learners need a window of 100 entries, and .* sends windows of 32"),
+        (
+            {},
+            {"window": 64},
+            "the learners need windows of 100, .* sends 64 with 16; start it",
+        ),
+        ({"window": 32}, None, "the learners need windows of 100, .* sends 32 with 16"),
         ({"window": "wide"}, None, "made by settings that are not known here"),
     ],
 )

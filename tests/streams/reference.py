@@ -61,6 +61,7 @@ class Row:
     request: Request
     rates: dict[str, float]
     window: list[dict[str, float]]
+    totals: dict[int, list[float]]
 
 
 class Reference:
@@ -96,7 +97,7 @@ class Reference:
         user = self.users.setdefault(event.user, User())
         request = self.request(user, event)
         rates, window = self.rates(user, event), self.chosen(user, event, request)
-        row = Row(event, known_ms, request, rates, window)
+        row = Row(event, known_ms, request, rates, window, self.totals)
         if not math.isnan(event.label):
             self.remember(user, event, known_ms)
         self.waiting.append((event, known_ms))
@@ -208,7 +209,21 @@ class Reference:
         ranked = sorted(newest_first, key=lambda e: -self.weight(e, event, request))
         best = ranked[: self.window - min(self.newest, self.window)]
         chosen = {id(e) for e in [*best, *recent]}
+        self.totals = self.totalled(user, alive, event)
         return [self.shown(user, e, event, request) for e in alive if id(e) in chosen]
+
+    def totalled(self, user: User, alive: list[Entry], event: Event) -> dict[int, list[float]]:
+        """Items had more than once -> count, seconds since first and last, entries since, faded count."""
+        found: dict[int, list[float]] = {}
+        counted = [e for e in alive if not (e.known_ms <= self.clock() and e.label <= 0.5)]
+        for item in {e.item for e in counted}:
+            of_item = [e for e in counted if e.item == item]
+            ages_s = [max(event.time_ms - e.time_ms, 0) / 1000 for e in of_item]
+            faded = sum(0.5 ** (age_s / (64 * 86_400)) for age_s in ages_s)
+            since = len(user.entries) - 1 - [id(e) for e in user.entries].index(id(of_item[-1]))
+            if len(of_item) > 1:
+                found[item] = [len(of_item), ages_s[0], ages_s[-1], since, faded]
+        return found if self.window else {}
 
     def weight(self, entry: Entry, event: Event, request: Request) -> np.float32:
         """(age + 0.1 h)^-1/2 x (0.05 + hour + week), squared and in single precision, which makes ties."""

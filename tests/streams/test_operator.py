@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from state.cells import named
 from state.errors import InputError
-from state.examples import BY_ENTRY, USER_RATES, ExampleBatch, concat
+from state.examples import BY_ENTRY, BY_ITEM, USER_RATES, ExampleBatch, concat
 from state.keys import NO_KEY
 from state.memory.mask import joint, narrowed, select
 from state.memory.users import MemoryConfig
@@ -163,6 +163,11 @@ def assert_same(examples: ExampleBatch, b: int, row: Row) -> None:
     for w, entry in enumerate(row.window):
         found = {name: getattr(window, f"{name}_BW")[b, w] for name in entry}
         assert found == pytest.approx(entry, rel=2e-6, abs=1e-30, nan_ok=True)
+    had = {item: i for i, item in enumerate(window.total_item_BI[b].tolist()) if item != NO_KEY}
+    assert had.keys() == row.totals.keys()
+    for item, i in had.items():
+        totals = [getattr(window, name)[b, i] for name in BY_ITEM[1:]]
+        assert totals == pytest.approx(row.totals[item], rel=1e-5, abs=1e-6)
     for name in BY_ENTRY:
         missing = NO_KEY if name in ("item_BW", "category_BW", "cell_BW", "before_BW") else 0
         assert np.all(getattr(window, name)[b, len(row.window) :] == missing)

@@ -1,0 +1,110 @@
+"""What a memory says of its items beside a window: how often, since when, how lately, how much of it by now.
+
+A window of few entries tells the hour and what follows what; habits by count are told by the whole memory.
+So an example carries totals of items that were had more than once: of those with the most events, each faded
+by a half-life of `HALF_LIFE_S`. Entries that came out badly, as far as is known, are not counted. What is
+selected for the window makes no difference.
+
+Shape suffixes: N entries of a memory, I items.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from state.compiled import inner
+from state.evidence import LONGEST_S as HALF_LIFE_S
+from state.examples import Floats
+from state.keys import NO_KEY, Int64s, mix
+from state.memory.mask import least
+from state.memory.pending import Rows
+from state.memory.slabs import ITEM, KNOWN, TIME, Slabs, entries, labels
+from state.memory.views import Columns
+
+_FADE = np.float32(-0.6931472 / HALF_LIFE_S)
+
+
+class Tally(NamedTuple):
+    """Room to count in; `slot_H` holds nothing between rows."""
+
+    slot_H: NDArray[np.int32]
+    """Number of an item plus one, by open addressing; 0 for none."""
+    place_N: Int64s
+    """Where in `slot_H` each item is."""
+    item_N: Int64s
+    count_N: Floats
+    first_ms_N: Int64s
+    last_ms_N: Int64s
+    since_N: Int64s
+    faded_N: Floats
+    bits_N: NDArray[np.int32]
+    """The same memory, as integers."""
+
+
+def tally(capacity: int) -> Tally:
+    """Room for a memory of so many entries."""
+    faded_N = np.zeros(capacity, np.float32)
+    return Tally(
+        np.zeros(1 << (4 * capacity - 1).bit_length(), np.int32),
+        np.zeros(capacity, np.int64),
+        np.zeros(capacity, np.int64),
+        np.zeros(capacity, np.float32),
+        np.zeros(capacity, np.int64),
+        np.zeros(capacity, np.int64),
+        np.zeros(capacity, np.int64),
+        faded_N,
+        faded_N.view(np.int32),
+    )
+
+
+@inner
+def totalled(slabs: Slabs, rows: Rows, b: int, horizon_ms: int, room: Tally, out: Columns) -> None:
+    """Write row b's totals, of entries that are no older than the horizon."""
+    user, time_ms = rows.user_B[b], rows.time_ms_B[b]
+    items, times = entries(slabs, user, ITEM), entries(slabs, user, TIME)
+    out_I = out.total_item_BI[b]
+    for i in range(len(out_I)):
+        out_I[i] = NO_KEY
+    knowns, label_of = entries(slabs, user, KNOWN), labels(slabs, user)
+    many, mask = 0, len(room.slot_H) - 1
+    for n in range(len(items) - 1, -1, -1):
+        if times[n] < time_ms - horizon_ms:
+            break
+        if knowns[n] <= rows.clock_ms_B[b] and label_of[n] <= 0.5:
+            continue
+        h = mix(items[n]) & mask
+        while room.slot_H[h] != 0 and room.item_N[room.slot_H[h] - 1] != items[n]:
+            h = (h + 1) & mask
+        k = room.slot_H[h] - 1
+        if k < 0:
+            k = many
+            many += 1
+            room.slot_H[h] = many
+            room.place_N[k] = h
+            room.item_N[k] = items[n]
+            room.last_ms_N[k] = times[n]
+            room.since_N[k] = len(items) - 1 - n
+            room.count_N[k] = 0.0
+            room.faded_N[k] = 0.0
+        room.first_ms_N[k] = times[n]
+        room.count_N[k] += 1.0
+        room.faded_N[k] += np.exp(_FADE * np.float32(max(time_ms - times[n], 0) / 1000.0))
+    again = 0
+    for k in range(many):
+        room.slot_H[room.place_N[k]] = 0
+        if room.count_N[k] > 1.5:
+            again += 1
+        else:
+            room.faded_N[k] = -1.0
+    bound = least(room.bits_N[:many], len(out_I)) if again > len(out_I) else -1
+    i = 0
+    for k in range(many):
+        if room.bits_N[k] > bound and i < len(out_I):
+            out_I[i] = room.item_N[k]
+            out.total_count_BI[b, i] = room.count_N[k]
+            out.total_first_s_BI[b, i] = max(time_ms - room.first_ms_N[k], 0) / 1000.0
+            out.total_last_s_BI[b, i] = max(time_ms - room.last_ms_N[k], 0) / 1000.0
+            out.total_since_BI[b, i] = room.since_N[k]
+            out.total_faded_BI[b, i] = room.faded_N[k]
+            i += 1
