@@ -117,7 +117,9 @@ def warmed(seed: int, scale: Scale, **differ: Any) -> Simulation:
     """A world at the end of its warm-up, with a first Novelty; by settings that differ in something."""
     settings = msgspec.structs.replace(scale.settings, **differ)
     simulation = Simulation(WorldOptions(users=scale.users, seed=seed), settings)
-    simulation.run(scale.warm_up_days)
+    simulation.run(scale.warm_up_days // 2)
+    simulation.system.group(simulation.now_ms)
+    simulation.run(scale.warm_up_days - scale.warm_up_days // 2)
     simulation.system.start(simulation.now_ms)
     return simulation
 

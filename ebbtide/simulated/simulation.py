@@ -84,6 +84,7 @@ class Simulation:
         """Of the last accept."""
         user, cluster, accepted, day = self.world.before()
         self.system.history.add(user, cluster, accepted, START_MS + day * DAY_MS)
+        self.system.group(self.now_ms)
         np.maximum.at(self.last_day_UC, (user[accepted], cluster[accepted]), day[accepted])
 
     @property

@@ -109,7 +109,7 @@ class World:
                 self._trend(group)
 
     def _trend(self, group: int) -> None:
-        """Clusters of the group's core give way to others, and some of its members follow."""
+        """Clusters of the group's core give way to others; of the members who like them some follow."""
         rng, core_C = self.rng, self.core_GC[group]
         old = rng.permutation(np.flatnonzero(core_C))[:TREND_CLUSTERS]
         new = rng.permutation(np.flatnonzero(~core_C))[:TREND_CLUSTERS]
@@ -117,8 +117,9 @@ class World:
         members = np.flatnonzero(self.group_U == group)
         for user in members[rng.random(len(members)) < TREND_FOLLOWERS]:
             for gone, come in zip(old, new, strict=True):
-                self._give_up(user, gone)
-                self._like(user, come)
+                if self.strength_UC[user, gone] > 0.0:
+                    self._give_up(user, gone)
+                    self._like(user, come)
 
     def _give_up(self, user: int, cluster: int) -> None:
         self.strength_UC[user, cluster] = 0.0

@@ -1,5 +1,8 @@
 """One cycle: verify, recode, pair, tune, re-evaluate, gate.
 
+Slates are learned from and judged by as they were scored, codes of users too: a code made now would know what
+its user has accepted since.
+
 A cycle reads what serves and changes nothing of it. What it draws is seeded by its number, so a cycle that
 was cut off anywhere, and is begun anew on the same state, ends the same. Who runs it adopts what it made, or
 does not.
@@ -20,7 +23,6 @@ import numpy as np
 from learners.coevolution.gate import LEAST_EVENTS, Verdict, chances, judge
 from learners.coevolution.group_identity import Book, encode, fitted
 from learners.coevolution.history import History
-from learners.coevolution.inputs import Inputs
 from learners.coevolution.novelty import Novelty, Tuning
 from learners.coevolution.pairs import pairs
 from learners.coevolution.slates import Slates
@@ -39,7 +41,7 @@ class CycleSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Of Novelty for the explore slot: the best by Relevance is shown."""
     wide: float = 0.1
     """Share of the explore slot that is uniform."""
-    hold_back: float = 0.2
+    hold_back: float = 0.25
     """Share of the users whom Novelty never learns from, to judge by."""
     least_events: int = LEAST_EVENTS
     """Of theirs, explored, that the gate needs."""
@@ -64,7 +66,7 @@ class Version(NamedTuple):
 
 
 class Verified(msgspec.Struct, frozen=True, kw_only=True):
-    """Relevance on what the explore slot has shown since the last cycle, as it was scored."""
+    """Relevance on what the explore slot has shown since the serving version was made, as it was scored."""
 
     slates: int
     accepted: float
@@ -108,7 +110,7 @@ class Seen(NamedTuple):
     held: Slates | None
     """The newest of those who are."""
     since_ms: int
-    """When the last cycle was."""
+    """When what serves was made."""
     now_ms: int
 
 
@@ -136,18 +138,14 @@ class Cycle:
         if settings.sizes:
             book = fitted(seen.history.tastes(seen.now_ms), settings.sizes, rng, serving.book)
         yield "recoded"
-        slates = recoded(seen.slates, book, seen.history, seen.now_ms)
-        lessons = pairs(slates, seen.since_ms, serving.novelty, rng)
+        lessons = pairs(seen.slates, seen.since_ms, serving.novelty, rng)
         yield "paired"
         novelty = serving.novelty.tuned(lessons, settings.tuning, int(rng.integers(2**31)))
         candidate = Version(serving.number + 1, book, novelty)
         yield "tuned"
-        slates = slates.take(slates.time_ms_B >= seen.since_ms)
         before_BC, after_BC = (
-            version.policy(settings).propensities(part.asked)
-            for version, part in ((serving, new), (candidate, slates))
+            version.policy(settings).propensities(new.asked) for version in (serving, candidate)
         )
-        divergence = _divergence(candidate.novelty, slates, serving.novelty, new)
         yield "re-evaluated"
         verdict = self._judged(candidate)
         self.version = candidate if verdict.promoted else serving
@@ -158,10 +156,10 @@ class Cycle:
             to_version=self.version.number,
             verified=verified,
             lessons=lessons.size,
-            codes_changed=_changed(new.inputs, slates.inputs),
-            divergence=divergence,
+            codes_changed=self._changed(book),
+            divergence=_divergence(novelty, serving.novelty, new),
             expected_before=_expected(before_BC, new),
-            expected_after=_expected(after_BC, slates),
+            expected_after=_expected(after_BC, new),
             verdict=verdict,
         )
         yield "judged"
@@ -172,18 +170,16 @@ class Cycle:
             return Verdict(
                 promoted=False, events=0, reason=f"0 explored events of held-back users, {least:,} are needed"
             )
-        anew = recoded(events, candidate.book, self.seen.history, self.seen.now_ms)
         before_E = chances(self.seen.serving.policy(self.settings), events)
-        after_E = chances(candidate.policy(self.settings), anew)
+        after_E = chances(candidate.policy(self.settings), events)
         return judge(before_E, after_E, events, least)
 
-
-def recoded(slates: Slates, book: Book, history: History, now_ms: int) -> Slates:
-    """As they were scored, but for the codes, which a book gives their users now."""
-    if not book:
-        return slates
-    code_BM = encode(book, history.tastes(now_ms)[history.users.rows(slates.user_B)])
-    return slates._replace(inputs=slates.inputs._replace(code_BM=code_BM))
+    def _changed(self, book: Book) -> float:
+        if not book:
+            return 0.0
+        tastes_UC = self.seen.history.tastes(self.seen.now_ms)
+        code_NU = [encode(one, tastes_UC)[:, 0] for one in (self.seen.serving.book, book)]
+        return float((code_NU[0] != code_NU[1]).mean())
 
 
 def _verified(slates: Slates) -> Verified:
@@ -203,13 +199,8 @@ def _expected(p_BC: Doubles, slates: Slates) -> float:
     return float((p_BC * slates.relevance_BC).sum(1).mean())
 
 
-def _divergence(new: Novelty, slates: Slates, old: Novelty, before: Slates) -> float:
-    new_BC, old_BC = new.log_p(slates.inputs, slates.open_BC), old.log_p(before.inputs, before.open_BC)
-    difference_BC = np.where(slates.open_BC, new_BC, 0.0) - np.where(slates.open_BC, old_BC, 0.0)
+def _divergence(new: Novelty, old: Novelty, slates: Slates) -> float:
+    open_BC = slates.open_BC
+    new_BC, old_BC = (novelty.log_p(slates.inputs, open_BC) for novelty in (new, old))
+    difference_BC = np.where(open_BC, new_BC, 0.0) - np.where(open_BC, old_BC, 0.0)
     return float((np.exp(new_BC) * difference_BC).sum(1).mean())
-
-
-def _changed(before: Inputs, after: Inputs) -> float:
-    if not before.code_BM.shape[1]:
-        return 0.0
-    return float((before.code_BM[:, 0] != after.code_BM[:, 0]).mean())

@@ -1,9 +1,11 @@
 """The gate: whether a new version may serve, judged on what held-back users did with the explore slot.
 
 Nobody has learned Novelty from these users. Both versions are judged by SNIPS on the same events, with the
-propensities that the slot gave: the new one is promoted if its estimate is no lower. With too few events that
-says nothing, so it is refused. A likelihood of what was accepted does not see what a cycle changes, so it is
-no gate. All of it is ours; that a cycle ends with re-evaluation is the paper's (arXiv:2508.00450).
+propensities that the slot gave: the new one is promoted if its estimate is no lower. Too few events say
+nothing, nor do many that are worth few, as they show little of what the new version would: it is refused.
+
+A likelihood of what was accepted does not see what a cycle changes, so it is no gate. All of it is ours; that
+a cycle ends with re-evaluation is the paper's (arXiv:2508.00450).
 
 Shape suffixes: E events, C clusters.
 """
@@ -17,6 +19,8 @@ from learners.judging.off_policy import Estimate, Shown, effective, interval, le
 from state.arrays import Doubles
 
 LEAST_EVENTS = 1000
+LEAST_WORTH = 0.25
+"""How many effective events so many must be worth, as a share of the least."""
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,12 +48,18 @@ def judge(before: Doubles, after: Doubles, events: Slates, least: int = LEAST_EV
     shown = Shown(events.accepted_BS[:, -1].astype(np.float64), events.propensity_B, events.user_B)
     weight_E = weights(shown, after)
     old, new = snips(shown.reward_E, weights(shown, before)), snips(shown.reward_E, weight_E)
-    word = "no lower than" if new.value >= old.value else "below"
+    worth, better = effective(weight_E), new.value >= old.value
+    reason = f"acceptance of {new.value:.4f} is {'no lower than' if better else 'below'} {old.value:.4f}"
+    if worth < LEAST_WORTH * least:
+        reason = (
+            f"{events.size:,} explored events of held-back users are worth {worth:,.0f} of the new version,"
+            f" {LEAST_WORTH * least:,.0f} are needed"
+        )
     return Verdict(
-        promoted=new.value >= old.value,
-        reason=f"acceptance of {new.value:.4f} is {word} {old.value:.4f}",
+        promoted=better and worth >= LEAST_WORTH * least,
+        reason=reason,
         events=events.size,
-        effective_events=effective(weight_E),
+        effective_events=worth,
         before=interval(old, shown.user_E),
         after=interval(new, shown.user_E),
         difference=interval(less(new, old), shown.user_E),

@@ -48,19 +48,23 @@ def unexplained(book: Book, taste_NC: Doubles) -> float:
 
 
 def fitted(
-    taste_NC: Doubles, sizes: Sequence[int], rng: np.random.Generator, old: Book | None = None
+    taste_NC: Doubles,
+    sizes: Sequence[int],
+    rng: np.random.Generator,
+    old: Book | None = None,
+    enough: float = ENOUGH_BETTER,
 ) -> Book:
     """The best of `RESTARTS` books, and of the old one moved on, whose codes keep their names.
 
-    A new book has to be enough better than the old one moved on; its codes are named after those that they
-    share most users with.
+    A new book takes its place if what it leaves unexplained is at most `enough` of that; its codes are named
+    after those that they share most users with.
     """
     started = [_fit(taste_NC, [_spread(taste_NC, sizes[0], rng)], sizes, rng) for _ in range(RESTARTS)]
     best = min(started, key=lambda book: unexplained(book, taste_NC))
     if old is None:
         return best
     moved = _fit(taste_NC, list(old), sizes, rng)
-    if unexplained(best, taste_NC) <= ENOUGH_BETTER * unexplained(moved, taste_NC):
+    if unexplained(best, taste_NC) <= enough * unexplained(moved, taste_NC):
         return _renamed(best, moved, taste_NC)
     return moved
 

@@ -80,6 +80,8 @@ class Kept:
         return sum(part.size for part in self._parts)
 
     def add(self, slates: Slates) -> None:
+        if not slates.size:
+            return
         self._parts.append(slates)
         while len(self) - self._parts[0].size >= self.most:
             self._parts.pop(0)

@@ -5,7 +5,8 @@
     cycle   a candidate from what was kept, through the gate, to a version that serves, or to nothing
 
 Before `start` there is no Novelty, and the slot is to be uniform. What is held back are users, by a hash of
-their key: Relevance learns from them, Novelty does not.
+their key: Relevance learns from them, Novelty does not. What they did is gathered from `start` on: what a
+uniform slot shows is worth little to judge a version that is sure of itself by.
 
 Shape suffixes: B rows, C clusters, S places of a slate.
 """
@@ -13,12 +14,12 @@ Shape suffixes: B rows, C clusters, S places of a slate.
 import msgspec
 import numpy as np
 
-from learners.coevolution.cycle import Cycle, CycleSettings, Record, Seen, Version, recoded
+from learners.coevolution.cycle import Cycle, CycleSettings, Record, Seen, Version
 from learners.coevolution.group_identity import Book, fitted
 from learners.coevolution.history import History
 from learners.coevolution.inputs import Inputs
 from learners.coevolution.novelty import START, CompactNovelty
-from learners.coevolution.pairs import accepted
+from learners.coevolution.pairs import accepted, pairs
 from learners.coevolution.personas import Personas
 from learners.coevolution.relevance import CompactRelevance
 from learners.coevolution.slates import Kept, Slates
@@ -46,7 +47,8 @@ class CoEvolution:
         self.records: list[Record] = []
         self.learned = 0
         """Slates since the last cycle."""
-        self.last_cycle_ms = 0
+        self.since_ms = 0
+        """When what serves was made."""
 
     @property
     def version(self) -> Version:
@@ -56,6 +58,10 @@ class CoEvolution:
     @property
     def started(self) -> bool:
         return self.serving > 0
+
+    @property
+    def grouped(self) -> bool:
+        return any(centre_KC.any() for centre_KC in self.version.book)
 
     @property
     def due(self) -> bool:
@@ -92,23 +98,32 @@ class CoEvolution:
             np.repeat(slates.time_ms_B, places),
         )
         held_B = self.held_back(slates.user_B)
-        for kept, part in ((self.slates, slates.take(~held_B)), (self.held, slates.take(held_B))):
-            if part.size:
-                kept.add(part)
+        self.slates.add(slates.take(~held_B))
+        if self.started:
+            self.held.add(slates.take(held_B))
         self.learned += slates.size
 
+    def group(self, now_ms: int) -> None:
+        """Groups of who is known, before there is a Novelty: it starts from slates scored by them."""
+        self._require(len(self.history.users) > 0)
+        if self.settings.sizes and not self.started:
+            rng = np.random.default_rng((self.seed, 0))
+            old = self.version.book if self.grouped else None
+            book = fitted(self.history.tastes(now_ms), self.settings.sizes, rng, old, enough=1.0)
+            self.versions = [self.version._replace(book=book)]
+
     def start(self, now_ms: int) -> None:
-        """The first Novelty, and the first groups, from what was kept. Nothing serves that it could be judged
-        against."""
+        """The first Novelty, from what was kept, and the groups moved on. Nothing serves that it could be
+        judged against."""
         self._require(len(self.slates) > 0)
-        rng = np.random.default_rng((self.seed, 0))
-        book = self.version.book
+        rng = np.random.default_rng((self.seed, 1))
+        slates, book = self.slates.all(), self.version.book
         if self.settings.sizes:
-            book = fitted(self.history.tastes(now_ms), self.settings.sizes, rng)
-        slates = recoded(self.slates.all(), book, self.history, now_ms)
+            book = fitted(self.history.tastes(now_ms), self.settings.sizes, rng, book)
         novelty = self._novelty().tuned(accepted(slates), START, self.seed)
+        novelty = novelty.tuned(pairs(slates, 0, novelty, rng), self.settings.tuning, self.seed)
         self._serve(Version(1, book, novelty))
-        self.learned, self.last_cycle_ms = 0, now_ms
+        self.learned, self.since_ms = 0, now_ms
 
     def cycle_at(self, now_ms: int) -> Cycle:
         """The next cycle, on what there is now; it changes nothing here."""
@@ -118,7 +133,7 @@ class CoEvolution:
             history=self.history,
             slates=self.slates.all(),
             held=self.held.all() if len(self.held) else None,
-            since_ms=self.last_cycle_ms,
+            since_ms=self.since_ms,
             now_ms=now_ms,
         )
         return Cycle(self.records[-1].number + 1 if self.records else 1, seen, self.settings, self.seed)
@@ -127,8 +142,9 @@ class CoEvolution:
         """Let what a cycle has made serve, if it was promoted, and note the cycle."""
         if cycle.record.verdict.promoted:
             self._serve(cycle.version)
+            self.since_ms = cycle.seen.now_ms
         self.records = [*self.records, cycle.record][-KEPT_RECORDS:]
-        self.learned, self.last_cycle_ms = 0, cycle.seen.now_ms
+        self.learned = 0
         return cycle.record
 
     def roll_back(self) -> int:
@@ -170,7 +186,7 @@ class CoEvolution:
             "held": self.held.tree(),
             "records": msgspec.json.encode(self.records).decode(),
             "learned": self.learned,
-            "last_cycle_ms": self.last_cycle_ms,
+            "since_ms": self.since_ms,
         }
 
     def load(self, tree: Tree) -> None:
@@ -186,4 +202,4 @@ class CoEvolution:
         self.slates.load(tree["slates"])
         self.held.load(tree["held"])
         self.records = msgspec.json.decode(tree["records"], type=list[Record])
-        self.learned, self.last_cycle_ms = int(tree["learned"]), int(tree["last_cycle_ms"])
+        self.learned, self.since_ms = int(tree["learned"]), int(tree["since_ms"])

@@ -213,13 +213,20 @@ class TestSlot:
 class TestLessons:
     def test_pairs_prefer_what_was_accepted(self, begun: Simulation) -> None:
         slates, system = begun.system.slates.all(), begun.system
-        lessons = pairs(slates, system.last_cycle_ms, system.version.novelty, np.random.default_rng(0))
+        lessons = pairs(slates, system.since_ms, system.version.novelty, np.random.default_rng(0))
         taken = lessons.anchor_P > 0.0
         assert taken.any()
         assert (lessons.prefer_P[lessons.better_P == lessons.worse_P] == 0.0).all()
         row = np.arange(lessons.size)
         assert lessons.open_PC[row, lessons.better_P].all()
         assert lessons.open_PC[row, lessons.worse_P].all()
+
+    def test_they_are_as_they_were_scored(self, begun: Simulation) -> None:
+        """Codes, too: one made now would know what its user has accepted since."""
+        slates = begun.system.slates.all()
+        lessons = accepted(slates)
+        row = np.flatnonzero((slates.accepted_BS & slates.novel_BS).any(1))
+        assert set(map(bytes, lessons.inputs.feature_BCF)) == set(map(bytes, slates.inputs.feature_BCF[row]))
 
     def test_nobody_who_is_held_back_is_in_them(self, begun: Simulation) -> None:
         system = begun.system
@@ -248,7 +255,7 @@ class TestLessons:
 class TestGate:
     def test_snips_of_the_logging_policy_is_its_own_acceptance(self, begun: Simulation) -> None:
         held = begun.system.held.all()
-        events = held.take(held.time_ms_B >= begun.system.last_cycle_ms)
+        events = held.take(held.time_ms_B >= begun.system.since_ms)
         p = chances(begun.system.policy(), events)
         assert p == pytest.approx(events.propensity_B, rel=1e-5)
         shown = Shown(events.accepted_BS[:, -1].astype(np.float64), events.propensity_B, events.user_B)
@@ -277,6 +284,19 @@ class TestGate:
         verdict = judge(p, worse, events, least=1)
         assert not verdict.promoted
         assert "is below" in verdict.reason
+
+    def test_events_that_show_little_of_the_new_version_are_refused_with_what_they_are_worth(
+        self, begun: Simulation
+    ) -> None:
+        events = begun.system.held.all()
+        p = chances(begun.system.policy(), events)
+        few = np.where(np.cumsum(events.accepted_BS[:, -1]) <= 2, p, 1e-9) * events.accepted_BS[:, -1]
+        verdict = judge(p, few, events, least=40)
+        assert verdict.after is not None
+        assert verdict.before is not None
+        assert verdict.after.value > verdict.before.value
+        assert not verdict.promoted
+        assert verdict.reason.endswith("are worth 2 of the new version, 10 are needed")
 
 
 class TestCycle:
