@@ -27,7 +27,7 @@ from streams.operator import Operator, OperatorConfig
 
 CASES: tuple[tuple[int, int, Form], ...] = ((1, 1, "json"), (4, 1, "arrow"), (4, 2, "json"))
 """Partitions, workers, form of the messages."""
-WINDOW = 1024
+WINDOW = 64
 _WHERE_FROM = {"partition_B", "offset_B", "index_B", "window"}
 _OWN = [f.name for f in fields(ExampleBatch) if f.name not in _WHERE_FROM]
 _ENTRIES = [f.name for f in fields(Window) if f.name.endswith("_BW")]
