@@ -32,6 +32,8 @@ class DriftAlarm(msgspec.Struct, frozen=True, kw_only=True):
     before: float | None
     """Mean before the change."""
     after: float | None
+    usual: float | None = None
+    """The level that held for most of the time before."""
     values_before: int = 0
     values_after: int = 0
     """How many values the means are over."""

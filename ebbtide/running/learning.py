@@ -192,6 +192,7 @@ def told(alarm: "Alarm", names: Names, learner: str) -> DriftAlarm:
         since_ms=alarm.since_ms,
         before=alarm.mean_before,
         after=alarm.mean_after,
+        usual=alarm.usual,
         values_before=alarm.values_before,
         values_after=alarm.values_after,
         worse=alarm.worse,
