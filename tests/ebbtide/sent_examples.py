@@ -56,13 +56,13 @@ def batches(partitions: int, rows: int, name: str = LOG) -> tuple[ExampleBatch, 
 def messages(
     made: tuple[ExampleBatch, ...], produced_ms: int = 0, settings: dict[str, Any] | None = None
 ) -> Iterator[Message]:
-    """A message a batch."""
+    """A message a batch; more where one would be too large."""
     names = dict(log().names.items())
     headers = [(example_wire.HEADER, example_wire.SCHEMA.encode())]
     for batch in made:
         produced_ms_B = np.full(len(batch), produced_ms, np.int64)
-        ((_, value),) = example_wire.encode(batch, produced_ms_B, names, settings or made_by())
-        yield Message(value, None, headers, int(batch.partition_B[0]))
+        for _, value in example_wire.encode(batch, produced_ms_B, names, settings or made_by()):
+            yield Message(value, None, headers, int(batch.partition_B[0]))
 
 
 def send(

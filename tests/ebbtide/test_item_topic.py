@@ -170,6 +170,7 @@ def test_killed_in_between_it_ends_in_the_state_of_one_that_was_not(
             tell(where, LATER)
             until(lambda: _said(process), lambda said: said["item_changes"] == len(FIRST) + len(LATER))
             tell(where, dict.fromkeys(LATER))
+            until(lambda: _said(process), lambda said: said["item_changes"] == len(FIRST) + 2 * len(LATER))
             send(where.brokers, where.topic, MADE[HALF:], partitions=1)
             until(lambda: _said(process), lambda said: said["trained"] > BEFORE)
         finally:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from learners.interests import search
 from learners.interests.settings import TwoTowerSettings
 from learners.systems.twotower import TwoTower
-from state.examples import ExampleBatch, Window
+from state.examples import BY_ENTRY, ExampleBatch, Window
 from state.keys import Int64s
 from state.tree import digest
 from tests.learners.streams import context, examples
@@ -91,6 +91,9 @@ def test_a_wider_window_changes_nothing(views: bool) -> None:
             old = getattr(batch.window, field.name)
             if old.ndim == 1:
                 columns[field.name] = old + more_B
+                continue
+            if field.name not in BY_ENTRY:
+                columns[field.name] = old
                 continue
             new = np.zeros((len(old), 17), old.dtype)
             for b, more in enumerate(more_B):
