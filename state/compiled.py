@@ -59,7 +59,9 @@ def inlined(function: F) -> F:
 def reordered(function: F) -> F:
     """Like `compiled`, but sums may be taken in another order, so that they run on vector units.
 
-    Results are the same on every run of one machine; between kinds of CPU the last bits may differ.
+    Results are the same on every run of one machine; between kinds of CPU the last bits may differ. A loop
+    that sums must not store as well: whether that is done in lanes depends on how near the arrays lie in
+    memory, and so would the last bits.
     """
     return cast(F, _kept(numba.njit(**_OPTIONS, fastmath=_REORDERED)(function)))
 

@@ -184,3 +184,29 @@ def test_nothing_is_unpickled_or_evaluated() -> None:
     }
     assert not {path: found & EVALUATES for path, found in called.items() if found & EVALUATES}
     assert not {name(path): tops(path) & UNPICKLES for path in FILES if tops(path) & UNPICKLES}
+
+
+def test_a_loop_that_may_sum_in_another_order_does_not_store() -> None:
+    """Whether it runs in lanes would depend on where arrays lie in memory, and so would its last bits."""
+    offenders = []
+    for path in FILES:
+        for function in ast.walk(parsed(path)):
+            if isinstance(function, ast.FunctionDef) and reordered(function):
+                for loop in ast.walk(function):
+                    if isinstance(loop, ast.For) and sums_and_stores(loop):
+                        offenders.append(f"{path.relative_to(ROOT)}:{loop.lineno}")
+    assert offenders == []
+
+
+def reordered(function: ast.FunctionDef) -> bool:
+    return bool({ast.unparse(one) for one in function.decorator_list} & {"reordered", "inner_reordered"})
+
+
+def sums_and_stores(loop: ast.For) -> bool:
+    """Whether an innermost loop does both; counting is exact in any order."""
+    inside = [node for statement in loop.body for node in ast.walk(statement)]
+    if any(isinstance(node, ast.For) for node in inside):
+        return False
+    sums = (node for node in inside if isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name))
+    stores = (isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store) for node in inside)
+    return any(not isinstance(node.value, ast.Constant) for node in sums) and any(stores)

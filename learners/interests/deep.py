@@ -98,6 +98,7 @@ def attend(query_IQ: Floats, shallow_K: Floats, at: Attention, entries: int, dee
         total = np.float32(0.0)
         for s in range(entries):
             weight_S[s] = np.exp(weight_S[s] - top)
+        for s in range(entries):
             total += weight_S[s]
         deep_K[:] = 0.0
         for s in range(entries):

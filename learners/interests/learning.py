@@ -60,6 +60,7 @@ def _tell(
     total = np.float32(0.0)
     for i in range(count):
         error_C[i] = np.exp(error_C[i] - top)
+    for i in range(count):
         total += error_C[i]
     for i in range(count):
         error_C[i] /= total

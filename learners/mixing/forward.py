@@ -133,6 +133,7 @@ def _weigh_gates(
     total *= fade
     for c in range(real):
         odds_C[c] = np.exp(logit_C[c] - greatest)
+    for c in range(real):
         total += odds_C[c]
     for e in range(gate_E.shape[0]):
         mean, gate_C = gate_E[e] * fade, work.gate_EC[e]

@@ -36,6 +36,7 @@ def _backward(open_E: Bools, real: int, size: int, lean: float, state: State, pl
                 total = ZERO
                 for c in range(size):
                     total += spare_C[c] * unit_C[c]
+                for c in range(size):
                     unit_C[c] = out * spare_C[c] if unit_C[c] > ZERO else ZERO
                 gradient.output_EH[e, h] += total
                 pull(x_FC, plan.hidden_EL[e], plan.length_E[e], unit_C, size, gradient.hidden_EHL[e, h])
@@ -45,6 +46,7 @@ def _backward(open_E: Bools, real: int, size: int, lean: float, state: State, pl
             total = ZERO
             for c in range(real):
                 said_C[c] = gate_C[c] * (said_C[c] - mean_C[c])
+            for c in range(real):
                 total += said_C[c]
             said_C[real:size] = 0.0
             pull(x_FC, plan.gate_L, len(plan.gate_L), said_C, size, gradient.gate_item_EL[e])
