@@ -122,8 +122,7 @@ def said(config: RunConfig) -> dict[str, Any]:
 
 def fingerprint(config: RunConfig) -> str:
     """The settings that must be the same for a live trainer's checkpoint to be gone on from."""
-    shaping = ("learner", "floors", "seed", "leave_out", "rank_share", "drift", "act", "stream", "learners")
+    shaping = ["learner", "floors", "seed", "leave_out", "rank_share", "drift", "stream", "learners"]
+    shaping += ["act"] if config.act else []
     everything = said(config)
-    if not config.act:
-        del everything["act"]
-    return msgspec.json.encode({name: everything[name] for name in shaping if name in everything}).decode()
+    return msgspec.json.encode({name: everything[name] for name in shaping}).decode()

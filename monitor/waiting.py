@@ -9,6 +9,7 @@ import numpy as np
 
 from monitor.alarms import OUTCOMES, SEGMENTS
 from state.arrays import Doubles, Int64s
+from state.front import front
 from state.tree import Tree
 
 
@@ -62,15 +63,9 @@ class Waiting:
     def pop(self, count: int) -> Outcomes:
         """The oldest `count`."""
         self._known_ms = self._known_ms[count:]
-        taken: list[Outcomes] = []
-        while count:
-            part = self._parts.popleft()
-            if len(part) > count:
-                self._parts.appendleft(part.take(slice(count, None)))
-                part = part.take(slice(0, count))
-            taken.append(part)
-            count -= len(part)
-        return _joined(taken)
+        return _joined(
+            front(self._parts, count, len, lambda part, first, stop: part.take(slice(first, stop)))
+        )
 
     def tree(self) -> Tree:
         whole = _joined(self._parts)

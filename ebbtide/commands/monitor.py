@@ -3,7 +3,7 @@
 import time
 from collections import deque
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console, Group, RenderableType
@@ -18,6 +18,8 @@ from ebbtide.commands.output import print_json
 from state.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ebbtide.live.status import Seen
     from ebbtide.report.report import Report
     from state.drift_alarm import DriftAction, DriftAlarm
@@ -112,7 +114,7 @@ def _alarms(seen: "Seen") -> "list[DriftAlarm]":
     return [] if seen.trainer is None else seen.trainer.alarms
 
 
-def _stay(look: Any) -> None:
+def _stay(look: "Callable[[], Seen]") -> None:
     """Look every second until interrupted."""
     screen = _Screen()
     seen = look()

@@ -368,9 +368,9 @@ class LiveTrainer:
 
     def _alarms(self) -> list[DriftAlarm]:
         """The newest, and of those that are open as many."""
-        alarms = self.learning.alarms()
+        alarms = [] if self.learning.drift is None else self.learning.drift.alarms
         still = [alarm for alarm in alarms[:-_ALARMS] if alarm.open]
-        return still[-_ALARMS:] + alarms[-_ALARMS:]
+        return [self.learning.told(alarm) for alarm in still[-_ALARMS:] + alarms[-_ALARMS:]]
 
     def _alarm(self, alarm: Any) -> None:
         log.warning("drift: %s", sentence(self.learning.told(alarm)))

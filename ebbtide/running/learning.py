@@ -174,15 +174,14 @@ class Learning:
 
 def told(alarm: "Alarm", names: Names, learner: str) -> DriftAlarm:
     """The alarm with names; `learner` is whose errors its signal is of, if it is of errors."""
-    from monitor.alarms import COLD, OUTCOMES
+    from monitor.alarms import COLD, SIGNALS
 
     name = None if alarm.key is None else names[alarm.key]
     if alarm.segment == "users":
         name = "cold" if alarm.key == COLD else "warm"
-    errors = alarm.signal == "expected_log_loss" or (alarm.signal in OUTCOMES and alarm.signal != "positive")
     return DriftAlarm(
         signal=alarm.signal,
-        learner=learner if errors else None,
+        learner=None if SIGNALS[alarm.signal] is None else learner,
         segment=alarm.segment,
         name=name,
         detector=alarm.detector,

@@ -51,17 +51,16 @@ class Detection(msgspec.Struct, frozen=True, kw_only=True):
     """Log -> metric -> with actions less without."""
 
 
-def measure(seeds: int, tell: Tell, *, logs: Sequence[str], quick: bool = False) -> Detection:
-    """All of it, with the cost on the first COSTED events of `logs`; `quick`: fewer stationary events."""
+def measure(seeds: int, tell: Tell, *, logs: Sequence[str]) -> Detection:
+    """All of it, with the cost on the first COSTED events of `logs`."""
     delays: dict[str, float | None] = {}
     for kind in KINDS[:-1]:
         tell(f"how soon a drift is found: {kind}")
         delays[kind] = _median([delay(kind, seed) for seed in range(seeds)])
-    stationary = STATIONARY // 10 if quick else STATIONARY
     alarms = 0
     for seed in range(seeds):
         tell(f"alarms without a drift: seed {seed + 1} of {seeds}")
-        alarms += len(watched("none", seed, stationary))
+        alarms += len(watched("none", seed, STATIONARY))
     ratios = []
     for seed in range(seeds):
         tell(f"recovery with and without actions: seed {seed + 1} of {seeds}")
@@ -73,7 +72,7 @@ def measure(seeds: int, tell: Tell, *, logs: Sequence[str], quick: bool = False)
     return Detection(
         seeds=seeds,
         delay_events=delays,
-        false_alarms_per_million=alarms / (seeds * stationary / 1e6),
+        false_alarms_per_million=alarms / (seeds * STATIONARY / 1e6),
         recovery_ratio=_geometric(ratios),
         cost=cost,
     )

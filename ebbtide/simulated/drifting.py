@@ -93,7 +93,7 @@ class Lived:
     chance_E: Doubles
 
 
-def lived(seed: int, events: int = 100_000, at: int = 60_000) -> Lived:
+def lived(seed: int, events: int, at: int) -> Lived:
     """400 users, 300 items; from event `at` on items have other merits, and users other tastes."""
     users, items, categories = 400, 300, 12
     draw = np.random.default_rng(seed)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from learners.mixing.mixture import Evidence
-from learners.tables.pending import front
+from state.front import front
 from state.keys import Int64s
 from state.tree import Tree
 

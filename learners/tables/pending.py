@@ -1,31 +1,13 @@
 """Rows whose outcome is not known yet, first in, first out."""
 
 from collections import deque
-from collections.abc import Callable
-from typing import TypeVar
 
 import numpy as np
 
 from state.examples import ExampleBatch, Floats, concat
+from state.front import front
 from state.keys import Int64s
 from state.tree import Tree
-
-Part = TypeVar("Part")
-
-
-def front(
-    parts: deque[Part], count: int, size: Callable[[Part], int], cut: Callable[[Part, int, int], Part]
-) -> list[Part]:
-    """Take the first `count` rows off `parts`, whose rows are no fewer; the last part taken may be cut."""
-    taken: list[Part] = []
-    while count:
-        part = parts.popleft()
-        if size(part) > count:
-            parts.appendleft(cut(part, count, size(part)))
-            part = cut(part, 0, count)
-        count -= size(part)
-        taken.append(part)
-    return taken
 
 
 class Pending:

@@ -9,11 +9,11 @@ from ebbtide.simulated.drifting import KINDS, scored
 
 def test_all_that_is_promised_is_printed(monkeypatch: pytest.MonkeyPatch) -> None:
     """On a smaller scale."""
-    monkeypatch.setattr(detection, "STATIONARY", 300_000)
+    monkeypatch.setattr(detection, "STATIONARY", 30_000)
     monkeypatch.setattr(detection, "LIVED", 30_000)
     monkeypatch.setattr(detection, "CHANGED_AT", 18_000)
     told: list[str] = []
-    found = measure(2, told.append, logs=["planted:users=40,items=40,events=2000"], quick=True)
+    found = measure(2, told.append, logs=["planted:users=40,items=40,events=2000"])
     assert found.seeds == 2
     assert set(found.delay_events) == set(KINDS) - {"none"}
     assert found.false_alarms_per_million == 0.0
