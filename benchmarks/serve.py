@@ -119,6 +119,10 @@ def _user(number: int) -> str:
     return f"/users/user%20{number * 7 % USERS}"
 
 
+def _recommendations(number: int) -> str:
+    return f"{_user(number)}/recommendations"
+
+
 def _requests(
     bench: Bench, server: Server, catalogue: int, requests: int, rate: int, recommendations: int
 ) -> Iterator[Row]:
@@ -126,7 +130,7 @@ def _requests(
         ("one user's vectors", _user, requests, float(rate)),
         (
             "recommendations",
-            lambda n: f"{_user(n)}/recommendations",
+            _recommendations,
             recommendations,
             40.0,
         ),
@@ -171,11 +175,9 @@ def _flat(server: Server, count: int, rate: int) -> Row:
 
 
 def _overload(server: Server, rate: float, count: int) -> Row:
-    answered = offered(
-        server.address, lambda n: f"{_user(n)}/recommendations", 4 * count, rate, connections=512
-    )
+    answered = offered(server.address, _recommendations, 4 * count, rate, connections=512)
     began_s = time.perf_counter()
-    while offered(server.address, lambda n: f"{_user(n)}/recommendations", 1, 1.0, 1).status[200] != 1:
+    while offered(server.address, _recommendations, 1, 1.0, 1).status[200] != 1:
         pass
     others = sum(answered.status.values()) - answered.status[200] - answered.status[429]
     return {

@@ -48,26 +48,22 @@ def diverse(score_N: Doubles, vectors_ND: Floats, k: int, diversity: float) -> I
     return pool_P[chosen]
 
 
-class Columns:
-    """Which items have which values, by the published item table."""
+def having(columns: Mapping[str, Only], only: Only, catalogue: Catalogue) -> Bools:
+    """The items (N,) that have one of the values in each of the columns asked for. Raises InputError.
 
-    def __init__(self, columns: Mapping[str, Mapping[str, Sequence[str]]]) -> None:
-        """`columns`: column -> value -> ids of items."""
-        self._columns = columns
-
-    def mask(self, only: Only, catalogue: Catalogue) -> Bools:
-        """The items (N,) that have one of the values in each of the columns. Raises InputError."""
-        allowed_N = np.ones(len(catalogue.ids), np.bool_)
-        for column, values in only.items():
-            if column not in self._columns:
-                known = ", ".join(sorted(self._columns)) or "none; replay with --items FILE"
-                raise InputError(f"filter: no column {column!r} was published of items; there are: {known}")
-            having_N = np.zeros(len(catalogue.ids), np.bool_)
-            for value in values:
-                ids = self._columns[column].get(value, ())
-                having_N[[row for one in ids if (row := catalogue.row_of_id.get(one)) is not None]] = True
-            allowed_N &= having_N
-        return allowed_N
+    `columns`: column -> value -> ids of items, by the published item table.
+    """
+    allowed_N = np.ones(len(catalogue.ids), np.bool_)
+    for column, values in only.items():
+        if column not in columns:
+            known = ", ".join(sorted(columns)) or "none; replay with --items FILE"
+            raise InputError(f"filter: no column {column!r} was published of items; there are: {known}")
+        having_N = np.zeros(len(catalogue.ids), np.bool_)
+        for value in values:
+            ids = columns[column].get(value, ())
+            having_N[[row for one in ids if (row := catalogue.row_of_id.get(one)) is not None]] = True
+        allowed_N &= having_N
+    return allowed_N
 
 
 class Lists:

@@ -3,11 +3,11 @@
 import http.client
 import json
 from collections.abc import Mapping, Sequence
-from types import TracebackType
-from typing import Any, Self, Unpack
+from typing import Any, Unpack
 from urllib.parse import quote, urlencode, urlsplit
 
 from serving.answers import (
+    Answers,
     Asked,
     Because,
     ItemAnswer,
@@ -27,7 +27,7 @@ SCHEMES = ("http://", "https://")
 _PATIENCE_S = 30.0
 
 
-class RemoteRun:
+class RemoteRun(Answers):
     """One connection that stays, for one thread at a time; nothing is asked before the first question."""
 
     def __init__(self, url: str) -> None:
@@ -87,14 +87,6 @@ class RemoteRun:
 
     def close(self) -> None:
         self._connection.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _get(self, path: str, query: Mapping[str, object] | None = None) -> dict[str, Any]:
         return self._ask("GET", path + (f"?{urlencode(query, doseq=True)}" if query else ""))

@@ -4,14 +4,14 @@ Shape suffixes: N items, W memory entries, D width.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from types import TracebackType
-from typing import Literal, NamedTuple, Self, Unpack
+from typing import Literal, NamedTuple, Unpack
 
 import numpy as np
 
 from serving import reasons
 from serving.answers import (
     LISTED,
+    Answers,
     Asked,
     ItemAnswer,
     RecommendAnswer,
@@ -23,7 +23,7 @@ from serving.answers import (
     Visit,
 )
 from serving.catalogue import Catalogue, Follower
-from serving.ranking import Columns, Lists, diverse
+from serving.ranking import Lists, diverse, having
 from serving.reasons import Because, Reasons, iso
 from serving.recalled import Explain, cell_at, evidence, last_place, recalled, shift
 from serving.scoring import within_a_week
@@ -46,7 +46,7 @@ class _Ranked(NamedTuple):
     by: Literal["copy score", "interests", "popularity"]
 
 
-class Run:
+class Run(Answers):
     """Answers from one run's store; for one thread at a time.
 
     As of its newest version; or, unless it `follows`, of the one that `refresh` found last.
@@ -57,7 +57,6 @@ class Run:
         self._explain = explain
         self._followed = Follower(store)
         self._follows = follows
-        self._columns = Columns(self.info.columns)
         self._lists = Lists()
 
     @property
@@ -77,10 +76,7 @@ class Run:
 
     def refresh(self) -> None:
         """Take over what has changed since. Raises InputError as the store does."""
-        before = self.info
         self._followed.catalogue()
-        if self.info is not before:
-            self._columns = Columns(self.info.columns)
 
     def some_item(self) -> str | None:
         """Any item that has a vector."""
@@ -175,7 +171,7 @@ class Run:
         catalogue, page, diversity = self._followed.held, asked.get("page"), asked.get("diversity", 0.0)
         score_N, only = ranked.score_N, asked.get("only")
         if only:
-            score_N = np.where(self._columns.mask(only, catalogue), score_N, -np.inf)
+            score_N = np.where(having(self.info.columns, only, catalogue), score_N, -np.inf)
         if page is None:
             rows = diverse(score_N, catalogue.vectors_ND, k, diversity).tolist()
         else:
@@ -244,14 +240,6 @@ class Run:
 
     def close(self) -> None:
         self.store.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def user_answer(identifier: str, record: Record) -> UserAnswer:

@@ -12,10 +12,10 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import StreamingResponse
 
-from serving.answers import RecommendAnswer, UnknownUserError
+from serving.answers import Answer, RecommendAnswer, UnknownUserError
 from serving.run import Run, item_answer, user_answer
 from serving.web import problems
-from serving.web.changes import Form
+from serving.web.changes import SINGULAR, Form
 from serving.web.desk import Desk
 from serving.web.doors import App, Doors, Limits
 from serving.web.forms import (
@@ -33,6 +33,7 @@ from serving.web.forms import (
 from serving.web.metrics import CONTENT_TYPE, Metrics
 from serving.web.problems import Problem
 from state.errors import EbbtideError
+from state.store.contract import Kind
 from state.store.pipelined import BusyError
 from state.store.records import Record
 
@@ -76,29 +77,27 @@ def application(desk: Desk, time_ms: TimeMs, limits: Limits, mounts: list[Mount]
 
 
 def _rows(app: FastAPI, desk: Desk, metrics: Metrics) -> None:
+    async def row(kind: Kind, request: Request, said: Callable[[str, Record], Answer]) -> Response:
+        identifier = identifier_of(request.path_params["id"])
+        record = await desk.row(kind, identifier)
+        metrics.looked_up(SINGULAR[kind], record is not None)
+        if record is None:
+            raise _unknown(SINGULAR[kind], identifier)
+        return _answer(encoded(said(identifier, record)), record)
+
     @app.get(
         "/users/{id}", responses=answers("UserAnswer", s404="Nobody knows this user"), openapi_extra=_OF_ID
     )
     async def user(request: Request) -> Response:
         """A user's interests. The header `Age` says how many seconds ago the last event was."""
-        identifier = identifier_of(request.path_params["id"])
-        record = await desk.row("users", identifier)
-        metrics.looked_up("user", record is not None)
-        if record is None:
-            raise _unknown("user", identifier)
-        return _answer(encoded(user_answer(identifier, record)), record)
+        return await row("users", request, user_answer)
 
     @app.get(
         "/items/{id}", responses=answers("ItemAnswer", s404="Nobody knows this item"), openapi_extra=_OF_ID
     )
     async def item(request: Request) -> Response:
         """An item's vector; the last number is its bias."""
-        identifier = identifier_of(request.path_params["id"])
-        record = await desk.row("items", identifier)
-        metrics.looked_up("item", record is not None)
-        if record is None:
-            raise _unknown("item", identifier)
-        return _answer(encoded(item_answer(identifier, record)), record)
+        return await row("items", request, item_answer)
 
     @app.get("/items/{id}/similar", responses=answers("SimilarAnswer", s404="Nobody knows this item"))
     async def similar(id: str, k: Annotated[Count, Query()] = 10) -> Response:
@@ -174,11 +173,14 @@ def _exports(app: FastAPI, desk: Desk) -> None:
             done()
             raise
         lines = _ended(form.lines(found), done)
+        next(lines)  # begun, so that it ends even where nobody stays to read
         return StreamingResponse(lines, media_type=JSONL, headers=headers)
 
 
 def _ended(parts: Iterator[bytes], done: Callable[[], None]) -> Iterator[bytes]:
+    """The parts, after an empty one; `done` is called at the end, or where it is dropped once begun."""
     try:
+        yield b""
         yield from parts
     finally:
         done()

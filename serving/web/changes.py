@@ -7,23 +7,22 @@ Shape suffixes: K interests, D width.
 """
 
 import io
-import json
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
-import msgspec
 import numpy as np
 
 from serving.reasons import iso
+from serving.web.forms import encoded
 from state.store.contract import KINDS, EmbeddingStore, Kind
 from state.store.records import Packed, Record, unpack
 
 Number = Literal["f32", "f16", "int8"]
 _KEPT = 10_000
 """Versions whose place in the feed is known."""
-_SINGULAR: dict[Kind, str] = {"items": "item", "users": "user"}
+SINGULAR: dict[Kind, str] = {"items": "item", "users": "user"}
 
 
 class Found(NamedTuple):
@@ -78,11 +77,12 @@ class Form:
 
     def lines(self, found: Found) -> Iterator[bytes]:
         """JSON, one object a line; a page at a time."""
-        name = _SINGULAR[self.kind]
+        name = SINGULAR[self.kind]
         for page in found.pages:
             said = []
             for identifier, record in self._rows(page):
-                vectors, scale = numbers(record, self.number)
+                values_KD, scale = quantised(record, self.number)
+                vectors = values_KD.tolist()
                 row: dict[str, Any] = {name: identifier, "version": record.version}
                 row["event_time"] = iso(record.event_time_ms)
                 row |= {"interests": vectors} if self.kind == "users" else {"vector": vectors[0]}
@@ -139,17 +139,8 @@ def quantised(record: Record, number: Number) -> tuple[Any, float | None]:
     return record.vectors_KD.astype(np.float16 if number == "f16" else np.float32), None
 
 
-def numbers(record: Record, number: Number) -> tuple[list[list[float]], float | None]:
-    """As `quantised`, in lists."""
-    values_KD, scale = quantised(record, number)
-    return values_KD.tolist(), scale
-
-
 def _lines(rows: list[dict[str, Any]]) -> bytes:
-    try:
-        return b"".join(msgspec.json.encode(row) + b"\n" for row in rows)
-    except UnicodeEncodeError:
-        return b"".join(json.dumps(row).encode() + b"\n" for row in rows)
+    return b"".join(encoded(row) + b"\n" for row in rows)
 
 
 def _text(identifier: str) -> str:

@@ -64,9 +64,7 @@ class PipelinedReader:
                 self._pipe = await self._connected()
                 self.trouble, pause_s = None, _PAUSE_S
                 await self._pipe.ended()
-                self.trouble = UnreachableError(
-                    f"{self._store}: has ended the connection, or does not answer"
-                )
+                self.trouble = self._pipe.gone()
             except EbbtideError as error:
                 self.trouble = error
             except (redis.RedisError, OSError) as error:
@@ -101,7 +99,7 @@ class _Pipe(asyncio.Protocol):
     def ask(self, command: bytes) -> "asyncio.Future[bytes | None]":
         future: asyncio.Future[bytes | None] = self._loop.create_future()
         if self._lost:
-            future.set_exception(self._gone())
+            future.set_exception(self.gone())
             return future
         self.waiting.append((time.monotonic(), future))
         self._transport.write(command)
@@ -120,7 +118,7 @@ class _Pipe(asyncio.Protocol):
         while self.waiting:
             _, future = self.waiting.popleft()
             if not future.done():
-                future.set_exception(self._gone())
+                future.set_exception(self.gone())
 
     def data_received(self, data: bytes) -> None:
         self._replies.feed(data)
@@ -136,7 +134,7 @@ class _Pipe(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         self.abort()
 
-    def _gone(self) -> UnreachableError:
+    def gone(self) -> UnreachableError:
         return UnreachableError(f"{self._store}: has ended the connection, or does not answer")
 
 
