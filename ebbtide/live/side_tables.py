@@ -15,11 +15,11 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
-from replay.meaning.side_changes import ItemChange, change_of, rows_of, unknown
+from replay.meaning.side_changes import IDS, ItemChange, change_of, rows_of, unknown
 from replay.meaning.side_columns import SideColumn
 from replay.meaning.sides import Side, side_of
 from replay.reading.files import open_file
-from replay.reading.usual_names import USUAL, plain
+from replay.reading.usual_names import plain
 from state.keys import Names
 from state.side import ALWAYS, SideTable
 from state.tree import Tree
@@ -193,9 +193,8 @@ def _side_of_messages(told: Sequence[Told], topic: str, names: Names) -> Side | 
         if one.value is None:
             rows.pop(one.item, None)
             continue
-        ids = ("item", "id", *USUAL["item"])
         said = msgspec.json.decode(one.value, type=dict[str, msgspec.Raw])
-        named = {name: cell for name, cell in said.items() if plain(name) not in ids}
+        named = {name: cell for name, cell in said.items() if plain(name) not in IDS}
         item = msgspec.Raw(msgspec.json.encode(one.item))
         rows.setdefault(one.item, []).append(msgspec.json.encode({"item": item, **named}))
     if not rows:

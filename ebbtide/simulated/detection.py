@@ -21,7 +21,6 @@ from monitor.actions import Rule
 from monitor.alarms import Alarm
 from monitor.drift import DriftMonitor, Said
 from replay.log import Log
-from state.errors import InputError
 from state.examples import Doubles
 from state.store.in_memory import DictStore
 
@@ -101,8 +100,8 @@ def recovery(seed: int, rules: tuple[Rule, ...]) -> float:
         path = Path(folder) / "lived.parquet"
         pq.write_table(log.events, path)
         config = RunConfig(learner="gaussian", floors=False, rank_share=0.0, act=rules)
-        _lived_through(Log.open(path), config, Path(folder) / "out").measure.close()
-        p_E = _predictions(Path(folder) / "out", "p.gaussian")
+        parts = _lived_through(Log.open(path), config, Path(folder) / "out").measure.close()
+        p_E = _predictions(parts, "p.gaussian")
     label_E = log.events["label"].to_numpy()
     gap_E = _log_loss(p_E, label_E) - _log_loss(log.chance_E, label_E)
     usual = gap_E[CHANGED_AT - 5 * _WINDOW : CHANGED_AT].mean()
@@ -138,14 +137,12 @@ def _lived_through(log: Log, config: RunConfig, out: Path) -> Run:
     return run
 
 
-def _predictions(out: Path, column: str) -> Doubles:
-    parts = []
-    for path in sorted((out / "predictions").glob("part-*.arrow")):
+def _predictions(parts: Sequence[Path], column: str) -> Doubles:
+    columns = []
+    for path in parts:
         with pa.ipc.open_file(str(path)) as reader:
-            parts += [reader.get_batch(n).column(column).to_numpy() for n in range(reader.num_record_batches)]
-    if not parts:
-        raise InputError(f"{out}: expected predictions")
-    return np.concatenate(parts).astype(np.float64)
+            columns.append(reader.read_all().column(column).to_numpy())
+    return np.concatenate(columns).astype(np.float64)
 
 
 def _log_loss(p_E: Doubles, label_E: Doubles) -> Doubles:

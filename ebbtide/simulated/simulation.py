@@ -134,12 +134,13 @@ class Simulation:
         p_AC = policy.propensities(Asked(inputs, relevance_AC, open_AC))
         chance = np.random.default_rng((self.world.options.seed, 6, self.world.day))
         explored_A, propensity_A = drawn(p_AC, chance.random(self.world.options.users)[user_A])
+        shown_AS = np.column_stack([exploited_AS, explored_A])
         slates = Slates(
             inputs=inputs,
             relevance_BC=relevance_AC.astype(np.float32),
             novel_BC=novel_AC,
-            cluster_BS=np.column_stack([exploited_AS, explored_A]),
-            accepted_BS=self._answered(user_A, np.column_stack([exploited_AS, explored_A])),
+            cluster_BS=shown_AS,
+            accepted_BS=self._answered(user_A, shown_AS),
             propensity_B=propensity_A,
             user_B=user_A,
             time_ms_B=np.full(len(user_A), self.now_ms),

@@ -20,7 +20,7 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
-from learners.coevolution.gate import LEAST_EVENTS, Verdict, chances, judge
+from learners.coevolution.gate import LEAST_EVENTS, Verdict, chances, judge, too_few
 from learners.coevolution.group_identity import Book, encode, fitted
 from learners.coevolution.history import History
 from learners.coevolution.novelty import Novelty, Tuning
@@ -167,9 +167,7 @@ class Cycle:
     def _judged(self, candidate: Version) -> Verdict:
         events, least = self.seen.held, self.settings.least_events
         if events is None:
-            return Verdict(
-                promoted=False, events=0, reason=f"0 explored events of held-back users, {least:,} are needed"
-            )
+            return too_few(0, least)
         before_E = chances(self.seen.serving.policy(self.settings), events)
         after_E = chances(candidate.policy(self.settings), events)
         return judge(before_E, after_E, events, least)

@@ -40,11 +40,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 def judge(before: Doubles, after: Doubles, events: Slates, least: int = LEAST_EVENTS) -> Verdict:
     """Given what the slot of either version shows with which probability what was shown (E,)."""
     if events.size < least:
-        return Verdict(
-            promoted=False,
-            events=events.size,
-            reason=f"{events.size:,} explored events of held-back users, {least:,} are needed",
-        )
+        return too_few(events.size, least)
     shown = Shown(events.accepted_BS[:, -1].astype(np.float64), events.propensity_B, events.user_B)
     weight_E = weights(shown, after)
     old, new = snips(shown.reward_E, weights(shown, before)), snips(shown.reward_E, weight_E)
@@ -64,6 +60,12 @@ def judge(before: Doubles, after: Doubles, events: Slates, least: int = LEAST_EV
         after=interval(new, shown.user_E),
         difference=interval(less(new, old), shown.user_E),
     )
+
+
+def too_few(events: int, least: int) -> Verdict:
+    """A refusal: so many explored events say nothing."""
+    reason = f"{events:,} explored events of held-back users, {least:,} are needed"
+    return Verdict(promoted=False, events=events, reason=reason)
 
 
 def chances(policy: Policy, events: Slates) -> Doubles:

@@ -19,7 +19,7 @@ from learners.judging.evaluation import (
     Judged,
     Part,
 )
-from learners.judging.metrics import METRICS, Influence, Predictions, Ranks, Values, standard_error
+from learners.judging.metrics import METRICS, Z95, Influence, Predictions, Ranks, Values, standard_error
 from state.examples import Floats
 from state.keys import Int64s
 
@@ -28,7 +28,6 @@ WINDOWS, WINDOW_EVENTS = 40, 250
 COLD_SLICES = ("warm_user", "cold_user", "warm_item", "cold_item")
 MIN_USERS = 20
 """Fewer users than this give no interval."""
-_Z95 = 1.959964
 
 Codes = NDArray[np.int16]
 """The number of each event's part; -1 for none."""
@@ -200,7 +199,7 @@ def _differences(ours: Predictions | Ranks, theirs: Predictions | Ranks, users: 
             continue
         difference, half = value - their_value, None
         if metric in influence and metric in their_influence:
-            half = _Z95 * standard_error(influence[metric] - their_influence[metric], present)
+            half = Z95 * standard_error(influence[metric] - their_influence[metric], present)
         yield Difference(
             metric=metric,
             value=value,
@@ -234,7 +233,7 @@ def _intervals(
             if ours is None or theirs is None or metric not in influence or metric not in floor_influence:
                 continue
             difference = ours - theirs
-            half = _Z95 * standard_error(influence[metric] - floor_influence[metric], present)
+            half = Z95 * standard_error(influence[metric] - floor_influence[metric], present)
             found.append(
                 Interval(
                     floor=floor,

@@ -30,6 +30,8 @@ CLIP = 1e-6
 """P(action) is kept this far from 0 and 1 before a logarithm is taken."""
 BINS = 20
 """Bins of equal numbers of events, for calibration."""
+Z95 = 1.959964
+"""Standard errors on either side of a 95% interval."""
 
 Bools = NDArray[np.bool_]
 Int32s = NDArray[np.int32]

@@ -22,7 +22,7 @@ from typing import Literal, NamedTuple
 import msgspec
 import numpy as np
 
-from learners.judging.metrics import standard_error
+from learners.judging.metrics import Z95, standard_error
 from state.arrays import Doubles, Int64s
 from state.errors import InputError
 
@@ -30,7 +30,6 @@ CLIP = 50.0
 """The largest weight that an event may have, unless said otherwise."""
 MOST_CLIPPED = 0.05
 LEAST_EFFECTIVE = 30.0
-_Z95 = 1.959964
 
 Verdict = Literal["better", "worse", "cannot tell"]
 
@@ -134,7 +133,7 @@ def interval(estimated: Estimated, user_E: Int64s) -> Estimate:
     users = int(row_E.max()) + 1 if len(row_E) else 0
     if users < 2:
         return Estimate(value=estimated.value, low=None, high=None)
-    half = _Z95 * standard_error(np.bincount(row_E, estimated.influence_E, users).astype(np.float64), users)
+    half = Z95 * standard_error(np.bincount(row_E, estimated.influence_E, users).astype(np.float64), users)
     return Estimate(value=estimated.value, low=estimated.value - half, high=estimated.value + half)
 
 

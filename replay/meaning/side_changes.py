@@ -19,6 +19,7 @@ import numpy as np
 from replay.meaning.side_cells import LARGEST, LARGEST_VALUE
 from replay.meaning.side_columns import SINCE, SideColumn
 from replay.reading.cells import MISSING, number_of
+from replay.reading.json_lines import text_of
 from replay.reading.usual_names import USUAL, plain
 from state.keys import Int64s, Names
 from state.side import ALWAYS, Categories, SideTable
@@ -28,7 +29,7 @@ from streams.wire.message import MAX_ID_CHARS, Fault, expected_ms, looks_like
 
 MOST_BYTES = 1_000_000
 """Of a message."""
-_IDS = frozenset(("item", "id", *USUAL["item"]))
+IDS = frozenset(("item", "id", *USUAL["item"]))
 """What a file calls the id, which is a message's key."""
 
 
@@ -78,7 +79,7 @@ def change_of(
 def unknown(changes: Sequence[ItemChange], columns: Mapping[str, SideColumn]) -> set[str]:
     """Names in messages that are no columns of the table."""
     names = {name for change in changes for name, cell in change.cells.items() if cell is not None}
-    return names - columns.keys() - _IDS - set(SINCE)
+    return names - columns.keys() - IDS - set(SINCE)
 
 
 def rows_of(
@@ -152,13 +153,9 @@ def _number(cell: Any) -> float:
 
 def _text(cell: Any) -> str | None:
     """As a column of texts has it; None for what is missing, or no text."""
-    if isinstance(cell, bool):
-        return str(cell).lower()
-    if isinstance(cell, float):
-        return str(int(cell)) if cell.is_integer() else repr(cell)
-    if isinstance(cell, int):
-        return str(cell)
-    return cell if isinstance(cell, str) and cell not in MISSING else None
+    if isinstance(cell, dict | list) or (isinstance(cell, str) and cell in MISSING):
+        return None
+    return text_of(cell)
 
 
 def _keys(cell: Any, column: SideColumn, names: Names) -> list[int]:

@@ -151,14 +151,15 @@ def _column(cells: list[Any]) -> Read:
         return pa.array(cells, pa.string()), None
     if list not in kinds:
         bad_B = np.array([isinstance(cell, dict) for cell in cells]) if dict in kinds else None
-        return pa.array([_text(cell) for cell in cells], pa.string()), bad_B
+        return pa.array([text_of(cell) for cell in cells], pa.string()), bad_B
     lists = [cell if cell is None or isinstance(cell, list) else [cell] for cell in cells]
     deep_B = np.array([any(isinstance(v, dict | list) for v in cell or ()) for cell in lists])
-    texts = [None if cell is None else [_text(value) for value in cell] for cell in lists]
+    texts = [None if cell is None else [text_of(value) for value in cell] for cell in lists]
     return pa.array(texts, pa.list_(pa.string())), deep_B if deep_B.any() else None
 
 
-def _text(cell: Any) -> str | None:
+def text_of(cell: Any) -> str | None:
+    """As a column of texts has it."""
     if cell is None or isinstance(cell, str):
         return cell
     if isinstance(cell, float):
