@@ -169,15 +169,14 @@ def _window_arrays(window: Window, missing: Mapping[str, NDArray[Any]]) -> dict[
     arrays: dict[str, Any] = {"window.length_B": pa.array(window.length_B)}
     for name in (f.name for f in fields(Window) if f.name != "age_s_BW"):
         column = getattr(window, name)
-        value = column.reshape(-1)[at_E] if name in BY_ENTRY else column
-        if name in BY_ITEM:
-            value = column[real_BI]
+        value, ends = column, None
+        if name in BY_ENTRY:
+            value, ends = column.reshape(-1)[at_E], end_B1
+        elif name in BY_ITEM:
+            value, ends = column[real_BI], end_of_items_B1
         if not _all_missing(value, missing[name]):
             values: Any = pa.array(value)
-            if name in BY_ENTRY or name in BY_ITEM:
-                ends = end_B1 if name in BY_ENTRY else end_of_items_B1
-                values = pa.ListArray.from_arrays(ends, values)
-            arrays[f"window.{name}"] = values
+            arrays[f"window.{name}"] = values if ends is None else pa.ListArray.from_arrays(ends, values)
     return arrays
 
 
@@ -230,27 +229,19 @@ def _lengths(column: Any, size: int, width: int) -> Int64s:
 def _fill_window(window: dict[str, Any], name: str, column: Any, length_B: Int64s, at_E: Int64s) -> None:
     if name not in window:
         raise InputError(f"examples: unknown column 'window.{name}'")
+    into = window[name]
+    if name not in BY_ENTRY and name not in BY_ITEM:
+        _fill(into, column, f"window.{name}")
+        return
+    if not pa.types.is_list(column.type) or column.null_count:
+        raise InputError(f"examples: column 'window.{name}': expected lists, got {column.type}")
+    found_B = column.value_lengths().to_numpy(zero_copy_only=False).astype(np.int64)
     if name in BY_ITEM:
-        _fill_items(window[name], name, column)
-        return
-    if name not in BY_ENTRY:
-        _fill(window[name], column, f"window.{name}")
-        return
-    if not pa.types.is_list(column.type) or column.null_count:
-        raise InputError(f"examples: column 'window.{name}': expected lists, got {column.type}")
-    if not np.array_equal(column.value_lengths().to_numpy(zero_copy_only=False), length_B):
+        if found_B.max(initial=0) > into.shape[1]:
+            raise InputError(f"examples: column 'window.{name}': expected at most {into.shape[1]} items")
+        at_E = _entries(found_B, into.shape[1])[1]
+    elif not np.array_equal(found_B, length_B):
         raise InputError(f"examples: column 'window.{name}': lists are not as long as window.length_B says")
-    entry_E = np.zeros(len(at_E), window[name].dtype)
-    _fill(entry_E, column.flatten(), f"window.{name}")
-    window[name].reshape(-1)[at_E] = entry_E
-
-
-def _fill_items(into: NDArray[Any], name: str, column: Any) -> None:
-    if not pa.types.is_list(column.type) or column.null_count:
-        raise InputError(f"examples: column 'window.{name}': expected lists, got {column.type}")
-    length_B = column.value_lengths().to_numpy(zero_copy_only=False).astype(np.int64)
-    if length_B.max(initial=0) > into.shape[1]:
-        raise InputError(f"examples: column 'window.{name}': expected at most {into.shape[1]} items")
-    value_E = np.zeros(int(length_B.sum()), into.dtype)
+    value_E = np.zeros(len(at_E), into.dtype)
     _fill(value_E, column.flatten(), f"window.{name}")
-    into.reshape(-1)[_entries(length_B, into.shape[1])[1]] = value_E
+    into.reshape(-1)[at_E] = value_E

@@ -86,8 +86,7 @@ class CopyPath:
         )
         self.ledger = GateLedger([expert.name for expert in self.experts], VIEWS)
         self._tables = tables()
-        self._own = own(settings.window + ITEMS, 0)
-        self._room = self._new_room(0)
+        self._make_room(0)
         self._found = new_found(0, 0, HELD)
 
     @property
@@ -319,13 +318,12 @@ class CopyPath:
     def _reserve(self, size: int) -> None:
         if size > len(self._own.slot_N):
             size = max(size, 2 * len(self._own.slot_N))
-            self._own = own(self.settings.window + ITEMS, size)
-            self._room = self._new_room(size, self._room)
+            self._make_room(size, self._room)
 
-    def _new_room(self, size: int, old: Room | None = None) -> Room:
+    def _make_room(self, size: int, old: Room | None = None) -> None:
         s = self.settings
-        candidates = s.own + 4 * s.popular + s.brought + kernels.OTHERS
-        return new_room(size, s.window + ITEMS, candidates, old)
+        width, candidates = s.window + ITEMS, s.own + 4 * s.popular + s.brought + kernels.OTHERS
+        self._own, self._room = own(width, size), new_room(size, width, candidates, old)
 
     def forget(self, forgotten: Forgotten) -> None:
         """Follow the catalogue's rows. Neighbours in space are looked for anew."""
@@ -334,7 +332,7 @@ class CopyPath:
         leaders_N = forgotten.moved_N[self.leaders_N]
         self.leaders_N = leaders_N[leaders_N >= 0]
         size = len(self.context.catalogue)
-        self._own, self._room = own(self.settings.window + ITEMS, size), self._new_room(size)
+        self._make_room(size)
         self.interests.forget(forgotten)
 
     def tree(self) -> Tree:
@@ -363,7 +361,6 @@ class CopyPath:
         self.mixture.load(tree["mixture"])
         self.ledger.load(tree["ledger"])
         size = len(tree["near_at_N"])
-        self._own = own(self.settings.window + ITEMS, size)
-        self._room = self._new_room(size)
+        self._make_room(size)
         self._room.near_NM[:size] = tree["near_NM"]
         self._room.near_at_N[:] = tree["near_at_N"]

@@ -15,6 +15,7 @@ from learners.tables.expiry import Forgotten, renumber_rings, without
 from learners.tables.faded import Faded, FadedArrays, fade_add
 from learners.tables.followers import USED, PairArrays, Pairs, bump, gain
 from learners.tables.growing import grown
+from state.arrays import largest
 from state.cells import KM_EAST, KM_NORTH
 from state.compiled import compiled
 from state.examples import Doubles, ExampleBatch, Floats
@@ -184,13 +185,8 @@ def cut(rows: CrowdRows, first: int, stop: int) -> CrowdRows:
 
 def leaders(weight_N: Doubles, size: int, count: int) -> Int64s:
     """The rows below `size` of the `count` greatest positive weights, the greatest first, then the first."""
-    weight_N = weight_N[:size]
-    count = min(count, len(weight_N))
-    if not count:
-        return np.zeros(0, np.int64)
-    least = np.partition(weight_N, len(weight_N) - count)[len(weight_N) - count]
-    rows = np.flatnonzero((weight_N >= least) & (weight_N > 0.0))
-    return np.asarray(rows[np.argsort(-weight_N[rows], kind="stable")][:count])
+    rows = largest(weight_N[:size], count)
+    return rows[weight_N[rows] > 0.0]
 
 
 @compiled

@@ -57,13 +57,14 @@ class Copies:
         rates_BR, _ = self.catalogue.step(batch, nothing, np.zeros(len(batch), np.int64))
         known = batch.with_item_rates(rates_BR)
         asked = clipped(request, len(self.catalogue))
-        return {
-            name: Outcome(
-                p_B=learner.score(learner.narrow(known)) if learner.predicting else None,
-                rank_R=learner.ranked(learner.narrow(known), asked) if learner.ranks else None,
+        outcomes = {}
+        for name, learner in self.learners.items():
+            seen = learner.narrow(known)
+            outcomes[name] = Outcome(
+                p_B=learner.score(seen) if learner.predicting else None,
+                rank_R=learner.ranked(seen, asked) if learner.ranks else None,
             )
-            for name, learner in self.learners.items()
-        }
+        return outcomes
 
 
 class Served:

@@ -119,7 +119,7 @@ def remember(slabs: Slabs, curve: Curve, user: int, event: Event) -> None:
                 lasts[j] = last_ms
                 pace_of[j] = pace
     if goes >= 0:
-        closed(slabs, user, goes)
+        closed(slabs, user)
     at = slabs.users[user, LENGTH]
     times = entries(slabs, user, TIME)
     while at > 0 and times[at - 1] > time_ms:

@@ -2,7 +2,7 @@
 
 A user's few cache lines lie together, and a column is contiguous. Extents come in classes of size, so a user
 with three entries costs four; one that outgrows its extent moves to the next class and leaves the old one to
-another. The last class is roomier than the capacity: entries leave mostly at the old end, so the used part
+another. The last class is roomier than the capacity: entries leave at the old end, so the used part
 slides up and is moved back once in many events.
 
 Kernels take `Slabs`. Before adding an entry they check `full`; the owner then calls `grow` and resumes.
@@ -188,23 +188,10 @@ def opened(slabs: Slabs, user: int, at: int) -> int:
 
 
 @inner
-def closed(slabs: Slabs, user: int, at: int) -> None:
-    """Drop entry `at`, moving the smaller side."""
-    users, words = slabs.users, slabs.words
-    first = column(slabs, user, 0)
-    length, room = users[user, LENGTH], users[user, ROOM]
-    older = at < length // 2
-    for field in range(FIELDS):
-        start = first + field * room
-        if older:
-            for i in range(start + at, start, -1):
-                words[i] = words[i - 1]
-        else:
-            for i in range(start + at, start + length - 1):
-                words[i] = words[i + 1]
-    users[user, LENGTH] = length - 1
-    if older:
-        users[user, START] += 1
+def closed(slabs: Slabs, user: int) -> None:
+    """Drop the oldest entry."""
+    slabs.users[user, START] += 1
+    slabs.users[user, LENGTH] -= 1
 
 
 @inner

@@ -24,7 +24,7 @@ from state.keys import NO_KEY, Int64s
 from state.tree import Tree
 from streams.join import kernels as kernel
 from streams.join.kernels import Waiting
-from streams.schema import EventBatch
+from streams.schema import EventBatch, concat_events
 from streams.wire.message import NAMED_ROLES
 from streams.wire.reasons import LATE_LABEL, SECOND_LABEL
 
@@ -302,9 +302,7 @@ def _followed(events: EventBatch, words_WF: Int64s) -> EventBatch:
     """Events, then those that have waited."""
     if not len(words_WF):
         return events
-    waited = _events(words_WF)
-    both = {name: np.concatenate([getattr(events, name), getattr(waited, name)]) for name in _COLUMNS}
-    return replace(_NONE, **both)
+    return concat_events([events, _events(words_WF)])
 
 
 def _words(events: EventBatch) -> Int64s:
