@@ -144,10 +144,10 @@ def test_what_changes_live_is_what_a_table_with_times_says(where: Settings, tmp_
     assert (began.status().item_changes, changed.status().item_changes) == (0, len(LATER))
 
     cuts = [line.events for line in Journal(where.directory).follow(0) if line.told is None]
-    live = learned(ended.learning)
+    live = learned(ended.parts.learning)
     assert live == replayed(table(tmp_path, first + later), cuts)
     assert live != replayed(table(tmp_path, first), cuts)
-    titles = ended.learning.info(CHANGED_MS).titles
+    titles = ended.parts.learning.info(CHANGED_MS).titles
     assert (titles["i2"], titles["i3"]) == ("The item number 2 again", "The item number 3")
 
 
@@ -184,8 +184,8 @@ def test_killed_in_between_it_ends_in_the_state_of_one_that_was_not(
     keeping.start_over(where.directory)
     whole = trained(where, items_topic=f"{where.items_topic}-gone", at_most=EVENTS)
     assert whole.digest() == killed["state_digest"]
-    assert whole.sides.items is not None
-    assert len(whole.sides.items) == len(FIRST) + 2 * len(LATER)
+    assert whole.parts.sides.items is not None
+    assert len(whole.parts.sides.items) == len(FIRST) + 2 * len(LATER)
 
 
 def test_what_is_no_message_about_an_item_is_set_aside_and_said(
@@ -194,7 +194,7 @@ def test_what_is_no_message_about_an_item_is_set_aside_and_said(
     tell(where, {**FIRST, "i1": [1, 2]})
     send(where.brokers, where.topic, MADE[:2], partitions=1)
     first = trained(where, at_most=len(MADE[0]))
-    assert first.sides.set_aside == 1
+    assert first.parts.sides.set_aside == 1
     tell(where, {"i2": "no object", "i3": known_of(3) | {"stock": 5}, "i4": None})
     ended = trained(where, until_idle_s=1.0)
     said = str(ended.status().trouble)
@@ -202,9 +202,9 @@ def test_what_is_no_message_about_an_item_is_set_aside_and_said(
     assert "that were not there when learning began: left out are stock" in said
     dead = messages(where.brokers, where.dead_letters, 1)
     assert [letter.value for letter in dead] == [b"[1, 2]", b'"no object"']
-    assert ended.sides.items is not None
-    [row] = ended.sides.items.rows(np.array([key_of("i4")]), np.array([CHANGED_MS])).tolist()
-    assert np.isnan(ended.sides.items.numbers["price"][row])
+    assert ended.parts.sides.items is not None
+    [row] = ended.parts.sides.items.rows(np.array([key_of("i4")]), np.array([CHANGED_MS])).tolist()
+    assert np.isnan(ended.parts.sides.items.numbers["price"][row])
 
 
 def test_a_topic_that_was_made_anew_is_read_from_its_beginning(
@@ -220,9 +220,9 @@ def test_a_topic_that_was_made_anew_is_read_from_its_beginning(
     ended = trained(where, until_idle_s=2.0)
     assert f"{where.items_topic}: is not the topic that was read" in caplog.text
     assert ended.status().item_changes == len(FIRST) + 1
-    assert ended.sides.items is not None
-    [row] = ended.sides.items.rows(np.array([key_of("i5")]), np.array([CHANGED_MS])).tolist()
-    assert ended.sides.items.numbers["price"][row] == known_of(5, then=1)["price"]
+    assert ended.parts.sides.items is not None
+    [row] = ended.parts.sides.items.rows(np.array([key_of("i5")]), np.array([CHANGED_MS])).tolist()
+    assert ended.parts.sides.items.numbers["price"][row] == known_of(5, then=1)["price"]
 
 
 def test_a_file_is_read_as_replay_reads_it_and_once(
@@ -237,13 +237,13 @@ def test_a_file_is_read_as_replay_reads_it_and_once(
     path.write_text("item,price\ni1,1\n,2\ni3,3\n")
     send(where.brokers, where.topic, MADE[:2], partitions=1)
     first = trained(where, items=path, at_most=len(MADE[0]))
-    assert first.sides.items is not None
-    assert first.sides.items.numbers["price"].tolist() == [1.0, 3.0]
+    assert first.parts.sides.items is not None
+    assert first.parts.sides.items.numbers["price"].tolist() == [1.0, 3.0]
     assert "1 of 3 rows are left out (1 x no item)" in caplog.text
     path.write_text("item,price\ni1,100\n")
     again = trained(where, items=path, at_most=len(MADE[0]))
-    assert again.sides.items is not None
-    assert again.sides.items.numbers["price"].tolist() == [1.0, 3.0]
+    assert again.parts.sides.items is not None
+    assert again.parts.sides.items.numbers["price"].tolist() == [1.0, 3.0]
     assert "--items: not the file that this run began with" in caplog.text
 
 

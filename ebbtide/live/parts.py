@@ -1,0 +1,110 @@
+"""What a live trainer is made of, and what of it a checkpoint holds."""
+
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from ebbtide.config import RunConfig, fingerprint
+from ebbtide.live.delays import Delays
+from ebbtide.live.intake import Intake
+from ebbtide.live.item_topic import ItemTopic
+from ebbtide.live.journal import Journal
+from ebbtide.live.keeping import Keeping
+from ebbtide.live.recent_quality import Recent
+from ebbtide.live.set_aside import Letters
+from ebbtide.live.settings import Settings
+from ebbtide.live.side_tables import Sides, Told
+from ebbtide.live.stream_facts import Stream
+from ebbtide.publishing.delivery import Delivery
+from ebbtide.publishing.mirror import Mirror
+from ebbtide.running.learning import Learning
+from ebbtide.running.plan import selection_of
+from learners.judging.measure import Measure
+from learners.tables.expiry import Forgotten
+from state.errors import InputError
+from state.side import ALWAYS
+from state.store.contract import EmbeddingStore
+from state.tree import Tree, digest
+
+_BY_DELTA = 1 << 62
+"""`publish_every` of a learning whose deltas are called for by the clock instead."""
+
+
+class Parts:
+    """Of one stream; fresh, until `load`. Raises InputError where a learner cannot be saved."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        config: RunConfig,
+        stream: Stream,
+        store: EmbeddingStore,
+        mirror: Mirror,
+        sides: Sides,
+    ) -> None:
+        self.settings, self.config, self.stream, self.sides = settings, config, stream, sides
+        self.delivery = Delivery(store, mirror)
+        by_delta = msgspec.structs.replace(config, publish_every=_BY_DELTA)
+        expire_ms = config.operator.memory.expire_ms
+        self.learning = Learning(stream.subject(sides, expire_ms), by_delta, self.delivery)
+        if self.learning.unsaved():
+            raise InputError(
+                f"--learner: {self.learning.unsaved()[0]!r} cannot be saved, and a trainer must be; "
+                "choose another"
+            )
+        needed = selection_of(self.learning.trainer)
+        stream.check(needed)
+        self.intake = Intake(settings.topic, stream, sides.names, needed)
+        plan, learners = self.learning.plan, self.learning.trainer.learners
+        ranker = plan.model if learners[plan.model].ranks else plan.embedder
+        self.recent, self.delays = Recent(plan.model, ranker), Delays()
+        self.measure = None if settings.out is None else Measure(settings.out / "predictions", learners)
+        self.journal = Journal(settings.directory)
+        self.keeping = Keeping(settings, self.journal)
+        self.letters = Letters(settings.brokers, settings.dead_letters, settings.topic)
+        self.item_topic = ItemTopic(settings.brokers, settings.items_topic, settings.dead_letters)
+
+    def take_in(self, told: Sequence[Told]) -> None:
+        """What has become known of items, from the stream's time on."""
+        clock_ms = max(self.intake.clock_ms, ALWAYS)
+        self.sides.apply(
+            told, clock_ms, max(clock_ms, ALWAYS + self.stream.waited_ms) - self.stream.waited_ms
+        )
+
+    def forget_names(self, forgotten: Sequence[Forgotten]) -> None:
+        """Of users and items that have left: their rows were published, and events bring names again."""
+        trainer = self.learning.trainer
+        for keys in (keys for ids in forgotten for keys in (ids.user_U, ids.item_I)):
+            there = trainer.catalogue.items.rows(keys) >= 0
+            if trainer.expiry is not None:
+                there |= trainer.expiry.users.rows(keys) >= 0
+            self.intake.names.forget(keys[~there].tolist())
+
+    def digest(self) -> str:
+        """BLAKE2b of what was learned and measured, once everything is published."""
+        return digest({"trainer": self.learning.trainer.tree(), "recent": self.recent.tree()})
+
+    def still(self) -> Callable[[], Tree]:
+        """The state, gathered when it is called; what other threads or files hold, as it is now."""
+        delivery = self.delivery.still()
+        measure = {} if self.measure is None else {"measure": self.measure.tree()}
+        return lambda: {
+            "stream": msgspec.json.encode(self.stream).decode(),
+            "settings": fingerprint(self.config),
+            "intake": self.intake.tree(),
+            "recent": self.recent.tree(),
+            "sides": self.sides.tree(),
+            "delivery": delivery(),
+            **self.learning.tree(),
+            **measure,
+        }
+
+    def load(self, tree: Tree) -> None:
+        """What `still` gave, but for the sides, which are read before the stream is."""
+        self.intake.load(tree["intake"])
+        self.learning.load(tree)
+        self.recent.load(tree["recent"])
+        self.delivery.load(tree["delivery"])
+        if self.measure is not None and "measure" in tree:
+            self.measure.load(tree["measure"])
+        self.keeping.loaded(self.intake.events)
