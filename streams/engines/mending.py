@@ -8,7 +8,7 @@ from state.errors import InputError
 from streams.engines.mend import Found, is_ahead, mended
 from streams.engines.outlet import FAILURES, Fenced, Outlet
 from streams.engines.partition import Engine, kept_config
-from streams.engines.worker import restored
+from streams.engines.restoring import restored
 from streams.kafka import topics
 from streams.kafka.place import Span
 from streams.kafka.security import Security

@@ -14,8 +14,10 @@ from typing import Any
 
 from state.errors import InputError
 from state.progress import Progress, trouble
+from streams.engines.failures import Failures
 from streams.engines.outlet import FAILURES, Fenced, Gone, Outlet
 from streams.engines.partition import NOTHING, Engine, EngineConfig, Output
+from streams.engines.restoring import parts, restored
 from streams.kafka import topics
 from streams.kafka.place import Span
 from streams.kafka.security import OPEN, Security
@@ -28,14 +30,11 @@ SESSION_S = 6.0
 _REFUSED_S = 2 * SESSION_S
 """How long a fenced worker keeps off a partition that it still counts as its own: who fenced it owns the
 partition, or has slept through its session and finds that out within this time."""
-_MOST_MESSAGES, _MOST_BYTES = 4096, 512 << 10
-"""What goes through an engine at a time, and out in a transaction, about."""
 _AT_ONCE = 4096
 """Messages that are read from the source in one go where nobody delivers them."""
 _COMMIT_S = 20.0
 _PATIENCE_S = 2.0
 """How long the other partitions wait for one that is taken over; one that has failed is not waited for."""
-_AGAIN_S, _MOST_AGAIN_S, _SAID_S = 1.0, 30.0, 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,16 +62,6 @@ class Held:
     """Up to where the group was told that it has come."""
 
 
-@dataclass
-class _Failed:
-    """A partition whose work has failed, until it is held again."""
-
-    times: int
-    why: str
-    said_s: float
-    until_s: float
-
-
 class Partitions:
     """What `own` says is this worker's; `take` computes it, `look_after` keeps it in order.
 
@@ -88,7 +77,7 @@ class Partitions:
         self._delivered: dict[int, int] = {}
         self._recoveries: dict[int, asyncio.Task[None]] = {}
         self._begun_s: dict[int, float] = {}
-        self._failed: dict[int, _Failed] = {}
+        self._failed = Failures()
         self._reached: dict[int, int] = {}
         self._stood_at: dict[int, int] = {}
         self._empty_to: dict[int, int] = {}
@@ -109,8 +98,7 @@ class Partitions:
         """These are ours from now on, and no others."""
         self.disown(self.owned - partitions)
         self.owned = set(partitions)
-        for failed in self._failed.values():
-            failed.until_s = 0.0
+        self._failed.hurry()
 
     def disown(self, partitions: set[int]) -> None:
         """Begin nothing more on these, and end what takes them over: a rebalance waits for nobody."""
@@ -173,19 +161,16 @@ class Partitions:
 
     async def _taken_over(self, partitions: set[int]) -> None:
         """Wait a little for these, each once."""
-        begun = [self._recovery(partition) for partition in partitions if partition not in self._failed]
-        for partition in partitions & self._failed.keys():
-            self._recovery(partition)
+        begun = {partition: self._recovery(partition) for partition in partitions}
         waits_s = max((self._begun_s[p] for p in partitions & self._begun_s.keys()), default=0.0)
         waits_s += _PATIENCE_S - time.monotonic()
-        tasks = [task for task in begun if task is not None]
+        tasks = [task for partition, task in begun.items() if task and partition not in self._failed]
         if tasks and waits_s > 0:
             await asyncio.wait(tasks, timeout=waits_s)
 
     def _recovery(self, partition: int) -> asyncio.Task[None] | None:
         """What takes the partition over; nothing while it is not to be tried."""
-        failed = self._failed.get(partition)
-        due = partition < self.room and (failed is None or time.monotonic() >= failed.until_s)
+        due = partition < self.room and self._failed.due(partition)
         if due and partition not in self._recoveries:
             task = asyncio.create_task(self._guarded(partition, self._take_over(partition)))
             self._recoveries[partition] = task
@@ -225,7 +210,7 @@ class Partitions:
                 engine.progress.offset,
                 time.monotonic() - started_s,
             )
-        self._failed.pop(partition, None)
+        self._failed.mended(partition)
         self.held[partition] = held
 
     async def _span(self, partition: int) -> Span:
@@ -312,81 +297,20 @@ class Partitions:
             await work
         except Fenced:
             log.warning("partition %d was taken over by another worker", partition)
-            self._failed[partition] = _Failed(1, "", 0.0, time.monotonic() + _REFUSED_S)
+            self._failed.keep_off(partition, _REFUSED_S)
             await self._let_go(partition)
         except (*FAILURES, asyncio.CancelledError) as error:
             task = asyncio.current_task()
             if task is not None and task.cancelling():
                 raise
             if partition in self.owned or not isinstance(error, asyncio.CancelledError):
-                self._try_later(partition, str(error) or "the broker did not answer in time")
+                self._failed.add(partition, str(error) or "the broker did not answer in time")
             await self._let_go(partition)
         except InputError as error:
             self.failure = error
-
-    def _try_later(self, partition: int, why: str) -> None:
-        """A little later every time; and say so, but the same no more than now and then."""
-        now_s, before = time.monotonic(), self._failed.get(partition)
-        times = 1 if before is None else before.times + 1
-        said_s = 0.0 if before is None or before.why != why else before.said_s
-        if not said_s or now_s - said_s > _SAID_S:
-            log.warning("partition %d: %s; starting over from what was committed", partition, why)
-            said_s = now_s
-        wait_s = min(_AGAIN_S * 2 ** (times - 1), _MOST_AGAIN_S)
-        self._failed[partition] = _Failed(times, why, said_s, now_s + wait_s)
 
     async def _let_go(self, partition: int) -> None:
         held = self.held.pop(partition, None)
         if held is not None:
             self._reached[partition] = held.saved_offset
             await held.outlet.close()
-
-
-async def restored(engine: Engine, outlet: Outlet, span: Span) -> int:
-    """Bring a fresh engine to the last committed example; returns the offset at which its state was saved.
-
-    Raises KafkaError, InputError.
-    """
-    committed = await outlet.committed()
-    engine.restore(await outlet.state())
-    saved = engine.progress.offset
-    remade = engine.progress.topic_id not in (None, span.topic_id) or span.end < committed.next
-    missing = committed.offset - saved if remade else await _computed(engine, outlet, committed)
-    if missing > 0:
-        engine.forgo(committed)
-        log.warning(
-            "partition %d: %d messages were deleted after they had been dealt with, and before what is "
-            "remembered of them was saved: memory goes on without them",
-            engine.partition,
-            missing,
-        )
-    return saved
-
-
-async def _computed(engine: Engine, outlet: Outlet, committed: Progress) -> int:
-    """Bring an engine to what was committed; returns how many messages for that are gone."""
-    missing = 0
-    while engine.progress.offset < committed.offset:
-        try:
-            async for messages in outlet.source(engine.progress.next, committed.next):
-                for part in parts(messages):
-                    engine.take(part)
-            break
-        except Gone as gone:
-            first = engine.progress.next
-            engine.lose(min(gone.oldest, committed.next))
-            missing += engine.progress.next - first
-    return missing
-
-
-def parts(messages: Sequence[Message]) -> list[list[Message]]:
-    """Cut so that no part is large."""
-    found: list[list[Message]] = [[]]
-    size = 0
-    for message in messages:
-        size += len(message.value or b"")
-        if size > _MOST_BYTES or len(found[-1]) >= _MOST_MESSAGES:
-            found.append([])
-            size = len(message.value or b"")
-        found[-1].append(message)
-    return found
