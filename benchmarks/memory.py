@@ -23,7 +23,8 @@ from ebbtide.running.learning import Learning
 from state import example_wire
 from state.examples import concat
 from state.store.contract import ItemRows, UserRows
-from streams.engines.partition import Engine, EngineConfig
+from streams.engines.engine_config import EngineConfig
+from streams.engines.partition import Engine
 from streams.schema import EventBatch
 from streams.wire import arrow_form
 from streams.wire.message import ARROW, HEADER, Message

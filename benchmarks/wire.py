@@ -16,7 +16,8 @@ from benchmarks.telling import Step
 from ebbtide import api
 from replay.log import Log
 from state import example_wire
-from streams.engines.partition import Engine, EngineConfig
+from streams.engines.engine_config import EngineConfig
+from streams.engines.partition import Engine
 from streams.schema import EventBatch
 from streams.wire import arrow_form, json_form
 from streams.wire.decode import decode

@@ -96,7 +96,7 @@ def ingest(
     from ebbtide.config import read
     from ebbtide.units import duration_ms
     from streams.engines import worker as of_worker
-    from streams.engines.partition import EngineConfig
+    from streams.engines.engine_config import EngineConfig
     from streams.join.impressions import JoinConfig
     from streams.kafka.security import from_environment
     from streams.kafka.topics import Topics

@@ -18,7 +18,7 @@ from state.examples import ExampleBatch, concat
 from state.keys import Int64s, Names
 from state.memory.mask import Selection, narrowed
 from state.tree import Tree
-from streams.engines.partition import altered
+from streams.engines.engine_config import altered
 from streams.wire import reasons
 from streams.wire.message import Message
 

@@ -12,7 +12,7 @@ from state.errors import InputError
 from state.examples import USER_RATES, ExampleBatch
 from state.keys import NO_KEY
 from state.memory.mask import Selection
-from streams.engines.partition import EngineConfig, config_of
+from streams.engines.engine_config import EngineConfig, config_of
 from streams.schema import OPTIONAL_ROLES, REQUIRED_ROLES
 
 RANK_SHARE = 0.1

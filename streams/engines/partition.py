@@ -10,8 +10,6 @@ broker's time, than `ahead_ms` is a dead letter, and moves no clock.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
-from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -21,55 +19,20 @@ from state import example_wire
 from state.errors import InputError
 from state.examples import ExampleBatch, empty_examples
 from state.keys import Int64s
-from state.memory.mask import NEWEST, Selection, select
-from state.memory.users import MemoryConfig
 from state.progress import OTHERS, Progress
-from state.tree import differing, filled
-from streams.join.impressions import Join, JoinConfig
+from streams.engines.dead import letters
+from streams.engines.engine_config import EngineConfig, altered, config_of
+from streams.join.impressions import Join
 from streams.kafka.place import Span, followed, lost
-from streams.operator import Operator, OperatorConfig
+from streams.operator import Operator
 from streams.records.of_partition import Durable
 from streams.schema import EventBatch
-from streams.wire import arrow_form, reasons
+from streams.wire import reasons
 from streams.wire.decode import decode
-from streams.wire.letters import letter
 from streams.wire.message import Message, Rejected, iso
 
 _MOST_FIELDS, _MOST_NAME = 16, 64
 """Unknown fields that are counted by name, and how much of a name."""
-_MOST_LETTERS = 64
-"""Dead letters of one message for one reason; more of its events go together as one."""
-
-
-class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What decides the examples; the same for every partition, and for every worker of a group."""
-
-    operator: OperatorConfig = OperatorConfig()
-    join: JoinConfig = JoinConfig()
-    window: int = 64
-    """Entries of a user's memory that go with an example, at most; the mask selects them."""
-    newest: int = NEWEST
-    """How many of them are just the newest."""
-    ahead_ms: int = 3_600_000
-    """How far an event may lie ahead of its message's time, by the broker."""
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.window <= example_wire.MOST_WINDOW:
-            raise InputError(f"window: expected 1 to {example_wire.MOST_WINDOW:,} entries, got {self.window}")
-        if self.newest < 0:
-            raise InputError(f"newest: expected at least 0 entries, got {self.newest}")
-        if self.ahead_ms < 0:
-            raise InputError(f"ahead_ms: expected at least 0, got {self.ahead_ms}")
-
-    @property
-    def selection(self) -> Selection:
-        return select(self.window, self.newest)
-
-    def holds(self, selection: Selection) -> bool:
-        """Whether what is selected can be found in the examples."""
-        newest, masked = self.selection
-        everything = newest >= self.operator.memory.capacity
-        return everything or (newest >= selection.newest and masked >= selection.masked)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +44,6 @@ class Output:
     dead: list[Message]
     """With the headers above."""
 
-
-_MAY_CHANGE = ("operator.memory.expire_ms", "operator.memory.most_users", "window", "newest")
-"""From one start to the next: memory without a bound goes on with one, and more or less of it is sent."""
 
 NOTHING = Output([], [])
 
@@ -129,7 +89,7 @@ class Engine:
             values = self._encoded(empty_examples(0, self.config.window), heard, names)
         self._advance(heard, whole, examples, rejected, decoded.unknown)
         dead = sorted([*rejected, *late], key=lambda one: (one.offset, one.index or 0))
-        return Output(values, self._letters(messages, dead))
+        return Output(values, letters(self.topic, base, messages, dead))
 
     def follow(self, span: Span, read_to: int) -> Output:
         """Go on where the source is now (`streams.kafka.place`); NOTHING if that is where it was left."""
@@ -270,38 +230,6 @@ class Engine:
         detail = f"{iso(events.time_ms_B[b])} is older than the partition's newest event by more than"
         return self._rejected(events, b, reasons.LATE, f"{detail} {bound_ms:,} ms (operator.lateness_ms)")
 
-    def _letters(self, messages: Sequence[Message], dead: Sequence[Rejected]) -> list[Message]:
-        base = self.progress.base
-        by_offset = {message.offset + base: message for message in messages} if dead else {}
-        found: list[Message] = []
-        for offset, of_message in groupby(dead, attrgetter("offset")):
-            message = by_offset.get(offset, Message(None, partition=self.partition, offset=offset - base))
-            for same in _by_reason(list(of_message)):
-                found.append(self._letter(message, same))
-        return found
-
-    def _letter(self, message: Message, same: Sequence[Rejected]) -> Message:
-        """Of a message, or of rows of one that have one reason."""
-        value, place = message.value, f"{self.topic}/{self.partition}/{message.offset}"
-        why, rows = same[0], [one.index for one in same if one.index is not None]
-        if rows and value is not None and arrow_form.is_arrow(value):
-            value, place = arrow_form.rows(value, rows), f"{place}/{rows[0]}"
-        detail = (
-            why.detail if len(same) == 1 else f"{why.detail}; and {len(same) - 1:,} more like it, all here"
-        )
-        return letter(message._replace(value=value), place, why.reason, detail)
-
-
-def _by_reason(dead: Sequence[Rejected]) -> list[list[Rejected]]:
-    """What one message is turned down for: one by one, but many with one reason together."""
-    by_reason: dict[str, list[Rejected]] = {}
-    for one in dead:
-        by_reason.setdefault(one.reason, []).append(one)
-    many = {reason for reason, same in by_reason.items() if len(same) > _MOST_LETTERS}
-    return [by_reason[reason] for reason in by_reason if reason in many] + [
-        [one] for one in dead if one.reason not in many
-    ]
-
 
 class _Said(msgspec.Struct):
     progress: Progress
@@ -318,27 +246,6 @@ def kept_config(records: Mapping[bytes, bytes]) -> EngineConfig:
         return config_of(said.made_by)
     except (KeyError, msgspec.DecodeError) as error:
         raise InputError(f"state of a partition: {error}") from error
-
-
-def config_of(made_by: Mapping[str, Any]) -> EngineConfig:
-    """Settings that were written down, also by an earlier version. Raises msgspec.ValidationError."""
-    return msgspec.convert(_of_today(made_by), EngineConfig)
-
-
-def _of_today(made_by: Mapping[str, Any]) -> dict[str, Any]:
-    """Windows were once the newest entries; or by views, and of what they left out nothing can be said."""
-    said = dict(made_by)
-    views = said.pop("views", None)
-    if views is not None:
-        capacity = said.get("operator", {}).get("memory", {}).get("capacity", MemoryConfig().capacity)
-        said["newest"] = 0 if views and said["window"] < capacity else said["window"]
-    return said
-
-
-def altered(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
-    """Settings (path, before, now) that differ and may not, for states and examples of one stream."""
-    differ = differing(filled(_of_today(before), now), now)
-    return [(path, was, is_) for path, was, is_ in differ if path not in _MAY_CHANGE]
 
 
 def _few_at_once(events: EventBatch) -> Iterator[EventBatch]:

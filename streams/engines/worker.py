@@ -14,9 +14,10 @@ from typing import Any
 
 from state.errors import InputError
 from state.progress import Progress, trouble
+from streams.engines.engine_config import EngineConfig
 from streams.engines.failures import Failures
 from streams.engines.outlet import FAILURES, Fenced, Gone, Outlet
-from streams.engines.partition import NOTHING, Engine, EngineConfig, Output
+from streams.engines.partition import NOTHING, Engine, Output
 from streams.engines.restoring import parts, restored
 from streams.kafka import topics
 from streams.kafka.place import Span

@@ -12,7 +12,8 @@ from state.examples import ExampleBatch, concat, empty_examples
 from state.progress import Progress
 from state.store.redis import RedisStore
 from state.tree import digest
-from streams.engines.partition import Engine, EngineConfig, Output
+from streams.engines.engine_config import EngineConfig
+from streams.engines.partition import Engine, Output
 from streams.kafka.observer import Observer
 from streams.kafka.place import Span
 from streams.operator import OperatorConfig

@@ -18,7 +18,8 @@ from state.examples import ExampleBatch, concat
 from state.keys import Names
 from state.memory.mask import select
 from state.tree import digest
-from streams.engines.partition import Engine, EngineConfig
+from streams.engines.engine_config import EngineConfig
+from streams.engines.partition import Engine
 from streams.join.impressions import JoinConfig
 from streams.operator import OperatorConfig
 from streams.wire.message import HEADER, Message

@@ -16,7 +16,8 @@ from state.errors import InputError
 from state.examples import concat
 from state.progress import OTHERS, Progress
 from state.tree import digest
-from streams.engines.partition import NOTHING, Engine, EngineConfig, Output
+from streams.engines.engine_config import EngineConfig
+from streams.engines.partition import NOTHING, Engine, Output
 from streams.kafka.place import Span
 from streams.schema import EventBatch
 from streams.wire import arrow_form

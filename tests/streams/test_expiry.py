@@ -6,7 +6,8 @@ import pytest
 from state.errors import InputError
 from state.memory.users import MemoryConfig
 from state.tree import digest
-from streams.engines.partition import Engine, EngineConfig
+from streams.engines.engine_config import EngineConfig
+from streams.engines.partition import Engine
 from streams.operator import Operator, OperatorConfig
 from streams.records.of_partition import Durable
 from streams.schema import EventBatch

@@ -9,8 +9,9 @@ import pytest
 from state import example_wire
 from state.examples import concat
 from state.tree import digest
+from streams.engines.engine_config import EngineConfig
 from streams.engines.mend import Found, is_ahead, mended
-from streams.engines.partition import Engine, EngineConfig
+from streams.engines.partition import Engine
 from streams.join.impressions import JoinConfig
 from streams.operator import OperatorConfig
 from streams.wire.message import Message
