@@ -8,9 +8,7 @@ Opening looks over the whole log once (`survey`), so that what is wrong is said 
 run knows how much is to come. `batches` then reads it again, in constant memory.
 """
 
-from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,26 +16,22 @@ import numpy as np
 from replay.logs.find import find
 from replay.logs.log_files import LogFiles
 from replay.logs.opening import check_columns, head, resolved_mapping, side_table
+from replay.look import Look
 from replay.meaning.convert import Columns, Converter
 from replay.meaning.dead_letters import DeadLetters
-from replay.meaning.decide import Decisions, as_said, cells_of, changed, zone_of
-from replay.meaning.far_off import Hours
+from replay.meaning.decide import Decisions, as_said, zone_of
 from replay.meaning.mapping import Mapping
 from replay.meaning.places import fill_places, single_category
 from replay.meaning.sides import Side
 from replay.meaning.times import shown
 from replay.order import Ties, cut, shuffled_ties, size_of, sorted_by_time, take
+from replay.passes import Passes
 from replay.reading.chunks import BadRow
-from replay.survey import Survey, Surveyor
 from state.errors import InputError
 from state.keys import Names
 from streams.schema import EventBatch
-from streams.wire.reasons import FAR_OFF, OUT_OF_BOUNDS, missing
 
-_PIECE_ROWS = 1 << 16
 _COPIES = 4
-_DESCRIBED = 0.1
-"""Share of the events that a side table describes, at least, so that nothing is said."""
 
 
 class Log:
@@ -60,7 +54,7 @@ class Log:
         self.mapping = converter.mapping
         self.names: Names = converter.names
         self.item_side, self.user_side = items, users
-        self._sides = sides = [side for side in (items, users) if side is not None]
+        sides = [side for side in (items, users) if side is not None]
         self.side_letters = [letter for side in sides for letter in side.bad]
         """Rows of side tables that were left out, and their files."""
         self.items = None if items is None else items.table
@@ -69,15 +63,17 @@ class Log:
         self.warnings = [*found.warnings, *(warning for side in sides for warning in side.warnings)]
         self.dead = DeadLetters()
         """Of the last pass over the log."""
-        self._files = found.events
         self._converter = converter
-        self._bounds = bounds
+        self._passes = Passes(found.events, converter, bounds)
         self._limit = limit
         self._seed = seed
         self._memory_mb = memory_mb
         borrows = self.items is not None and "category" not in self.mapping.columns
         self._category = single_category(self.items) if self.items is not None and borrows else None
-        self.survey = self._look(decisions)
+        look = Look(self.name, self._passes, items, users, single_category=self._category is not None)
+        self.survey = look.over(decisions)
+        self.notes += look.notes
+        self.warnings += look.warnings
         self.roles = self.survey.roles
 
     @classmethod
@@ -205,151 +201,11 @@ class Log:
     def _ordered(self) -> Iterator[Columns]:
         survey = self.survey
         ties = Ties(self._seed if survey.ties_sorted else None)
-        chunks = self._chunks(self.dead)
+        chunks = self._passes.chunks(self.dead)
         memory_rows = max(256, (self._memory_mb << 20) // (8 * _COPIES * (len(self.roles) + 2)))
         if not survey.in_order or (survey.ties_sorted and survey.longest_tie > memory_rows):
             return sorted_by_time(chunks, ties, memory_rows)
         return shuffled_ties(chunks, ties) if survey.ties_sorted else chunks
-
-    def _chunks(self, dead: DeadLetters, decisions: Decisions | None = None) -> Iterator[Columns]:
-        """Every file's rows in the files' order, within the time bounds, numbered by `seq`.
-
-        `decisions` see all of them.
-        """
-        self._converter.restart()
-        self._outside, self._hours = 0, Hours()
-        clock = self._converter.clock
-        from_ms, until_ms = (
-            None if said is None else clock.said_ms(said, option)
-            for said, option in zip(self._bounds, ("--from", "--until"), strict=True)
-        )
-        seq = 0
-        for file in self._files:
-            if decisions is not None:
-                decisions.new_file()
-            for chunk in file.chunks(self._converter.needed):
-                if decisions is not None:
-                    decisions.see({name: cells_of(chunk, name) for name in decisions.columns})
-                columns, _, bad = self._converter.columns(chunk)
-                if bad:
-                    dead.add(file.path, bad)
-                time_ms_B = columns["time_ms"]
-                columns["seq"] = np.arange(seq, seq + len(time_ms_B))
-                seq += len(time_ms_B)
-                self._hours.add(time_ms_B)
-                inside_B = np.ones(len(time_ms_B), np.bool_)
-                if from_ms is not None:
-                    inside_B &= time_ms_B >= from_ms
-                if until_ms is not None:
-                    inside_B &= time_ms_B < until_ms
-                self._outside += len(inside_B) - int(inside_B.sum())
-                yield columns if inside_B.all() else take(columns, np.flatnonzero(inside_B))
-
-    def _look(self, decisions: Decisions) -> Survey:
-        """Look over the whole log, again where it says what its head did not."""
-        converter = self._converter
-        first = converter.clock, converter.rule = replace(converter.clock, near_ms=None), converter.rule
-        surveyor, dead = self._pass(decisions)
-        whole = decisions.decide(final=True)
-        self.notes += [*whole.notes, *changed(decisions.head, whole)]
-        if (whole.clock, whole.rule) != first:
-            converter.clock, converter.rule = whole.clock, whole.rule
-            surveyor, dead = self._pass()
-        near_ms = self._hours.near_ms
-        bounds_said = self.mapping.earliest or self.mapping.latest
-        if near_ms is not None and not whole.clock.ticks and not bounds_said:
-            converter.clock = replace(whole.clock, near_ms=near_ms)
-            surveyor, dead = self._pass()
-            self.warnings.append(
-                f"{dead.counts[FAR_OFF]:,} of {self._outside + surveyor.rows + len(dead):,} rows are years"
-                " from all others"
-                f" ({shown(near_ms[0])} to {shown(near_ms[1])}), as if a clock had been wrong: dead letters;"
-                " --map earliest=... and --map latest=... take all that lie between"
-            )
-        if surveyor.rows == 0:
-            self._refuse(dead)
-        unlabelled = dead.counts[missing("label")]
-        if unlabelled > surveyor.rows:
-            self.warnings.append(
-                f"{unlabelled:,} of {surveyor.rows + len(dead):,} rows have no label: dead letters;"
-                " --label none takes every event as a positive"
-            )
-        self.warnings += [
-            f"{side.name}: describes the {side.kind}s of {self._described[side.name] / surveyor.rows:.1%}"
-            " of the events only: are its ids written as those of the log?"
-            for side in self._sides
-            if self._described[side.name] < _DESCRIBED * surveyor.rows
-        ]
-        return self._surveyed(surveyor, dead)
-
-    def _pass(self, decisions: Decisions | None = None) -> tuple[Surveyor, DeadLetters]:
-        dead = DeadLetters()
-        surveyor = Surveyor(self.names)
-        if decisions is not None:
-            decisions.begin()
-        self._described = Counter[str]()
-        for columns in cut(self._chunks(dead, decisions), _PIECE_ROWS):
-            surveyor.add(columns)
-            for side in self._sides:
-                rows_B = side.table.rows(columns[side.kind], columns["time_ms"])
-                self._described[side.name] += int((rows_B >= 0).sum())
-        return surveyor, dead
-
-    def _surveyed(self, surveyor: Surveyor, dead: DeadLetters) -> Survey:
-        clock = self._converter.clock
-        placed = bool({"lat", "place"} & set(self.mapping.columns))
-        borrowed = self.items is not None and self.items.lat_N is not None
-        of_item = surveyor.item_places.of_item if placed else borrowed
-        survey = surveyor.survey(
-            unit=clock.unit,
-            roles=self._all_roles(borrowed and of_item),
-            dead=dict(dead.counts.most_common()),
-            left_out=self._outside,
-            place_of_item=of_item,
-        )
-        self.notes += self._converter.notes
-        if not survey.in_order:
-            self.notes.append("sorted by time: the log was not in time order")
-        if survey.ties_sorted:
-            self.notes.append(
-                f"equal times shuffled by seed: {max(survey.tie_ascending, 1 - survey.tie_ascending):.0%} of "
-                "neighbours with equal time were sorted by item, which would leak what comes next"
-            )
-        if survey.unit == "tick":
-            self.notes.append("times only give an order: one tick counts as one second")
-        if of_item:
-            self.notes.append("places are the items': a place view goes by where the user was last")
-        if "text" in self.mapping.columns:
-            self.notes.append(
-                f"column {self.mapping.columns['text']!r} (text) is not read: events carry no text"
-            )
-        return survey
-
-    def _refuse(self, dead: DeadLetters) -> None:
-        bounded = self._outside > 0
-        bounds = "; --map earliest=... and latest=... move the bounds" if OUT_OF_BOUNDS in dead.counts else ""
-        if dead.counts and not bounded:
-            raise InputError(
-                f"{self.name}: not one of its rows is an event ({dead.said()}); check the mapping "
-                f"({' '.join(self.mapping.flags())}) with `ebbtide data inspect`{bounds}"
-            )
-        raise InputError(
-            f"{self.name}: no event between --from and --until; widen them"
-            if bounded
-            else f"{self.name}: the log holds no events; give one that does"
-        )
-
-    def _all_roles(self, borrowed: bool) -> frozenset[str]:
-        roles = set(self.mapping.columns) - {"text", "label"}
-        if self.labelled:
-            roles.add("label")
-        if borrowed:
-            roles |= {"lat", "lon"}
-        if not roles >= {"lat", "lon"}:
-            roles -= {"lat", "lon"}
-        if self._category is not None:
-            roles.add("category")
-        return frozenset(roles)
 
 
 def _events(columns: Columns, offset: int) -> EventBatch:

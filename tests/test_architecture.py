@@ -40,7 +40,7 @@ ORDER = {
     "state": "printable errors front tree texts arrays returns evidence weeks ids cells machine_code "
     "compiled keys forgetting examples places side drift_alarm progress checkpoint example_wire memory store",
     "streams": "schema times admission wire operator kafka join records engines",
-    "replay": "reading meaning logs distinct order survey log inspect traffic faults",
+    "replay": "reading meaning logs distinct order survey passes look log inspect traffic faults",
     "learners": "tables insight contract labels blocks slots usual_parts gaussian_rows interests judging "
     "training checks check counting floors residuals mixing copying coevolution bridges registry systems",
     "monitor": "detectors alarms actions blocks expected inputs series waiting drift",
