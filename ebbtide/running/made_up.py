@@ -4,7 +4,7 @@ import numpy as np
 
 from learners.checks.bench import DAY_MS, GAPS, LONG, SIZE, Asked
 from state.examples import ExampleBatch
-from state.memory.users import MemoryConfig
+from state.memory.memory_config import MemoryConfig
 from state.tree import Tree
 from streams.operator import Operator, OperatorConfig
 from streams.schema import EventBatch

@@ -21,7 +21,7 @@ from learners.tables.catalogue import Catalogue
 from state.examples import Doubles, ExampleBatch, Floats, empty_examples
 from state.forgetting import WEEK_MIN, periodic
 from state.keys import Int64s
-from state.memory.users import MemoryConfig
+from state.memory.memory_config import MemoryConfig
 
 Rank = Callable[[ExampleBatch], Floats]
 """Rows -> log odds (B, N) of the whole catalogue, up to a constant a row."""

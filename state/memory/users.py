@@ -6,24 +6,22 @@ the batch sees the k - 1 before it. However a stream is cut into calls, the answ
 Shape suffixes: B rows, W window, R rates, T time constants, N users, E entries, P waiting events.
 """
 
-import math
-
-import msgspec
 import numpy as np
 
-from state.compiled import compiled
 from state.errors import InputError
 from state.examples import BANK_S, BY_ITEM, ITEMS, USER_RATES, Floats, Window, empty_window
 from state.forgetting import periodic
 from state.keys import Int64s
 from state.memory.columns import load_users, users_tree
-from state.memory.mask import Room, Selection, room, squares
-from state.memory.pending import Rows, due, event_of, moved_up, room_to_wait, wait
-from state.memory.recall import Curve, Memory, know, rates, remember
-from state.memory.rows import Roll, Users, seat
-from state.memory.slabs import AHEAD, COUNT, FIELDS, HEADER, LENGTH, SEEN, full, grow, new_slabs, touch
-from state.memory.totals import Tally, tally, totalled
-from state.memory.views import Answers, Columns, Wanted, columns_of, copied, followed, selected, told
+from state.memory.mask import Selection, room, squares
+from state.memory.memory_config import MemoryConfig
+from state.memory.pending import Rows, moved_up, room_to_wait
+from state.memory.recall import Curve, Memory
+from state.memory.rows import Users
+from state.memory.slabs import COUNT, FIELDS, HEADER, LENGTH, SEEN, grow, new_slabs
+from state.memory.stepping import step
+from state.memory.totals import tally
+from state.memory.views import Answers, Columns, Wanted, columns_of
 from state.memory.words import HEAD, LENGTH_AT, pack, unpack
 from state.tree import Tree
 
@@ -37,46 +35,6 @@ STAMPS = 2
 _BEFORE_ALL_MS = -(2**62)
 _UNSTAMPED = np.array([0, -1])
 NOTHING = Selection(0, 0)
-
-
-class MemoryConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How a user's memory fades, and how much it holds."""
-
-    capacity: int = 1024
-    """Entries a user; when full the oldest goes."""
-    strength_s: float = 3 * 86400.0
-    """Time in which a single event fades to 1/e."""
-    gain: float = 0.7
-    """How much a repeat strengthens at most."""
-    strength_cap_s: float = 60 * 86400.0
-    hour_width_h: float = 1.0
-    """Standard deviation of the hour-of-day kernel."""
-    week_width_h: float = 1.5
-    """Standard deviation of the hour-of-week kernel."""
-    periodic: bool = True
-    """Off for logs whose times are mere ticks: then no hour and no week view."""
-    horizon_s: float | None = None
-    """Windows leave out what is older than this; None for no limit."""
-    expire_ms: int | None = None
-    """Whoever's last event has been known for longer, by the stream's clock, is forgotten; None for never."""
-    most_users: int | None = None
-    """Of more users those are forgotten who have been silent for longest; None for no limit."""
-
-    def __post_init__(self) -> None:
-        for name in ("capacity", "strength_s", "strength_cap_s", "hour_width_h", "week_width_h"):
-            if not getattr(self, name) > 0:
-                raise InputError(f"memory.{name}: expected more than 0, got {getattr(self, name)}")
-        if self.strength_cap_s < self.strength_s:
-            raise InputError(
-                f"memory.strength_cap_s: expected at least strength_s ({self.strength_s:g}), "
-                f"got {self.strength_cap_s:g}"
-            )
-        if self.gain < 0:
-            raise InputError(f"memory.gain: expected at least 0, got {self.gain}")
-        for name in ("expire_ms", "most_users"):
-            most = getattr(self, name)
-            if most is not None and most < 1:
-                raise InputError(f"memory.{name}: expected at least 1, got {most}")
 
 
 class UserMemory:
@@ -158,7 +116,7 @@ class UserMemory:
         answers, room = Answers(columns, rates_BR), (self._room, self._tally)
         while done < size:
             memory = Memory(self.slabs, self._pending, self.curve, _BANK_MS)
-            done = _step(memory, rows, done, self._wanted, room, self._sink, answers, key_B, roll)
+            done = step(memory, rows, done, self._wanted, room, self._sink, answers, key_B, roll)
             if done < size:
                 self.slabs = grow(self.slabs, 0)
         self._changed_N[rows.user_B] = True
@@ -314,7 +272,7 @@ class UserMemory:
 
 
 def _blank(size: int, width: int) -> Window:
-    """A window for `_step` to write: zeros, which cost nothing where nothing is written."""
+    """A window for `step` to write: zeros, which cost nothing where nothing is written."""
     like = ((name, getattr(_NO_WINDOW, name)) for name in Columns._fields)
     return Window(
         **{k: np.zeros((size, ITEMS if k in BY_ITEM else width)[: a.ndim], a.dtype) for k, a in like}
@@ -322,48 +280,3 @@ def _blank(size: int, width: int) -> Window:
 
 
 _NO_WINDOW = empty_window(0, 0)
-
-
-@compiled
-def _step(
-    memory: Memory,
-    rows: Rows,
-    first: int,
-    wanted: Wanted,
-    room: tuple[Room, Tally],
-    sink: Int64s,
-    answers: Answers,
-    key_B: Int64s,
-    roll: Roll | None,
-) -> int:
-    """Rows from `first` on; returns the first that is not done, for want of room in the arena.
-
-    `sink` is where `touch` leaves what nobody needs.
-    """
-    slabs, pending, curve, bank_ms_T = memory
-    newest, masked = wanted.selection
-    chosen, counted = room
-    tail = curve.capacity if masked > 0 else newest
-    for b in range(first, len(rows.user_B)):
-        if (b - first) % AHEAD == 0:
-            sink[0] = touch(slabs, rows.user_B[b : b + AHEAD], tail)
-        while due(pending, rows.clock_ms_B[b]):
-            if full(slabs):
-                return b
-            know(slabs, pending, curve, bank_ms_T)
-        if full(slabs):
-            return b
-        if roll is not None:  # known when it is compiled: without a bound it costs nothing
-            seat(slabs, roll, key_B[b], rows, b)
-        rates(slabs, rows, b, bank_ms_T, answers.rates_BR[b])
-        if wanted.follow_place:
-            followed(slabs, rows, b, wanted.follow_time)
-        if newest + masked > 0:
-            length = selected(slabs, rows, b, wanted, chosen)
-            copied(slabs, rows, b, wanted, chosen, length, answers.columns)
-            totalled(slabs, rows, b, wanted.horizon_ms, counted, answers.columns)
-            told(slabs, curve, rows, b, chosen, answers.columns)
-        if not math.isnan(rows.label_B[b]):
-            remember(slabs, curve, rows.user_B[b], event_of(rows, b))
-        wait(pending, rows, b)
-    return len(rows.user_B)

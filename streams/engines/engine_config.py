@@ -8,7 +8,7 @@ import msgspec
 from state import example_wire
 from state.errors import InputError
 from state.memory.mask import NEWEST, Selection, select
-from state.memory.users import MemoryConfig
+from state.memory.memory_config import MemoryConfig
 from state.tree import differing, filled
 from streams.join.impressions import JoinConfig
 from streams.operator import OperatorConfig

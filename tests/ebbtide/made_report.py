@@ -10,7 +10,7 @@ from learners.insight import AGES_S, GateLedger, Insight, ReturnCurve, age_curve
 from learners.judging.judge import Events, Speaker, judge
 from state.drift_alarm import DriftAlarm
 from state.examples import Floats
-from state.memory.users import MemoryConfig
+from state.memory.memory_config import MemoryConfig
 
 DAY_MS = 86_400_000
 SPEAKERS = (

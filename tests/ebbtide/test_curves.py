@@ -5,7 +5,7 @@ import math
 import pytest
 
 from ebbtide.report.curves import Curve, memory_curves
-from state.memory.users import MemoryConfig
+from state.memory.memory_config import MemoryConfig
 
 
 def by_name(config: MemoryConfig) -> dict[str, Curve]:

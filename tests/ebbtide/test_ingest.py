@@ -20,7 +20,7 @@ from ebbtide import api
 from replay.traffic import send
 from state.examples import ExampleBatch, concat, window_of
 from state.memory.mask import narrowed, select
-from state.memory.users import MemoryConfig
+from state.memory.memory_config import MemoryConfig
 from state.tree import digest
 from streams.kafka.client import Producer, ensure_topic
 from streams.kafka.observer import Observer

@@ -15,7 +15,7 @@ from learners.training.trainer import Scored
 from serving.recalled import recalled
 from state.examples import ExampleBatch, Floats, Window
 from state.keys import NO_KEY, Int64s, Names
-from state.memory.users import MemoryConfig
+from state.memory.memory_config import MemoryConfig
 from state.store.contract import RunInfo
 from state.store.in_memory import DictStore
 from state.store.records import Record

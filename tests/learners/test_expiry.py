@@ -16,7 +16,7 @@ from learners.tables.visits import VisitArrays, Visits, append
 from learners.training.trainer import Scored, Trainer
 from state.compiled import compiled
 from state.examples import ExampleBatch
-from state.memory.users import MemoryConfig
+from state.memory.memory_config import MemoryConfig
 from state.tree import digest
 from streams.operator import Operator, OperatorConfig
 from streams.schema import EventBatch

@@ -16,7 +16,7 @@ from learners.tables.leaveout import Had
 from learners.training.trainer import Scored, Trainer
 from state.examples import ITEM_RATES
 from state.keys import Int64s
-from state.memory.users import MemoryConfig
+from state.memory.memory_config import MemoryConfig
 from state.tree import Tree, digest
 from streams.operator import Operator, OperatorConfig
 from streams.schema import EventBatch

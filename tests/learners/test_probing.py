@@ -9,7 +9,7 @@ from learners.judging.probing import AGES_BY_CLOCK, Probed, probe
 from learners.systems.twotower import TwoTower
 from learners.tables.catalogue import Catalogue
 from state.examples import ExampleBatch, Floats, empty_examples
-from state.memory.users import MemoryConfig
+from state.memory.memory_config import MemoryConfig
 from state.tree import digest
 from tests.learners.test_contract import Bench
 

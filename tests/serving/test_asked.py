@@ -12,7 +12,7 @@ from serving.run import Run
 from serving.session import GAIN, STRENGTH_CAP_S, STRENGTH_S, memory_of
 from state.arrays import Doubles, largest
 from state.errors import InputError
-from state.memory.users import MemoryConfig
+from state.memory.memory_config import MemoryConfig
 from state.store.contract import Gone, ItemRows
 from state.store.in_memory import DictStore
 from tests.serving import test_answers, test_scoring

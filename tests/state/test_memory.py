@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from state.errors import InputError
 from state.examples import Window
 from state.keys import NO_KEY
+from state.memory.memory_config import MemoryConfig
 from state.memory.pending import Rows
-from state.memory.users import MemoryConfig, UserMemory
+from state.memory.users import UserMemory
 from state.memory.views import Columns
 from state.tree import digest
 

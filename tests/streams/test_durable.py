@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from state.errors import InputError
 from state.examples import concat
-from state.memory.users import MemoryConfig
+from state.memory.memory_config import MemoryConfig
 from state.tree import digest
 from streams.operator import Operator, OperatorConfig
 from streams.records.of_partition import MOST_ENTRIES, Durable

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from state.errors import InputError
-from state.memory.users import MemoryConfig
+from state.memory.memory_config import MemoryConfig
 from state.tree import digest
 from streams.engines.engine_config import EngineConfig
 from streams.engines.partition import Engine

@@ -13,7 +13,7 @@ from state.errors import InputError
 from state.examples import BY_ENTRY, BY_ITEM, USER_RATES, ExampleBatch, concat
 from state.keys import NO_KEY
 from state.memory.mask import joint, narrowed, select
-from state.memory.users import MemoryConfig
+from state.memory.memory_config import MemoryConfig
 from state.tree import digest
 from streams.operator import Operator, OperatorConfig
 from streams.schema import EventBatch
