@@ -53,6 +53,8 @@ class Options(Opening, total=False):
     leave_out: str | None
     rank_share: float | None
     ablate: bool | None
+    off_policy: str | None
+    """LEARNER, LEARNER:K or like:LOG."""
     floors: bool
     drift: bool
     act: Sequence[Rule]

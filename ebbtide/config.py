@@ -53,6 +53,9 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """What to do about drift (docs/monitoring.md)."""
     ablate: bool = False
     """Whether variants of the model, with one part switched off each, run beside it."""
+    off_policy: str | None = None
+    """The policy to be judged on a log with propensities: LEARNER shows its best item, LEARNER:K any of its K
+    best, like:LOG every item as often as that log."""
     sync_every_ms: list[int] = []
     """Copies of the models serve from weights published so often; 0 is the model itself."""
     offline_passes: int = 3

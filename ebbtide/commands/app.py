@@ -157,6 +157,14 @@ def replay(
             " immediate,1m,10m,1h,6h,1d, and retrain offline once a day.",
         ),
     ] = None,
+    off_policy: Annotated[
+        str | None,
+        typer.Option(
+            metavar="POLICY",
+            help="What would another policy earn, on a log of what was shown, with propensities? LEARNER"
+            " shows its best item, LEARNER:K any of its K best, like:LOG every item as often as that log.",
+        ),
+    ] = None,
     as_json: Json = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")] = False,
 ) -> None:
@@ -209,6 +217,7 @@ def replay(
             every=every,
             resume=resume,
             ablate=ablate or None,
+            off_policy=off_policy,
             sync_every=sync_every,
             progress=tell,
         )

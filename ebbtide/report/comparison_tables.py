@@ -1,4 +1,4 @@
-"""What a run says on the terminal of variants and copies of its models."""
+"""What a run says on the terminal of variants and copies of its models, and of a policy that was judged."""
 
 from collections.abc import Sequence
 
@@ -6,6 +6,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ebbtide.report.comparisons import DECISIVE, same, sign
+from ebbtide.report.policy_page import conclusion, estimates, shown
 from ebbtide.report.report import Report
 from ebbtide.report.words import METRIC_WORDS, duration, measure, times
 from learners.judging.evaluation import Difference
@@ -14,9 +15,13 @@ _STYLE = {1: "green", -1: "red", 0: "dim", None: ""}
 
 
 def comparison_tables(report: Report) -> list[Table]:
-    """A table of variants, and one of the copies of each model, as far as the run had any."""
+    """A table of variants, one of each model's copies, one of a policy, as far as the run had any."""
     speak = [ours.name for metric in DECISIVE if (ours := report.evaluation.speaks(metric)) is not None]
-    tables = [_ablation(report), *(_staleness(report, name) for name in dict.fromkeys(speak))]
+    tables = [
+        _ablation(report),
+        *(_staleness(report, name) for name in dict.fromkeys(speak)),
+        _policy(report),
+    ]
     return [table for table in tables if table is not None]
 
 
@@ -51,6 +56,18 @@ def _staleness(report: Report, learner: str) -> Table | None:
         days = "every day" if one.stride == 1 else f"one day in {one.stride}, compared on these"
         took = f"{times(one.trainings)}, {duration(found.offline_cpu_seconds)} of CPU"
         table.caption = f"offline: trained afresh for {days}; {took}"
+    return table
+
+
+def _policy(report: Report) -> Table | None:
+    judged = report.off_policy
+    if judged is None:
+        return None
+    table = _titled(f"What {judged.policy} would have earned", [])
+    table.add_column("mean reward (95% over users)")
+    for name, estimate in estimates(judged.found).items() if judged.found else ():
+        table.add_row(Text(name), shown(estimate))
+    table.caption = Text(conclusion(judged))
     return table
 
 

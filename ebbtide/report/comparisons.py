@@ -1,4 +1,4 @@
-"""Variants and copies of a run's models in its report: the parts `ablation` and `staleness`."""
+"""What ran beside a run's models in its report: the parts `ablation`, `staleness` and `off_policy`."""
 
 from collections.abc import Iterable
 
@@ -6,6 +6,7 @@ import msgspec
 
 from learners.judging.evaluation import Compared, Difference, Evaluation, Part
 from learners.judging.metrics import LOWER_IS_BETTER, METRICS
+from learners.judging.off_policy import OffPolicy
 
 DECISIVE = ("auc", "log_loss", "recall@10", "ndcg@10")
 """The metrics that a verdict goes by."""
@@ -27,6 +28,17 @@ class Ablation(msgspec.Struct, frozen=True, kw_only=True):
     scored: Part
     """The whole model."""
     variants: list[Variant]
+
+
+class PolicyJudged(msgspec.Struct, frozen=True, kw_only=True):
+    """What a policy would have earned on the scored part."""
+
+    policy: str
+    """LEARNER shows its best item, LEARNER:K any of its K best, like:LOG each as often as that log."""
+    left_out: int
+    """Scored events without a propensity, or with nothing that the policy could show."""
+    found: OffPolicy | None
+    """None where that was all of them."""
 
 
 class Copy(msgspec.Struct, frozen=True, kw_only=True):

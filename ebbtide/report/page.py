@@ -14,6 +14,7 @@ from ebbtide.report.comparison_page import ablation_section, staleness_section
 from ebbtide.report.figures import figures
 from ebbtide.report.markup import Markup, el, join
 from ebbtide.report.plots import calibration_plot, curve_plots, legend, time_plots
+from ebbtide.report.policy_page import policy_section
 from ebbtide.report.report import Report, replace_file
 from ebbtide.report.svg import time_text
 from ebbtide.report.words import (
@@ -46,6 +47,7 @@ def render(report: Report) -> str:
         _learners(report),
         ablation_section(report),
         staleness_section(report),
+        policy_section(report),
         _trust(report),
         _memory(report),
         _learned(report),

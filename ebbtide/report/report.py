@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from ebbtide.report.comparisons import Ablation, Staleness
+from ebbtide.report.comparisons import Ablation, PolicyJudged, Staleness
 from ebbtide.report.curves import Curve, memory_curves
 from learners.insight import Insight
 from learners.judging.evaluation import CalibrationPoint, Evaluation, Judged, Part
@@ -117,6 +117,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     warnings: list[str] = []
     actions: list[DriftAction] = []
     """What was done about drift."""
+    off_policy: PolicyJudged | None = None
+    """What another policy would have earned."""
 
     @property
     def evaluation(self) -> Evaluation:
@@ -159,6 +161,7 @@ class RunFacts:
     insight: Insight | None = None
     ablation: Ablation | None = None
     staleness: Staleness | None = None
+    off_policy: PolicyJudged | None = None
 
 
 def build(facts: RunFacts) -> Report:
@@ -208,6 +211,7 @@ def build(facts: RunFacts) -> Report:
         staleness=facts.staleness,
         drift=facts.drift,
         actions=facts.actions,
+        off_policy=facts.off_policy,
         state_digest=facts.state_digest,
         config=msgspec.json.decode(msgspec.json.encode(facts.config, enc_hook=str)),
         versions=versions(),

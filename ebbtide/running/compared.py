@@ -1,4 +1,4 @@
-"""What runs beside a run's own learners to be compared with them: variants of the model, and copies."""
+"""What runs beside a run's own learners: variants of the model, copies, and a learner judged as a policy."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 from ebbtide.config import RunConfig
 from ebbtide.report.comparisons import Ablation, Staleness, ablation
 from ebbtide.running.freshness import Freshness, Phases
+from ebbtide.running.judged_policy import JudgedPolicy
 from ebbtide.running.plan import Plan
 from learners.contract import Learner, Outcome
 from learners.judging.evaluation import Evaluation
@@ -17,7 +18,7 @@ from streams.schema import EventBatch
 
 
 class Beside:
-    """Variants learn in the trainer, like any learner; copies are served here. Either may be absent."""
+    """Variants learn in the trainer, like any learner; copies are served here. Any may be absent."""
 
     def __init__(
         self, plan: Plan, config: RunConfig, log: Log, trainer: Trainer, out: Path, phases: Phases
@@ -26,6 +27,8 @@ class Beside:
         self.trainer = trainer
         self.variants = [name for name in trainer.learners if name not in plan.learners]
         self.freshness = Freshness(plan, config, log, out, phases) if config.sync_every_ms else None
+        self.phases = phases
+        self.policy = None if config.off_policy is None else JudgedPolicy(config.off_policy, trainer)
 
     @property
     def of(self) -> dict[str, str]:
@@ -47,6 +50,9 @@ class Beside:
         """To be called before the trainer learns from a micro-batch."""
         if self.freshness:
             self.freshness.before(batch, self.trainer)
+        if self.policy:
+            with self.phases("judge policy"):
+                self.policy.before(batch)
 
     def after(self, scored: Scored) -> dict[str, Outcome]:
         """What everyone says of a micro-batch; a copy may be silent."""

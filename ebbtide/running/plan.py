@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from ebbtide.config import RunConfig
+from ebbtide.running.judged_policy import judged_learner
 from learners.contract import Context, Learner, Settings
 from learners.registry import able, floors, learner
 from learners.tables.catalogue import Catalogue
@@ -114,10 +115,11 @@ def plan(config: RunConfig, subject: Subject) -> Plan:
     embedder = model if embeds(cls) else "twotower"
     simple = [name for name in floors() if learner(name).ranks or subject.labelled]
     leave_out, reason = left_out(config, subject)
+    judged = judged_learner(config, labelled=subject.labelled, roles=subject.roles)
     return Plan(
         model=model,
         embedder=embedder,
-        learners=tuple(dict.fromkeys([model, embedder, *(simple if config.floors else [])])),
+        learners=tuple(dict.fromkeys([model, embedder, *(simple if config.floors else []), *judged])),
         leave_out=leave_out,
         leave_out_reason=reason,
         rank_share=subject.rank_share if config.rank_share is None else config.rank_share,

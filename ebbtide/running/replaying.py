@@ -64,7 +64,13 @@ class Run:
         self.trainer = self.learning.trainer
         self.operator = operator_of(self.trainer, self.subject)
         self.beside = Beside(self.plan, config, log, self.trainer, out, self.phases)
-        self.measure = Measure(out / PREDICTIONS, self.beside.speakers, of=self.beside.of)
+        policy = self.beside.policy
+        self.measure = Measure(
+            out / PREDICTIONS,
+            self.beside.speakers,
+            of=self.beside.of,
+            more=policy.columns if policy else (),
+        )
         self.store = store
         self.events = 0
 
@@ -83,7 +89,8 @@ class Run:
         scored = self.learning.step(batch)
         said = self.beside.after(scored)
         with self.phases("measure"):
-            self.measure.add(scored.batch, said, scored.request)
+            acted = self.beside.policy.acted if self.beside.policy else None
+            self.measure.add(scored.batch, said, scored.request, acted)
 
     def finish(self) -> None:
         """Learn what still waits, publish the last delta, and tell readers of the run."""
@@ -331,6 +338,7 @@ def _facts(run: Run, evaluation: Evaluation, *, seconds: float, cpu: float, setu
         insight=run.insight(),
         ablation=ablation,
         staleness=staleness,
+        off_policy=run.beside.policy.judge(run.measure, run.config.score_from) if run.beside.policy else None,
         warnings=log.warnings,
         notes=[
             *log.notes,

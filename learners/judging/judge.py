@@ -80,7 +80,7 @@ def judge(
 ) -> Evaluation:
     """Judge every learner. `score_from` is a fraction of the events (float) or a time in ms (int)."""
     size = len(events)
-    first = _first_scored(events, score_from)
+    first = first_scored(events.time_ms_E, score_from)
     windows = max(1, min(WINDOWS, size // WINDOW_EVENTS))
     scored_E = np.where(np.arange(size) >= first, 0, -1).astype(np.int16)
     cuts = {
@@ -263,11 +263,12 @@ def _cut(events: Events, part_E: Codes, parts: int, *, timed: bool = True) -> _C
     return _Cut(part_E, made)
 
 
-def _first_scored(events: Events, score_from: float | int) -> int:
+def first_scored(time_ms_E: Int64s, score_from: float | int) -> int:
+    """Where the scored part begins, by a fraction of the events or a time in ms."""
     if isinstance(score_from, float):
-        return round(score_from * len(events))
-    later = np.flatnonzero(events.time_ms_E >= score_from)
-    return int(later[0]) if len(later) else len(events)
+        return round(score_from * len(time_ms_E))
+    later = np.flatnonzero(time_ms_E >= score_from)
+    return int(later[0]) if len(later) else len(time_ms_E)
 
 
 def _headline(speakers: Sequence[Speaker]) -> str | None:

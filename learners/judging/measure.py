@@ -3,14 +3,15 @@
 Events are collected in a tail of bounded size; a full tail becomes `predictions/part-00000.arrow`, and so
 on. The files are what the metrics are computed from, and they are for researchers too: one row an event,
 with the user's and the item's key, every learner's P(action) (`p.<learner>`, NaN where it gives none) and
-rank (`rank.<learner>`, 0 where nothing was ranked), all said before the event was learned from.
+rank (`rank.<learner>`, 0 where nothing was ranked), all said before the event was learned from, and whatever
+else a run has to say of events.
 
 A checkpoint holds the tail, the number of complete parts and a digest of what is in them: a run that was
 killed and goes on ends with the same files.
 """
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,9 @@ from numpy.typing import NDArray
 
 from learners.contract import Learner, Outcome, RankRequest
 from learners.judging.evaluation import Evaluation
-from learners.judging.judge import Events, Speaker, judge
+from learners.judging.judge import Events, Speaker, first_scored, judge
 from state.errors import EbbtideError, InputError
-from state.examples import ExampleBatch, Floats
+from state.examples import Doubles, ExampleBatch, Floats
 from state.keys import KeyMap
 from state.tree import Tree, digest
 
@@ -46,6 +47,7 @@ class Measure:
     """Keeps what learners say under `directory`, and judges them at the end.
 
     `of` says which of the learners are variants or copies, and of which learner; only these may be silent.
+    `more` are further columns of numbers.
     A run from the start replaces what an earlier run left there, when it has its first part to write.
     """
 
@@ -55,6 +57,7 @@ class Measure:
         learners: Mapping[str, Learner],
         *,
         of: Mapping[str, str] | None = None,
+        more: Sequence[str] = (),
         part_events: int = PART_EVENTS,
     ) -> None:
         self.directory = directory
@@ -62,6 +65,7 @@ class Measure:
             Speaker(name, learner.predicting, learner.ranks, learner.floor, (of or {}).get(name))
             for name, learner in learners.items()
         )
+        self.more = tuple(more)
         self.parts = 0
         """Complete parts on disk."""
         self._size = part_events
@@ -76,17 +80,23 @@ class Measure:
     def _said(self) -> dict[str, type[np.generic]]:
         p = {f"p.{s.name}": np.float32 for s in self.speakers if s.predicts}
         rank = {f"rank.{s.name}": np.int32 for s in self.speakers if s.ranks}
-        return {**p, **rank}
+        return {**p, **rank, **dict.fromkeys(self.more, np.float64)}
 
     def __len__(self) -> int:
         return self.parts * self._size + self._used
 
-    def add(self, batch: ExampleBatch, outcomes: Mapping[str, Outcome], request: RankRequest) -> None:
-        """Keep what was said of a batch whose item rates are filled in.
+    def add(
+        self,
+        batch: ExampleBatch,
+        outcomes: Mapping[str, Outcome],
+        request: RankRequest,
+        more: Mapping[str, Doubles] | None = None,
+    ) -> None:
+        """Keep what was said of a batch whose item rates are filled in; `more` has the further columns.
 
         Raises EbbtideError where a P(action) lies outside [0, 1] or is no number.
         """
-        said: dict[str, NDArray[Any]] = {}
+        said: dict[str, NDArray[Any]] = {} if more is None else dict(more)
         for speaker in self.speakers:
             outcome = outcomes[speaker.name] if speaker.of is None else outcomes.get(speaker.name, _SILENT)
             if speaker.predicts and outcome is _SILENT:
@@ -157,6 +167,11 @@ class Measure:
             )
 
         return judge(events, self.speakers, said, score_from)
+
+    def scored(self, names: Sequence[str], score_from: float | int = 0.0) -> dict[str, NDArray[Any]]:
+        """Columns of the scored part."""
+        first = first_scored(self._column("time_ms"), score_from)
+        return {name: self._column(name)[first:] for name in names}
 
     def close(self) -> list[Path]:
         """Write the tail as the last part; the paths of all parts, in order. May be called again."""

@@ -10,13 +10,15 @@ target / propensity.
 
 All three are means, or quotients of means, so each event's influence is known in closed form, and an interval
 comes from the influences summed over users (`learners.judging.metrics.standard_error`): events of one user
-are not independent. Large weights are clipped, and what clipping takes away is said: beyond `MOST_CLIPPED` of
-all weight, with fewer than `LEAST_EFFECTIVE` effective events, or where an interval holds both answers, the
-verdict is "cannot tell".
+are not independent. Large weights are clipped, and what clipping takes away is said. The verdict is "cannot
+tell", with the reason, where clipping took more than `MOST_CLIPPED` of all weight, where the log is worth
+fewer than `LEAST_EFFECTIVE` events, where weights do not average 1, as they do if propensities are right and
+the log could show whatever the policy would, and where the interval holds both answers.
 
 Shape suffixes: E events, U users.
 """
 
+import math
 from typing import Literal, NamedTuple
 
 import msgspec
@@ -30,6 +32,9 @@ CLIP = 50.0
 """The largest weight that an event may have, unless said otherwise."""
 MOST_CLIPPED = 0.05
 LEAST_EFFECTIVE = 30.0
+FAR_FROM_1, FAR_ERRORS = 0.1, 3.3
+"""Weights do not average 1 where they are off by so much, and by so many standard errors: one log in a
+thousand, by chance."""
 
 Verdict = Literal["better", "worse", "cannot tell"]
 
@@ -83,12 +88,15 @@ class OffPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """Share of all weight that clipping took away."""
     logged: Estimate
     """The reward of the log's own policy."""
-    ips: Estimate
-    snips: Estimate
+    ips: Estimate | None
+    snips: Estimate | None
     dr: Estimate | None
-    difference: Estimate
+    """None without a model of the reward; all are where the log never shows what the policy would."""
+    difference: Estimate | None
     """SNIPS less the log's own reward, paired by event."""
     verdict: Verdict
+    reason: str
+    """Why that is the verdict."""
 
 
 def weights(shown: Shown, target_E: Doubles, clip: float = CLIP) -> Doubles:
@@ -148,35 +156,59 @@ def effective(weight_E: Doubles) -> float:
 
 
 def evaluate(shown: Shown, target: Target, clip: float = CLIP) -> OffPolicy:
-    """Everything that a log says of a policy. Raises InputError as `weights` and `snips` do."""
+    """Everything that a log says of a policy. Raises InputError as `weights` does."""
     if not len(shown.reward_E):
         raise InputError("off-policy: expected events with a reward and a propensity, got none")
     whole_E, weight_E = weights(shown, target.target_E, np.inf), weights(shown, target.target_E, clip)
-    logged, own = mean(shown.reward_E), snips(shown.reward_E, weight_E)
-    difference = interval(less(own, logged), shown.user_E)
-    clipped, worth = 1.0 - float(weight_E.sum() / whole_E.sum()), effective(weight_E)
-    told = clipped <= MOST_CLIPPED and worth >= LEAST_EFFECTIVE
-    robust = None
-    if target.predicted_E is not None and target.expected_E is not None:
-        robust = interval(
-            doubly_robust(shown.reward_E, weight_E, target.predicted_E, target.expected_E), shown.user_E
-        )
+    logged, worth, whole = mean(shown.reward_E), effective(weight_E), float(whole_E.sum())
+    clipped = 1.0 - float(weight_E.sum()) / whole if whole else 0.0
+    found: dict[str, Estimate | None] = dict.fromkeys(("ips", "snips", "dr", "difference"))
+    if whole:
+        own = snips(shown.reward_E, weight_E)
+        made = {"ips": ips(shown.reward_E, weight_E), "snips": own, "difference": less(own, logged)}
+        if target.predicted_E is not None and target.expected_E is not None:
+            made["dr"] = doubly_robust(shown.reward_E, weight_E, target.predicted_E, target.expected_E)
+        found |= {name: interval(one, shown.user_E) for name, one in made.items()}
+    doubt = _doubt(clipped, clip, worth, interval(mean(whole_E), shown.user_E))
+    verdict, reason = _verdict(found["difference"], doubt)
     return OffPolicy(
         events=len(shown.reward_E),
         effective_events=worth,
-        mean_weight=float(whole_E.mean()),
+        mean_weight=whole / len(whole_E),
         clip=clip,
         clipped=clipped,
         logged=interval(logged, shown.user_E),
-        ips=interval(ips(shown.reward_E, weight_E), shown.user_E),
-        snips=interval(own, shown.user_E),
-        dr=robust,
-        difference=difference,
-        verdict=_verdict(difference) if told else "cannot tell",
+        **found,
+        verdict=verdict,
+        reason=reason,
     )
 
 
-def _verdict(difference: Estimate) -> Verdict:
-    if difference.low is not None and difference.low > 0.0:
-        return "better"
-    return "worse" if difference.high is not None and difference.high < 0.0 else "cannot tell"
+def _doubt(clipped: float, clip: float, worth: float, weight: Estimate) -> str | None:
+    """Why nothing can be told, whatever the estimates say."""
+    if worth < LEAST_EFFECTIVE:
+        return (
+            f"the log is worth {worth:.1f} events of this policy, {LEAST_EFFECTIVE:g} are needed: it hardly "
+            "ever shows what the policy would"
+        )
+    if clipped > MOST_CLIPPED:
+        return f"clipping at {clip:g} took {clipped:.0%} of all weight, at most {MOST_CLIPPED:.0%} is honest"
+    off = abs(weight.value - 1.0)
+    error = math.inf if weight.high is None else (weight.high - weight.value) / Z95
+    if off > FAR_FROM_1 and off > FAR_ERRORS * error:
+        return (
+            f"weights average {weight.value:.2f}, and 1 is expected: propensities are not right, or the log "
+            "could not show what the policy would"
+        )
+    return None
+
+
+def _verdict(difference: Estimate | None, doubt: str | None) -> tuple[Verdict, str]:
+    if doubt:
+        return "cannot tell", doubt
+    if difference is None or difference.low is None or difference.high is None:
+        return "cannot tell", "one user has no interval"
+    between = f"between {difference.low:+.3g} and {difference.high:+.3g} of the log's own reward"
+    if difference.low > 0.0:
+        return "better", between
+    return ("worse", between) if difference.high < 0.0 else ("cannot tell", f"{between}: both are possible")

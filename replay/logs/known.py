@@ -9,6 +9,7 @@ from replay.logs.fetch import fetched
 from replay.logs.log_files import LogFiles
 from replay.meaning.mapping import Mapping
 from replay.reading.files import open_file
+from replay.reading.joined import JoinedFile
 from state.errors import InputError
 
 
@@ -29,6 +30,8 @@ class KnownLog:
     label: str | None = None
     item_types: dict[str, str] = field(default_factory=dict)
     user_types: dict[str, str] = field(default_factory=dict)
+    joined: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Columns that are made of several."""
     notes: tuple[str, ...] = ()
 
 
@@ -91,6 +94,55 @@ KNOWN: dict[str, KnownLog] = {
     ),
 }
 
+_BANDIT = "obp/dataset/obd/"
+_BANDIT_SHA256 = {
+    "random/all": "7168295b6e0a9eabcf3392320a5dd434e542b68e705d5cd9491499af589812f1",
+    "random/men": "ede6d08c6877f99cd3770f7d09e26c738e6aa6de4445ccccfb1356ba5d06b1eb",
+    "random/women": "e65f3bd3beb17664fa69cc129bf7bf852a775f8ffa630506e505fc905315bb34",
+    "bts/all": "0ad874e4dbf6902f0845dd478ad8dde5ef6903583d3ffaace78411bdad064106",
+    "bts/men": "db6d1f7ed2d591ba521533e45286d4c1fba7fe57a8ad2e80342210335f43c527",
+    "bts/women": "e5d1b49a39b608585a2f3014a3f54970430cd37a495c1b73fceb85cdf428a5b8",
+}
+
+
+def open_bandit_name(policy: str, campaign: str) -> str:
+    """What a file of the Open Bandit Dataset is called here.
+
+    >>> open_bandit_name("random", "all"), open_bandit_name("bts", "men")
+    ('openbandit', 'openbandit-thompson-men')
+    """
+    parts = {"random": [], "bts": ["thompson"]}[policy] + ([] if campaign == "all" else [campaign])
+    return "-".join(["openbandit", *parts])
+
+
+def _open_bandit(inside: str, sha256: str) -> KnownLog:
+    policy, _, campaign = inside.partition("/")
+    chosen = {"random": "chosen at random", "bts": "by Thompson sampling"}[policy]
+    file = f"{_BANDIT}{inside}/{campaign}.csv"
+    return KnownLog(
+        about=f"10,000 impressions of fashion items in a week, {chosen}, with propensities ({campaign})",
+        package="obp==0.4.1",
+        licence="package Apache-2.0, data by ZOZO for research",
+        events=file,
+        sha256={file: sha256},
+        mapping={
+            "user": "profile",
+            "item": "item_id",
+            "time": "timestamp",
+            "label": "click",
+            "propensity": "propensity_score",
+            "scene": "position",
+        },
+        joined={"profile": tuple(f"user_feature_{n}" for n in range(4))},
+        notes=("there are no users' ids: who has the same four fields counts as one user",),
+    )
+
+
+KNOWN |= {
+    open_bandit_name(*inside.split("/")): _open_bandit(inside, sha256)
+    for inside, sha256 in _BANDIT_SHA256.items()
+}
+
 
 def open_known(name: str) -> LogFiles:
     """A known log's files, fetched on first use. Raises InputError."""
@@ -102,9 +154,10 @@ def open_known(name: str) -> LogFiles:
     def file(inside: str) -> str:
         return inside.rpartition("/")[2]
 
+    events = open_file(folder / file(known.events))
     return LogFiles(
         name=name,
-        events=(open_file(folder / file(known.events)),),
+        events=(JoinedFile(events, known.joined) if known.joined else events,),
         items=() if known.items is None else (open_file(folder / file(known.items)),),
         users=() if known.users is None else (open_file(folder / file(known.users)),),
         mapping=Mapping(known.mapping),

@@ -34,13 +34,14 @@ NAMED_ROLES = frozenset(KEY_ROLES) - {"session", "event_id"}
 BOUNDS: dict[str, tuple[float, float]] = {
     "label": (0.0, 1.0),
     "rating": (-1e30, 1e30),
-    "propensity": (0.0, 1.0),
+    "propensity": (2.0**-40, 1.0),
     "lat": (-90.0, 90.0),
     "lon": (-180.0, 180.0),
     "tz": (-1440, 1440),
     "time": (-62_135_596_800_000, 253_402_300_799_999),
 }
-"""Least and most of a number; of `time` in epoch milliseconds, the years 1 to 9999."""
+"""Least and most of a number; of `time` in epoch milliseconds, the years 1 to 9999. What was shown had some
+chance to be: a propensity of 0 is a mistake."""
 
 OTHER_UNITS = (("seconds", 0.0, 1e11), ("microseconds", 1e14, 1e17), ("nanoseconds", 1e17, inf))
 """What a number of either sign looks like that is no time in milliseconds: from one size to below another."""

@@ -41,6 +41,7 @@ def test_a_policy_that_is_the_log_s_own_earns_what_the_log_earned() -> None:
     action_E, shown = log(3_000, 0)
     found = evaluate(shown, Target(LOGGED[action_E]))
     assert found.snips == found.logged == found.ips
+    assert found.difference is not None
     assert found.difference.value == 0.0
     assert found.mean_weight == 1.0
     assert found.effective_events == pytest.approx(3_000)
@@ -62,6 +63,18 @@ def test_what_clipping_takes_away_is_said_and_ends_the_verdict() -> None:
     assert clipped.verdict == "cannot tell"
 
 
+def test_weights_that_do_not_average_1_end_the_verdict() -> None:
+    """Propensities that are half of what they were, and a log that could not show what the policy would."""
+    action_E, shown = log(20_000, 4)
+    halved = evaluate(shown._replace(propensity_E=shown.propensity_E / 2), Target(WANTED[action_E]))
+    assert halved.verdict == "cannot tell"
+    assert "weights average 2.0" in halved.reason
+    narrow = log(20_000, 4, np.array([0.6, 0.4, 0.0, 0.0]))
+    missing = evaluate(narrow[1], Target(WANTED[narrow[0]]))
+    assert missing.verdict == "cannot tell"
+    assert "could not show what the policy would" in missing.reason
+
+
 def test_weights_that_differ_are_worth_fewer_events() -> None:
     assert effective(np.ones(50)) == pytest.approx(50)
     assert effective(np.array([1.0, 0.0, 0.0])) == pytest.approx(1)
@@ -70,8 +83,9 @@ def test_weights_that_differ_are_worth_fewer_events() -> None:
 
 def test_one_user_has_no_interval() -> None:
     shown = Shown(np.array([0.0, 1.0]), np.array([0.5, 0.5]), np.zeros(2, np.int64))
-    found = evaluate(shown, Target(np.array([0.5, 0.5])))
-    assert (found.snips.value, found.snips.low, found.snips.high) == (0.5, None, None)
+    found = evaluate(shown, Target(np.array([0.5, 0.5]))).snips
+    assert found is not None
+    assert (found.value, found.low, found.high) == (0.5, None, None)
 
 
 @pytest.mark.parametrize("propensity", [0.0, -0.1, 1.5, np.nan])
@@ -84,3 +98,6 @@ def test_what_is_no_propensity_is_refused(propensity: float) -> None:
 def test_a_policy_that_the_log_never_shows_cannot_be_judged() -> None:
     with pytest.raises(InputError, match="never shows"):
         snips(np.ones(3), np.zeros(3))
+    _, shown = log(100, 5)
+    found = evaluate(shown, Target(np.zeros(100), np.zeros(100), np.zeros(100)))
+    assert (found.ips, found.snips, found.dr, found.verdict) == (None, None, None, "cannot tell")

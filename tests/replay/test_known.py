@@ -10,6 +10,8 @@ import pytest
 from replay.log import Log
 from replay.logs.fetch import Installer, fetched, installers
 from replay.logs.known import KNOWN
+from replay.reading.files import open_file
+from replay.reading.joined import JoinedFile
 from state.errors import InputError
 from tests.replay.events import START_S, read, write_csv
 
@@ -99,6 +101,30 @@ def test_movielens_is_what_the_papers_use() -> None:
     assert {log.names[int(key)] for key in found} >= {"Action", "Adventure", "Sci-Fi"}
     assert log.users.numbers["age"][log.users.id_N == 1].tolist() == [24]
     assert set(log.users.categories) == {"gender", "occupation"}
+
+
+def test_open_bandit_says_what_was_shown_with_which_chance() -> None:
+    log = Log.open("openbandit")
+    events = read(log, 4096)
+    assert (len(events), log.survey.users, log.survey.items) == (10_000, 240, 80)
+    assert int(events.label_B.sum()) == 38
+    assert {log.names[int(key)] for key in np.unique(events.scene_B)} == {"1", "2", "3"}
+    assert np.allclose(events.propensity_B, 1 / 80)
+    men = read(Log.open("openbandit-thompson-men"), 4096)
+    assert (len(men), len(np.unique(men.item_B))) == (10_000, 34)
+    assert men.propensity_B.max() > 0.5
+
+
+def test_columns_can_be_made_of_several(tmp_path: Path) -> None:
+    file = JoinedFile(
+        open_file(write_csv(tmp_path / "a.csv", "a,b,c", ["1,x,9", ",y,8"])), {"who": ("a", "b")}
+    )
+    assert file.columns == ["a", "b", "c", "who"]
+    (chunk,) = file.chunks(["who", "c"])
+    assert {name: column.to_pylist() for name, column in chunk.columns.items()} == {
+        "c": ["9", "8"],
+        "who": ["1 x", " y"],
+    }
 
 
 def test_a_folder_is_recognised_by_its_columns(tmp_path: Path) -> None:

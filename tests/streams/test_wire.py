@@ -175,6 +175,7 @@ def test_a_time_is_epoch_milliseconds_or_iso_8601(time: int | str, time_ms: int)
         ({"lon": "east"}, "bad lon", "got `str`"),
         ({"label": 2}, "bad label", "`float` <= 1.0"),
         ({"rating": 1e31}, "bad rating", "`float` <= 1e+30"),
+        ({"propensity": 0}, "bad propensity", "`float` >= 9.09"),
         ({"tz": 1441}, "bad tz", "`int` <= 1440"),
     ],
 )
