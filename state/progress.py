@@ -69,8 +69,14 @@ class TrainerStatus(msgspec.Struct, frozen=True, kw_only=True):
     """Partition of the topic of examples -> the next offset to be read."""
     freshness_ms: dict[Literal["p50", "p95", "p99"], float]
     """From the production of an event to its being readable in the store, last minute; empty if none."""
+    lag: int = 0
+    """Messages of examples that are there and not read yet."""
+    clock_ms: int | None = None
+    """The latest event time."""
     metrics: dict[str, float]
     """Prequential, recent: log loss, AUC, recall@10 and so on, as far as the events allow."""
+    floor: dict[str, float] = {}
+    """The same of the counting floor that is best at each; empty where none runs beside the model."""
     checkpoint_ms: int | None
     """When the newest checkpoint was written, in epoch ms."""
     items: int = 0

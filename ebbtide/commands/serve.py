@@ -68,7 +68,8 @@ def serve(
     said = os.environ.get(KEYS) if keys is None else keys.read_text()
     with ExitStack() as open_:
         held = open_.enter_context(server.listening(host, port))
-        store = open_.enter_context(open_store(source or addresses.store(None)))
+        target = source or addresses.store(None)
+        store = open_.enter_context(open_store(target))
         url, mounts = server.url_of(held), list[Mount]()
         if said:
             from ebbtide.live.posted import Posted, mount
@@ -83,5 +84,6 @@ def serve(
                 print_line({"url": url})
             log.info("%s answers from %s; Ctrl-C ends it", url, store)
 
-        app = application(Desk(store), lambda said: time_ms(said, "at"), Limits(rate=rate), mounts)
-        server.run(app, held, started)
+        desk = Desk(store, report=None if "://" in target else Path(target) / "report.json")
+        app = application(desk, lambda said: time_ms(said, "at"), Limits(rate=rate), mounts)
+        server.run(app, held, started, desk.ending.set)

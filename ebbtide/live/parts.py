@@ -10,7 +10,7 @@ from ebbtide.live.intake import Intake
 from ebbtide.live.item_topic import ItemTopic
 from ebbtide.live.journal import Journal
 from ebbtide.live.keeping import Keeping
-from ebbtide.live.recent_quality import Recent
+from ebbtide.live.recent_quality import Floors, Recent
 from ebbtide.live.set_aside import Letters
 from ebbtide.live.settings import Settings
 from ebbtide.live.side_tables import Sides, Told
@@ -58,6 +58,7 @@ class Parts:
         plan, learners = self.learning.plan, self.learning.trainer.learners
         ranker = plan.model if learners[plan.model].ranks else plan.embedder
         self.recent, self.delays = Recent(plan.model, ranker), Delays()
+        self.floors = Floors(learners)
         self.measure = None if settings.out is None else Measure(settings.out / "predictions", learners)
         self.journal = Journal(settings.directory)
         self.keeping = Keeping(settings, self.journal)
@@ -93,6 +94,7 @@ class Parts:
             "settings": fingerprint(self.config),
             "intake": self.intake.tree(),
             "recent": self.recent.tree(),
+            "floors": self.floors.tree(),
             "sides": self.sides.tree(),
             "delivery": delivery(),
             **self.learning.tree(),
@@ -104,6 +106,7 @@ class Parts:
         self.intake.load(tree["intake"])
         self.learning.load(tree)
         self.recent.load(tree["recent"])
+        self.floors.load(tree.get("floors", {}))  # an older checkpoint has none
         self.delivery.load(tree["delivery"])
         if self.measure is not None and "measure" in tree:
             self.measure.load(tree["measure"])

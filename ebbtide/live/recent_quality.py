@@ -3,8 +3,11 @@
 Shape suffixes: B rows, R ranked rows, D buckets.
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 
+from learners.contract import Learner
 from learners.training.trainer import Scored
 from state.examples import Doubles
 from state.tree import Tree
@@ -69,3 +72,32 @@ class Recent:
     def load(self, tree: Tree) -> None:
         self._loss, self._top = np.array(tree["loss"]), np.array(tree["top"])
         self._label_2D = np.array(tree["label_2D"])
+
+
+class Floors:
+    """The counting floors of a trainer, where they run beside its model."""
+
+    def __init__(self, learners: Mapping[str, Learner]) -> None:
+        self._recent = {name: Recent(name, name) for name, one in learners.items() if one.floor}
+
+    def add(self, scored: Scored) -> None:
+        for one in self._recent.values():
+            one.add(scored)
+
+    def best(self) -> dict[str, float]:
+        """Of each metric the value that is hardest to beat."""
+        found: dict[str, float] = {}
+        for metrics in (one.metrics() for one in self._recent.values()):
+            for name, value in metrics.items():
+                better = min if name == "log_loss" else max
+                found[name] = better(value, found.get(name, value))
+        return found
+
+    def tree(self) -> Tree:
+        return {name: one.tree() for name, one in self._recent.items()}
+
+    def load(self, tree: Tree) -> None:
+        """What was saved of them; of a trainer that kept none, nothing."""
+        for name, one in self._recent.items():
+            if name in tree:
+                one.load(tree[name])

@@ -54,11 +54,11 @@ class Telling:
         for arrived in self.parts.delivery.arrived():
             self.parts.delays.add(arrived.at_ms - arrived.produced_ms_P, arrived.count_P, time.time())
 
-    def say(self, others: Sequence[str | None]) -> None:
+    def say(self, lag: int, others: Sequence[str | None]) -> None:
         """Publish the state; `others` are troubles that the parts do not know of."""
-        self.parts.delivery.say(self.status(others))
+        self.parts.delivery.say(self.status(lag, others))
 
-    def status(self, others: Sequence[str | None]) -> TrainerStatus:
+    def status(self, lag: int, others: Sequence[str | None]) -> TrainerStatus:
         parts, trainer = self.parts, self.parts.learning.trainer
         return TrainerStatus(
             trained=parts.intake.events - parts.intake.unlearned,
@@ -68,7 +68,10 @@ class Telling:
             version=parts.delivery.version,
             offsets={str(partition): offset for partition, offset in sorted(parts.intake.offsets.items())},
             freshness_ms=parts.delays.recent(time.time()),
+            lag=lag,
+            clock_ms=parts.intake.clock_ms if parts.intake.events else None,
             metrics=parts.recent.metrics(),
+            floor=parts.floors.best(),
             checkpoint_ms=parts.keeping.written_ms,
             items=len(trainer.catalogue),
             forgotten=0 if trainer.expiry is None else trainer.expiry.forgotten,

@@ -194,14 +194,14 @@ class LiveTrainer:
         time.sleep(_PAUSE_S)
 
     def status(self) -> TrainerStatus:
-        return self.telling.status([self._unsent, self.feed.reader.trouble])
+        return self.telling.status(self.feed.reader.lag, [self._unsent, self.feed.reader.trouble])
 
     def digest(self) -> str:
         """BLAKE2b of what was learned and measured, once everything is published."""
         return self.parts.digest()
 
     def _say(self) -> None:
-        self.telling.say([self._unsent, self.feed.reader.trouble])
+        self.telling.say(self.feed.reader.lag, [self._unsent, self.feed.reader.trouble])
 
     def _again(self) -> bool:
         """Learn what the journal's next line says."""
@@ -237,6 +237,7 @@ class LiveTrainer:
             self.delivery.learned(group.produced_ms_B)
             scored = self.parts.learning.step(group.batch)
             self.parts.recent.add(scored)
+            self.parts.floors.add(scored)
             if self.parts.measure is not None:
                 self.parts.measure.add(scored.batch, scored.outcomes, scored.request)
             if self._careful or scored.forgotten:

@@ -14,7 +14,7 @@ from starlette.responses import StreamingResponse
 
 from serving.answers import Answer, RecommendAnswer, UnknownUserError
 from serving.run import Run, item_answer, user_answer
-from serving.web import problems
+from serving.web import live, problems
 from serving.web.changes import SINGULAR, Form
 from serving.web.desk import Desk
 from serving.web.doors import App, Doors, Limits
@@ -70,6 +70,7 @@ def application(desk: Desk, time_ms: TimeMs, limits: Limits, mounts: list[Mount]
     _recommendations(app, desk, metrics, time_ms)
     _state(app, desk, metrics)
     _exports(app, desk)
+    live.mount(app, desk)
     for mount in mounts or []:
         mount(app)
     _declare(app)

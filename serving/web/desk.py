@@ -8,12 +8,14 @@ import asyncio
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TypeVar
 
 from serving.answers import Visit
 from serving.run import Run
 from serving.web.changes import History
 from serving.web.problems import Problem
+from serving.web.watched import Status, Watched
 from state.errors import EbbtideError
 from state.store.contract import Kind
 from state.store.pipelined import BusyError, PipelinedReader
@@ -32,9 +34,12 @@ _LOOK_S = 0.1
 
 
 class Desk:
-    """Answers from `store`; `open` and `close` it in one event loop."""
+    """Answers from `store`; `open` and `close` it in one event loop.
 
-    def __init__(self, store: RedisStore, *, most: int = MOST) -> None:
+    `report` is that of a run in a folder. `ending` is set once the server is to end.
+    """
+
+    def __init__(self, store: RedisStore, *, most: int = MOST, report: Path | None = None) -> None:
         self.store = store
         store.hurry(_STORE_S)
         self.trouble: EbbtideError | None = Problem(503, "starting: the catalogue is being read")
@@ -45,6 +50,8 @@ class Desk:
         self._run: Run | None = None
         self._thread = ThreadPoolExecutor(1, "answers")
         self.history = History(store)
+        self.watched = Watched(store, report)
+        self.ending = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
     @property
@@ -60,6 +67,20 @@ class Desk:
     @property
     def version(self) -> int:
         return 0 if self._run is None else self._run.version
+
+    def status(self) -> Status:
+        """What the server and what feeds it are doing."""
+        now_ms, run = time.time_ns() // 1_000_000, self._run
+        return Status(
+            now_ms=now_ms,
+            ready=self.ready,
+            why=self.why or None,
+            version=self.version,
+            log=None if run is None else run.info.log,
+            learner=None if run is None else run.info.learner,
+            **self.watched.counts,
+            live=self.watched.live(now_ms),
+        )
 
     async def open(self) -> None:
         self._tasks = [asyncio.create_task(one) for one in (self._reader.keep(), self._keep_up())]
@@ -108,6 +129,7 @@ class Desk:
 
     def _look(self) -> None:
         try:
+            self.watched.note()
             if self._run is None:
                 run = Run(self.store, follows=False)
                 run.refresh()

@@ -7,6 +7,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Iterator
+from types import FrameType
 from typing import Any
 
 import uvicorn
@@ -83,7 +84,18 @@ class Guarded(HttpToolsProtocol):
 
 
 class _Server(uvicorn.Server):
-    """Ends at SIGTERM and Ctrl-C as everything here does: with what is being answered, and exit code 0."""
+    """Ends at SIGTERM and Ctrl-C as everything here does: with what is being answered, and exit code 0.
+
+    `ending` is called first: answers without an end are to find theirs.
+    """
+
+    def __init__(self, config: uvicorn.Config, ending: Callable[[], None] = lambda: None) -> None:
+        super().__init__(config)
+        self._ending = ending
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._ending()
+        super().handle_exit(sig, frame)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -115,8 +127,10 @@ def url_of(held: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def run(app: App, held: socket.socket, started: Callable[[], None]) -> None:
-    """Serve until a signal; `started` is called once requests are taken."""
+def run(
+    app: App, held: socket.socket, started: Callable[[], None], ending: Callable[[], None] = lambda: None
+) -> None:
+    """Serve until a signal; `started` is called once requests are taken, `ending` when it comes."""
     sys.setswitchinterval(_SWITCH_S)
     config = uvicorn.Config(
         app,
@@ -127,7 +141,7 @@ def run(app: App, held: socket.socket, started: Callable[[], None]) -> None:
         server_header=False,
         timeout_graceful_shutdown=5,
     )
-    server = _Server(config)
+    server = _Server(config, ending)
 
     async def serve() -> None:
         task = asyncio.create_task(server.serve(sockets=[held]))
