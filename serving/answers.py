@@ -7,8 +7,9 @@ from typing import Any, Literal, NamedTuple, Protocol, Self, TypedDict, Unpack
 
 from serving.reasons import Because as Because
 from serving.reasons import PastEvent as PastEvent
-from serving.reasons import Reasons
+from serving.reasons import Reasons, iso
 from state.errors import UnknownIdError
+from state.store.kept import Kept
 
 LISTED = 1000
 """Items of a list that is read page by page, and recommendations in one answer of `ebbtide serve`."""
@@ -58,6 +59,19 @@ class Similar:
 class SimilarAnswer:
     item: str
     items: list[Similar]
+
+
+def kept_version(one: Kept) -> dict[str, Any]:
+    """A version that readers may be served again, as JSON."""
+    facts = one.facts
+    return {
+        "version": one.version,
+        "note": facts.note,
+        "made": iso(facts.made_ms),
+        "clock": None if facts.clock_ms is None else iso(facts.clock_ms),
+        "bytes": one.nbytes,
+        "served": one.served,
+    }
 
 
 Answer = UserAnswer | ItemAnswer | RecommendAnswer | SimilarAnswer

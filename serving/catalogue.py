@@ -14,6 +14,7 @@ from state.errors import InputError
 from state.ids import key_of
 from state.store.contract import EmbeddingStore, Items, Pointer
 from state.store.copy_score import CopyScore
+from state.store.kept import NEWEST
 from state.store.records import single_vectors
 from state.store.versions import NOWHERE, Changes
 
@@ -114,11 +115,14 @@ class Follower:
     """
 
     def __init__(self, store: EmbeddingStore) -> None:
-        pointer, info = store.pointer(), store.info()
+        pointer = store.pointer()
+        info = store.info(pointer.at)
         if info is None:
             raise InputError(f"{store}: nothing was published under this name; replay a log into it first")
         self._store = store
         self.info = info
+        self.at = pointer.at
+        """Which version is read: the newest, or one that was kept; rows that go with it are of that one."""
         self._told, self._moved, self._position = pointer.told, (-1, b""), NOWHERE
         self._catalogue: Catalogue | None = None
 
@@ -136,23 +140,35 @@ class Follower:
         """Bring `info` up to date; where readers are pointed."""
         pointer = self._store.pointer()
         if pointer.told != self._told:
-            self.info = self._store.info() or self.info
+            self.info = self._store.info(pointer.at) or self.info
             self._told = pointer.told
             if self._catalogue is not None:
                 self._catalogue.weigh(self.info.copy)
         return pointer
 
     def catalogue(self) -> Catalogue:
-        """With all of the version that readers are pointed at. Raises InputError as `items` does."""
+        """All of the version that readers are pointed at, and of no other. Raises as `items` does."""
         pointer = self.look()
         moved = (pointer.version, pointer.moved)
         if self._catalogue is None or moved != self._moved:
-            changes = self._store.changes("items", self._position)
-            if self._catalogue is not None and changes is not None and self._catalogue.take(changes):
-                self._position = changes.position
+            if pointer.at != NEWEST:
+                made, self._position = Catalogue(self._store.items(pointer.at), self.info.copy), NOWHERE
             else:
-                position = self._store.position("items")
-                self._catalogue = Catalogue(self._store.items(), self.info.copy)
-                self._position = position
-            self._moved = moved
+                made, moved = self._followed(moved)
+            self._catalogue, self._moved, self.at = made, moved, pointer.at
         return self._catalogue
+
+    def _followed(self, moved: tuple[int, bytes]) -> tuple[Catalogue, tuple[int, bytes]]:
+        """The newest version, and the move to it: what is held with what has changed since, or all anew.
+
+        Where the feed does not tell, what is read may be newer than the move that was seen before.
+        """
+        for held in (self._catalogue, None):
+            position = self._position if held else self._store.position("items")
+            made = held or Catalogue(self._store.items(), self.info.copy)
+            changes = self._store.changes("items", position)
+            if changes is not None and made.take(changes):
+                self._position = changes.position
+                return made, changes.as_of
+        self._position = position
+        return made, moved

@@ -70,6 +70,11 @@ class Run(Answers):
         return self.info.titles
 
     @property
+    def at(self) -> int:
+        """What is held: the newest version, or one that was kept (`state.store.kept`)."""
+        return self._followed.at
+
+    @property
     def version(self) -> int:
         """That of the catalogue which is held."""
         return self._followed.version
@@ -85,14 +90,14 @@ class Run(Answers):
 
     def user(self, identifier: str | int) -> UserAnswer:
         """Raises UnknownIdError for a user of whom nothing was published."""
-        record = self.store.user(str(identifier))
+        record = self.store.served("users", str(identifier))
         if record is None:
             raise UnknownIdError(self._unknown("user", str(identifier)))
         return user_answer(str(identifier), record)
 
     def item(self, identifier: str | int) -> ItemAnswer:
         """Raises UnknownIdError for an item without a vector."""
-        record = self.store.item(str(identifier))
+        record = self.store.served("items", str(identifier))
         if record is None:
             raise UnknownIdError(self._unknown("item", str(identifier)))
         return item_answer(str(identifier), record)
@@ -104,15 +109,20 @@ class Run(Answers):
         as of the last event; what the run's leave-out rule keeps from the user is left out. Raises
         UnknownUserError for an unknown user, and InputError for half a place or an unknown column.
         """
-        return self.recommend_to(str(identifier), self.store.user(str(identifier)), k, **asked)
+        self._caught_up()
+        return self.recommend_to(str(identifier), self.row(str(identifier)), k, **asked)
+
+    def row(self, user: str) -> Record | None:
+        """Of the version that is held."""
+        return self.store.user(user, self.at)
 
     def recommend_to(
         self, user: str, record: Record | None, k: int = 10, **asked: Unpack[Asked]
     ) -> RecommendAnswer:
-        """As `recommend`, to whom the store has this row of."""
+        """As `recommend`, to whom the version that is held has this row of."""
         if record is None:
             raise UnknownUserError(self._unknown("user", user), self._popular(user, k, asked))
-        ranked = self._ranked(record, self._caught_up(), asked)
+        ranked = self._ranked(record, self._followed.held, asked)
         return self._best(user, record.version, ranked, k, asked)
 
     def recommend_after(
@@ -211,11 +221,10 @@ class Run(Answers):
         """What everybody likes: near the place asked for, where places of items are known."""
         point = _point(asked)
         if point is None and not (asked.keys() & {"only", "diversity", "page"}):
-            version = self._followed.look().version if self._follows else self.version
             why = _popular(user, "with everybody")
             items = [Recommended(item, score, why) for item, score in self.info.popular[:k]]
-            return RecommendAnswer(user, version, items, "popularity")
-        catalogue = self._caught_up()
+            return RecommendAnswer(user, self.version, items, "popularity")
+        catalogue = self._followed.held
         near = point is not None and catalogue.copy is not None and catalogue.copy.placed
         why = _popular(user, "near there" if near else "with everybody")
         if catalogue.copy is not None:

@@ -136,7 +136,7 @@ def _store(given: str | None) -> Iterator[Check]:
 
 
 def _eviction(policy: str | None) -> Check:
-    from state.store.redis import KEEPS_ALL
+    from state.store.redis_health import KEEPS_ALL
 
     todo = f"CONFIG SET maxmemory-policy {KEEPS_ALL}, there and in its configuration"
     if policy is None:

@@ -30,6 +30,7 @@ from state.store.contract import (
     Gone,
     ItemRows,
     Kind,
+    Publication,
     RunInfo,
     UserRows,
     packed_items,
@@ -226,11 +227,13 @@ class Delivery:
             "users": packed_users(version, delta.users),
         }
         gone: dict[Kind, Gone] = {"items": delta.items.gone, "users": delta.users.gone}
-        for kind, packed in rows.items():
-            self.store.remove(kind, gone[kind])
+        assert self.mirror.mark is not None
+        self._look_s = time.monotonic() + _LOOK_S
+        whole = self.store.write(Publication(version, rows, gone), self.mirror.mark, self.readers_at)
+        for kind in rows:
             self.mirror.remove(kind, gone[kind])
-            self.store.put(kind, packed)
-        if self._intact(version):
+        if whole:
+            self.readers_at = self.version = version
             at_ms = time.time() * 1000
             self.mirror.keep(rows, version)
         else:
@@ -243,23 +246,17 @@ class Delivery:
 
     def _look(self) -> None:
         """Publish everything again if the store has lost any of it."""
-        if not self._intact(None):
-            self._publish_all(self.version + 1)
-
-    def _intact(self, then: int | None) -> bool:
-        """Whether all is there that was; if so, readers are pointed at `then`."""
         assert self.mirror.mark is not None
         self._look_s = time.monotonic() + _LOOK_S
-        found = self.store.intact(self.mirror.mark, self.readers_at, then)
-        if found and then is not None:
-            self.readers_at = self.version = then
-        return found
+        if not self.store.intact(self.mirror.mark, self.readers_at):
+            self._publish_all(self.version + 1)
 
     def _publish_all(self, version: int) -> None:
         """Rows as they were, with their stamps: none goes backwards. The version is new to readers."""
         assert self.mirror.mark is not None
         if self.lost is None:
             self.mirror.count_loss()
+        self.store.forget_kept()  # their rows are those of the newest, of which some are gone
         done, whole = 0, self.mirror.count()
         for kind in KINDS:
             for page in self.mirror.pages(kind):

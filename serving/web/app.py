@@ -12,7 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import StreamingResponse
 
-from serving.answers import Answer, RecommendAnswer, UnknownUserError
+from serving.answers import Answer, RecommendAnswer, UnknownUserError, kept_version
 from serving.run import Run, item_answer, user_answer
 from serving.web import live, problems
 from serving.web.changes import SINGULAR, Form
@@ -112,25 +112,26 @@ def _recommendations(app: FastAPI, desk: Desk, metrics: Metrics, time_ms: TimeMs
     async def recommendations(id: str, question: Annotated[Question, Query()]) -> Response:
         """What to recommend to a user, and why. To somebody unknown: what is popular, near lat and lon."""
         identifier, asked = identifier_of(id), question.asked(time_ms)
-        record = await desk.row("users", identifier)
-        metrics.looked_up("user", record is not None)
-        found = await desk.ask(lambda run: encoded(_recommended(run, identifier, record, question.k, asked)))
-        return _recommendation(found)
+
+        def answered(run: Run, records: list[Record | None]) -> bytes:
+            metrics.looked_up("user", records[0] is not None)
+            return encoded(_recommended(run, identifier, records[0], question.k, asked))
+
+        return _recommendation(await desk.ask_of([identifier], answered))
 
     @app.post("/recommendations:batch", responses=answers("BatchAnswer", **_POSTED))
     async def batch(body: Batch) -> Response:
         """Recommendations for several users: one JSON object, whose `answers` are in the order of `users`."""
         asked = body.asked(time_ms)
-        records = [await desk.row("users", user) for user in body.users]
-        for record in records:
-            metrics.looked_up("user", record is not None)
-        of = list(zip(body.users, records, strict=True))
 
-        def answered(run: Run) -> bytes:
+        def answered(run: Run, records: list[Record | None]) -> bytes:
+            for record in records:
+                metrics.looked_up("user", record is not None)
+            of = zip(body.users, records, strict=True)
             found = [encoded(_recommended(run, user, record, body.k, asked)) for user, record in of]
             return b'{"answers":[' + b",".join(found) + b"]}"
 
-        return _json(await desk.ask(answered))
+        return _json(await desk.ask_of(body.users, answered))
 
     @app.post("/sessions/recommendations", responses=answers("RecommendAnswer", **_POSTED))
     async def session(body: Session) -> Response:
@@ -143,7 +144,7 @@ def _recommendations(app: FastAPI, desk: Desk, metrics: Metrics, time_ms: TimeMs
 def _exports(app: FastAPI, desk: Desk) -> None:
     at_work = 0
 
-    @app.get("/changes", response_class=Response, responses=answers(None, JSONL, PARQUET))
+    @app.get("/changes", response_class=Response, responses=answers(None, JSONL, PARQUET, s409=_OLDER))
     async def changes(export: Annotated[Export, Query()]) -> Response:
         """Rows newer than a version, for those who keep a copy: ask again since the header `Ebbtide-Version`.
 
@@ -190,12 +191,14 @@ def _ended(parts: Iterator[bytes], done: Callable[[], None]) -> Iterator[bytes]:
 def _state(app: FastAPI, desk: Desk, metrics: Metrics) -> None:
     @app.get("/versions", responses=answers())
     async def versions() -> Any:
-        """Which version is served, and of what."""
+        """Which version is served, and of what; the newest; and which are kept, to return to."""
 
         def said(run: Run) -> bytes:
-            info, counts = run.info, run.store.counts()
+            info, store = run.info, run.store
             told = {name: getattr(info, name) for name in ("log", "learner", "width", "interests", "label")}
-            return encoded({"version": run.version} | told | {str(kind): n for kind, n in counts.items()})
+            kept = {"newest": store.version(), "kept": [kept_version(one) for one in store.kept()]}
+            counts = {str(kind): n for kind, n in store.counts().items()}
+            return encoded({"version": run.version, **kept} | told | counts)
 
         return _json(await desk.ask(said))
 
@@ -291,4 +294,5 @@ def _declare(app: FastAPI) -> None:
 
 
 _OF_ID = {"parameters": [{"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}]}
+_OLDER = "An earlier version is served again: begin anew"
 _POSTED = {"s408": "The body did not arrive in time", "s413": "The body is too large"}

@@ -16,7 +16,9 @@ import numpy as np
 
 from serving.reasons import iso
 from serving.web.forms import encoded
+from serving.web.problems import Problem
 from state.store.contract import KINDS, EmbeddingStore, Kind
+from state.store.kept import NEWEST
 from state.store.records import Packed, Record, unpack
 
 Number = Literal["f32", "f16", "int8"]
@@ -56,8 +58,19 @@ class History:
         self._places.append((version, places))
 
     def since(self, kind: Kind, version: int) -> Found:
-        """What is newer than a version. Raises InputError as the store does."""
-        now = self._store.version()
+        """What is newer than a version. Raises InputError as the store does.
+
+        Raises Problem where an earlier version is served again: rows as of then are not newer.
+        """
+        pointer = self._store.pointer()
+        now = pointer.version
+        if pointer.at != NEWEST:
+            if version > now:
+                said = (
+                    f"version {now} is served again, which is older than {version}: begin anew, with since=0"
+                )
+                raise Problem(409, said)
+            return Found(now, self._store.pages(kind, now), [] if version == 0 else None)
         if version >= now:
             return Found(now, iter(()), [])
         place = next((places[kind] for at, places in reversed(self._places) if at < version), None)

@@ -6,7 +6,7 @@ the store is away at the start, or holds nothing yet, it is tried again until it
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
@@ -18,6 +18,7 @@ from serving.web.problems import Problem
 from serving.web.watched import Status, Watched
 from state.errors import EbbtideError
 from state.store.contract import Kind
+from state.store.kept import NEWEST, VersionGoneError
 from state.store.pipelined import BusyError, PipelinedReader
 from state.store.records import Record, unpack
 from state.store.redis import RedisStore
@@ -91,10 +92,28 @@ class Desk:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._thread.shutdown(wait=False, cancel_futures=True)
 
-    async def row(self, kind: Kind, identifier: str) -> Record | None:
-        """What the store has. Raises as `PipelinedReader.row` does."""
-        value = await self._reader.row(kind, identifier)
+    @property
+    def at(self) -> int:
+        """What readers are served, as far as is known: the newest version, or one that was kept."""
+        return NEWEST if self._run is None else self._run.at
+
+    async def row(self, kind: Kind, identifier: str, at: int | None = None) -> Record | None:
+        """What the store has, in the version that is served. Raises as `PipelinedReader.row` does."""
+        try:
+            value = await self._reader.row(kind, identifier, self.at if at is None else at)
+        except VersionGoneError as error:
+            raise Problem(503, f"{error}; another is about to be served") from None
         return None if value is None else unpack(value)
+
+    async def ask_of(self, users: Sequence[str], question: Callable[[Run, list[Record | None]], T]) -> T:
+        """The answer of the thread about these users, by rows of the version that it answers from."""
+        at = self.at
+        records = [await self.row("users", user, at) for user in users]
+
+        def asked(run: Run) -> T:
+            return question(run, records if run.at == at else [run.row(user) for user in users])
+
+        return await self.ask(asked)
 
     async def ask(self, question: Callable[[Run], T]) -> T:
         """The answer of the thread.

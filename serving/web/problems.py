@@ -3,6 +3,7 @@
 import msgspec
 
 from state.errors import EbbtideError, InputError, UnknownIdError
+from state.store.kept import VersionGoneError
 from state.store.pipelined import BusyError
 from state.store.redis import UnreachableError
 
@@ -15,6 +16,7 @@ TITLES = {
     404: "Not known",
     405: "No such method",
     408: "Too slow",
+    409: "Not any longer",
     413: "Too large",
     422: "Not as declared",
     429: "Too much at a time",
@@ -39,7 +41,7 @@ def of(error: Exception) -> Problem:
         return Problem(429, str(error))
     if isinstance(error, UnreachableError | TimeoutError):
         return Problem(503, str(error) or "the store does not answer in time")
-    if isinstance(error, UnknownIdError):
+    if isinstance(error, UnknownIdError | VersionGoneError):
         return Problem(404, str(error))
     if isinstance(error, InputError):
         return Problem(400, str(error))

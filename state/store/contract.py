@@ -3,16 +3,21 @@
 Shape suffixes: B rows of a delta, K interests, D width, N items, W memory entries.
 
 A row carries the version that wrote it and the time of the event behind it, and never goes backwards: a
-row whose (version, event time) is older than what is held changes nothing. `version()` points at the
-newest version all of whose rows are in. Users and items are addressed by the text of their id.
+row whose (version, event time) is older than what is held changes nothing. What is published as one version
+becomes visible in one step, with `version()`, or not at all. Users and items are addressed by the text of
+their id.
+
+Readers are pointed at the newest version, or at one that was kept (`state.store.kept`): `pointer()` says
+which, and what they read they read `at` that one, so that no answer is of two.
 
 A server may lose what it was given: it is emptied, restarted from older data, replaced by a replica that was
 behind, or it evicts. So the one that publishes leaves a mark inside the users and inside the items, where
 nothing can take the rows without it, and looks whether all is as it left it (`intact`).
 """
 
+import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Literal, NamedTuple, Self
@@ -23,6 +28,7 @@ import numpy as np
 from state.arrays import Floats, Int64s
 from state.errors import InputError
 from state.store.copy_score import CopyScore
+from state.store.kept import NEWEST, Facts, Kept
 from state.store.records import Entries, Packed, Record, pack, single_vectors, unpack
 from state.store.versions import Changes
 
@@ -90,15 +96,26 @@ class ItemRows:
     gone: Gone = NOTHING_GONE
 
 
+class Publication(NamedTuple):
+    """What becomes visible in one step."""
+
+    version: int
+    rows: Mapping[Kind, Packed]
+    gone: Mapping[Kind, Gone]
+    """Goes before rows come."""
+
+
 class Pointer(NamedTuple):
     """Where readers are pointed."""
 
     version: int
-    """The newest version all of whose rows are in; 0 before the first."""
+    """The newest version all of whose rows are in, or one that was kept; 0 before the first."""
     moved: bytes
     """Another after every move: also in a store that was emptied, and has come to the same version again."""
     told: bytes
-    """Another after every `put_info`."""
+    """Another after every `put_info` of what readers are served."""
+    at: int = NEWEST
+    """What to read at: the newest, or the kept version."""
 
 
 class Flaw(NamedTuple):
@@ -135,28 +152,36 @@ class EmbeddingStore(ABC):
         return self.put("items", packed_items(version, rows))
 
     def publish(self, version: int, users: UserRows | None = None, items: ItemRows | None = None) -> None:
-        """Put rows in, and only when all are in point readers at `version`."""
+        """Put rows in and point readers at `version`, in one step."""
+        rows: dict[Kind, Packed] = {}
+        gone: dict[Kind, Gone] = {}
         if items is not None:
-            self.remove("items", items.gone)
-            self.put_items(version, items)
+            rows["items"], gone["items"] = packed_items(version, items), items.gone
         if users is not None:
-            self.remove("users", users.gone)
-            self.put_users(version, users)
-        self.advance(version)
+            rows["users"], gone["users"] = packed_users(version, users), users.gone
+        self.write(Publication(version, rows, gone))
 
-    def user(self, identifier: str) -> Record | None:
-        """A user's row (interests, memory, what is left out), or None if unknown."""
-        value = self._get("users", identifier)
+    def user(self, identifier: str, at: int = NEWEST) -> Record | None:
+        """A user's row (interests, memory, what is left out), or None if unknown.
+
+        Like all that is read `at` a version: raises VersionGoneError if it is not kept any longer.
+        """
+        value = self._get("users", identifier, at)
         return None if value is None else unpack(value)
 
-    def item(self, identifier: str) -> Record | None:
+    def item(self, identifier: str, at: int = NEWEST) -> Record | None:
         """An item's row (one vector), or None if unknown."""
-        value = self._get("items", identifier)
+        value = self._get("items", identifier, at)
         return None if value is None else unpack(value)
 
-    def items(self) -> Items:
+    def served(self, kind: Kind, identifier: str) -> Record | None:
+        """A user's or item's row in the version that readers are pointed at now."""
+        value = self._get(kind, identifier, self.pointer().at)
+        return None if value is None else unpack(value)
+
+    def items(self, at: int = NEWEST) -> Items:
         """All item vectors. Raises InputError where two runs have mixed widths under one name."""
-        pages = [(page.names(), *single_vectors(page)) for page in self.pages("items")]
+        pages = [(page.names(), *single_vectors(page)) for page in self.pages("items", at)]
         pages = [page for page in pages if page[0]]
         widths = sorted({vectors_BD.shape[1] for _, _, vectors_BD in pages})
         if len(widths) > 1:
@@ -171,6 +196,14 @@ class EmbeddingStore(ABC):
         names = sorted(row_of)
         rows_N = np.array([row_of[name] for name in names])
         return Items(names, stamp_B2[rows_N, 0], stamp_B2[rows_N, 1], vectors_BD[rows_N])
+
+    @abstractmethod
+    def write(self, publication: Publication, mark: bytes | None = None, version: int = 0) -> bool:
+        """Put rows in and point readers at the publication's version unless they are beyond it, in one step.
+
+        With a mark readers are pointed there only if the store is `intact`, with that mark and `version`:
+        whether it is.
+        """
 
     @abstractmethod
     def advance(self, version: int) -> int:
@@ -192,15 +225,42 @@ class EmbeddingStore(ABC):
     def pointer(self) -> Pointer:
         """Where readers are pointed, asked in one go: as long as it is the same, nothing is new."""
 
+    @abstractmethod
     def version(self) -> int:
-        """The newest version all of whose rows are in; 0 before the first."""
-        return self.pointer().version
+        """The newest version all of whose rows are in, whatever readers are served; 0 before the first."""
+
+    def keep(self, note: str = "", clock_ms: int | None = None) -> int:
+        """Keep the newest version, to return to; which one it is.
+
+        `note` says why, `clock_ms` up to what time of the stream it has learned. One that is kept already
+        stays as it is. Raises InputError where nothing was published, or no older one can go to make room.
+        """
+        return self._keep(Facts(note=note, made_ms=round(time.time() * 1000), clock_ms=clock_ms))
+
+    @abstractmethod
+    def _keep(self, facts: Facts) -> int: ...
+
+    @abstractmethod
+    def kept(self) -> list[Kept]:
+        """The versions that are kept, the oldest first."""
+
+    @abstractmethod
+    def rollback(self, version: int) -> None:
+        """Serve a kept version from now on, until another is, or `resume`. Raises VersionGoneError."""
+
+    @abstractmethod
+    def resume(self) -> None:
+        """Serve the newest version again."""
+
+    @abstractmethod
+    def forget_kept(self) -> None:
+        """Keep none any longer, and serve the newest: for who finds that rows have been lost."""
 
     @abstractmethod
     def put_info(self, info: RunInfo) -> None: ...
 
     @abstractmethod
-    def info(self) -> RunInfo | None:
+    def info(self, at: int = NEWEST) -> RunInfo | None:
         """None if nothing was published under this name."""
 
     @abstractmethod
@@ -242,7 +302,7 @@ class EmbeddingStore(ABC):
         """Remove rows; how many. One of a newer event stays, compared where it is held."""
 
     @abstractmethod
-    def _get(self, kind: Kind, identifier: str) -> bytes | None: ...
+    def _get(self, kind: Kind, identifier: str, at: int = NEWEST) -> bytes | None: ...
 
     @abstractmethod
     def position(self, kind: Kind) -> bytes:
@@ -250,10 +310,13 @@ class EmbeddingStore(ABC):
 
     @abstractmethod
     def changes(self, kind: Kind, since: bytes) -> Changes | None:
-        """What has changed since a position; None where that is not known, and all has to be read again."""
+        """What has changed in the newest version since a position, as of one moment.
+
+        None where that is not known, and all has to be read again.
+        """
 
     @abstractmethod
-    def pages(self, kind: Kind) -> Iterator[Packed]:
+    def pages(self, kind: Kind, at: int = NEWEST) -> Iterator[Packed]:
         """Everything of a kind, a page at a time; a row may come twice while others write."""
 
     def __enter__(self) -> Self:

@@ -3,9 +3,16 @@
 import threading
 from collections.abc import Iterator
 
-from state.store.contract import EmbeddingStore, Gone, Kind, Pointer, RunInfo
+import msgspec
+
+from state.errors import InputError
+from state.store import kept
+from state.store.contract import KINDS, EmbeddingStore, Gone, Kind, Pointer, Publication, RunInfo
+from state.store.kept import NEWEST, Facts, Kept, Versions
 from state.store.records import Packed, named, packed_rows, stamp_of
 from state.store.versions import Changes, Feed, new_token
+
+_INFO = "info"
 
 
 class DictStore(EmbeddingStore):
@@ -16,17 +23,30 @@ class DictStore(EmbeddingStore):
         self._feeds: dict[Kind, Feed] = {"users": Feed(), "items": Feed()}
         self._pointer = Pointer(0, b"", b"")
         self._mark: bytes | None = None
-        self._info: RunInfo | None = None
+        self._info: bytes | None = None
         self._status: bytes | None = None
-        self._writing = threading.Lock()
+        self._versions, self._served_by = Versions(), b""
+        self._writing = threading.RLock()
 
     def __repr__(self) -> str:
         return "DictStore()"
 
+    def write(self, publication: Publication, mark: bytes | None = None, version: int = 0) -> bool:
+        with self._writing:
+            for kind in KINDS:
+                if kind in publication.rows:
+                    self.remove(kind, publication.gone[kind])
+                    self.put(kind, publication.rows[kind])
+            if mark is not None:
+                return self.intact(mark, version, publication.version)
+            self.advance(publication.version)
+            return True
+
     def advance(self, version: int) -> int:
-        if version > self._pointer.version:
-            self._pointer = self._pointer._replace(version=version, moved=new_token())
-        return self._pointer.version
+        with self._writing:
+            if version > self._pointer.version:
+                self._pointer = self._pointer._replace(version=version, moved=new_token())
+            return self._pointer.version
 
     def mark(self, mark: bytes) -> None:
         self._mark = mark
@@ -40,14 +60,49 @@ class DictStore(EmbeddingStore):
         return True
 
     def pointer(self) -> Pointer:
-        return self._pointer
+        with self._writing:
+            served, by = self._versions.served, self._served_by
+            return self._pointer if served == NEWEST else Pointer(served, by, by, served)
+
+    def version(self) -> int:
+        return self._pointer.version
+
+    def _keep(self, facts: Facts) -> int:
+        with self._writing:
+            version = self._pointer.version
+            if version == 0:
+                raise InputError(f"{self}: nothing was published that could be kept")
+            if not self._versions.keep(version, facts):
+                raise kept.full(self._versions.served)
+            return version
+
+    def kept(self) -> list[Kept]:
+        with self._writing:
+            return self._versions.all()
+
+    def rollback(self, version: int) -> None:
+        with self._writing:
+            if version not in {one.version for one in self._versions.all()}:
+                raise kept.gone(version)
+            self._versions.served, self._served_by = version, new_token()
+
+    def resume(self) -> None:
+        self._versions.served = NEWEST
+
+    def forget_kept(self) -> None:
+        with self._writing:
+            self._versions.clear()
 
     def put_info(self, info: RunInfo) -> None:
-        self._info = info
-        self._pointer = self._pointer._replace(told=new_token())
+        with self._writing:
+            self._versions.changing(_INFO, b"", self._info)
+            self._info = msgspec.json.encode(info)
+            self._pointer = self._pointer._replace(told=new_token())
 
-    def info(self) -> RunInfo | None:
-        return self._info
+    def info(self, at: int = NEWEST) -> RunInfo | None:
+        with self._writing:
+            value = self._info if at == NEWEST else self._versions.row(at, _INFO, b"", self._info)
+        return None if value is None else msgspec.json.decode(value, type=RunInfo)
 
     def put_status(self, said: bytes) -> None:
         self._status = said
@@ -62,6 +117,7 @@ class DictStore(EmbeddingStore):
         for kind, rows in self._rows.items():
             rows.clear()
             self._feeds[kind].clear()
+        self._versions.clear()
         self._pointer = Pointer(0, b"", b"")
         self._mark = self._info = self._status = None
 
@@ -73,6 +129,7 @@ class DictStore(EmbeddingStore):
                 value = packed.row(b)
                 old = held.get(identifier)
                 if old is None or stamp_of(value) >= stamp_of(old):
+                    self._versions.changing(kind, identifier, old)
                     held[identifier] = value
                     taken.append(identifier)
             self._feeds[kind].note(taken)
@@ -84,12 +141,15 @@ class DictStore(EmbeddingStore):
             ids = [identifier.encode("utf-8", "surrogatepass") for identifier in gone.ids]
             old = {one for one in ids if one in held and stamp_of(held[one])[1] < gone.before_ms}
             for identifier in old:
-                del held[identifier]
+                self._versions.changing(kind, identifier, held.pop(identifier))
             self._feeds[kind].note(old)
         return len(old)
 
-    def _get(self, kind: Kind, identifier: str) -> bytes | None:
-        return self._rows[kind].get(identifier.encode("utf-8", "surrogatepass"))
+    def _get(self, kind: Kind, identifier: str, at: int = NEWEST) -> bytes | None:
+        name = identifier.encode("utf-8", "surrogatepass")
+        with self._writing:
+            now = self._rows[kind].get(name)
+            return now if at == NEWEST else self._versions.row(at, kind, name, now)
 
     def position(self, kind: Kind) -> bytes:
         with self._writing:
@@ -102,7 +162,10 @@ class DictStore(EmbeddingStore):
                 return None
             rows = {identifier: held[identifier] for identifier in ids if identifier in held}
             gone = [identifier for identifier in ids if identifier not in held]
-            return Changes(self._feeds[kind].position(), packed_rows(rows), named(gone))
+            return Changes(self._feeds[kind].position(), packed_rows(rows), named(gone), self._pointer[:2])
 
-    def pages(self, kind: Kind) -> Iterator[Packed]:
-        yield packed_rows(self._rows[kind])
+    def pages(self, kind: Kind, at: int = NEWEST) -> Iterator[Packed]:
+        with self._writing:
+            held = self._rows[kind]
+            found = packed_rows(held if at == NEWEST else self._versions.rows(at, kind, held))
+        yield found

@@ -14,7 +14,9 @@ import hiredis
 import redis.asyncio
 
 from state.errors import EbbtideError
+from state.store import redis_versions
 from state.store.contract import Kind
+from state.store.kept import NEWEST
 from state.store.redis import RedisStore, UnreachableError
 
 MOST = 1024
@@ -40,8 +42,8 @@ class PipelinedReader:
         self.trouble: EbbtideError | None = UnreachableError(f"{store}: not connected yet")
         """Why nothing can be asked now."""
 
-    def row(self, kind: Kind, identifier: str) -> "asyncio.Future[bytes | None]":
-        """The row of a user or an item, or None if unknown.
+    def row(self, kind: Kind, identifier: str, at: int = NEWEST) -> "asyncio.Future[bytes | None]":
+        """The row of a user or an item, or None if unknown; in the newest version or one that is kept.
 
         Raises BusyError where too many wait, UnreachableError where the server is away; so does the future.
         """
@@ -51,10 +53,10 @@ class PipelinedReader:
         if len(self._pipe.waiting) >= self._most:
             raise BusyError(f"{self._most} questions wait for the store; ask again in a moment")
         name = identifier.encode("utf-8", "surrogatepass")
-        key = self._store.key_of(kind)
-        return self._pipe.ask(
-            b"*3\r\n$4\r\nHGET\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n" % (len(key), key, len(name), name)
-        )
+        if at == NEWEST:
+            return self._pipe.ask(_command(b"HGET", self._store.key_of(kind), name))
+        keys = (self._store.key_of(kind), self._store.key_of("kept"))
+        return self._pipe.ask(_command(b"EVAL", _ROW, b"2", *keys, b"%d" % at, name))
 
     async def keep(self) -> None:
         """Stay connected until cancelled."""
@@ -138,4 +140,9 @@ class _Pipe(asyncio.Protocol):
         return UnreachableError(f"{self._store}: has ended the connection, or does not answer")
 
 
+def _command(*words: bytes) -> bytes:
+    return b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%b\r\n" % (len(word), word) for word in words)
+
+
 _NOTHING: Any = object()
+_ROW = redis_versions.ROW.encode()

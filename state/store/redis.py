@@ -4,16 +4,19 @@ A run's rows are two hashes, `ebbtide:{RUN}:users` and `:items`, id -> row (`sta
 `:version` and `:info`; in each hash is the mark of whoever publishes, at a field that is no text. Each has a
 feed of changes (`versions`), a stream, `:users:feed` and `:items:feed`. `:fed` is the version up to which
 feeds are whole, with what tells the move to it from others: it stays behind `:version` where an earlier
-release of ours publishes, which writes none. `:told` changes with `:info`. The braces keep a run in one slot
-of a cluster. Rows travel a hundred or so to a script call, packed, because a command of its own for each
-costs the client ten times as much; the script compares stamps where the data is, so that writers may race.
+release of ours publishes, which writes none. `:told` changes with `:info`. Kept versions are in
+`redis_versions`. The braces keep a run in one slot of a cluster. Rows travel a hundred or so to a script
+call, packed, because a command of its own for each costs the client ten times as much; the script compares
+stamps where the data is, so that writers may race. A publication is one transaction: of one who is killed in
+its midst the server takes nothing.
 """
 
 import re
 import time
 import uuid
-from collections.abc import Callable, Iterator
-from typing import Any, TypeVar, cast
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any, NamedTuple, TypeVar, cast
 from urllib.parse import parse_qsl, urlencode
 
 import msgspec
@@ -23,19 +26,22 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from state.errors import InputError
+from state.store import kept, redis_versions, versions
 from state.store import redis_scripts as scripts
-from state.store import versions
-from state.store.contract import KINDS, EmbeddingStore, Flaw, Gone, Kind, Pointer, RunInfo
-from state.store.records import Packed, named, packed_rows
+from state.store.contract import KINDS, EmbeddingStore, Flaw, Gone, Kind, Pointer, Publication, RunInfo
+from state.store.kept import NEWEST, Facts, Kept
+from state.store.records import Packed, Record, named, packed_rows, unpack
+from state.store.redis_health import flaws_of, policy_of
+from state.store.redis_versions import RedisVersions
 from state.store.versions import Changes
 
 T = TypeVar("T")
+_Call = tuple[Any, list[str], list[int | bytes]]
+"""A script, its keys, its arguments."""
 
 _MARK = b"\xff"
 """The field of the mark in either hash: no text, so no id."""
 _FEEDS = [f"{kind}:feed" for kind in KINDS]
-KEEPS_ALL = "noeviction"
-"""The one maxmemory-policy under which nothing that was published goes."""
 _ROWS_A_CALL = versions.IDS_A_NOTE
 _NOTES_A_PAGE = 64
 _CALLS_A_PIPELINE = 64
@@ -85,36 +91,83 @@ class RedisStore(EmbeddingStore):
         self._page_script = self._redis.register_script(scripts.PAGE)
         self._position_script = self._redis.register_script(scripts.POSITION)
         self._changes_script = self._redis.register_script(scripts.CHANGES)
+        self._info_script = self._redis.register_script(scripts.PUT_INFO)
+        client = cast(redis_versions.Client, self._redis)
+        self._versions = RedisVersions(client, self._kept_keys(), self._key("version"))
+
+    def write(self, publication: Publication, mark: bytes | None = None, version: int = 0) -> bool:
+        calls: list[_Call] = []
+        for kind, packed in publication.rows.items():
+            calls += [*self._removes(kind, publication.gone[kind]), *self._merges(kind, packed)]
+        to = publication.version
+        calls.append(self._advance(to) if mark is None else self._intact(mark, version, to))
+        found = int(self._ask(lambda: self._at_once(calls, transaction=True))[-1])
+        if mark is not None and found < 0:
+            raise self.shared()
+        return mark is None or found == 1
 
     def advance(self, version: int) -> int:
+        return int(self._ask(self._at_once, [self._advance(version)])[0])
+
+    def _advance(self, version: int) -> _Call:
         keys = [self._key(name) for name in ("version", "fed", *_FEEDS)]
-        args: list[int | bytes] = [version, versions.new_token()]
-        return int(self._ask(lambda: self._advance_script(keys=keys, args=args)))
+        return self._advance_script, keys, [version, versions.new_token()]
 
     def mark(self, mark: bytes) -> None:
         for kind in KINDS:
             self._ask(lambda key: self._redis.hset(key, mapping={_MARK: mark}), self._key(kind))
 
     def intact(self, mark: bytes, version: int, then: int | None = None) -> bool:
-        keys = [self._key(name) for name in (*KINDS, "version", "fed", *_FEEDS)]
-        args: list[int | bytes] = [mark, version, then or 0, versions.new_token()]
-        found = int(self._ask(lambda: self._intact_script(keys=keys, args=args)))
+        found = int(self._ask(self._at_once, [self._intact(mark, version, then)])[0])
         if found < 0:
             raise self.shared()
         return found == 1
 
+    def _intact(self, mark: bytes, version: int, then: int | None) -> _Call:
+        keys = [self._key(name) for name in (*KINDS, "version", "fed", *_FEEDS)]
+        return self._intact_script, keys, [mark, version, then or 0, versions.new_token()]
+
     def pointer(self) -> Pointer:
-        keys = [self._key(name) for name in ("version", "fed", "told")]
+        keys = [self._key(name) for name in ("version", "fed", "told", "served")]
         found = self._ask(lambda: self._redis.mget(keys))
-        version, moved, told = cast("list[bytes | None]", found)
+        version, moved, told, served = cast("list[bytes | None]", found)
+        if served is not None:
+            at = redis_versions.served_of(served)
+            return Pointer(at, served, served, at)
         return Pointer(int(version or 0), moved or b"", told or b"")
 
-    def put_info(self, info: RunInfo) -> None:
-        values = {self._key("info"): msgspec.json.encode(info), self._key("told"): versions.new_token()}
-        self._ask(lambda: self._redis.mset(values))
+    def version(self) -> int:
+        return int(cast("bytes | None", self._ask(lambda: self._redis.get(self._key("version")))) or 0)
 
-    def info(self) -> RunInfo | None:
-        value = self._ask(lambda: self._redis.get(self._key("info")))
+    def _keep(self, facts: Facts) -> int:
+        version = self._ask(lambda: self._versions.keep(facts))
+        if version == 0:
+            raise InputError(f"{self}: nothing was published that could be kept")
+        return version
+
+    def kept(self) -> list[Kept]:
+        return self._ask(lambda: self._versions.all())
+
+    def rollback(self, version: int) -> None:
+        self._ask(lambda: self._versions.rollback(version))
+
+    def resume(self) -> None:
+        self._ask(lambda: self._versions.resume())
+
+    def forget_kept(self) -> None:
+        self._ask(lambda: self._versions.forget())
+
+    def put_info(self, info: RunInfo) -> None:
+        keys = [self._key("info"), self._key("told"), *self._kept_keys()]
+        args: list[int | bytes] = [msgspec.json.encode(info), versions.new_token(), kept.MOST_BYTES]
+        self._ask(lambda: self._info_script(keys=keys, args=args))
+
+    def info(self, at: int = NEWEST) -> RunInfo | None:
+        key = self._key("info")
+        if at == NEWEST:
+            value = self._ask(lambda: self._redis.get(key))
+        else:
+            value = self._ask(lambda: self._versions.row(at, key, b""))
         if value is None:
             return None
         try:
@@ -135,37 +188,14 @@ class RedisStore(EmbeddingStore):
             said: dict[str, Any] = self._ask(self._redis.info)
         except ForbiddenError:
             return []
-        found = []
-        used, most, policy = said.get("used_memory", 0), said.get("maxmemory", 0), self._policy(said)
-        if said.get("loading"):
-            what = "is still reading its data from disk; it answers when that is done"
-            found.append(Flaw(f"{self._shown}: {what}", closed=True))
-        if said.get("role") == "slave":
-            master = f"{said.get('master_host')}:{said.get('master_port')}"
-            what = f"is a replica of {master}, which takes no writes; name that one, or REPLICAOF NO ONE here"
-            found.append(Flaw(f"{self._shown}: {what}", closed=True))
-        if most and used >= most and policy == KEEPS_ALL:
-            what = f"is full ({used / 1e6:,.1f} MB used, maxmemory {most / 1e6:,.1f} MB); give it more"
-            found.append(Flaw(f"{self._shown}: {what}", closed=True))
-        if policy not in (KEEPS_ALL, None):
-            what = (
-                f"may evict what it holds, all users of a run at once (maxmemory-policy {policy}); "
-                f"CONFIG SET maxmemory-policy {KEEPS_ALL}"
-            )
-            found.append(Flaw(f"{self._shown}: {what}", closed=False))
-        return found
+        return flaws_of(said, self._shown)
 
     def policy(self) -> str | None:
         """What becomes of keys when the server is full: KEEPS_ALL, or how it evicts; None if it won't say."""
         try:
-            return self._policy(self._ask(self._redis.info))
+            return policy_of(self._ask(self._redis.info))
         except ForbiddenError:
             return None
-
-    @staticmethod
-    def _policy(said: dict[str, Any]) -> str | None:
-        policy = said.get("maxmemory_policy")
-        return None if policy is None else str(policy)
 
     def probe(self) -> float:
         """Write a key of our own and remove it; how many ms the server's clock is ahead of ours."""
@@ -186,49 +216,59 @@ class RedisStore(EmbeddingStore):
 
     def clear(self) -> None:
         names = ("version", "fed", "info", "told", "status", *KINDS, *_FEEDS)
+        self.forget_kept()
         self._ask(lambda: self._redis.unlink(*map(self._key, names)))
 
     def close(self) -> None:
         self._redis.close()
 
     def put(self, kind: Kind, packed: Packed) -> int:
-        size, step = len(packed), _ROWS_A_CALL * _CALLS_A_PIPELINE
-        return sum(
-            self._ask(self._merge_some, self._fed(kind), packed, start, min(start + step, size))
-            for start in range(0, size, step)
-        )
-
-    def _merge_some(self, keys: list[str], packed: Packed, start: int, stop: int) -> int:
-        pipeline = self._redis.pipeline(transaction=False)
-        for first in range(start, stop, _ROWS_A_CALL):
-            last = min(first + _ROWS_A_CALL, stop)
-            ids = packed.ids[first:last]
-            at = packed.start_B1[first : last + 1]
-            lengths = np.concatenate([np.fromiter(map(len, ids), "<u4", len(ids)), np.diff(at)]).astype("<u4")
-            arguments: list[int | bytes] = [versions.new_token(), versions.FEED]
-            arguments += [lengths.tobytes(), b"".join(ids), packed.blob[at[0] : at[-1]]]
-            self._merge_script(keys=keys, args=arguments, client=pipeline)
-        return sum(map(int, pipeline.execute()))
+        return self._done(self._merges(kind, packed))
 
     def remove(self, kind: Kind, gone: Gone) -> int:
+        return self._done(self._removes(kind, gone))
+
+    def _done(self, calls: Iterator[_Call]) -> int:
+        """Some calls at a time; the sum of what they answer."""
+        found = 0
+        while some := list(islice(calls, _CALLS_A_PIPELINE)):
+            found += sum(map(int, self._ask(self._at_once, some)))
+        return found
+
+    def _at_once(self, calls: Iterable[_Call], *, transaction: bool = False) -> list[Any]:
+        pipeline = self._redis.pipeline(transaction=transaction)
+        for script, keys, args in calls:
+            script(keys=keys, args=args, client=pipeline)
+        return pipeline.execute()
+
+    def _merges(self, kind: Kind, packed: Packed) -> Iterator[_Call]:
+        for first in range(0, len(packed), _ROWS_A_CALL):
+            ids = packed.ids[first : first + _ROWS_A_CALL]
+            at = packed.start_B1[first : first + len(ids) + 1]
+            lengths = np.concatenate([np.fromiter(map(len, ids), "<u4", len(ids)), np.diff(at)]).astype("<u4")
+            said = [lengths.tobytes(), b"".join(ids), packed.blob[at[0] : at[-1]]]
+            yield self._change(self._merge_script, kind, said)
+
+    def _removes(self, kind: Kind, gone: Gone) -> Iterator[_Call]:
         ids = [identifier.encode("utf-8", "surrogatepass") for identifier in gone.ids]
-        step = _ROWS_A_CALL * _CALLS_A_PIPELINE
-        return sum(
-            self._ask(self._remove_some, self._fed(kind), ids[start : start + step], gone.before_ms)
-            for start in range(0, len(ids), step)
-        )
+        for first in range(0, len(ids), _ROWS_A_CALL):
+            said: list[int | bytes] = [gone.before_ms, *ids[first : first + _ROWS_A_CALL]]
+            yield self._change(self._remove_script, kind, said)
 
-    def _remove_some(self, keys: list[str], ids: list[bytes], before_ms: int) -> int:
-        pipeline = self._redis.pipeline(transaction=False)
-        for start in range(0, len(ids), _ROWS_A_CALL):
-            arguments: list[int | bytes] = [versions.new_token(), versions.FEED, before_ms]
-            arguments += ids[start : start + _ROWS_A_CALL]
-            self._remove_script(keys=keys, args=arguments, client=pipeline)
-        return sum(map(int, pipeline.execute()))
+    def _change(self, script: Any, kind: Kind, said: Sequence[int | bytes]) -> _Call:
+        args = [versions.new_token(), versions.FEED, kept.MOST_BYTES, *said]
+        return script, [*self._fed(kind), *self._kept_keys()], args
 
-    def _get(self, kind: Kind, identifier: str) -> bytes | None:
+    def _get(self, kind: Kind, identifier: str, at: int = NEWEST) -> bytes | None:
+        name, key = identifier.encode("utf-8", "surrogatepass"), self._key(kind)
+        if at == NEWEST:
+            return cast("bytes | None", self._ask(lambda: self._redis.hget(key, cast(Any, name))))
+        return cast("bytes | None", self._ask(lambda: self._versions.row(at, key, name)))
+
+    def served(self, kind: Kind, identifier: str) -> Record | None:
         name = identifier.encode("utf-8", "surrogatepass")
-        return cast("bytes | None", self._ask(lambda: self._redis.hget(self._key(kind), cast(Any, name))))
+        value = self._ask(lambda: self._versions.served(self._key(kind), name))
+        return None if value is None else unpack(value)
 
     def position(self, kind: Kind) -> bytes:
         keys = [*self._fed(kind)[1:], self._key("version"), self._key("fed")]
@@ -242,23 +282,28 @@ class RedisStore(EmbeddingStore):
             found = self._ask(self._changes_page, kind, since)
             if found is None:
                 return None
-            since, notes, page = found
-            rows |= {identifier: page.row(b) for b, identifier in enumerate(page.ids)}
-            if notes <= _NOTES_A_PAGE:
+            since = found.position
+            rows |= {identifier: found.rows.row(b) for b, identifier in enumerate(found.rows.ids)}
+            if found.notes <= _NOTES_A_PAGE:
                 break
         gone = [identifier for identifier, row in rows.items() if not row]
         there = packed_rows({identifier: row for identifier, row in rows.items() if row})
-        return Changes(since, there, named(gone))
+        return Changes(since, there, named(gone), found.as_of)
 
-    def _changes_page(self, kind: Kind, since: bytes) -> tuple[bytes, int, Packed] | None:
+    def _changes_page(self, kind: Kind, since: bytes) -> "_Page | None":
         keys = [*self._fed(kind), self._key("version"), self._key("fed")]
         found = self._changes_script(keys=keys, args=[*since.split(b" ", 1), _NOTES_A_PAGE])
         if found is None:
             return None
-        note, token, notes, *page = found
-        return note + b" " + token, notes, _unpacked(*page)
+        note, token, notes, version, moved, *page = found
+        return _Page(note + b" " + token, notes, (int(version), moved), _unpacked(*page))
 
-    def pages(self, kind: Kind) -> Iterator[Packed]:
+    def pages(self, kind: Kind, at: int = NEWEST) -> Iterator[Packed]:
+        if at != NEWEST:
+            found = self._versions.pages(at, self._key(kind), _ROWS_A_PAGE)
+            while (raw := self._ask(next, found, None)) is not None:
+                yield _unpacked(*raw)
+            return
         cursor: bytes | None = b"0"
         while cursor is not None:
             cursor, page = self._ask(self._page, self._key(kind), cursor)
@@ -272,6 +317,9 @@ class RedisStore(EmbeddingStore):
         """The hash of a kind, and its feed."""
         return [self._key(kind), self._key(f"{kind}:feed")]
 
+    def _kept_keys(self) -> list[str]:
+        return [self._key(name) for name in ("kept", "kept:facts", "served")]
+
     def hurry(self, seconds: float) -> None:
         """Fail after so long, and try nothing twice: for who tries again by itself."""
         once = Retry(NoBackoff(), 0)
@@ -283,9 +331,9 @@ class RedisStore(EmbeddingStore):
         """A URL under which the server answers, for other clients."""
         return self._url
 
-    def key_of(self, kind: Kind) -> bytes:
-        """The hash of a kind, for other clients."""
-        return self._key(kind).encode()
+    def key_of(self, name: str) -> bytes:
+        """The hash of a kind, or the list of kept versions, for other clients."""
+        return self._key(name).encode()
 
     def _key(self, name: str) -> str:
         return f"ebbtide:{{{self._run}}}:{name}"
@@ -316,7 +364,18 @@ class RedisStore(EmbeddingStore):
                     f"{self._shown}: cannot be reached ({said}); start Redis there, or one with "
                     "`ebbtide services up`; `ebbtide replay` without --store brings its own"
                 )
-        return InputError(f"{self._shown}: {said}; is this Redis writable and ours?")
+        return redis_versions.refusal(said) or InputError(
+            f"{self._shown}: {said}; is this Redis writable and ours?"
+        )
+
+
+class _Page(NamedTuple):
+    """Of changes."""
+
+    position: bytes
+    notes: int
+    as_of: tuple[int, bytes]
+    rows: Packed
 
 
 def _unpacked(lengths: bytes, ids: bytes, rows: bytes) -> Packed:

@@ -2,7 +2,13 @@
 
 A note of a feed is (t) its token, (n) the lengths of its ids, (i) the ids. What `fed` holds begins with the
 version up to which feeds are whole.
+
+Scripts that write have in KEYS, after the hash and its feed, what is said of kept versions
+(`redis_versions`): the list of them, their facts, and which is served; ARGV[3] is how many bytes images may
+take.
 """
+
+from state.store.redis_versions import SAVE
 
 _NOTE = """
 local function note(lengths, ids)
@@ -11,13 +17,14 @@ end
 """
 MERGE = (
     _NOTE
+    + SAVE
     + """
-local n = #ARGV[3] / 8
-local length = {struct.unpack('<' .. string.rep('I4', 2 * n), ARGV[3])}
+local n = #ARGV[4] / 8
+local length = {struct.unpack('<' .. string.rep('I4', 2 * n), ARGV[4])}
 local ids, rows, id_at, row_at = {}, {}, 1, 1
 for i = 1, n do
-  ids[i] = string.sub(ARGV[4], id_at, id_at + length[i] - 1)
-  rows[i] = string.sub(ARGV[5], row_at, row_at + length[n + i] - 1)
+  ids[i] = string.sub(ARGV[5], id_at, id_at + length[i] - 1)
+  rows[i] = string.sub(ARGV[6], row_at, row_at + length[n + i] - 1)
   id_at, row_at = id_at + length[i], row_at + length[n + i]
 end
 local held, newest, fresh = redis.call('HMGET', KEYS[1], unpack(ids)), {}, {}
@@ -31,6 +38,7 @@ for i = 1, n do
     take = version > old_version or (version == old_version and time >= old_time)
   end
   if take then
+    if row ~= old and not newest[id] then save(id, old) end
     newest[id] = row
     fresh[#fresh + 1] = id
     fresh[#fresh + 1] = row
@@ -39,27 +47,39 @@ end
 if #fresh > 0 then
   if redis.call('EXISTS', KEYS[1]) == 0 then redis.call('DEL', KEYS[2]) end
   redis.call('HSET', KEYS[1], unpack(fresh))
-  note(string.sub(ARGV[3], 1, 4 * n), ARGV[4])
+  note(string.sub(ARGV[4], 1, 4 * n), ARGV[5])
 end
+saved(tonumber(ARGV[3]))
 return #fresh / 2
 """
 )
 REMOVE = (
     _NOTE
+    + SAVE
     + """
-local held, old, lengths = redis.call('HMGET', KEYS[1], unpack(ARGV, 4)), {}, {}
-for i = 1, #ARGV - 3 do
+local held, old, lengths = redis.call('HMGET', KEYS[1], unpack(ARGV, 5)), {}, {}
+for i = 1, #ARGV - 4 do
   if held[i] then
     local version, time = struct.unpack('<i8i8', held[i])
-    if time < tonumber(ARGV[3]) then
-      old[#old + 1] = ARGV[i + 3]
-      lengths[#lengths + 1] = struct.pack('<I4', #ARGV[i + 3])
+    if time < tonumber(ARGV[4]) then
+      old[#old + 1] = ARGV[i + 4]
+      lengths[#lengths + 1] = struct.pack('<I4', #ARGV[i + 4])
+      save(ARGV[i + 4], held[i])
     end
   end
 end
+saved(tonumber(ARGV[3]))
 if #old == 0 then return 0 end
 note(table.concat(lengths), table.concat(old))
 return redis.call('HDEL', KEYS[1], unpack(old))
+"""
+)
+PUT_INFO = (
+    SAVE
+    + """
+save('', redis.call('GET', KEYS[1]))
+saved(tonumber(ARGV[3]))
+return redis.call('MSET', KEYS[1], ARGV[1], KEYS[2], ARGV[2])
 """
 )
 _WHOLE = """
@@ -137,7 +157,8 @@ for i = 2, #notes do
   end
 end
 local last = notes[#notes]
-return {last[1], last[2][2], #notes, table.concat(lengths), table.concat(ids), table.concat(rows)}
+local now, fed = redis.call('GET', KEYS[3]) or '0', redis.call('GET', KEYS[4]) or ''
+return {last[1], last[2][2], #notes, now, fed, table.concat(lengths), table.concat(ids), table.concat(rows)}
 """
 )
 PAGE = """

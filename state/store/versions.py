@@ -6,8 +6,9 @@ kept. Where the note that a position names is there no longer (the reader was aw
 emptied, lost a part of what it held or was restarted from older data), nobody can tell what has changed, and
 the reader reads everything again.
 
-Rows are written before the version that has them is pointed at. So a reader that sees a version, and then
-asks, has all of its rows, and maybe some of the next one, which come again.
+Rows come with their version in one step, and what has changed is told as of one moment: so a reader that
+follows has exactly one version. Only rows that are put without a version, as when a store has lost what it
+had, are seen before they are pointed at.
 """
 
 import os
@@ -33,6 +34,8 @@ class Changes(NamedTuple):
     """Rows that are there, as they are now."""
     gone: list[str]
     """Ids whose rows are there no longer."""
+    as_of: tuple[int, bytes]
+    """The version and the move to it, as `Pointer` has them, of the moment that all this is of."""
 
 
 def new_token() -> bytes:
