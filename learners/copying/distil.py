@@ -52,16 +52,16 @@ def copy_score(path: CopyPath) -> CopyScore | None:
         return None
     found = fit(path.kept.evidence(), path.mixture, path.silent)
     weight = found.weight
-    timed_I, bound_h_I2 = path.returns.usual_gaps()
+    timed_I, bound_h_I2 = path.search.returns.usual_gaps()
     return CopyScore(
         memory={name: weight[name] for name in MEMORY},
         past={name: weight[name] for name in (*PAST, "own")},
         base=weight["base"],
         near=weight["near"],
         interest=weight["interest"],
-        specification=msgspec.structs.replace(STIM, returns=path.returns.rates()),
-        brought=path.strangers(path.settings.brought),
-        repeats=path.repeating,
+        specification=msgspec.structs.replace(STIM, returns=path.search.returns.rates()),
+        brought=path.search.strangers(path.settings.brought),
+        repeats=path.search.repeating,
         fades=path.settings.recency,
         overlap=found.overlap,
         r2=found.r2,
@@ -150,7 +150,7 @@ def _overlap(logit_C: Doubles, score_C: Doubles) -> float:
 
 def _item_terms(weight: dict[str, float], path: CopyPath) -> ItemTerms:
     """Every item's terms as of the newest request."""
-    crowd, catalogue, now_ms = path.crowd, path.context.catalogue, path.kept.last_ms
+    crowd, catalogue, now_ms = path.search.crowd, path.context.catalogue, path.kept.last_ms
     size = len(catalogue)
     arrays = crowd.reserve(size, 0)
     slotted, first_ms_N, km_N3 = arrays.slotted, arrays.first_ms_N[:size], arrays.km_N3[:size]
@@ -166,8 +166,7 @@ def _item_terms(weight: dict[str, float], path: CopyPath) -> ItemTerms:
     crowd_N = sum((0.1 * shares[v] for v in BASE_SHARES), np.zeros(size))
     found_N = np.zeros(size, np.uint8)
     found_N[leaders(catalogue.popularity(now_ms), size, path.settings.among)] |= AMONG
+    popular = path.search.strangers(path.settings.popular)
     for v in LED_BY:
-        found_N[leaders(crowd.popular.arrays.weight_VN[v], size, path.strangers(path.settings.popular))] |= (
-            LEADING
-        )
+        found_N[leaders(crowd.popular.arrays.weight_VN[v], size, popular)] |= LEADING
     return ItemTerms(catalogue.items.keys[:size].copy(), prior_N, crowd_N, km_N3[:, :2] / KM, found_N)

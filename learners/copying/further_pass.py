@@ -41,7 +41,7 @@ class FurtherPass:
         self._beside.step(Step(batch, queue, due_B, NO_RANKS))
         copy.interests.relearn(batch)
         self._rows += len(batch)
-        if self._rows >= copy.counted:
+        if self._rows >= copy.search.counted:
             self._beside.learn(self._pending.pop(len(self._pending)))
             self._beside = None
 

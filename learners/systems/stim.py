@@ -178,7 +178,7 @@ class Stim(Learner):
             clock=self.copy.periodic,
         )
         told = self.copy.ledger.insight(found.curves, found.kernels)
-        return msgspec.structs.replace(told, returns=self.copy.returns.curves())
+        return msgspec.structs.replace(told, returns=self.copy.search.returns.curves())
 
     def tree(self) -> Tree:
         action = {} if self.action is None else {"action": self.action.tree()}

@@ -204,12 +204,12 @@ def test_a_row_waits_with_a_sample_and_a_request_that_is_kept_is_whole() -> None
 def test_where_users_return_there_are_fewer_strangers(bench: Bench) -> None:
     copy = bench.stim.copy
     assert copy is not None
-    repeats = copy.repeats[0] / copy.repeats[1]
+    repeats = copy.search.repeats[0] / copy.search.repeats[1]
     assert repeats > 0.7
-    assert copy.strangers(48) == np.ceil(48 * (1.0 - repeats))
+    assert copy.search.strangers(48) == np.ceil(48 * (1.0 - repeats))
     begun = Bench("stim").stim.copy
     assert begun is not None
-    assert begun.strangers(48) == 48
+    assert begun.search.strangers(48) == 48
 
 
 def test_rows_that_would_wait_beyond_the_bound_are_not_learned() -> None:

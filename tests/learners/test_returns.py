@@ -24,7 +24,7 @@ DAY_S = 86_400.0
 
 def returns_of(bench: Bench) -> Returns:
     assert bench.stim.copy is not None
-    return bench.stim.copy.returns
+    return bench.stim.copy.search.returns
 
 
 def unpacked(code: int) -> tuple[int, int, int, int, int]:
