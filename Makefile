@@ -6,8 +6,9 @@ UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
 STAMP := .venv/.synced
 BASE := .venv/.base-synced
 BIN := .venv/bin
+FLINK := .venv-flink
 
-.PHONY: help setup demo test check format bench bench-live bench-gpu chaos fuzz soak clean
+.PHONY: help setup demo test check format bench bench-live bench-gpu chaos fuzz soak clean setup-flink test-flink
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -17,7 +18,11 @@ help: ## Show this list
 	.uv/bin/python -m pip install --quiet --upgrade uv
 
 $(STAMP): pyproject.toml uv.lock $(if $(findstring .uv,$(UV)),.uv/bin/uv)
-	$(UV) sync --frozen --all-extras --compile-bytecode
+	$(UV) sync --frozen --all-extras --no-extra flink --compile-bytecode
+	@touch $@
+
+$(FLINK)/.synced: pyproject.toml uv.lock $(if $(findstring .uv,$(UV)),.uv/bin/uv)
+	UV_PROJECT_ENVIRONMENT=$(FLINK) $(UV) sync --frozen --extra flink --no-default-groups --group test --compile-bytecode
 	@touch $@
 
 $(BASE): pyproject.toml uv.lock $(if $(findstring .uv,$(UV)),.uv/bin/uv)
@@ -25,6 +30,8 @@ $(BASE): pyproject.toml uv.lock $(if $(findstring .uv,$(UV)),.uv/bin/uv)
 	@touch $@
 
 setup: $(STAMP) ## Install everything into .venv from the lock (quick when there is nothing to do)
+
+setup-flink: $(FLINK)/.synced ## Install Apache Flink's workers into .venv-flink, an environment of its own in the same lock (350 MB to fetch)
 
 demo: $(BASE) ## Replay two real logs (purchases, films), learn from every event, ask for recommendations; 0.7 GB, no torch
 	$(BIN)/ebbtide replay completejourney --limit 40000 --out runs/demo
@@ -66,4 +73,4 @@ bench-gpu: setup ## DIN, MIRRN, SINE and the two-tower on the CPU, and on a GPU 
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks gpu
 
 clean: ## Remove what was built and run here
-	rm -rf .venv .uv runs dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-flink .uv runs dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

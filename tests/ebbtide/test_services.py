@@ -227,7 +227,7 @@ def mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Mir
     monkeypatch.setattr(Mirror, "content", b"the jar")
     monkeypatch.setattr(Mirror, "asked", [])
     digest = hashlib.sha256(b"the jar").hexdigest()
-    monkeypatch.setattr(jars, "pinned", lambda: iter([jars.Jar("org.some", "thing", "1.0", 7, digest)]))
+    monkeypatch.setattr(jars, "pinned", lambda of: iter([jars.Jar("org.some", "thing", "1.0", 7, digest)]))
     monkeypatch.setenv("EBBTIDE_DATA", str(tmp_path / "data"))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Mirror) as server:
         monkeypatch.setenv("EBBTIDE_MAVEN", f"http://127.0.0.1:{server.server_address[1]}/maven")

@@ -1,0 +1,96 @@
+"""What a job is made of, checked before Flink sees any of it."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from ebbtide.flink import runtime, saved
+from ebbtide.flink.saved import Belongs
+from ebbtide.services.jars import FLINK, Tell, jars
+from state.errors import InputError
+from state.progress import HEADER, progress
+from streams.engines.engine_config import EngineConfig
+from streams.kafka import security, topics
+from streams.kafka.client import ensure_topic
+from streams.kafka.observer import Observer
+from streams.kafka.topics import Topics
+
+if TYPE_CHECKING:
+    from streams.engines.flink import Job
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What is asked for."""
+
+    brokers: str
+    group: str
+    topics: Topics
+    engine: EngineConfig
+    checkpoints: Path
+    restore: Path | None = None
+    """Instead of the newest in `checkpoints`."""
+    partitions: int | None = None
+    parallelism: int = 1
+    every_ms: int = 1000
+
+
+def job_of(wanted: Wanted, tell: Tell | None = None) -> "Job":
+    """The job, with its topics made and what it goes on from found. Raises InputError."""
+    from streams.engines.flink import Job
+
+    if security.from_environment().protocol != "PLAINTEXT":
+        raise InputError(f"{security.PROTOCOL}: Flink workers speak PLAINTEXT only, up to now; unset it")
+    files = jars(tell, FLINK) if tell else jars(of=FLINK)
+    count = ensure_topic(wanted.brokers, wanted.topics.events, wanted.partitions)
+    topics.make_room(wanted.brokers, wanted.topics, count)
+    spans = topics.look(wanted.brokers, wanted.topics.events)
+    now = Belongs(
+        flink=runtime.version(),
+        group=wanted.group,
+        events=wanted.topics.events,
+        topic_id=spans[min(spans)].topic_id,
+        partitions=len(spans),
+        made_by=msgspec.to_builtins(wanted.engine),
+    )
+    restore = wanted.restore or saved.newest(wanted.checkpoints)
+    if restore is not None:
+        saved.check(restore, now)
+    else:
+        _begin(wanted)
+    saved.write(wanted.checkpoints, now)
+    where: dict[str, Any] = {"brokers": wanted.brokers, "group": wanted.group, "topics": wanted.topics}
+    return Job(
+        **where,
+        engine=wanted.engine,
+        spans=spans,
+        partitions=_partitions(wanted),
+        checkpoints=wanted.checkpoints.resolve().as_uri(),
+        restore=None if restore is None else restore.resolve().as_uri(),
+        claim=restore is not None and not saved.is_savepoint(restore),
+        parallelism=wanted.parallelism,
+        every_ms=wanted.every_ms,
+        python=sys.executable,
+        jars=tuple(files),
+    )
+
+
+def _begin(wanted: Wanted) -> None:
+    """Nothing is gone on from: then nobody may have made examples there. Raises InputError."""
+    topic = wanted.topics.examples
+    with Observer(wanted.brokers) as observer:
+        had = [progress(dict(one.headers)[HEADER]) for one in observer.newest(topic).values()]
+    made = sum(one.examples for one in had)
+    if made:
+        raise InputError(
+            f"--checkpoints {wanted.checkpoints}: nothing to go on from, but {topic} has {made:,} examples "
+            "of these events, which would be made again; name the folder of their job, or other topics with "
+            "--examples and --dead-letters"
+        )
+
+
+def _partitions(wanted: Wanted) -> int:
+    return len(topics.look(wanted.brokers, wanted.topics.examples))

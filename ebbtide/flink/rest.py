@@ -1,0 +1,111 @@
+"""A job manager, asked over its REST interface."""
+
+import json
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from state.errors import EbbtideError, InputError
+
+ENDED = frozenset({"FAILED", "CANCELED", "FINISHED", "SUSPENDED"})
+_ANSWER_S, _LOOK_S = 10.0, 0.2
+_OURS = "state.errors.InputError: "
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A job, as the job manager has it."""
+
+    id: str
+    name: str
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class JobManager:
+    """`HOST:PORT`."""
+
+    address: str
+
+    def jobs(self) -> list[Running]:
+        """All that it knows of. Raises InputError, as all do, where nothing answers."""
+        return [Running(one["jid"], one["name"], one["state"]) for one in self._ask("/jobs/overview")["jobs"]]
+
+    def job(self, name: str) -> Running | None:
+        """The one of this name that has not ended."""
+        return next((one for one in self.jobs() if one.name == name and one.state not in ENDED), None)
+
+    def state(self, job: str) -> str:
+        return str(self._ask(f"/jobs/{job}")["state"])
+
+    def checkpoints(self, job: str) -> int:
+        """How many were completed."""
+        return int(self._ask(f"/jobs/{job}/checkpoints")["counts"]["completed"])
+
+    def trouble(self, job: str) -> str | None:
+        """The newest failure, in a line."""
+        history = self._ask(f"/jobs/{job}/exceptions").get("exceptionHistory", {}).get("entries", [])
+        return None if not history else _line(str(history[0].get("stacktrace", "")))
+
+    def refused(self, job: str) -> str | None:
+        """Why the job can never go on, where one of its workers has said that."""
+        history = self._ask(f"/jobs/{job}/exceptions").get("exceptionHistory", {}).get("entries", [])
+        said = (str(one.get("stacktrace", "")) for one in history)
+        return next((_line(one) for one in said if _OURS in one), None)
+
+    def slots(self) -> tuple[int, int]:
+        """Of all task managers: how many, and how many of them are free."""
+        said = self._ask("/overview")
+        return int(said["slots-total"]), int(said["slots-available"])
+
+    def cancel(self, job: str) -> None:
+        self._ask(f"/jobs/{job}?mode=cancel", method="PATCH")
+
+    def savepoint(self, job: str, folder: Path, *, patience_s: float, stop: bool) -> Path:
+        """Take one; with `stop`, the job ends with it, and all it has made is committed."""
+        what = {"targetDirectory": folder.resolve().as_uri()} | ({"drain": False} if stop else {})
+        verb = "stop" if stop else "savepoints"
+        request = self._ask(f"/jobs/{job}/{verb}", what, method="POST")["request-id"]
+        deadline = time.monotonic() + patience_s
+        while time.monotonic() < deadline:
+            said = self._ask(f"/jobs/{job}/savepoints/{request}")
+            if said["status"]["id"] == "COMPLETED":
+                operation = said["operation"]
+                if "location" in operation:
+                    return Path(str(operation["location"]).removeprefix("file:"))
+                why = _line(str(operation.get("failure-cause", {}).get("stack-trace", "")))
+                raise EbbtideError(f"job {job}: no savepoint: {why}; the job goes on as before")
+            time.sleep(_LOOK_S)
+        raise EbbtideError(f"job {job}: no savepoint within {patience_s:.0f} s; see the job manager's log")
+
+    def _ask(self, path: str, body: Mapping[str, Any] | None = None, method: str = "GET") -> Any:
+        request = urllib.request.Request(
+            f"http://{self.address}{path}",
+            None if body is None else json.dumps(body).encode(),
+            {"Content-Type": "application/json"},
+            method=method,
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=_ANSWER_S) as answer:
+                return json.loads(answer.read() or b"{}")
+        except urllib.error.HTTPError as error:
+            said = error.read().decode(errors="replace")
+            raise InputError(f"job manager {self.address}{path}: {_line(said) or error}") from error
+        except (OSError, ValueError) as error:
+            why = getattr(error, "reason", error)
+            raise InputError(
+                f"no job manager: expected one at {self.address} ({why}); "
+                "start one with `ebbtide flink up`, or give the address of yours with --jobmanager"
+            ) from error
+
+
+def _line(trace: str) -> str:
+    """The heart of a stack trace: what we have said, else its last cause."""
+    if _OURS in trace:
+        return trace.split(_OURS, 1)[1].splitlines()[0].strip()
+    causes = [line for line in trace.splitlines() if line.startswith("Caused by: ")] or trace.splitlines()[:1]
+    return causes[-1].removeprefix("Caused by: ").strip()[:300] if causes else ""

@@ -1,0 +1,101 @@
+"""What a Flink job goes on from: checkpoints and savepoints in a folder, and what they belong to.
+
+A folder belongs to one group on one topic; a file beside the checkpoints, and within every savepoint,
+says so: Flink itself would restore whatever it is given, and go on at offsets that mean something else.
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from state.errors import InputError
+from streams.engines.engine_config import altered
+
+SAID = "ebbtide.json"
+FORMAT = 1
+"""Of the keyed state: names of operators, and of what they keep."""
+_WHOLE = "_metadata"
+"""Is put in its place when all else is there."""
+
+
+class Belongs(msgspec.Struct, frozen=True, kw_only=True):
+    """Whose state it is."""
+
+    format: int = FORMAT
+    flink: str
+    group: str
+    events: str
+    topic_id: str | None
+    partitions: int
+    made_by: dict[str, Any]
+    """The settings of the engine."""
+
+
+def newest(folder: Path) -> Path | None:
+    """The newest whole checkpoint or savepoint."""
+    whole = [*folder.glob(f"*/chk-*/{_WHOLE}"), *folder.glob(f"savepoints/savepoint-*/{_WHOLE}")]
+    return max(whole, key=lambda path: path.stat().st_mtime_ns).parent if whole else None
+
+
+def is_savepoint(path: Path) -> bool:
+    return not path.name.startswith("chk-")
+
+
+def said_of(path: Path) -> Belongs:
+    """Whose a checkpoint or savepoint is. Raises InputError."""
+    if not (path / _WHOLE).is_file():
+        raise InputError(f"--from {path}: expected a whole checkpoint or savepoint, got none: no {_WHOLE}")
+    for folder in (path, path.parent.parent):
+        try:
+            return msgspec.json.decode((folder / SAID).read_bytes(), type=Belongs)
+        except FileNotFoundError:
+            continue
+        except msgspec.MsgspecError as error:
+            raise InputError(f"{folder / SAID}: expected what a savepoint belongs to, got {error}") from error
+    raise InputError(f"--from {path}: expected a savepoint of ebbtide, got one without {SAID}")
+
+
+def check(path: Path, now: Belongs) -> None:
+    """Raises InputError where what is saved there cannot be gone on from."""
+    was = said_of(path)
+    if (was.format, was.flink.rpartition(".")[0]) != (now.format, now.flink.rpartition(".")[0]):
+        raise InputError(
+            f"{path}: made by format {was.format} on Flink {was.flink}, expected format {now.format} on "
+            f"Flink {now.flink}; go on with the version that made it, or begin in another --checkpoints"
+        )
+    if (was.group, was.events) != (now.group, now.events):
+        raise InputError(
+            f"{path}: belongs to the group {was.group!r} on {was.events!r}, expected {now.group!r} on "
+            f"{now.events!r}; name another --checkpoints"
+        )
+    if None not in (was.topic_id, now.topic_id) and was.topic_id != now.topic_id:
+        raise InputError(
+            f"{now.events}: the topic was made anew since {path}, so its offsets mean nothing any more; "
+            "begin in another --checkpoints, with another --group"
+        )
+    if now.partitions < was.partitions:
+        raise InputError(
+            f"{now.events}: expected at least {was.partitions} partitions, as when {path} was made, "
+            f"got {now.partitions}"
+        )
+    both = altered(was.made_by, now.made_by)
+    if both:
+        differ = ", ".join(f"{name} was {one}, is {other}" for name, one, other in both)
+        raise InputError(
+            f"{path}: made with other settings: {differ}; use the same, or another --checkpoints and --group"
+        )
+
+
+def write(folder: Path, said: Belongs) -> None:
+    """Say whose the folder is. Raises InputError where it cannot be written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        aside = folder / f".{SAID}.{os.getpid()}"
+        aside.write_bytes(msgspec.json.encode(said))
+        aside.replace(folder / SAID)
+    except OSError as error:
+        raise InputError(
+            f"--checkpoints {folder}: expected a folder that can be written ({error.strerror}); name another"
+        ) from error

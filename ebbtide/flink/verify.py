@@ -1,0 +1,176 @@
+"""Does Flink make of a log what replay makes of it? Counted by identity, and column by column.
+
+Shape suffix: B examples.
+"""
+
+import tempfile
+import threading
+from collections.abc import Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ebbtide.config import RunConfig
+from ebbtide.flink import job as made
+from ebbtide.flink import local
+from ebbtide.running import plan
+from ebbtide.services import control
+from replay.log import Log
+from replay.traffic import Form, send
+from state import example_wire
+from state.errors import EbbtideError
+from state.examples import ExampleBatch, concat
+from state.keys import Int64s
+from state.memory.mask import narrowed, select
+from streams.engines.engine_config import EngineConfig
+from streams.kafka.observer import Observer
+from streams.kafka.topics import Topics
+from streams.operator import Operator
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_READ = 4096
+_BATCH = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What came of a log on both ways."""
+
+    events: int
+    """That were sent."""
+    examples: int
+    """That came out of Flink, each identity once."""
+    equal: int
+    """Of them, those that are what replay makes, in every column, bit for bit."""
+    lost: int
+    """Examples of replay that did not come."""
+    doubled: int
+    """Examples that came more than once."""
+
+    @property
+    def well(self) -> bool:
+        return self.equal == self.examples and not self.lost and not self.doubled
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class How:
+    """How the log goes through Flink."""
+
+    brokers: str | None = None
+    """None: a broker of our own, for as long as it takes."""
+    form: Form = "json"
+    partitions: int = 4
+    parallelism: int = 1
+    window: int = 64
+
+
+def verify(log: Log, how: How) -> Verified:
+    """Send a log through a Flink job and through replay's operator. Raises EbbtideError."""
+    operator = plan.subject(RunConfig(), log).operator
+    engine = EngineConfig(operator=operator, window=how.window)
+    with tempfile.TemporaryDirectory(prefix="ebbtide-verify-") as folder, _brokers(how, folder) as brokers:
+        name = Path(folder).name
+        topics = Topics(*(f"{name}-{what}" for what in ("events", "examples", "dead-letters", "changelog")))
+        where = f"kafka://{brokers}/{topics.events}"
+        sent = send(log, where, form=how.form, partitions=how.partitions, batch=_BATCH)
+        if sent.errors:
+            raise EbbtideError(f"{where}: {sent.errors:,} events were not acknowledged: {sent.failure}")
+        wanted = made.Wanted(
+            brokers=brokers,
+            group=name,
+            topics=topics,
+            engine=engine,
+            checkpoints=Path(folder) / "flink",
+            parallelism=how.parallelism,
+        )
+        local.until(
+            made.job_of(wanted),
+            wanted.checkpoints,
+            threading.Event(),
+            done=lambda said: sum(one.events for one in said.values()) >= sent.events,
+        )
+        live = examples(brokers, topics.examples)
+    one = Operator(operator, how.window)
+    replayed = [one.process(events, 0) for events in log.batches(_READ)]
+    return compared(sent.events, live, concat(replayed), how.window)
+
+
+def examples(brokers: str, topic: str) -> ExampleBatch:
+    """All that was committed there."""
+    with Observer(brokers) as observer:
+        values = [message.value for message in observer.read(topic)]
+    batches = [example_wire.decode(value).batch for value in values if value is not None]
+    return concat([batch for batch in batches if len(batch)] or batches[:1])
+
+
+def compared(events: int, live: ExampleBatch, replayed: ExampleBatch, window: int) -> Verified:
+    """Every user's examples in their order, one by one."""
+    identity_B3 = np.stack([live.partition_B, live.offset_B, live.index_B], axis=1)
+    first_B = np.unique(identity_B3, axis=0, return_index=True)[1]
+    once = live.take(np.sort(first_B))
+    place_B, at_B = (_places(batch.user_B) for batch in (once, replayed))
+    here, there = ({pair: b for b, pair in enumerate(pairs)} for pairs in (place_B, at_B))
+    both = [(here[pair], there[pair]) for pair in here.keys() & there.keys()]
+    pair_B2 = np.array(sorted(both), np.int64).reshape(-1, 2)
+    columns = [
+        _columns(narrowed(batch.take(pair_B2[:, i]), select(window)))
+        for i, batch in enumerate((once, replayed))
+    ]
+    same_B = np.ones(len(pair_B2), np.bool_)
+    for name, column in columns[0].items():
+        same_B &= _same(column, columns[1][name])
+    return Verified(
+        events, len(once), int(same_B.sum()), len(there.keys() - here.keys()), len(live) - len(once)
+    )
+
+
+def _places(user_B: Int64s) -> list[tuple[int, int]]:
+    """Each row's user, and how many of the user's rows were before it."""
+    seen: dict[int, int] = {}
+    found = []
+    for user in user_B.tolist():
+        seen[user] = seen.get(user, 0) + 1
+        found.append((user, seen[user]))
+    return found
+
+
+def _columns(batch: ExampleBatch) -> dict[str, Any]:
+    none = np.zeros(len(batch), np.int64)
+    tree = replace(batch, partition_B=none, offset_B=none, index_B=none).tree()
+    window = tree.pop("window", {})
+    return {**tree, **{f"window.{name}": column for name, column in window.items()}}
+
+
+def _same(one: Any, other: Any) -> Any:
+    """Rows (B,) that have the same bits."""
+    if one.shape != other.shape or one.dtype != other.dtype:
+        return np.zeros(len(one), np.bool_)
+    bits = [np.ascontiguousarray(column).view(np.uint8).reshape(len(column), -1) for column in (one, other)]
+    return (bits[0] == bits[1]).all(axis=1)
+
+
+@contextmanager
+def _brokers(how: How, folder: str) -> "Iterator[str]":
+    if how.brokers is not None:
+        yield how.brokers
+        return
+    services = Path(folder) / "services"
+    try:
+        found = control.up(services)
+        assert found.brokers is not None
+        yield found.brokers
+    finally:
+        control.down(services)
+
+
+def said_by(found: Verified) -> Sequence[str]:
+    """For people."""
+    return [
+        f"{found.events:,} events sent, {found.examples:,} examples made by Flink",
+        f"{found.equal:,} equal to replay's, {found.lost:,} lost, {found.doubled:,} doubled",
+    ]

@@ -1,0 +1,290 @@
+"""The Flink job: events, gathered by partition, through an `Engine` over keyed state, exactly once to Kafka.
+
+Source and sink are SQL tables, which alone give Python a message's partition, offset and headers, and let it
+set those of what goes out. In between, every message of a partition that has come within some milliseconds
+crosses to Python in one call, in the order of offsets, so that the partition's clock is what it is in every
+engine. Examples and dead letters go out in the transactions of Flink's sink, which end with its checkpoints.
+
+The partition of what goes out cannot be set, so examples carry a key that Kafka's default partitioner puts
+where their source is.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from py4j.protocol import Py4JJavaError  # type: ignore[import-not-found]
+from pyflink.common import Configuration, Row, Types  # type: ignore[import-not-found]
+from pyflink.datastream import (  # type: ignore[import-not-found]
+    DataStream,
+    KeyedProcessFunction,
+    KeyedStream,
+    StreamExecutionEnvironment,
+)
+from pyflink.datastream.state import MapStateDescriptor  # type: ignore[import-not-found]
+from pyflink.java_gateway import get_gateway  # type: ignore[import-not-found]
+from pyflink.table import Schema, StreamTableEnvironment  # type: ignore[import-not-found]
+
+from state import example_wire, progress
+from state.errors import InputError
+from streams.engines.engine_config import EngineConfig
+from streams.engines.keyed import Keyed
+from streams.engines.partition import Engine, Output
+from streams.kafka.client import partition_of
+from streams.kafka.place import Span
+from streams.kafka.topics import Topics
+from streams.wire.message import Message
+
+NAME = "ebbtide"
+_TRANSACTION_MS = 900_000
+"""What brokers allow at most: longer than a checkpoint and a restart take, or what was made is lost."""
+_BUNDLE_MS, _BUNDLE_SIZE = 20, 10_000
+
+SOURCE = """
+CREATE TABLE events (
+  `partition` INT METADATA VIRTUAL,
+  `offset` BIGINT METADATA VIRTUAL,
+  `timestamp` TIMESTAMP_LTZ(3) METADATA VIRTUAL,
+  `headers` MAP<STRING, BYTES> METADATA VIRTUAL,
+  `k` BYTES,
+  `v` BYTES,
+  `now` AS PROCTIME()
+) WITH (
+  'connector' = 'kafka', 'topic' = '{events}', 'properties.bootstrap.servers' = '{brokers}',
+  'properties.group.id' = '{group}', 'properties.auto.offset.reset' = 'earliest',
+  'properties.client.id.prefix' = '{group}', 'scan.startup.mode' = 'earliest-offset',
+  'key.format' = 'raw', 'key.fields' = 'k', 'value.format' = 'raw', 'value.fields-include' = 'EXCEPT_KEY'
+)"""
+SINK = """
+CREATE TABLE made (
+  `topic` STRING METADATA,
+  `k` BYTES,
+  `v` BYTES,
+  `headers` MAP<STRING, BYTES> METADATA
+) WITH (
+  'connector' = 'kafka', 'topic' = '{examples};{dead_letters}', 'properties.bootstrap.servers' = '{brokers}',
+  'key.format' = 'raw', 'key.fields' = 'k', 'value.format' = 'raw', 'value.fields-include' = 'EXCEPT_KEY',
+  'sink.delivery-guarantee' = 'exactly-once', 'sink.transactional-id-prefix' = '{group}-{events}-flink',
+  'properties.transaction.timeout.ms' = '{transaction_ms}', 'properties.max.request.size' = '1048576',
+  'properties.batch.size' = '262144', 'properties.linger.ms' = '5'
+)"""
+GATHERED = """
+SELECT {key} AS k, ROW(`partition`, ARRAY_AGG(ROW(
+  `offset`, 1000 * EXTRACT(EPOCH FROM `timestamp`) + EXTRACT(MILLISECOND FROM `timestamp`), k, v, `headers`
+))) AS v
+FROM TABLE(TUMBLE(TABLE events, DESCRIPTOR(`now`), INTERVAL '{gather_s}' SECOND))
+GROUP BY `partition`, window_start, window_end"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """What runs, and where."""
+
+    brokers: str
+    group: str
+    topics: Topics
+    engine: EngineConfig
+    spans: Mapping[int, Span]
+    """Of the topic of events, when the job was made."""
+    partitions: int
+    """Of the topic of examples."""
+    checkpoints: str
+    """URI of the folder."""
+    restore: str | None = None
+    """A checkpoint or savepoint."""
+    claim: bool = True
+    """Whether what is restored becomes the job's own, to be deleted when it is older than others."""
+    parallelism: int = 1
+    every_ms: int = 1000
+    """Between two checkpoints, and so the age of what readers of committed messages are given."""
+    gather_ms: int = 50
+    python: str
+    """The interpreter of the workers."""
+    jars: tuple[Path, ...]
+
+
+def environment(job: Job, more: Mapping[str, str]) -> StreamExecutionEnvironment:
+    """Where the job is put together; `more` are Flink's settings of where it runs."""
+    settings = {
+        "pipeline.name": title(job.group),
+        "pipeline.jars": ";".join(path.resolve().as_uri() for path in job.jars),
+        "pipeline.max-parallelism": "128",
+        "parallelism.default": str(job.parallelism),
+        "python.executable": job.python,
+        "python.client.executable": job.python,
+        "python.fn-execution.bundle.size": str(_BUNDLE_SIZE),
+        "python.fn-execution.bundle.time": str(_BUNDLE_MS),
+        "table.exec.uid.generation": "ALWAYS",
+        "table.exec.source.idle-timeout": "0",
+        "state.backend.type": "rocksdb",
+        "execution.checkpointing.incremental": "true",
+        "execution.checkpointing.dir": job.checkpoints,
+        "execution.checkpointing.interval": f"{job.every_ms} ms",
+        "execution.checkpointing.mode": "EXACTLY_ONCE",
+        "execution.checkpointing.timeout": "120 s",
+        "execution.checkpointing.tolerable-failed-checkpoints": "1000",
+        "execution.checkpointing.externalized-checkpoint-retention": "RETAIN_ON_CANCELLATION",
+        "execution.checkpointing.num-retained": "3",
+        "restart-strategy.type": "exponential-delay",
+        "restart-strategy.exponential-delay.initial-backoff": "1 s",
+        "restart-strategy.exponential-delay.max-backoff": "10 s",
+        **more,
+    }
+    if job.restore is not None:
+        settings |= {
+            "execution.state-recovery.path": job.restore,
+            "execution.state-recovery.claim-mode": "CLAIM" if job.claim else "NO_CLAIM",
+        }
+    configuration = Configuration()
+    for name, text in settings.items():
+        configuration.set_string(name, text)
+    env = StreamExecutionEnvironment.get_execution_environment(configuration)
+    _assemble(job, env)
+    return env
+
+
+_started: dict[str, Any] = {}
+
+
+def start(job: Job, more: Mapping[str, str]) -> str:
+    """Hand the job over to a cluster; its id. A cluster within this process lives as long as it does.
+
+    Raises InputError with the heart of what Flink says.
+    """
+    try:
+        client = environment(job, more).execute_async(title(job.group))
+    except Py4JJavaError as error:
+        raise InputError(f"Flink: {_cause(error.java_exception)}") from error
+    identity = str(client.get_job_id())
+    _started[identity] = client
+    return identity
+
+
+def end(identity: str) -> None:
+    """Cancel a job of this process, if it has not ended."""
+    with suppress(Exception):  # whatever Flink says of a job that is not there any more
+        _started.pop(identity).cancel().result()
+
+
+def _cause(error: Any) -> str:
+    while error.getCause() is not None:
+        error = error.getCause()
+    return " ".join(str(error.toString()).split())[:300]
+
+
+def title(group: str) -> str:
+    """What a group's job is called."""
+    return f"{NAME} {group}"
+
+
+def _assemble(job: Job, env: StreamExecutionEnvironment) -> None:
+    names = {
+        "events": job.topics.events,
+        "examples": job.topics.examples,
+        "dead_letters": job.topics.dead_letters,
+        "brokers": job.brokers,
+        "group": job.group,
+    }
+    tables = StreamTableEnvironment.create(env)
+    tables.execute_sql(SOURCE.format(**names))
+    tables.execute_sql(SINK.format(**names, transaction_ms=_TRANSACTION_MS))
+    gathered = GATHERED.format(key="`partition`", gather_s=f"{job.gather_ms / 1000:.3f}")
+    whole = Types.ROW([Types.INT(), _value_type()])
+    stream = tables.to_append_stream(tables.sql_query(gathered), whole)
+    made = _keyed(stream).process(Remember(job), _made_type()).uid("remember").name("remember")
+    schema = (
+        Schema.new_builder()
+        .column("topic", "STRING")
+        .column("k", "BYTES")
+        .column("v", "BYTES")
+        .column("headers", "MAP<STRING, BYTES>")
+        .build()
+    )
+    statements = tables.create_statement_set()
+    statements.add_insert("made", tables.from_data_stream(made, schema))
+    statements.attach_as_datastream()
+
+
+def _keyed(stream: DataStream) -> KeyedStream:
+    """By the first field: rows are (key, value) already, as PyFlink's own `key_by` makes them, at the price
+    of another Python stage."""
+    jvm = get_gateway().jvm
+    selector = jvm.org.apache.flink.streaming.api.functions.python.KeyByKeySelector()
+    by = stream._j_data_stream.keyBy(selector, Types.ROW([Types.INT()]).get_java_type_info())
+    return KeyedStream(by, _value_type(), stream)
+
+
+def _bytes() -> Any:
+    return Types.PRIMITIVE_ARRAY(Types.BYTE())
+
+
+def _value_type() -> Any:
+    headers = Types.MAP(Types.STRING(), _bytes())
+    message = Types.ROW([Types.LONG(), Types.LONG(), _bytes(), _bytes(), headers])
+    return Types.ROW([Types.INT(), Types.OBJECT_ARRAY(message)])
+
+
+def _made_type() -> Any:
+    headers = Types.MAP(Types.STRING(), _bytes())
+    return Types.ROW_NAMED(["topic", "k", "v", "headers"], [Types.STRING(), _bytes(), _bytes(), headers])
+
+
+class Remember(KeyedProcessFunction):  # type: ignore[misc]
+    """Gathered messages of a partition in, rows of the table of what is made out."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+
+    def open(self, runtime_context: Any) -> None:
+        rehearse(self._job.engine)
+        self._entries = runtime_context.get_map_state(MapStateDescriptor("records", Types.STRING(), _bytes()))
+        self._held: dict[int, Keyed] = {}
+        self._keys = keys(self._job.partitions)
+
+    def process_element(self, value: Any, ctx: Any) -> Iterator[Row]:
+        partition, gathered = value
+        held = self._held.get(partition)
+        if held is None:
+            engine = Engine(self._job.engine, self._job.topics.events, partition)
+            held = Keyed(engine, self._entries, self._job.spans.get(partition))
+            self._held[partition] = held
+        messages = [
+            Message(v, k, tuple((headers or {}).items()), partition, offset, produced_ms)
+            for offset, produced_ms, k, v, headers in gathered
+        ]
+        yield from self._rows(held.engine, held.take(messages))
+
+    def _rows(self, engine: Engine, output: Output) -> Iterator[Row]:
+        topics = self._job.topics
+        headers = {
+            example_wire.HEADER: example_wire.SCHEMA.encode(),
+            progress.HEADER: progress.encode(engine.progress),
+        }
+        for value in output.examples:
+            yield Row(topics.examples, self._keys[engine.partition], value, headers)
+        for letter in output.dead:
+            yield Row(topics.dead_letters, letter.key, letter.value, dict(letter.headers))
+
+
+def rehearse(config: EngineConfig) -> None:
+    """Compile what the first events would have to wait for."""
+    engine = Engine(config, "rehearsal", 0)
+    engine.take([Message(b'{"user": 1, "item": 1, "time": "2020-01-01", "label": 1}', b"1")])
+    engine.records()
+
+
+def keys(partitions: int) -> list[bytes]:
+    """For each partition a key that Kafka's default partitioner puts there.
+
+    >>> keys(4)
+    [b'0', b'4', b'5', b'1']
+    """
+    found: dict[int, bytes] = {}
+    number = 0
+    while len(found) < partitions:
+        key = str(number).encode()
+        found.setdefault(partition_of(key, partitions), key)
+        number += 1
+    return [found[partition] for partition in range(partitions)]
