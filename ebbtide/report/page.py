@@ -4,7 +4,6 @@ Every id and name from a log goes through `ebbtide.report.markup`, which escapes
 """
 
 import json
-from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 from string import Template
@@ -13,6 +12,7 @@ from ebbtide.report.alarms import alarm_section
 from ebbtide.report.comparison_page import ablation_section, staleness_section
 from ebbtide.report.figures import figures
 from ebbtide.report.markup import Markup, el, join
+from ebbtide.report.metric_tables import learner_section, slice_section
 from ebbtide.report.plots import calibration_plot, curve_plots, legend, time_plots
 from ebbtide.report.policy_page import policy_section
 from ebbtide.report.report import Report, replace_file
@@ -27,15 +27,6 @@ from ebbtide.report.words import (
     protocol,
     verdict,
 )
-from learners.judging.evaluation import Judged
-from learners.judging.metrics import PREDICTION, RANKING
-
-_SLICE_WORDS = {
-    "warm_user": "users met before",
-    "cold_user": "users never met before",
-    "warm_item": "items met before",
-    "cold_item": "items never met before",
-}
 
 
 def render(report: Report) -> str:
@@ -44,7 +35,7 @@ def render(report: Report) -> str:
         _head(report),
         _tiles(report),
         _over_time(report),
-        _learners(report),
+        learner_section(report),
         ablation_section(report),
         staleness_section(report),
         policy_section(report),
@@ -133,64 +124,8 @@ def _over_time(report: Report) -> Markup | None:
     )
 
 
-def _learners(report: Report) -> Markup:
-    tables = [
-        _metric_table(report, title, family)
-        for title, family in (
-            ("Will it happen: P(action) against what happened", PREDICTION),
-            ("What comes next: the whole catalogue ranked", RANKING),
-        )
-    ]
-    hint = (
-        "On the scored part. Under each figure of a model: its difference to the hardest floor, with the 95%"
-        " interval over users. The best figure of a column is bold."
-    )
-    heading = el("h2", "The model beside the floors")
-    return join(heading, el("p", hint, class_="hint"), *tables)
-
-
-def _metric_table(report: Report, title: str, family: Sequence[str]) -> Markup | None:
-    metrics = [m for m in family if any(one.scored.value(m) is not None for one in report.learners)]
-    learners = [
-        one for one in report.learners if any(one.scored.value(metric) is not None for metric in metrics)
-    ]
-    if not metrics:
-        return None
-    best = {metric: _best(metric, learners) for metric in metrics}
-    own = report.evaluation.speaks(metrics[0])
-    rows = []
-    for one in sorted(learners, key=lambda one: one.floor):
-        cells = [el("td", one.name, el("small", "floor" if one.floor else "model"))]
-        for metric in metrics:
-            kind = "best" if best[metric] == one.name else None
-            cells.append(
-                el("td", measure(one.scored.value(metric), 4), _against(report, one, metric), class_=kind)
-            )
-        rows.append(el("tr", *cells, class_="own" if own and one.name == own.name else None))
-    head = [el("th", "learner"), *(el("th", METRIC_WORDS[m][0], title=METRIC_WORDS[m][1]) for m in metrics)]
-    return el("div", el("h3", title), _table(head, rows), class_="card wide")
-
-
-def _against(report: Report, one: Judged, metric: str) -> Markup | None:
-    floor = report.evaluation.best_floor(metric)
-    interval = one.interval(floor.name, metric) if floor else None
-    if interval is None:
-        return None
-    kind = verdict(interval)[1]
-    return join(
-        el("small", f"{interval.difference:+.4f}", class_=kind),
-        el("small", f"{interval.low:+.4f} to {interval.high:+.4f}", class_=kind),
-    )
-
-
-def _best(metric: str, learners: Sequence[Judged]) -> str | None:
-    sign = METRIC_WORDS[metric][2]
-    known = [(one.scored.value(metric), one.name) for one in learners]
-    return max(((sign * value, name) for value, name in known if value is not None), default=(0, None))[1]
-
-
 def _trust(report: Report) -> Markup | None:
-    cards = [card for card in (_calibration(report), _slices(report)) if card is not None]
+    cards = [card for card in (_calibration(report), slice_section(report)) if card is not None]
     return el("div", *cards, class_="grid two") if cards else None
 
 
@@ -204,29 +139,6 @@ def _calibration(report: Report) -> Markup | None:
     )
     heading = el("h2", "Can the probabilities be believed")
     return el("section", heading, el("p", text, class_="hint"), el("div", plot, class_="card"))
-
-
-def _slices(report: Report) -> Markup | None:
-    metrics = headline(report)
-    if not metrics:
-        return None
-    rows = []
-    for name, words in _SLICE_WORDS.items():
-        part = report.slices[name]
-        cells = [el("td", words, el("small", f"{count(part.events)} events"))]
-        for metric in metrics:
-            floor = report.evaluation.best_floor(metric)
-            theirs = floor.slices[name].value(metric) if floor else None
-            beside = el("small", f"floor {measure(theirs)}") if theirs is not None else None
-            cells.append(el("td", measure(part.value(metric)), beside))
-        rows.append(el("tr", *cells))
-    head = [el("th", "events of"), *(el("th", METRIC_WORDS[metric][0]) for metric in metrics)]
-    text = (
-        "Whether the user, or the item, had been met before the event. A stream always brings new ones;"
-        " a model that only knows old ones is of little use."
-    )
-    heading = el("h2", "Cold and warm")
-    return el("section", heading, el("p", text, class_="hint"), el("div", _table(head, rows), class_="card"))
 
 
 def _memory(report: Report) -> Markup | None:
@@ -346,8 +258,3 @@ def _definitions(pairs: dict[str, str] | dict[str, int]) -> Markup:
         return count(value) if isinstance(value, int) else value
 
     return el("dl", *(join(el("dt", name), el("dd", shown(value))) for name, value in pairs.items()))
-
-
-def _table(head: Sequence[Markup | None], rows: Sequence[Markup]) -> Markup:
-    table = el("table", el("thead", el("tr", *head)), el("tbody", *rows))
-    return el("div", table, class_="scroll", tabindex=0)
