@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from replay.log import Log
 from state.errors import InputError
 from state.keys import Int64s, KeyMap
-from streams.kafka.client import Producer, ensure_topic, partition_of, target
+from streams.kafka.client import Producer, ensure_topic, partition_of
+from streams.kafka.target import target
 from streams.schema import EventBatch
 from streams.wire import arrow_form, json_form
 from streams.wire.message import ARROW, HEADER, JSON, MAX_BYTES, Message, Names, text_of

@@ -135,7 +135,8 @@ def wants(context: typer.Context, to: str | None, out: Path | None) -> None:
             else f"{flag}: goes with --to kafka://HOST:PORT/TOPIC only; say where to send, or leave it out"
         )
     if to is not None:
-        from streams.kafka.client import check, target
+        from streams.kafka.client import check
+        from streams.kafka.target import target
 
         check(target(to)[0])
     elif out is None:

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from ebbtide.config import RunConfig
 from ebbtide.running.plan import batch_size
-from ebbtide.running.replaying import Run
+from ebbtide.running.run import Run
 from ebbtide.simulated.drifting import DRIFT_AT, EVENTS, KINDS, Kind, lived, scored
 from ebbtide.simulated.over_seeds import Figure, figure
 from monitor.actions import Rule

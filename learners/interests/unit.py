@@ -29,6 +29,7 @@ from learners.contract import Context, Needs, RankRequest, Settings
 from learners.interests import deep, learning, rows, search, views
 from learners.interests.contract import Unit
 from learners.interests.kinds import Kinds, whole
+from learners.interests.recalling import recalled
 from learners.interests.settings import TwoTowerSettings
 from learners.tables.embedding import PUBLISH, RANK, EmbeddingTable, Slot
 from learners.tables.expiry import Forgotten
@@ -159,17 +160,17 @@ class InterestUnit(Unit[Floats]):
             target_B[~(batch.label_B > 0.5)] = -1
         if self.sampler.due(len(batch)):
             self._resample(int(batch.time_ms_B[-1]))
-        recalled = self._recalled(window_of(batch))
+        memory = self._recalled(window_of(batch))
         full = s.softmax == "full" or (s.softmax == "auto" and len(table) <= s.few)
         events = rows.Events(
             target_B,
             identities(batch, self.context.seed),
-            recalled,
+            memory,
             0 if full else s.draws,
             bool(self.repeats[0] < s.spare * self.repeats[1]),
         )
         rates = rows.Rates(*(np.float32(rate) for rate in (s.lr, s.bias_lr, s.query_lr, s.reg, s.kind_rate)))
-        self.repeats += views.repeats(target_B >= 0, target_B, recalled.rows_BW, recalled.length_B)
+        self.repeats += views.repeats(target_B >= 0, target_B, memory.rows_BW, memory.length_B)
         if s.device == "cpu":
             learning.learn(
                 events,
@@ -222,11 +223,11 @@ class InterestUnit(Unit[Floats]):
         Summed over V and W, plus the item's bias, it is the score.
         """
         window = window_of(batch)
-        recalled = self._recalled(window)
+        memory = self._recalled(window)
         part_BVW = np.zeros((len(batch), self.views + self.deep, window.item_BW.shape[1]), np.float32)
         views.explain(
-            recalled,
-            np.maximum(window.length_B - recalled.rows_BW.shape[1], 0),
+            memory,
+            np.maximum(window.length_B - memory.rows_BW.shape[1], 0),
             self._entry_vectors(),
             self.item_vectors(item_B),
             part_BVW,
@@ -238,26 +239,7 @@ class InterestUnit(Unit[Floats]):
         return self.kinds.items(self.table, self.table.changed(PUBLISH))
 
     def _recalled(self, window: Window) -> views.Recalled:
-        """The newest entries, as many as count, however wide the operator's window is."""
-        s = self.settings
-        kept = min(s.window, int(window.item_BW.shape[1]))
-        recalled = views.Recalled(
-            np.full((len(window.length_B), kept), -1, np.int64),
-            np.minimum(window.length_B, kept),
-            np.zeros((self.views, len(window.length_B), kept), np.float32),
-        )
-        views.window_rows(self.table.ids.table, window.item_BW, window.length_B, recalled.rows_BW)
-        views.view_weights(
-            window.length_B,
-            window.retention_BW,
-            window.hour_BW,
-            window.week_BW,
-            window.place_BW,
-            s.short,
-            s.fade,
-            recalled.weight_VBW,
-        )
-        return recalled
+        return recalled(window, self.table.ids.table, self.views, self.settings)
 
     def _entry_vectors(self) -> views.Vectors:
         weights, newest = self._weights(), self.settings.attended

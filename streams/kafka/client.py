@@ -38,7 +38,6 @@ from streams.kafka.security import CA, CERT, MECHANISM, PASSWORD, PROTOCOL, USER
 if TYPE_CHECKING:
     from streams.wire.message import Message
 
-SCHEME = "kafka://"
 _TIMEOUT_MS = 10_000
 _BATCH_BYTES = 128 << 10
 _LINGER_MS = 5
@@ -76,23 +75,6 @@ class _Refusals(logging.Handler):
 _refusals = _Refusals()
 logging.getLogger("kafka").addHandler(_refusals)
 logging.getLogger("kafka").setLevel(logging.WARNING)  # below that it writes passwords into the log
-
-
-def target(url: str) -> tuple[str, str]:
-    """Brokers and topic of `kafka://HOST:PORT[,HOST:PORT]/TOPIC`. Raises InputError.
-
-    >>> target("kafka://127.0.0.1:9092/events")
-    ('127.0.0.1:9092', 'events')
-    """
-    brokers, _, topic = url.removeprefix(SCHEME).partition("/")
-    addresses = [one.rpartition(":") for one in brokers.split(",")]
-    sound = all(host and port.isdigit() for host, _, port in addresses)
-    legal = 0 < len(topic) < 250 and all(c.isascii() and (c.isalnum() or c in "._-") for c in topic)
-    if not url.startswith(SCHEME) or not sound or not legal or topic in (".", ".."):
-        raise InputError(
-            f"--to {url}: expected kafka://HOST:PORT/TOPIC, such as kafka://127.0.0.1:9092/events"
-        )
-    return brokers, topic
 
 
 def check(brokers: str) -> None:

@@ -12,7 +12,7 @@ import ebbtide
 from ebbtide.config import RunConfig
 from ebbtide.report import page as html
 from ebbtide.report import terminal
-from ebbtide.running.replaying import Run
+from ebbtide.running.run import Run
 from replay.log import Log
 from state.store.in_memory import DictStore
 from tests.replay.events import START_S, write_csv

@@ -9,7 +9,7 @@ import pytest
 import ebbtide
 from ebbtide.config import RunConfig
 from ebbtide.report.report import Report
-from ebbtide.running.replaying import Run
+from ebbtide.running.run import Run
 from ebbtide.simulated.drifting import lived
 from monitor.actions import Rule
 from replay.log import Log

@@ -14,9 +14,10 @@ from kafka import KafkaAdminClient  # type: ignore[import-untyped]
 from kafka.partitioner.default import DefaultPartitioner  # type: ignore[import-untyped]
 
 from state.errors import InputError
-from streams.kafka.client import Producer, cluster_id, ensure_topic, partition_of, target
+from streams.kafka.client import Producer, cluster_id, ensure_topic, partition_of
 from streams.kafka.observer import Observer
 from streams.kafka.reader import Reader
+from streams.kafka.target import target
 from streams.wire.message import Message
 from tests.patience import until
 from tests.streams.topics import messages
