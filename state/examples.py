@@ -98,7 +98,7 @@ class Window:
     gap_s_BW: Floats
     """Seconds between the two."""
     total_item_BI: Int64s
-    """Items that were had more than once, those of most events, newest first; then NO_KEY."""
+    """Items that were had more than once, or long ago, those of most events, newest first; then NO_KEY."""
     total_count_BI: Floats
     """Of each over the whole memory (`state.memory.totals`): events, but for those that came out badly,"""
     total_first_s_BI: Floats

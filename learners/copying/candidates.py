@@ -25,7 +25,8 @@ from state.keys import NO_KEY, Int64s, find
 Int32s = NDArray[np.int32]
 
 _LONG, _HOUR_2H, _SAME_PLACE = COLUMN["own_64d"], COLUMN["hour_2h"], COLUMN["same_place"]
-_WORTH_KM2, _WORTH_POWER = STIM.worth_km2, STIM.worth_power
+_WORTH_KM2 = STIM.worth_km2
+assert STIM.worth_power == 0.75, "what a neighbour is worth is compared by its fourth power"
 FOLLOWERS, HERE = 40, 32
 """Candidates from what follows, and from what the place sells, at most."""
 OTHERS = FOLLOWERS + NEAR + HERE
@@ -252,19 +253,28 @@ def _find_near(n: int, size: int, events: int, keep: bool, crowd: CrowdArrays, r
         row = n
         room.near_at_N[n] = events
     near_M, most = room.near_NM[row], room.near_NM.shape[1]
-    best_M = np.zeros(most)
+    least, best_M, worth_N = 0.0, room.best_F[:most], room.score_T[: min(size, len(crowd.first_ms_N))]
+    best_M[:] = 0.0
     near_M[:] = -1
-    weight_N = crowd.popular.weight_VN[3]
-    for j in range(min(size, weight_N.shape[0])):
-        if weight_N[j] > 0.0 and j != n:
-            km2 = kilometres2(crowd.km_N3, n, j)
-            worth = weight_N[j] / (km2 + _WORTH_KM2) ** _WORTH_POWER
-            if worth > best_M[most - 1]:
-                i = most - 1
-                while i > 0 and best_M[i - 1] < worth:
-                    best_M[i] = best_M[i - 1]
-                    near_M[i] = near_M[i - 1]
-                    i -= 1
-                best_M[i] = worth
-                near_M[i] = j
+    _worths(n, crowd, worth_N)
+    for j in range(len(worth_N)):
+        if worth_N[j] > least and j != n:
+            i = most - 1
+            while i > 0 and best_M[i - 1] < worth_N[j]:
+                best_M[i] = best_M[i - 1]
+                near_M[i] = near_M[i - 1]
+                i -= 1
+            best_M[i] = worth_N[j]
+            near_M[i] = j
+            least = best_M[most - 1]
     return row
+
+
+@inner
+def _worths(n: int, crowd: CrowdArrays, worth_N: Doubles) -> None:
+    """What every item is worth as a neighbour of n, to the fourth, and NaN without a place."""
+    km_N3, weight_N, total = crowd.km_N3, crowd.popular.weight_VN[3], crowd.popular.clock_V3[3, 1]
+    for j in range(len(worth_N)):
+        km2 = kilometres2(km_N3, n, j) + _WORTH_KM2
+        share = weight_N[j] / max(total, 1e-300)
+        worth_N[j] = share * share * share * share / (km2 * km2 * km2)

@@ -1,30 +1,24 @@
-"""What an interest recalls of a window: rows of the table, and how much each entry weighs in each view."""
+"""What an interest recalls of a memory: rows of the table, and how much each entry weighs in each view."""
 
 import numpy as np
 
 from learners.interests import views
 from learners.interests.settings import TwoTowerSettings
-from state.examples import Window
+from state.examples import ITEMS, Window
 from state.keys import Int64s
+from state.memory.views import columns_of
 
 
 def recalled(window: Window, id_table: Int64s, shown: int, settings: TwoTowerSettings) -> views.Recalled:
-    """The newest entries in the first `shown` views: as many as count, however wide the window is."""
-    kept = min(settings.window, int(window.item_BW.shape[1]))
+    """The newest entries in the first `shown` views, as many as count, however wide the window is; and, where
+    it holds fewer, items that only its totals know."""
+    size = len(window.length_B)
+    kept = min(settings.window, window.item_BW.shape[1] + ITEMS)
     recalled = views.Recalled(
-        np.full((len(window.length_B), kept), -1, np.int64),
-        np.minimum(window.length_B, kept),
-        np.zeros((shown, len(window.length_B), kept), np.float32),
+        rows_BW=np.full((size, kept), -1, np.int64),
+        length_B=np.empty(size, np.int64),
+        further_B=np.empty(size, np.int64),
+        weight_VBW=np.zeros((shown, size, kept), np.float32),
     )
-    views.window_rows(id_table, window.item_BW, window.length_B, recalled.rows_BW)
-    views.view_weights(
-        window.length_B,
-        window.retention_BW,
-        window.hour_BW,
-        window.week_BW,
-        window.place_BW,
-        settings.short,
-        settings.fade,
-        recalled.weight_VBW,
-    )
+    views.remember(id_table, columns_of(window), settings.window, settings.short, settings.fade, recalled)
     return recalled

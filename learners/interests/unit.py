@@ -220,14 +220,14 @@ class InterestUnit(Unit[Floats]):
     def explain(self, batch: ExampleBatch, item_B: Int64s) -> Floats:
         """What each window entry adds to the score of `item_B[b]` for row b, by interest: (B, V, W).
 
-        Summed over V and W, plus the item's bias, it is the score.
+        Summed over V and W, plus the item's bias, it is the score, less what further items of the totals add.
         """
         window = window_of(batch)
         memory = self._recalled(window)
         part_BVW = np.zeros((len(batch), self.views + self.deep, window.item_BW.shape[1]), np.float32)
         views.explain(
             memory,
-            np.maximum(window.length_B - memory.rows_BW.shape[1], 0),
+            window.length_B - (memory.length_B - memory.further_B),
             self._entry_vectors(),
             self.item_vectors(item_B),
             part_BVW,

@@ -2,7 +2,8 @@
 
 Shape suffixes: B events, W window entries, N table rows, K width, D = K + 1, V views, P kinds of an item.
 
-The newest entries of a window count, as many as the arrays to fill in have room for.
+The newest entries of a window count, as many as are wanted; a window that holds fewer is filled up with items
+that only its totals know, as entries older than its own.
 """
 
 from typing import NamedTuple
@@ -13,7 +14,8 @@ from numpy.typing import NDArray
 from learners.interests.deep import FAINT, Attention, attend, room
 from state.compiled import assign, compiled, inner, reordered
 from state.examples import Floats
-from state.keys import Int64s, find
+from state.keys import NO_KEY, Int64s, find
+from state.memory.views import Columns
 
 Int32s = NDArray[np.int32]
 
@@ -22,11 +24,13 @@ VIEWS = 5
 
 
 class Recalled(NamedTuple):
-    """The newest entries of a batch's windows."""
+    """What a batch's memories recall, oldest first."""
 
     rows_BW: Int64s
     """Table row, -1 where there is none."""
     length_B: Int64s
+    further_B: Int64s
+    """How many of them are no entries of the window, but items of its totals."""
     weight_VBW: Floats
 
 
@@ -44,12 +48,66 @@ class Vectors(NamedTuple):
 
 
 @compiled
-def window_rows(table: Int64s, item_BW: Int64s, length_B: Int64s, rows_BW: Int64s) -> None:
-    """Fill in the table row of every entry; `rows_BW` holds -1 on entry."""
-    for b in range(length_B.shape[0]):
-        first = max(length_B[b] - rows_BW.shape[1], 0)
-        for w in range(length_B[b] - first):
-            rows_BW[b, w] = find(table, item_BW[b, first + w])
+def remember(table: Int64s, past: Columns, wanted: int, short: int, fade: float, recalled: Recalled) -> None:
+    """Fill in up to `wanted` newest entries of each window, what is further, and what each weighs in each
+    view: w / sqrt(sum of w + prior). `recalled` holds rows of -1, and zeros, on entry."""
+    rows_BW, weight_VBW = recalled.rows_BW, recalled.weight_VBW
+    views = weight_VBW.shape[0]
+    for b in range(past.length_B.shape[0]):
+        own = min(past.length_B[b], wanted)
+        first = past.length_B[b] - own
+        further = _further(table, past, b, first, recalled)
+        length = further + own
+        recalled.length_B[b], recalled.further_B[b] = length, further
+        for w in range(own):
+            rows_BW[b, further + w] = find(table, past.item_BW[b, first + w])
+        if views > LONG:
+            assign(weight_VBW[LONG, b, further:], past.retention_BW[b, first : first + own])
+        recent = 1.0
+        for w in range(length - 1, max(length - short, further) - 1, -1):
+            weight_VBW[SHORT, b, w] = recent
+            recent *= fade
+        if views > HOUR:
+            for w in range(own):
+                kept = past.retention_BW[b, first + w]
+                weight_VBW[HOUR, b, further + w] = past.hour_BW[b, first + w] * kept
+                weight_VBW[WEEK, b, further + w] = past.week_BW[b, first + w] * kept
+                weight_VBW[PLACE, b, further + w] = past.place_BW[b, first + w] * kept
+        for v in range(views):
+            total = np.float32(0.0)
+            for w in range(length):
+                total += weight_VBW[v, b, w]
+            scale = np.float32(1.0 / np.sqrt(total + (0.5 if v == SHORT else 1.0)))
+            for w in range(length):
+                weight_VBW[v, b, w] *= scale
+
+
+@inner
+def _further(table: Int64s, past: Columns, b: int, first: int, recalled: Recalled) -> int:
+    """Take items of row b's totals that are no entries from `first` on, as far as there is room; how many."""
+    item_W, room = past.item_BW[b, first : past.length_B[b]], recalled.rows_BW.shape[1]
+    items = further = 0
+    for item in past.total_item_BI[b]:
+        if item == NO_KEY or further + len(item_W) == room:
+            break
+        further += not _among(item, item_W)
+        items += 1
+    w = further
+    for i in range(items):
+        if not _among(past.total_item_BI[b, i], item_W):
+            w -= 1
+            recalled.rows_BW[b, w] = find(table, past.total_item_BI[b, i])
+            if recalled.weight_VBW.shape[0] > LONG:
+                recalled.weight_VBW[LONG, b, w] = past.total_faded_BI[b, i]
+    return further
+
+
+@inner
+def _among(key: int, key_W: Int64s) -> bool:
+    found = False
+    for w in range(key_W.shape[0]):
+        found |= key_W[w] == key
+    return found
 
 
 @compiled
@@ -66,42 +124,6 @@ def repeats(
                     again += 1
                     break
     return again, targets
-
-
-@compiled
-def view_weights(
-    length_B: Int64s,
-    retention_BW: Floats,
-    hour_BW: Floats,
-    week_BW: Floats,
-    place_BW: Floats,
-    short: int,
-    fade: float,
-    weight_VBW: Floats,
-) -> None:
-    """Fill in what each entry weighs in each view: w / sqrt(sum of w + prior)."""
-    views = weight_VBW.shape[0]
-    for b in range(length_B.shape[0]):
-        first = max(length_B[b] - weight_VBW.shape[2], 0)
-        length = length_B[b] - first
-        for w in range(length if views > LONG else 0):
-            weight_VBW[LONG, b, w] = retention_BW[b, first + w]
-        recent = 1.0
-        for w in range(length - 1, max(length - short, 0) - 1, -1):
-            weight_VBW[SHORT, b, w] = recent
-            recent *= fade
-        if views > HOUR:
-            for w in range(length):
-                weight_VBW[HOUR, b, w] = hour_BW[b, first + w] * retention_BW[b, first + w]
-                weight_VBW[WEEK, b, w] = week_BW[b, first + w] * retention_BW[b, first + w]
-                weight_VBW[PLACE, b, w] = place_BW[b, first + w] * retention_BW[b, first + w]
-        for v in range(views):
-            total = np.float32(0.0)
-            for w in range(length):
-                total += weight_VBW[v, b, w]
-            scale = np.float32(1.0 / np.sqrt(total + (0.5 if v == SHORT else 1.0)))
-            for w in range(length):
-                weight_VBW[v, b, w] *= scale
 
 
 @inner
@@ -138,7 +160,7 @@ def interests(
     vector_BVD: Floats,
 ) -> None:
     """Add up each view's interest, then the deep ones; `vector_BVD` holds zeros on entry."""
-    rows_BW, length_B, weight_VBW = recalled
+    rows_BW, length_B, weight_VBW = recalled.rows_BW, recalled.length_B, recalled.weight_VBW
     short_NK, long_NK, deep_NK, kind_NP, query_IQ, newest = vectors
     views, width = weight_VBW.shape[0], short_NK.shape[1]
     entry_S, at = np.empty(newest, np.int64), room(query_IQ.shape[0], newest, width)
@@ -170,16 +192,17 @@ def explain(
     item_BD: Floats,
     part_BVW: Floats,
 ) -> None:
-    """What entry `first_B[b]` + w of a window adds to an item's score, by interest; zeros on entry."""
-    rows_BW, length_B, weight_VBW = recalled
+    """What each entry of a window, of which those from `first_B[b]` on are recalled, adds to an item's score,
+    by interest; zeros on entry."""
+    rows_BW, length_B, further_B, weight_VBW = recalled
     short_NK, long_NK, deep_NK, kind_NP, query_IQ, newest = vectors
     views, width = weight_VBW.shape[0], short_NK.shape[1]
     entry_S, at = np.empty(newest, np.int64), room(query_IQ.shape[0], newest, width)
     vector_BVD = np.zeros((length_B.shape[0], views + query_IQ.shape[0], item_BD.shape[1]), np.float32)
     interests(recalled, vectors, vector_BVD)
     for b in range(length_B.shape[0]):
-        first = first_B[b]
-        for w in range(length_B[b]):
+        first = first_B[b] - further_B[b]
+        for w in range(further_B[b], length_B[b]):
             row = rows_BW[b, w]
             if row < 0:
                 continue

@@ -1,9 +1,9 @@
 """What a memory says of its items beside a window: how often, since when, how lately, how much of it by now.
 
-A window of few entries tells the hour and what follows what; habits by count are told by the whole memory.
-So an example carries totals of items that were had more than once: of those with the most events, each faded
-by a half-life of `HALF_LIFE_S`. Entries that came out badly, as far as is known, are not counted. What is
-selected for the window makes no difference.
+A window of few entries tells the hour and what follows what; habits by count, and what was had long ago, are
+told by the whole memory. So an example carries totals of items that were had more than once, or `BEYOND`
+entries ago or more: of those with the most events, each faded by a half-life of `HALF_LIFE_S`. Entries that
+came out badly, as far as is known, are not counted. What is selected for the window makes no difference.
 
 Shape suffixes: N entries of a memory, I items.
 """
@@ -22,6 +22,8 @@ from state.memory.pending import Rows
 from state.memory.slabs import ITEM, KNOWN, TIME, Slabs, entries, labels
 from state.memory.views import Columns
 
+BEYOND = 64
+"""Entries since an item that was had once, from which on it has totals: no window is sure to have it."""
 _FADE = np.float32(-0.6931472 / HALF_LIFE_S)
 
 
@@ -93,7 +95,7 @@ def totalled(slabs: Slabs, rows: Rows, b: int, horizon_ms: int, room: Tally, out
     again = 0
     for k in range(many):
         room.slot_H[room.place_N[k]] = 0
-        if room.count_N[k] > 1.5:
+        if room.count_N[k] > 1.5 or room.since_N[k] >= BEYOND:
             again += 1
         else:
             room.faded_N[k] = -1.0

@@ -13,6 +13,8 @@ from learners.systems.twotower import TwoTower
 from state.examples import BY_ENTRY, ExampleBatch, Window
 from state.keys import Int64s
 from state.tree import digest
+from streams.operator import Operator, OperatorConfig
+from streams.schema import EventBatch
 from tests.learners.streams import context, examples
 from tests.learners.test_twotower import grouped, learned, viewed
 
@@ -56,6 +58,20 @@ def test_the_nearest_are_among_the_most_popular() -> None:
     best = tower.nearest(tower.users(batch.take(slice(1900, 2000))), 5, among=8)
     assert set(tower.context.catalogue.items.keys[best.ravel()].tolist()) <= set(range(1, 11))
     assert all(len(set(row)) == 5 for row in best.tolist())
+
+
+def test_what_no_window_holds_is_recalled_from_its_totals() -> None:
+    """Ninety items of one user at once, asked for with a window of all and with one of the newest 64."""
+    item_B = np.random.default_rng(2).permutation(90)
+    events = EventBatch.of(user=np.zeros(90, np.int64), item=item_B, time_ms=np.arange(90), label=np.ones(90))
+    wide, narrow = (Operator(OperatorConfig(), width, width).process(events, 0) for width in (100, 64))
+    tower = learned(wide, TwoTowerSettings(window=100))
+    interest_BVD, narrow_BVD = tower.interests(wide), tower.interests(narrow)
+    assert np.allclose(interest_BVD, narrow_BVD, atol=1e-5)
+    few = TwoTower(TwoTowerSettings(window=64), tower.context)
+    few.load(tower.tree())
+    assert not np.allclose(few.interests(narrow)[-1], interest_BVD[-1], atol=1e-3)
+    assert np.array_equal(few.interests(narrow), few.interests(wide))
 
 
 def test_fewer_items_than_are_asked_for_leave_places_empty() -> None:

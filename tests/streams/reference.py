@@ -213,7 +213,7 @@ class Reference:
         return [self.shown(user, e, event, request) for e in alive if id(e) in chosen]
 
     def totalled(self, user: User, alive: list[Entry], event: Event) -> dict[int, list[float]]:
-        """Items had more than once -> count, seconds since first and last, entries since, faded count."""
+        """Items had again or long ago -> count, seconds since first and last, entries since, faded."""
         found: dict[int, list[float]] = {}
         counted = [e for e in alive if not (e.known_ms <= self.clock() and e.label <= 0.5)]
         for item in {e.item for e in counted}:
@@ -221,7 +221,7 @@ class Reference:
             ages_s = [max(event.time_ms - e.time_ms, 0) / 1000 for e in of_item]
             faded = sum(0.5 ** (age_s / (64 * 86_400)) for age_s in ages_s)
             since = len(user.entries) - 1 - [id(e) for e in user.entries].index(id(of_item[-1]))
-            if len(of_item) > 1:
+            if len(of_item) > 1 or since >= 64:
                 found[item] = [len(of_item), ages_s[0], ages_s[-1], since, faded]
         return found if self.window else {}
 

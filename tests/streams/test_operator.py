@@ -280,6 +280,19 @@ def test_where_times_have_no_hour_the_mask_is_the_newest() -> None:
     assert window.item_BW[-1].tolist() == [4, 5, 6, 7]
 
 
+def test_what_was_had_once_has_totals_once_no_window_is_sure_to_have_it() -> None:
+    """A hundred items a second apart, the oldest of them had three times since."""
+    items = [*range(100), 0, 0, 0]
+    events = two(item=items, time_ms=[1000 * i for i in range(103)], label=[1] * 103)
+    window = Operator(OperatorConfig(), window=16).process(events, 0).window
+    assert window is not None
+    kept = window.total_item_BI[-1] != NO_KEY
+    assert window.total_item_BI[-1, kept].tolist() == [0, *range(37, 0, -1)]
+    assert window.total_count_BI[-1, kept].tolist() == [3, *[1] * 37]
+    assert window.total_since_BI[-1, kept].tolist() == [0, *range(64, 101)]
+    assert window.total_last_s_BI[-1, :3].tolist() == [1, 65, 66]
+
+
 @settings(max_examples=100, deadline=None)
 @given(
     streams(),
