@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from replay.log import Log
+from replay.moved import Moved
 from state.errors import InputError
 from state.keys import Int64s, KeyMap
 from streams.kafka.client import Producer, ensure_topic, partition_of
@@ -32,6 +33,7 @@ _READ, _BATCH = 4096, 1024
 _TICK_S = 0.02
 """Least pause of a paced sender; what falls due in it goes out together."""
 _LOOK_S = 0.5
+_NOTE_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,15 +91,45 @@ def send(
                 _send_arrow(producer, events, router, batch or _BATCH)
             if progress is not None:
                 progress(producer.events, log.rows)
+    return _sent(log, producer, topic, partitions, form, begun)
+
+
+def send_now(moved: Moved, to: str, *, progress: Progress | None = None) -> Sent:
+    """Send a log as what happens now: its past at once, then as many events a second as `moved` says.
+
+    `events` of the answer includes what was sent before. Raises InputError.
+    """
+    brokers, topic = target(to)
+    partitions = ensure_topic(brokers, topic, None)
+    log, before, begun = moved.log, moved.done, time.monotonic()
+    router, noted_s = _Router(partitions, dict(log.names.items())), begun
+    with Producer(brokers, topic) as producer:
+        for events in moved.due(lambda: producer.failure is not None):
+            _send_json(producer, events, router)
+            if time.monotonic() - noted_s > _NOTE_S:
+                producer.flush()
+                noted_s = time.monotonic()
+                if producer.failure is None:
+                    moved.note(before + producer.events)
+            if progress is not None:
+                progress(before + producer.events, log.rows)
+    if producer.failure is None:
+        moved.note(before + producer.events)
+    return _sent(log, producer, topic, partitions, "json", begun, before)
+
+
+def _sent(
+    log: Log, producer: Producer, topic: str, partitions: int, form: Form, begun: float, before: int = 0
+) -> Sent:
     return Sent(
         topic=topic,
         partitions=partitions,
         format=form,
-        events=producer.events,
+        events=before + producer.events,
         messages=producer.messages,
         bytes=producer.bytes,
         seconds=time.monotonic() - begun,
-        errors=log.rows - producer.events,
+        errors=log.rows - before - producer.events,
         failure=None
         if producer.failure is None
         else f"{type(producer.failure).__name__}: {producer.failure}",

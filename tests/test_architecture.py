@@ -41,13 +41,13 @@ ORDER = {
     "state": "printable errors front tree texts arrays returns evidence weeks ids cells machine_code "
     "compiled keys forgetting examples places side drift_alarm progress checkpoint example_wire memory store",
     "streams": "schema times admission wire operator kafka join records engines",
-    "replay": "reading meaning logs distinct order survey passes look log inspect traffic faults",
+    "replay": "reading meaning logs distinct order survey passes look log moved inspect traffic faults",
     "learners": "tables insight contract labels blocks slots usual_parts gaussian_rows interests judging "
     "training checks check counting floors residuals mixing copying coevolution bridges registry systems",
     "monitor": "detectors alarms actions blocks expected inputs series waiting drift",
     "serving": "recalled scoring catalogue reasons answers ranking session run remote connection web",
-    "ebbtide": "units waiting alone config services publishing report running live simulated api flink "
-    "commands __main__",
+    "ebbtide": "units waiting alone config services publishing report running live simulated supervising "
+    "api flink commands __main__",
 }
 """Files and rooms of a package: each imports from itself and from what is left of it."""
 SERVES_WITHOUT = ("numba", "pyarrow", "pandas", "scipy", "river", "torch", "learners", "streams", "ebbtide")

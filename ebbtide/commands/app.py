@@ -25,6 +25,7 @@ from ebbtide.commands import (
     services,
     status,
     train,
+    up,
 )
 from state.errors import EbbtideError
 
@@ -40,6 +41,7 @@ app.add_typer(data.data, name="data")
 app.add_typer(bench.bench, name="bench")
 app.add_typer(services.services, name="services")
 app.add_typer(flink.flink, name="flink")
+app.command()(up.up)
 app.command()(ingest.ingest)
 app.command()(train.train)
 app.command()(status.status)

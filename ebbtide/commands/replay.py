@@ -25,6 +25,9 @@ def replay(
     rate: services.Rate = None,
     format: services.Form = "json",
     partitions: services.Partitions = None,
+    now: services.Now = False,
+    history: services.History = 0,
+    sent: services.SentFile = None,
     map: Maps = None,
     items: Items = None,
     users: Users = None,
@@ -142,7 +145,8 @@ def replay(
             seed=seed or 0,
         )
     if to is not None:
-        how = {"form": format, "partitions": partitions, "speed": speed, "rate": rate, "batch": batch}
+        how: dict[str, Any] = {"form": format, "partitions": partitions, "speed": speed, "rate": rate}
+        how |= {"batch": batch, "now": now, "history": history, "sent": sent}
         services.send(opened, to, quiet=quiet, as_json=as_json, **how)
         return
     assert out is not None

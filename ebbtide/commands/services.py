@@ -53,9 +53,28 @@ Partitions = Annotated[
     int | None,
     typer.Option(metavar="N", min=1, max=10_000, help="With --to: of the topic, if it is created. [4]"),
 ]
+Now = Annotated[
+    bool,
+    typer.Option(
+        "--now", help="With --to and --rate: move times, so that every event is of when it is sent."
+    ),
+]
+History = Annotated[
+    int,
+    typer.Option(
+        metavar="N", min=0, help="With --now: the first N events are sent at once, as what is past. [0]"
+    ),
+]
+SentFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--sent", metavar="FILE", help="With --now: note there how far it is, and go on from there."
+    ),
+]
 
 _DIR = SERVICES
-_SENDING = frozenset(("to", "rate", "format", "partitions"))
+_SENDING = frozenset(("to", "rate", "format", "partitions", "now", "history", "sent"))
+_MOVING = ("now", "history", "sent")
 _BOTH = frozenset(("log", "map", "items", "users", "label", "seed", "limit", "from_", "until"))
 _BOTH |= {"speed", "batch", "time_format", "as_json", "quiet"}
 
@@ -148,9 +167,19 @@ def wants(context: typer.Context, to: str | None, out: Path | None) -> None:
 def send(log: "Log", to: str, *, quiet: bool, as_json: bool, **options: Any) -> None:
     """Send a log, with a bar, and say how it went; raises EbbtideError where events are missing."""
     from replay import traffic
+    from replay.moved import Moved
 
+    now, history, file = (options.pop(name) for name in _MOVING)
+    rate = options["rate"]
+    if now and (rate is None or options["speed"] is not None or options["form"] != "json"):
+        raise InputError("--now: goes with --rate N, and with neither --speed nor --format arrow")
+    if not now and (history or file is not None):
+        raise InputError(f"{'--history' if history else '--sent'}: goes with --now only; leave it out")
     with _sending(Console(stderr=True), quiet=quiet or as_json) as tell:
-        sent = traffic.send(log, to, progress=tell, **options)
+        if now:
+            sent = traffic.send_now(Moved(log, rate, history, file), to, progress=tell)
+        else:
+            sent = traffic.send(log, to, progress=tell, **options)
     if as_json:
         print_json(dataclasses.asdict(sent))
     elif not quiet:

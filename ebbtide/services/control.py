@@ -142,6 +142,11 @@ def status(folder: Path) -> Status:
     )
 
 
+def missing(folder: Path) -> list[str]:
+    """Names of the services of `folder` whose process is not there."""
+    return [one.name for one in _known(folder.resolve()) if one.running() is None]
+
+
 def _known(folder: Path, files: Sequence[Path] = ()) -> tuple[_Known, _Known]:
     logs = folder / "logs"
 

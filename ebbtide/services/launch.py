@@ -1,5 +1,7 @@
 """Run as a script, becomes a service: detaches, writes down who it is, lets go of the lock, runs the command.
 
+With `--child` in front it stays its caller's child, in a session of its own.
+
 It writes before it runs, and holds its caller's lock until then: whatever happens to the caller, whoever gets
 the lock next finds every service that was started. The standard library is all it uses, so it starts at once.
 """
@@ -8,6 +10,8 @@ import json
 import os
 import subprocess
 import sys
+
+CHILD = "--child"
 
 
 def started(pid: int) -> str:
@@ -33,8 +37,10 @@ def started(pid: int) -> str:
 
 def main() -> None:
     """Arguments: the file for the record, the descriptor of the lock, the command."""
-    record, lock, *command = sys.argv[1:]
-    if os.fork():
+    arguments = sys.argv[1:]
+    child = arguments[0] == CHILD
+    record, lock, *command = arguments[child:]
+    if not child and os.fork():
         os._exit(0)
     os.setsid()
     with open(f"{record}.new", "w") as file:

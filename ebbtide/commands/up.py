@@ -1,0 +1,147 @@
+"""`ebbtide up`: all of it, on this machine, by one command."""
+
+import socket
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from ebbtide.commands.log_options import Items, LabelOption, Maps, TimeFormat, Users
+from ebbtide.commands.output import print_line
+from state.errors import InputError
+
+_DIR = Path("runs/up")
+_PORT = 8080
+_COLOURS = {"send": "magenta", "ingest": "blue", "train": "green", "serve": "yellow", "services": "cyan"}
+
+
+def up(
+    directory: Annotated[
+        Path, typer.Option("--dir", metavar="D", help="Where all data and logs are; it is gone on with.")
+    ] = _DIR,
+    port: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=0, max=65535, help="Where to listen. [8080, or a free one]"),
+    ] = None,
+    log: Annotated[
+        str | None,
+        typer.Option(
+            "--log", metavar="LOG", help="A log of your own, sent as live traffic. [a demo, in an empty D]"
+        ),
+    ] = None,
+    map: Maps = None,
+    items: Items = None,
+    users: Users = None,
+    time_format: TimeFormat = None,
+    label: LabelOption = None,
+    rate: Annotated[
+        float | None, typer.Option(metavar="N", min=0.001, help="Events a second of the log. [20]")
+    ] = None,
+    history: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=0, help="Events of the log that are sent at once, as past. [20000]"),
+    ] = None,
+    brokers: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT[,..]", help="Your Kafka, with --store; nothing is sent without --log."
+        ),
+    ] = None,
+    store: Annotated[
+        str | None, typer.Option(metavar="URL", help="Your Redis or Valkey, with --brokers.")
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print JSON once all is up: url, key, pid.")
+    ] = False,
+) -> None:
+    """Everything at once: services, ingest, train, serve and a log sent as live traffic, on one page.
+
+    Ctrl-C ends what it has started, and nothing else; the same command goes on where it was. What is killed
+    is started again. Each line that it prints first is a command that you could run yourself.
+
+    Try:  ebbtide up
+    """
+    began_s, screen = time.monotonic(), Console(stderr=True)
+
+    def say(part: str, said: str) -> None:
+        head = Text(f"{time.monotonic() - began_s:6.1f} s  ", style="dim")
+        screen.print(head + Text(f"{part:<9}", style=_COLOURS.get(part, "bold")) + Text(said), soft_wrap=True)
+
+    say("up", f"all of it in {directory}")
+    import asyncio
+
+    from ebbtide.commands import addresses
+    from ebbtide.live import api_keys
+    from ebbtide.supervising import tree
+    from ebbtide.supervising.folder import Folder, Holder
+    from ebbtide.supervising.plan import DEMO, HISTORY, RATE, Addresses, Pace, Plan, Sent
+
+    if (brokers is None) != (store is None):
+        raise InputError("--brokers and --store: expected both, or neither; got one of them")
+    given = None if brokers is None else Addresses(addresses.brokers(brokers), addresses.store(store))
+    folder = Folder(directory)
+    with folder.held():
+        options = _options(map, time_format, label, items, users)
+        asked = (
+            None
+            if log is None
+            else Sent(log=_absolute(log), options=options, items=_path(items), users=_path(users))
+        )
+        sent = folder.remembered(asked, Sent)
+        if sent is None and given is None:
+            say("send", f"the demo log {DEMO}: fetched, if it is not there yet")
+            sent = folder.remembered(Sent.demo(), Sent)
+        listen, key = _free(port), api_keys.new()
+        url = f"http://127.0.0.1:{listen}"
+        pace = Pace(rate or RATE, HISTORY if history is None else history)
+        plan = Plan(folder, sent, pace, listen, given)
+        plan.prepare(api_keys.line("page", key))
+        holder = Holder.here(url, given is None)
+        folder.hold(holder)
+
+        def ready() -> None:
+            page = f"{url}/#key={key}"
+            screen.print(Text(f"\n  {page}\n", style="bold"), soft_wrap=True)
+            say("up", "that is the page; whoever has the address may send events. Ctrl-C ends everything")
+            if as_json:
+                print_line({"url": url, "key": key, "pid": holder.pid})
+
+        asyncio.run(tree.run(plan, holder, say, ready))
+    say("up", f"all has ended; `ebbtide up --dir {directory}` goes on")
+
+
+def _options(
+    map: list[str] | None, time_format: str | None, label: str | None, items: Path | None, users: Path | None
+) -> tuple[str, ...]:
+    """How the log is opened, as `ebbtide replay` takes it."""
+    given: list[tuple[str, str | Path | None]] = [("--map", _absolute(one)) for one in map or []]
+    given += [
+        ("--time-format", time_format),
+        ("--label", label),
+        ("--items", _path(items)),
+        ("--users", _path(users)),
+    ]
+    return tuple(str(word) for option, said in given if said is not None for word in (option, said))
+
+
+def _path(file: Path | None) -> str | None:
+    return None if file is None else str(file.resolve())
+
+
+def _absolute(said: str) -> str:
+    """Of what is a path, so that it is found from wherever this is gone on with."""
+    return str(Path(said).resolve()) if Path(said).exists() else said
+
+
+def _free(port: int | None) -> int:
+    """A port to listen at. Raises InputError where the one that was asked for is taken."""
+    for number in (_PORT, 0) if port is None else (port,):
+        try:
+            with socket.create_server(("127.0.0.1", number)) as held:
+                return int(held.getsockname()[1])
+        except OSError as error:
+            why = error.strerror
+    raise InputError(f"--port {port}: cannot listen there ({why}); give another, or leave it out")

@@ -1,0 +1,101 @@
+"""What `ebbtide up` starts: the product's own commands, with everything that they ask for."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import msgspec
+
+from ebbtide.supervising.folder import Folder
+
+DEMO = "movielens-100k"
+RATE = 20.0
+"""Events a second that one can watch."""
+HISTORY = 20_000
+_SETTINGS = """\
+# Settings of `ebbtide train` here (docs/configuration.md); other ones need another --dir.
+floors = true # the counting floors run beside the model
+"""
+
+
+class Sent(msgspec.Struct, frozen=True, kw_only=True):
+    """A log that is sent as live traffic, and how it is opened."""
+
+    log: str
+    options: tuple[str, ...] = ()
+    """Of `ebbtide replay`: mapping, label, form of times."""
+    items: str | None = None
+    users: str | None = None
+
+    @classmethod
+    def demo(cls) -> "Sent":
+        """Films, with their titles. Raises InputError where it cannot be fetched."""
+        from replay.logs.known import open_known
+
+        (items,) = open_known(DEMO).items
+        return cls(log=DEMO, items=str(items.path))
+
+
+class Pace(NamedTuple):
+    """How a log is sent."""
+
+    rate: float
+    """Events a second."""
+    history: int
+    """Events that come first, at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Where Kafka and the store are."""
+
+    brokers: str
+    store: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything that was asked for; `given` are addresses of services that are not ours."""
+
+    folder: Folder
+    sent: Sent | None
+    pace: Pace
+    port: int
+    given: Addresses | None
+
+    def prepare(self, key_line: str) -> None:
+        """Write what the commands read: settings, unless they are there, and the key of this time."""
+        if not self.folder.settings.exists():
+            self.folder.settings.write_text(_SETTINGS)
+        self.folder.keys.touch(0o600)
+        self.folder.keys.write_text(key_line + "\n")
+
+    def services(self) -> list[str]:
+        return ["services", "up", "--dir", str(self.folder.services), "--json"]
+
+    def parts(self, at: Addresses) -> Iterator[tuple[str, list[str]]]:
+        """The name and the arguments of each command."""
+        folder, sent = self.folder, self.sent
+        yield "ingest", ["ingest", "--brokers", at.brokers]
+        sides = (("--items", sent.items), ("--users", sent.users)) if sent is not None else ()
+        given = [word for option, path in sides if path is not None for word in (option, path)]
+        if sent is not None:
+            paced = ["--rate", f"{self.pace.rate:g}", "--now", "--history", str(self.pace.history)]
+            kept = ["--sent", str(folder.sent), "--quiet"]
+            to = ["--to", f"kafka://{at.brokers}/events"]
+            yield "send", ["replay", sent.log, *to, *paced, *kept, *sent.options]
+        store = ["--brokers", at.brokers, "--store", at.store]
+        yield (
+            "train",
+            [
+                "train",
+                *store,
+                "--checkpoint",
+                str(folder.checkpoint),
+                "--config",
+                str(folder.settings),
+                *given,
+            ],
+        )
+        listen = ["--port", str(self.port), "--keys", str(folder.keys), "--brokers", at.brokers]
+        yield "serve", ["serve", "--from", at.store, *listen]

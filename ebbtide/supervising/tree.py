@@ -1,0 +1,146 @@
+"""The tree of `ebbtide up`: starts, mends and ends its parts."""
+
+import asyncio
+import contextlib
+import signal
+import sys
+import urllib.request
+from collections.abc import Callable
+
+import msgspec
+
+from ebbtide.supervising.child import EBBTIDE, Child, how, plain, shown, tell
+from ebbtide.supervising.folder import Folder, Holder, Say
+from ebbtide.supervising.plan import Addresses, Plan
+from state.errors import InputError
+
+SERVICES = "services"
+_LOOK_S = 0.5
+_TIMEOUT_S = 5.0
+
+
+async def run(plan: Plan, holder: Holder, say: Say, ready: Callable[[], None]) -> None:
+    """Until a signal; then everything that was started has ended. `ready` is called once all is answered.
+
+    Raises InputError where a part cannot be kept running; also then all has ended.
+    """
+    folder, ending, loop = plan.folder, asyncio.Event(), asyncio.get_running_loop()
+
+    def end() -> None:
+        if ending.is_set():  # asked twice: no more patience
+            loop.run_in_executor(None, folder.kill)
+        ending.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, end)
+    guard = asyncio.create_task(_guard(folder, holder))
+    work = asyncio.create_task(_work(plan, holder.url, say, ready))
+    asked = asyncio.create_task(ending.wait())
+    await asyncio.wait({work, asked}, return_when=asyncio.FIRST_COMPLETED)
+    if asked.done():
+        say("up", "ending; what is in hand is finished first (Ctrl-C once more: it is not)")
+    work.cancel()
+    (ended,) = await asyncio.gather(work, return_exceptions=True)
+    await asyncio.to_thread(folder.end, holder, say)
+    for task in (guard, asked):
+        task.cancel()
+    await asyncio.gather(guard, asked, return_exceptions=True)
+    if isinstance(ended, Exception):
+        raise ended
+
+
+async def _work(plan: Plan, url: str, say: Say, ready: Callable[[], None]) -> None:
+    at = plan.given or await _services(plan, say)
+    parts = [
+        Child(plan.folder, name, arguments, say, once=name == "send") for name, arguments in plan.parts(at)
+    ]
+    keeping = [part.keep() for part in parts]
+    if plan.given is None:
+        keeping.append(_mend_services(plan, at, say))
+    await asyncio.gather(*keeping, _announce(url, say, ready))
+
+
+async def _services(plan: Plan, say: Say) -> Addresses:
+    """Start what is not running. Raises InputError as `ebbtide services up` says."""
+    log = plan.folder.logs / f"{SERVICES}.log"
+    say(SERVICES, shown(plan.services()))
+    with log.open("wb") as held:
+        process = await asyncio.create_subprocess_exec(
+            *EBBTIDE,
+            *plan.services(),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=held,
+            start_new_session=True,
+        )
+    telling = asyncio.create_task(tell(log, 0, lambda line: say(SERVICES, line)))
+    try:
+        said, _ = await process.communicate()
+    except asyncio.CancelledError:
+        with contextlib.suppress(ProcessLookupError):
+            process.terminate()
+        await process.wait()
+        raise
+    finally:
+        telling.cancel()
+    if process.returncode:
+        lines = [plain(line) for line in log.read_text(errors="replace").splitlines()]
+        last = lines[-1].removeprefix("ebbtide: ") if lines else how(process.returncode)
+        raise InputError(f"services: {last}")
+    at = msgspec.json.decode(said, type=Addresses)
+    say(SERVICES, f"Kafka at {at.brokers}, Valkey at {at.store}")
+    return at
+
+
+async def _mend_services(plan: Plan, at: Addresses, say: Say) -> None:
+    """Start again whatever of them was killed."""
+    from ebbtide.services import control
+
+    while True:
+        await asyncio.sleep(_LOOK_S)
+        lost = await asyncio.to_thread(control.missing, plan.folder.services)
+        if lost:
+            say(SERVICES, f"{' and '.join(lost)} has ended; it is started again")
+            if await _services(plan, say) != at:
+                raise InputError("services: other processes have taken their ports; start again")
+
+
+async def _announce(url: str, say: Say, ready: Callable[[], None]) -> None:
+    """Say when it listens, and when it can answer."""
+    await _answered(f"{url}/healthz")
+    say("up", f"listens at {url}")
+    await _answered(f"{url}/readyz")
+    ready()
+
+
+async def _answered(url: str) -> None:
+    """Until it answers, and well."""
+
+    def answers() -> bool:
+        try:
+            with urllib.request.urlopen(url, timeout=_TIMEOUT_S):
+                return True
+        except OSError:
+            return False
+
+    while not await asyncio.to_thread(answers):
+        await asyncio.sleep(_LOOK_S)
+
+
+async def _guard(folder: Folder, holder: Holder) -> None:
+    """Keep a process that ends all where we cannot; it ends with us."""
+    arguments = (str(folder.path), str(holder.pid), holder.started)
+    while True:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "ebbtide.supervising.guard", *arguments),
+            stdin=asyncio.subprocess.PIPE,
+            start_new_session=True,
+        )
+        try:
+            await process.wait()
+        except asyncio.CancelledError:
+            assert process.stdin is not None
+            process.stdin.close()
+            await process.wait()
+            raise
+        await asyncio.sleep(_LOOK_S)
