@@ -46,6 +46,7 @@ NAMES = (
     "live-backlog",
     "fuzz",
     "gpu",
+    "coea",
 )
 FOLDERS = {"foursquare": "folder of the check-ins of New York", "globo": "folder of the news clicks"}
 """Options of several benchmarks, who run besides where they are given."""

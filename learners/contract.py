@@ -126,6 +126,8 @@ class Learner(ABC):
     """Whether it is a simple counter that every report shows beside the model."""
     doubts: ClassVar[bool] = False
     """Whether it can be told that the world has changed (`doubt`)."""
+    cycles: ClassVar[bool] = False
+    """Whether a part of it evolves in cycles, which may be asked for (`begin_cycle`)."""
     saved: ClassVar[bool] = True
     """Whether `tree` can give its state. If not, a run with it has no checkpoints."""
     layout: ClassVar[int] = 1
@@ -238,6 +240,13 @@ class Learner(ABC):
         Called between two steps. Raises TypeError where `doubts` is not set.
         """
         raise TypeError(f"{self.name} cannot doubt")
+
+    def begin_cycle(self) -> None:
+        """Let a cycle begin with the next block of what it learns, if none is running.
+
+        Called between two steps. Raises TypeError where `cycles` is not set.
+        """
+        raise TypeError(f"{self.name} has no cycles")
 
     def forget(self, forgotten: Forgotten) -> None:
         """Keep nothing of users and items that have left, and follow the rows of the catalogue.

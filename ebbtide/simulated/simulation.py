@@ -14,8 +14,9 @@ from typing import Literal
 import numpy as np
 
 from ebbtide.simulated.world import World, WorldOptions
-from learners.coevolution.cycle import CycleSettings, Record
+from learners.coevolution.cycle import CycleSettings
 from learners.coevolution.history import DAY_MS, NOVEL_DAYS
+from learners.coevolution.record import Record
 from learners.coevolution.relevance import Feedback
 from learners.coevolution.slates import Slates
 from learners.coevolution.slot import Asked, Epsilon, Policy, Thompson, drawn
@@ -98,7 +99,8 @@ class Simulation:
         for _ in range(days):
             if slot == "cycles" and self.system.due:
                 begun = time.process_time()
-                tally.records.append(self.system.adopt(self.system.cycle_at(self.now_ms).run()))
+                self.system.begin(self.now_ms)
+                tally.records.append(self.system.end())
                 tally.cycle_cpu_s.append(time.process_time() - begun)
             policies: dict[str, Policy] = {"epsilon": Epsilon(), "thompson": thompson}
             self._day(policies.get(slot, self.system.policy()), labels, tally)
@@ -142,6 +144,7 @@ class Simulation:
             cluster_BS=shown_AS,
             accepted_BS=self._answered(user_A, shown_AS),
             propensity_B=propensity_A,
+            explored_B=np.ones(len(user_A), np.bool_),
             user_B=user_A,
             time_ms_B=np.full(len(user_A), self.now_ms),
         )

@@ -20,23 +20,25 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
-from learners.coevolution.gate import LEAST_EVENTS, Verdict, chances, judge, too_few
+from learners.coevolution.gate import LEAST_EVENTS, chances, judge, too_few
 from learners.coevolution.group_identity import Book, encode, fitted
-from learners.coevolution.history import History
-from learners.coevolution.novelty import Novelty, Tuning
-from learners.coevolution.pairs import pairs
+from learners.coevolution.novelty import START, Novelty, Tuning, tuning
+from learners.coevolution.pairs import accepted, pairs
+from learners.coevolution.record import Record, Verdict, Verified
 from learners.coevolution.slates import Slates
 from learners.coevolution.slot import BestOf, Policy
 from state.arrays import Doubles
 
 _CLIP = 1e-6
+_DIVERGE = 1000
+"""Slates on which it is looked how far Novelty has moved."""
 
 
 class CycleSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How cycles go."""
 
     every: int = 2400
-    """Slates from one to the next."""
+    """Slates, or events, that are learned from one to the next."""
     draws: int = 3
     """Of Novelty for the explore slot: the best by Relevance is shown."""
     wide: float = 0.1
@@ -65,50 +67,18 @@ class Version(NamedTuple):
         return BestOf(self.novelty, settings.draws, settings.wide)
 
 
-class Verified(msgspec.Struct, frozen=True, kw_only=True):
-    """Relevance on what the explore slot has shown since the serving version was made, as it was scored."""
-
-    slates: int
-    accepted: float
-    expected: float
-    """Mean P(accept)."""
-    log_loss: float
-
-    @property
-    def gap(self) -> float:
-        """How far Relevance believes in its own choices."""
-        return self.expected - self.accepted
-
-
-class Record(msgspec.Struct, frozen=True, kw_only=True):
-    """What a cycle leaves behind."""
-
-    number: int
-    time_ms: int
-    from_version: int
-    to_version: int
-    """The same, if it was refused."""
-    verified: Verified
-    lessons: int
-    codes_changed: float
-    """Share of the users whose first code is another."""
-    divergence: float
-    """Mean Kullback-Leibler divergence of the new Novelty from the old, on the newest slates, nats."""
-    expected_before: float
-    """What Relevance expects the slot of the version to be accepted, on the same slates."""
-    expected_after: float
-    verdict: Verdict
-
-
 class Seen(NamedTuple):
     """What a cycle looks at; nothing of it is changed."""
 
     serving: Version
-    history: History
+    tastes_NC: Doubles
+    """Of the users whom groups are made of."""
     slates: Slates
     """The newest, of users that are not held back."""
     held: Slates | None
-    """The newest of those who are."""
+    """The newest of those who are, explored."""
+    guided: bool
+    """Whether there are outcomes that Relevance learns from."""
     since_ms: int
     """When what serves was made."""
     now_ms: int
@@ -122,30 +92,65 @@ class Cycle:
 
     def __init__(self, number: int, seen: Seen, settings: CycleSettings, seed: int) -> None:
         self.number, self.seen, self.settings, self.seed = number, seen, settings, seed
+        self._course: Generator[str, None, None] | None = None
 
     def run(self) -> "Cycle":
-        for _ in self.steps():
+        while self.advance():
             pass
         return self
 
+    def advance(self) -> bool:
+        """Go a step further; whether there was one."""
+        self._course = self._course or self.steps()
+        return next(self._course, None) is not None
+
     def steps(self) -> Generator[str, None, None]:
+        """What is done, step by step: of the first cycle, or of one that there is something to judge by."""
+        return self._first() if self.seen.serving.number == 0 else self._next()
+
+    def _first(self) -> Generator[str, None, None]:
+        """Nothing serves that the first Novelty could be judged against."""
+        seen, settings = self.seen, self.settings
+        rng, book = np.random.default_rng((self.seed, 1)), seen.serving.book
+        if settings.sizes:
+            book = fitted(seen.tastes_NC, settings.sizes, rng, book)
+        yield "recoded"
+        novelty = yield from tuning(seen.serving.novelty, accepted(seen.slates), START, self.seed)
+        lessons = pairs(seen.slates, 0, novelty, rng, guided=seen.guided)
+        yield "paired"
+        novelty = yield from tuning(novelty, lessons, settings.tuning, self.seed)
+        self.version = Version(1, book, novelty)
+        self.record = Record(
+            number=0,
+            time_ms=seen.now_ms,
+            from_version=0,
+            to_version=1,
+            verified=_verified(seen.slates.take(seen.slates.explored_B)),
+            lessons=lessons.size,
+            codes_changed=self._changed(book),
+            divergence=0.0,
+            expected_before=None,
+            expected_after=None,
+            verdict=Verdict(promoted=True, reason="the first: none served to be judged against", events=0),
+        )
+        yield "made"
+
+    def _next(self) -> Generator[str, None, None]:
         seen, settings, serving = self.seen, self.settings, self.seen.serving
         rng = np.random.default_rng((self.seed, self.number))
-        new = seen.slates.take(seen.slates.time_ms_B >= seen.since_ms)
+        new = seen.slates.take((seen.slates.time_ms_B >= seen.since_ms) & seen.slates.explored_B)
         verified = _verified(new)
         yield "verified"
         book = serving.book
         if settings.sizes:
-            book = fitted(seen.history.tastes(seen.now_ms), settings.sizes, rng, serving.book)
+            book = fitted(seen.tastes_NC, settings.sizes, rng, serving.book)
         yield "recoded"
-        lessons = pairs(seen.slates, seen.since_ms, serving.novelty, rng)
+        lessons = pairs(seen.slates, seen.since_ms, serving.novelty, rng, guided=seen.guided)
         yield "paired"
-        novelty = serving.novelty.tuned(lessons, settings.tuning, int(rng.integers(2**31)))
+        novelty = yield from tuning(serving.novelty, lessons, settings.tuning, int(rng.integers(2**31)))
         candidate = Version(serving.number + 1, book, novelty)
         yield "tuned"
-        before_BC, after_BC = (
-            version.policy(settings).propensities(new.asked) for version in (serving, candidate)
-        )
+        expected = [_expected(one.policy(settings), new) for one in (serving, candidate)]
         yield "re-evaluated"
         verdict = self._judged(candidate)
         self.version = candidate if verdict.promoted else serving
@@ -157,9 +162,9 @@ class Cycle:
             verified=verified,
             lessons=lessons.size,
             codes_changed=self._changed(book),
-            divergence=_divergence(novelty, serving.novelty, new),
-            expected_before=_expected(before_BC, new),
-            expected_after=_expected(after_BC, new),
+            divergence=_divergence(novelty, serving.novelty, seen.slates),
+            expected_before=expected[0],
+            expected_after=expected[1],
             verdict=verdict,
         )
         yield "judged"
@@ -175,12 +180,13 @@ class Cycle:
     def _changed(self, book: Book) -> float:
         if not book:
             return 0.0
-        tastes_UC = self.seen.history.tastes(self.seen.now_ms)
-        code_NU = [encode(one, tastes_UC)[:, 0] for one in (self.seen.serving.book, book)]
+        code_NU = [encode(one, self.seen.tastes_NC)[:, 0] for one in (self.seen.serving.book, book)]
         return float((code_NU[0] != code_NU[1]).mean())
 
 
 def _verified(slates: Slates) -> Verified:
+    if not slates.size:
+        return Verified(slates=0, accepted=None, expected=None, log_loss=None)
     place_B = np.arange(slates.size)
     p_B = slates.relevance_BC[place_B, slates.cluster_BS[:, -1]].astype(np.float64)
     accepted_B = slates.accepted_BS[:, -1]
@@ -193,11 +199,14 @@ def _verified(slates: Slates) -> Verified:
     )
 
 
-def _expected(p_BC: Doubles, slates: Slates) -> float:
-    return float((p_BC * slates.relevance_BC).sum(1).mean())
+def _expected(policy: Policy, slates: Slates) -> float | None:
+    if not slates.size:
+        return None
+    return float((policy.propensities(slates.asked) * slates.relevance_BC).sum(1).mean())
 
 
 def _divergence(new: Novelty, old: Novelty, slates: Slates) -> float:
+    slates = slates.take(slice(-_DIVERGE, None))
     open_BC = slates.open_BC
     new_BC, old_BC = (novelty.log_p(slates.inputs, open_BC) for novelty in (new, old))
     difference_BC = np.where(open_BC, new_BC, 0.0) - np.where(open_BC, old_BC, 0.0)

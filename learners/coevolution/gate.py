@@ -10,31 +10,17 @@ a cycle ends with re-evaluation is the paper's (arXiv:2508.00450).
 Shape suffixes: E events, C clusters.
 """
 
-import msgspec
 import numpy as np
 
+from learners.coevolution.record import Verdict
 from learners.coevolution.slates import Slates
 from learners.coevolution.slot import Policy
-from learners.judging.off_policy import Estimate, Shown, effective, interval, less, snips, weights
+from learners.judging.off_policy import Shown, effective, interval, less, snips, weights
 from state.arrays import Doubles
 
 LEAST_EVENTS = 1000
 LEAST_WORTH = 0.25
 """How many effective events so many must be worth, as a share of the least."""
-
-
-class Verdict(msgspec.Struct, frozen=True, kw_only=True):
-    promoted: bool
-    reason: str
-    events: int
-    """Of held-back users."""
-    effective_events: float = 0.0
-    """Of the new version."""
-    before: Estimate | None = None
-    """Acceptance in the explore slot by SNIPS, 95% over users."""
-    after: Estimate | None = None
-    difference: Estimate | None = None
-    """Paired by event."""
 
 
 def judge(before: Doubles, after: Doubles, events: Slates, least: int = LEAST_EVENTS) -> Verdict:

@@ -9,8 +9,8 @@ alone. CoEA (arXiv:2508.00450) fine-tunes a language model; which loss, we do no
 Shape suffixes: B rows, C clusters, P pairs.
 """
 
-from collections.abc import Sequence
-from typing import Literal, NamedTuple, Protocol, Self
+from collections.abc import Generator, Sequence
+from typing import Literal, NamedTuple, Protocol, Self, runtime_checkable
 
 import msgspec
 import numpy as np
@@ -74,13 +74,29 @@ class Novelty(Protocol):
         """log N(c | x) (B, C), -inf where a cluster is not open; each row has one that is."""
         ...
 
-    def tuned(self, lessons: Lessons, tuning: Tuning, seed: int) -> Self:
+    def tuned(self, lessons: Lessons, how: Tuning, seed: int) -> Self:
         """Another one that has learned; this one stays as it is."""
         ...
 
     def tree(self) -> Tree: ...
 
     def load(self, tree: Tree) -> None: ...
+
+
+@runtime_checkable
+class Gradual(Protocol):
+    """A Novelty model that can be tuned a little at a time, so that nobody waits for it."""
+
+    def tuning(self, lessons: Lessons, how: Tuning, seed: int) -> Generator[str, None, Novelty]:
+        """`tuned`, step by step."""
+        ...
+
+
+def tuning(novelty: Novelty, lessons: Lessons, how: Tuning, seed: int) -> Generator[str, None, Novelty]:
+    """`tuned`, in as many steps as the model takes."""
+    if isinstance(novelty, Gradual):
+        return (yield from novelty.tuning(lessons, how, seed))
+    return novelty.tuned(lessons, how, seed)
 
 
 class CompactNovelty:
@@ -96,20 +112,30 @@ class CompactNovelty:
         log_BC[~open_BC] = -np.inf
         return log_BC
 
-    def tuned(self, lessons: Lessons, tuning: Tuning, seed: int) -> "CompactNovelty":
+    def tuning(self, lessons: Lessons, how: Tuning, seed: int) -> Generator[str, None, "CompactNovelty"]:
         new = type(self)(self.clusters, self.sizes, self.seed)
         new.load(self.tree())
         rng = np.random.default_rng(seed)
-        optimiser = torch.optim.AdamW(new.net.parameters(), tuning.lr, weight_decay=tuning.decay)
-        for _ in range(tuning.epochs):
+        optimiser = torch.optim.AdamW(new.net.parameters(), how.lr, weight_decay=how.decay)
+        for _ in range(how.epochs):
             order_P = rng.permutation(lessons.size)
-            for start in range(0, len(order_P), tuning.batch):
-                part = lessons.take(order_P[start : start + tuning.batch])
+            for start in range(0, len(order_P), how.batch):
+                part = lessons.take(order_P[start : start + how.batch])
                 optimiser.zero_grad()
-                new._loss(self, part, tuning).backward()  # type: ignore[no-untyped-call]
-                torch.nn.utils.clip_grad_norm_(new.net.parameters(), tuning.clip)
+                new._loss(self, part, how).backward()  # type: ignore[no-untyped-call]
+                torch.nn.utils.clip_grad_norm_(new.net.parameters(), how.clip)
                 optimiser.step()
+                yield "tuned a little"
         return new
+
+    def tuned(self, lessons: Lessons, how: Tuning, seed: int) -> "CompactNovelty":
+        steps = self.tuning(lessons, how, seed)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as ended:
+                made: CompactNovelty = ended.value
+                return made
 
     def _log_p(self, inputs: dict[str, Tensor], open_BC: Bools) -> Tensor:
         return torch.log_softmax(self.net(inputs).masked_fill(torch.from_numpy(~open_BC), CLOSED), 1)

@@ -28,15 +28,20 @@ def accepted(slates: Slates) -> Lessons:
     return Lessons(slates.inputs.take(row_A), slates.novel_BC[row_A], cluster_A, cluster_A, zeros_A, ones_A)
 
 
-def pairs(slates: Slates, since_ms: int, novelty: Novelty, rng: np.random.Generator) -> Lessons:
-    """Lessons of the slates since a time; what was rejected earlier counts as rejected, too."""
+def pairs(
+    slates: Slates, since_ms: int, novelty: Novelty, rng: np.random.Generator, *, guided: bool = True
+) -> Lessons:
+    """Lessons of the slates since a time; what was rejected earlier counts as rejected, too.
+
+    Relevance has its say where it is `guided` by outcomes: where nothing was ever rejected it knows nothing.
+    """
     row_A, cluster_A = _taken(slates)
     new_A = slates.time_ms_B[row_A] >= since_ms
     row_A, cluster_A = row_A[new_A], cluster_A[new_A]
-    tried_B = ~slates.accepted_BS[:, -1] & (slates.time_ms_B >= since_ms)
+    tried_B = slates.explored_B & ~slates.accepted_BS[:, -1] & (slates.time_ms_B >= since_ms)
     row_T = np.flatnonzero(tried_B)
     rejected = _over_rejected(slates, row_A, cluster_A, rng)
-    least_A = _of_draws(slates, row_A, novelty, rng, best=False)
+    least_A = _of_draws(slates, row_A, novelty, rng, best=False) if guided else cluster_A
     best_T = _of_draws(slates, row_T, novelty, rng, best=True)
     row_P = np.concatenate([rejected[0], row_A, row_T])
     better_P = np.concatenate([rejected[1], cluster_A, best_T])

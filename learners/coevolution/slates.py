@@ -24,7 +24,9 @@ class Slates(NamedTuple):
     """What was shown, the explore slot's last."""
     accepted_BS: Bools
     propensity_B: Doubles
-    """Of what the explore slot has shown."""
+    """Of what the explore slot has shown; 1 where there was none."""
+    explored_B: Bools
+    """Whether there was one: else the last place was chosen like the others."""
     user_B: Int64s
     time_ms_B: Int64s
 
@@ -86,6 +88,11 @@ class Kept:
         while len(self) - self._parts[0].size >= self.most:
             self._parts.pop(0)
 
+    def forget(self, user_U: Int64s) -> None:
+        """Keep nothing of these users."""
+        parts = [part.take(~np.isin(part.user_B, user_U)) for part in self._parts]
+        self._parts = [part for part in parts if part.size]
+
     def all(self) -> Slates:
         """In the order in which they came; there is one at least."""
         if len(self._parts) > 1:
@@ -93,14 +100,17 @@ class Kept:
         return self._parts[0].take(slice(max(len(self) - self.most, 0), None))
 
     def tree(self) -> Tree:
-        if not len(self):
-            return {}
-        slates = self.all()
-        return {**slates._asdict(), "inputs": slates.inputs._asdict()}
+        return slates_tree(self.all()) if len(self) else {}
 
     def load(self, tree: Tree) -> None:
-        self._parts = []
-        if tree:
-            inputs = Inputs(**{name: np.array(tree["inputs"][name]) for name in Inputs._fields})
-            rest = {name: np.array(tree[name]) for name in Slates._fields if name != "inputs"}
-            self._parts = [Slates(inputs=inputs, **rest)]
+        self._parts = [slates_of(tree)] if tree else []
+
+
+def slates_tree(slates: Slates) -> Tree:
+    return {**slates._asdict(), "inputs": slates.inputs._asdict()}
+
+
+def slates_of(tree: Tree) -> Slates:
+    inputs = Inputs(**{name: np.array(tree["inputs"][name]) for name in Inputs._fields})
+    rest = {name: np.array(tree[name]) for name in Slates._fields if name != "inputs"}
+    return Slates(inputs=inputs, **rest)

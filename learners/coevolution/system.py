@@ -14,15 +14,15 @@ Shape suffixes: B rows, C clusters, S places of a slate.
 import msgspec
 import numpy as np
 
-from learners.coevolution.cycle import Cycle, CycleSettings, Record, Seen, Version
+from learners.coevolution.cycle import Cycle, CycleSettings, Seen, Version
 from learners.coevolution.group_identity import Book, fitted
 from learners.coevolution.history import History
 from learners.coevolution.inputs import Inputs
-from learners.coevolution.novelty import START, CompactNovelty
-from learners.coevolution.pairs import accepted, pairs
+from learners.coevolution.novelty import CompactNovelty
 from learners.coevolution.personas import Personas
+from learners.coevolution.record import Record
 from learners.coevolution.relevance import CompactRelevance
-from learners.coevolution.slates import Kept, Slates
+from learners.coevolution.slates import Kept, Slates, slates_of, slates_tree
 from learners.coevolution.slot import Epsilon, Policy
 from state.arrays import Bools, Int64s
 from state.errors import InputError
@@ -34,8 +34,10 @@ _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 
 
 class CoEvolution:
-    def __init__(self, clusters: int, settings: CycleSettings, seed: int = 0) -> None:
-        self.clusters, self.settings, self.seed = clusters, settings, seed
+    """`guided`: whether there are outcomes that Relevance learns from."""
+
+    def __init__(self, clusters: int, settings: CycleSettings, seed: int = 0, *, guided: bool = True) -> None:
+        self.clusters, self.settings, self.seed, self.guided = clusters, settings, seed, guided
         self.history = History(clusters)
         self.relevance = CompactRelevance(clusters, settings.sizes, seed)
         blank: Book = tuple(np.zeros((size, clusters)) for size in settings.sizes)
@@ -49,6 +51,8 @@ class CoEvolution:
         """Slates since the last cycle."""
         self.since_ms = 0
         """When what serves was made."""
+        self.running: Cycle | None = None
+        """Begun, and not adopted yet."""
 
     @property
     def version(self) -> Version:
@@ -90,6 +94,8 @@ class CoEvolution:
     def learn(self, slates: Slates) -> None:
         """Slates whose outcome is known, in the order of time."""
         self.relevance.learn(slates.feedback)
+        self.keep(slates)
+        self.learned += slates.size
         places = slates.cluster_BS.shape[1]
         self.history.add(
             np.repeat(slates.user_B, places),
@@ -97,11 +103,19 @@ class CoEvolution:
             slates.accepted_BS.ravel(),
             np.repeat(slates.time_ms_B, places),
         )
+
+    def keep(self, slates: Slates) -> None:
+        """For the cycles to come."""
         held_B = self.held_back(slates.user_B)
         self.slates.add(slates.take(~held_B))
         if self.started:
-            self.held.add(slates.take(held_B))
-        self.learned += slates.size
+            self.held.add(slates.take(held_B & slates.explored_B))
+
+    def forget(self, user_U: Int64s) -> None:
+        """Keep nothing of these users, by key."""
+        self.history.forget(user_U)
+        self.slates.forget(user_U)
+        self.held.forget(user_U)
 
     def group(self, now_ms: int) -> None:
         """Groups of who is known, before there is a Novelty: it starts from slates scored by them."""
@@ -113,30 +127,33 @@ class CoEvolution:
             self.versions = [self.version._replace(book=book)]
 
     def start(self, now_ms: int) -> None:
-        """The first Novelty, from what was kept, and the groups moved on. Nothing serves that it could be
-        judged against."""
-        self._require(len(self.slates) > 0)
-        rng = np.random.default_rng((self.seed, 1))
-        slates, book = self.slates.all(), self.version.book
-        if self.settings.sizes:
-            book = fitted(self.history.tastes(now_ms), self.settings.sizes, rng, book)
-        novelty = self._novelty().tuned(accepted(slates), START, self.seed)
-        novelty = novelty.tuned(pairs(slates, 0, novelty, rng), self.settings.tuning, self.seed)
-        self._serve(Version(1, book, novelty))
-        self.learned, self.since_ms = 0, now_ms
+        """The first Novelty, from what was kept, and the groups moved on."""
+        self.adopt(self.cycle_at(now_ms).run())
+        self.learned = 0
 
     def cycle_at(self, now_ms: int) -> Cycle:
         """The next cycle, on what there is now; it changes nothing here."""
         self._require(len(self.slates) > 0)
         seen = Seen(
             serving=self.version,
-            history=self.history,
+            tastes_NC=self.history.tastes(now_ms),
             slates=self.slates.all(),
             held=self.held.all() if len(self.held) else None,
+            guided=self.guided,
             since_ms=self.since_ms,
             now_ms=now_ms,
         )
-        return Cycle(self.records[-1].number + 1 if self.records else 1, seen, self.settings, self.seed)
+        return Cycle(self.records[-1].number + 1 if self.records else 0, seen, self.settings, self.seed)
+
+    def begin(self, now_ms: int) -> None:
+        """Begin a cycle; `learned` counts anew."""
+        self.running, self.learned = self.cycle_at(now_ms), 0
+
+    def end(self) -> Record:
+        """End the cycle that is running."""
+        assert self.running is not None
+        cycle, self.running = self.running.run(), None
+        return self.adopt(cycle)
 
     def adopt(self, cycle: Cycle) -> Record:
         """Let what a cycle has made serve, if it was promoted, and note the cycle."""
@@ -144,7 +161,6 @@ class CoEvolution:
             self._serve(cycle.version)
             self.since_ms = cycle.seen.now_ms
         self.records = [*self.records, cycle.record][-KEPT_RECORDS:]
-        self.learned = 0
         return cycle.record
 
     def roll_back(self) -> int:
@@ -187,6 +203,18 @@ class CoEvolution:
             "records": msgspec.json.encode(self.records).decode(),
             "learned": self.learned,
             "since_ms": self.since_ms,
+            **({} if self.running is None else {"running": self._seen_tree(self.running.seen)}),
+        }
+
+    def _seen_tree(self, seen: Seen) -> Tree:
+        """What a cycle looks at: from it, it is begun anew, and ends the same. The version before serves."""
+        return {
+            "tastes_NC": seen.tastes_NC,
+            "slates": slates_tree(seen.slates),
+            **({} if seen.held is None else {"held": slates_tree(seen.held)}),
+            "since_ms": seen.since_ms,
+            "now_ms": seen.now_ms,
+            "serving": seen.serving.number,
         }
 
     def load(self, tree: Tree) -> None:
@@ -203,3 +231,20 @@ class CoEvolution:
         self.held.load(tree["held"])
         self.records = msgspec.json.decode(tree["records"], type=list[Record])
         self.learned, self.since_ms = int(tree["learned"]), int(tree["since_ms"])
+        self.running = None
+        if "running" in tree:
+            seen = tree["running"]
+            self.running = Cycle(
+                self.records[-1].number + 1 if self.records else 0,
+                Seen(
+                    serving=next(one for one in self.versions if one.number == int(seen["serving"])),
+                    tastes_NC=np.array(seen["tastes_NC"]),
+                    slates=slates_of(seen["slates"]),
+                    held=slates_of(seen["held"]) if "held" in seen else None,
+                    guided=self.guided,
+                    since_ms=int(seen["since_ms"]),
+                    now_ms=int(seen["now_ms"]),
+                ),
+                self.settings,
+                self.seed,
+            )

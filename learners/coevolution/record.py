@@ -1,0 +1,57 @@
+"""What a cycle leaves behind, for people and for reports."""
+
+import msgspec
+
+from learners.judging.off_policy import Estimate
+
+
+class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+    promoted: bool
+    reason: str
+    events: int
+    """Of held-back users."""
+    effective_events: float = 0.0
+    """Of the new version."""
+    before: Estimate | None = None
+    """Acceptance in the explore slot by SNIPS, 95% over users."""
+    after: Estimate | None = None
+    difference: Estimate | None = None
+    """Paired by event."""
+
+
+class Verified(msgspec.Struct, frozen=True, kw_only=True):
+    """Relevance on what the explore slot has shown since the serving version was made, as it was scored."""
+
+    slates: int
+    accepted: float | None
+    """None where it has shown nothing, here and below."""
+    expected: float | None
+    """Mean P(accept)."""
+    log_loss: float | None
+
+    @property
+    def gap(self) -> float | None:
+        """How far Relevance believes in its own choices."""
+        if self.expected is None or self.accepted is None:
+            return None
+        return self.expected - self.accepted
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """What a cycle leaves behind."""
+
+    number: int
+    time_ms: int
+    from_version: int
+    to_version: int
+    """The same, if it was refused."""
+    verified: Verified
+    lessons: int
+    codes_changed: float
+    """Share of the users whose first code is another."""
+    divergence: float
+    """Mean Kullback-Leibler divergence of the new Novelty from the old, on the newest slates, nats."""
+    expected_before: float | None
+    """What Relevance expects the slot of the version to be accepted, on the same slates."""
+    expected_after: float | None
+    verdict: Verdict
