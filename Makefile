@@ -8,7 +8,7 @@ BASE := .venv/.base-synced
 BIN := .venv/bin
 FLINK := .venv-flink
 
-.PHONY: help setup demo test check format bench bench-live bench-gpu chaos fuzz soak clean setup-flink test-flink
+.PHONY: help setup setup-flink demo test test-flink check format bench bench-live bench-gpu chaos fuzz soak clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -41,6 +41,9 @@ demo: $(BASE) ## Replay two real logs (purchases, films), learn from every event
 
 test: setup ## Run all tests, in two processes
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+test-flink: setup setup-flink ## Run the tests that need Flink: a cluster of real processes, killed in mid-stream
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m flink tests/ebbtide/test_flink.py
 
 check: setup ## Format, lint and types, as CI does
 	$(BIN)/ruff format --check .

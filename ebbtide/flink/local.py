@@ -1,14 +1,18 @@
 """A job on a cluster of its own, within this process: until it is asked to end."""
 
-import socket
+import logging
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from ebbtide.flink import runtime
 from ebbtide.flink.rest import ENDED, JobManager
+from ebbtide.services import processes
+from ebbtide.services.launch import started
 from state.errors import EbbtideError, InputError
 from state.progress import HEADER, Progress, progress
 from streams.kafka import topics
@@ -21,6 +25,8 @@ if TYPE_CHECKING:
 
 _LOOK_S, _STOP_S = 1.0, 60.0
 _GROWN_EVERY = 5
+_JVM = "jvm.json"
+log = logging.getLogger("ebbtide.flink")
 
 
 class Grown(Exception):
@@ -33,17 +39,32 @@ def logs_of(checkpoints: Path) -> Path:
 
 @contextmanager
 def running(job: "Job", checkpoints: Path) -> "Iterator[tuple[JobManager, str]]":
-    """The job manager and the job's id; what has not ended by then is cancelled at the end."""
+    """The job manager and the job's id; what has not ended by then is cancelled at the end.
+
+    A JVM outlives the process that started it by a moment, if that is killed, and could commit one checkpoint
+    more than its successor knows of: so whoever comes next makes sure that it is gone.
+    """
     from streams.engines import flink
 
     runtime.prepare(logs_of(checkpoints))
-    port = _free_port()
+    port = runtime.free_port()
     manager = JobManager(f"127.0.0.1:{port}")
+    note_jvm(checkpoints, flink.java_process())
     identity = flink.start(job, runtime.local(port))
     try:
         yield manager, identity
     finally:
         flink.end(identity)
+
+
+def note_jvm(checkpoints: Path, pid: int) -> None:
+    record = processes.Record(pid, started(pid), [])
+    (checkpoints / _JVM).write_bytes(msgspec.json.encode(record))
+
+
+def end_former(checkpoints: Path) -> None:
+    """End the JVM of a run that was killed, if it is still there."""
+    processes.end([checkpoints / _JVM], 0.0)
 
 
 def until(
@@ -57,13 +78,10 @@ def until(
 
     Raises Grown, InputError where it can never go on, and EbbtideError where it has ended by itself.
     """
-    with running(job, checkpoints) as (manager, identity), Observer(job.brokers) as observer:
-        looks = 0
+    with running(job, checkpoints) as (manager, identity):
+        source = _Source(job)
         while not stop.wait(_LOOK_S):
-            said = {
-                partition: progress(dict(one.headers)[HEADER])
-                for partition, one in observer.newest(job.topics.examples).items()
-            }
+            said = source.progress()
             tell(said)
             if done(said):
                 break
@@ -73,16 +91,47 @@ def until(
             state = manager.state(identity)
             if state in ENDED:
                 raise EbbtideError(f"the job is {state}: {manager.trouble(identity)}")
-            looks += 1
-            if looks % _GROWN_EVERY == 0 and len(topics.look(job.brokers, job.topics.events)) > len(
-                job.spans
-            ):
-                manager.savepoint(identity, checkpoints / "savepoints", patience_s=_STOP_S, stop=True)
+            if source.grown():
+                _leave(manager, identity, checkpoints)
                 raise Grown
+        _leave(manager, identity, checkpoints)
+
+
+def _leave(manager: JobManager, identity: str, checkpoints: Path) -> None:
+    """With a savepoint, if that can be had: else the newest checkpoint is what is gone on from."""
+    try:
         manager.savepoint(identity, checkpoints / "savepoints", patience_s=_STOP_S, stop=True)
+    except EbbtideError as error:
+        log.warning("%s; the newest checkpoint is gone on from", error)
 
 
-def _free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
+class _Source:
+    """The topics as they are, or were when the broker answered last; its absence is said once."""
+
+    def __init__(self, job: "Job") -> None:
+        self._job, self._looks, self._away = job, 0, False
+        self._newest: Mapping[int, Progress] = {}
+
+    def progress(self) -> Mapping[int, Progress]:
+        """Of every partition, as committed."""
+        try:
+            with Observer(self._job.brokers) as observer:
+                found = observer.newest(self._job.topics.examples)
+        except EbbtideError as error:
+            if not self._away:
+                log.warning("%s; the job goes on once the broker answers", error)
+            self._away = True
+            return self._newest
+        self._away = False
+        self._newest = {at: progress(dict(one.headers)[HEADER]) for at, one in found.items()}
+        return self._newest
+
+    def grown(self) -> bool:
+        """Whether there are more partitions than the job reads; asked now and then."""
+        self._looks += 1
+        if self._away or self._looks % _GROWN_EVERY:
+            return False
+        try:
+            return len(topics.look(self._job.brokers, self._job.topics.events)) > len(self._job.spans)
+        except EbbtideError:
+            return False

@@ -42,6 +42,11 @@ class JobManager:
     def state(self, job: str) -> str:
         return str(self._ask(f"/jobs/{job}")["state"])
 
+    def ready(self, job: str) -> bool:
+        """Whether all of it runs."""
+        said = self._ask(f"/jobs/{job}")
+        return all(one["status"] == "RUNNING" for one in said["vertices"])
+
     def checkpoints(self, job: str) -> int:
         """How many were completed."""
         return int(self._ask(f"/jobs/{job}/checkpoints")["counts"]["completed"])
@@ -69,8 +74,10 @@ class JobManager:
         """Take one; with `stop`, the job ends with it, and all it has made is committed."""
         what = {"targetDirectory": folder.resolve().as_uri()} | ({"drain": False} if stop else {})
         verb = "stop" if stop else "savepoints"
-        request = self._ask(f"/jobs/{job}/{verb}", what, method="POST")["request-id"]
         deadline = time.monotonic() + patience_s
+        while not self.ready(job) and time.monotonic() < deadline:
+            time.sleep(_LOOK_S)
+        request = self._ask(f"/jobs/{job}/{verb}", what, method="POST")["request-id"]
         while time.monotonic() < deadline:
             said = self._ask(f"/jobs/{job}/savepoints/{request}")
             if said["status"]["id"] == "COMPLETED":

@@ -5,6 +5,7 @@ says so: Flink itself would restore whatever it is given, and go on at offsets t
 """
 
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,12 @@ def check(path: Path, now: Belongs) -> None:
         raise InputError(
             f"{path}: made with other settings: {differ}; use the same, or another --checkpoints and --group"
         )
+
+
+def label(path: Path, folder: Path) -> None:
+    """Say within a savepoint whose it is: it may be taken elsewhere."""
+    if (folder / SAID).exists():
+        shutil.copy(folder / SAID, path / SAID)
 
 
 def write(folder: Path, said: Belongs) -> None:

@@ -30,9 +30,8 @@ from pyflink.table import Schema, StreamTableEnvironment  # type: ignore[import-
 from state import example_wire, progress
 from state.errors import InputError
 from streams.engines.engine_config import EngineConfig
-from streams.engines.keyed import Keyed
+from streams.engines.keyed import Keyed, keys
 from streams.engines.partition import Engine, Output
-from streams.kafka.client import partition_of
 from streams.kafka.place import Span
 from streams.kafka.topics import Topics
 from streams.wire.message import Message
@@ -140,7 +139,8 @@ def environment(job: Job, more: Mapping[str, str]) -> StreamExecutionEnvironment
     configuration = Configuration()
     for name, text in settings.items():
         configuration.set_string(name, text)
-    env = StreamExecutionEnvironment.get_execution_environment(configuration)
+    made = get_gateway().jvm.org.apache.flink.streaming.api.environment.StreamExecutionEnvironment
+    env = StreamExecutionEnvironment(made(configuration._j_configuration))
     _assemble(job, env)
     return env
 
@@ -160,6 +160,11 @@ def start(job: Job, more: Mapping[str, str]) -> str:
     identity = str(client.get_job_id())
     _started[identity] = client
     return identity
+
+
+def java_process() -> int:
+    """The JVM of this process, which is started for that."""
+    return int(get_gateway().jvm.java.lang.ProcessHandle.current().pid())
 
 
 def end(identity: str) -> None:
@@ -273,18 +278,3 @@ def rehearse(config: EngineConfig) -> None:
     engine = Engine(config, "rehearsal", 0)
     engine.take([Message(b'{"user": 1, "item": 1, "time": "2020-01-01", "label": 1}', b"1")])
     engine.records()
-
-
-def keys(partitions: int) -> list[bytes]:
-    """For each partition a key that Kafka's default partitioner puts there.
-
-    >>> keys(4)
-    [b'0', b'4', b'5', b'1']
-    """
-    found: dict[int, bytes] = {}
-    number = 0
-    while len(found) < partitions:
-        key = str(number).encode()
-        found.setdefault(partition_of(key, partitions), key)
-        number += 1
-    return [found[partition] for partition in range(partitions)]

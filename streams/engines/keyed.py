@@ -13,6 +13,7 @@ import msgspec
 
 from state.errors import InputError
 from streams.engines.partition import NOTHING, Engine, Output
+from streams.kafka.client import partition_of
 from streams.kafka.place import Span
 from streams.wire.message import Message
 
@@ -87,3 +88,18 @@ class Keyed:
                 self.engine.take(_decoder.decode(value))
         except msgspec.DecodeError as error:
             raise InputError(f"state of {self.engine.topic}/{self.engine.partition}: {error}") from error
+
+
+def keys(partitions: int) -> list[bytes]:
+    """For each partition a key that Kafka's default partitioner puts there.
+
+    >>> keys(4)
+    [b'0', b'4', b'5', b'1']
+    """
+    found: dict[int, bytes] = {}
+    number = 0
+    while len(found) < partitions:
+        key = str(number).encode()
+        found.setdefault(partition_of(key, partitions), key)
+        number += 1
+    return [found[partition] for partition in range(partitions)]

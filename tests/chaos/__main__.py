@@ -25,7 +25,9 @@ def main() -> int:
     parser.add_argument("--rate", type=float, default=RATE, help=f"events a second [{RATE}]")
     parser.add_argument("--targets", nargs="+", default=TARGETS, choices=TARGETS, help="what fails [all]")
     parser.add_argument("--schedule", type=Path, help="faults of your own, a JSON object a line")
+    parser.add_argument("--engine", default="ingest", choices=("ingest", "flink"), help="who works [ingest]")
     given = parser.parse_args()
+    targets = tuple(target for target in given.targets if given.engine == "ingest" or target != "events")
     failed = []
     with tempfile.TemporaryDirectory(prefix="ebbtide-chaos-") as top:
         services = Path(top) / "services"
@@ -34,7 +36,7 @@ def main() -> int:
                 folder = Path(top) / f"seed-{seed}"
                 folder.mkdir()
                 if given.schedule is None:
-                    faults = schedule(seed, given.seconds, given.faults, tuple(given.targets))
+                    faults = schedule(seed, given.seconds, given.faults, targets)
                 else:
                     faults = msgspec.json.Decoder(Fault).decode_lines(given.schedule.read_bytes())
                 for fault in faults:
@@ -46,7 +48,7 @@ def main() -> int:
                         services,
                         folder,
                         faults,
-                        **{"seconds": given.seconds, "rate": given.rate},
+                        **{"seconds": given.seconds, "rate": given.rate, "engine": given.engine},
                         tell=lambda line: print(line, flush=True),
                     )
                     print(f"seed {seed}: ok in {time.monotonic() - began_s:.0f} s: {came_to}", flush=True)

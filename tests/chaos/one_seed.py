@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -23,6 +24,7 @@ from tests.chaos.suffering import suffer
 from tests.chaos.topics import forget
 from tests.ebbtide.workers import Live
 
+Engine = Literal["ingest", "flink"]
 SECONDS, FAULTS, RATE = 14.0, 5, 250
 _SAID_S = 30.0
 
@@ -35,13 +37,14 @@ def run(
     *,
     seconds: float = SECONDS,
     rate: float = RATE,
+    engine: Engine = "ingest",
     tell: Callable[[str], None] | None = None,
 ) -> str:
     """One seed; what it came to. Raises AssertionError where something was lost, doubled or taken back."""
     found = control.up(services)
     assert found.brokers is not None
     assert found.store is not None
-    live = Live(found.brokers, f"chaos-{os.getpid()}-{seed}", folder)
+    live = Live(found.brokers, f"chaos-{os.getpid()}-{seed}", folder, engine)
     ensure_topic(found.brokers, live.events, PARTITIONS)
     log = api.open_log(f"planted:users=50,items=60,events={int(seconds * rate)},places=8")
     planted = rough(_leaving(concat_events(list(log.batches(1000)))), seed)
@@ -55,7 +58,7 @@ def run(
         threading.Thread(target=_tell, args=(group, tell), daemon=True),
     ]
     try:
-        for name in (*(f"worker-{i}" for i in range(WORKERS)), "trainer"):
+        for name in (*(f"worker-{i}" for i in range(WORKERS if engine == "ingest" else 1)), "trainer"):
             group.start(name)
         for helper in helpers:
             helper.start()

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -31,6 +31,8 @@ class Live:
     brokers: str
     name: str
     folder: Path
+    engine: Literal["ingest", "flink"] = "ingest"
+    """Whose commands: Faust workers, of which there may be several, or a job of Flink."""
 
     @property
     def events(self) -> str:
@@ -57,10 +59,16 @@ class Live:
             "--group": self.name,
             "--window": WINDOW,
             "--places": "request",
-            "--state-every": "1s",
+            **({"--state-every": "1s"} if self.engine == "ingest" else {"--checkpoints": self.checkpoints}),
         }
         said = [str(one) for pair in where.items() for one in pair] + [str(one) for one in options]
-        return [sys.executable, "-m", "ebbtide", "ingest", *said]
+        verb = ["ingest"] if self.engine == "ingest" else ["flink", "run"]
+        return [sys.executable, "-m", "ebbtide", *verb, *said]
+
+    @property
+    def checkpoints(self) -> Path:
+        """Of a job of Flink."""
+        return self.folder / "checkpoints"
 
     def said(self, log: str = "worker") -> str:
         return (self.folder / log).read_text()

@@ -1,0 +1,229 @@
+"""A session cluster on this machine, on loopback only: job manager and task managers, out of PyFlink's jars.
+
+`up` starts what is not running, so after a `kill -9` it is the cure; whatever was killed, nothing of a job is
+lost that was in its newest checkpoint.
+"""
+
+import os
+import socket
+import time
+from pathlib import Path
+
+import msgspec
+
+from ebbtide.flink import runtime
+from ebbtide.flink.rest import JobManager
+from ebbtide.services import broker, processes
+from state.errors import InputError
+
+_JOB_MANAGER, _TASK_MANAGER = (
+    "org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint",
+    "org.apache.flink.runtime.taskexecutor.TaskManagerRunner",
+)
+_UP_S, _DOWN_S, _LOOK_S = 180.0, 20.0, 0.1
+_SETTINGS = {
+    "jobmanager.bind-host": "127.0.0.1",
+    "jobmanager.rpc.address": "127.0.0.1",
+    "taskmanager.bind-host": "127.0.0.1",
+    "taskmanager.host": "127.0.0.1",
+    "rest.address": "127.0.0.1",
+    "rest.bind-address": "127.0.0.1",
+    "web.submit.enable": "false",
+    "taskmanager.cpu.cores": "2",
+    "taskmanager.memory.framework.heap.size": "64m",
+    "taskmanager.memory.framework.off-heap.size": "64m",
+    "taskmanager.memory.task.heap.size": "448m",
+    "taskmanager.memory.task.off-heap.size": "64m",
+    "taskmanager.memory.managed.size": "256m",
+    "taskmanager.memory.network.min": "64m",
+    "taskmanager.memory.network.max": "64m",
+    "taskmanager.memory.jvm-metaspace.size": "256m",
+    "taskmanager.memory.jvm-overhead.min": "192m",
+    "taskmanager.memory.jvm-overhead.max": "192m",
+    "heartbeat.interval": "1000",
+    "heartbeat.timeout": "8000",
+    "slot.idle.timeout": "10000",
+}
+_LOGGING = """\
+status = ERROR
+rootLogger.level = INFO
+rootLogger.appenderRef.file.ref = file
+appender.file.name = file
+appender.file.type = RollingFile
+appender.file.fileName = ${sys:log.file}
+appender.file.filePattern = ${sys:log.file}.%i
+appender.file.layout.type = PatternLayout
+appender.file.layout.pattern = %d %p %m (%c{1})%n
+appender.file.policies.type = Policies
+appender.file.policies.size.type = SizeBasedTriggeringPolicy
+appender.file.policies.size.size = 10MB
+appender.file.strategy.type = DefaultRolloverStrategy
+appender.file.strategy.max = 3
+"""
+
+
+class Ports(msgspec.Struct, frozen=True):
+    """Where the job manager listens; kept from one start to the next."""
+
+    rest: int
+    rpc: int
+
+
+class Service(msgspec.Struct, frozen=True):
+    """A process of the cluster, as it is now."""
+
+    name: str
+    pid: int | None
+    log: str
+
+
+def up(folder: Path, task_managers: int, port: int | None = None) -> JobManager:
+    """Start what is not running; returns once all slots are there. Raises InputError."""
+    folder = folder.resolve()
+    try:
+        (folder / "logs").mkdir(parents=True, exist_ok=True)
+        (folder / "conf").mkdir(exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"--dir {folder}: expected a folder that can be written ({error.strerror})"
+        ) from error
+    with processes.locked(folder) as lock:
+        begun = [name for name in _names(task_managers) if not _alive(folder, name)]
+        ports = _ports(folder, port, anew=_names(0)[0] in begun)
+        _configure(folder, ports)
+        for name in begun:
+            output = folder / "logs" / f"{name}.out"
+            record = folder / f"{name}.json"
+            processes.launch(record, _command(folder, name), lock=lock, cwd=folder, output=output)
+        manager = JobManager(f"127.0.0.1:{ports.rest}")
+        _wait(folder, manager, task_managers)
+    return manager
+
+
+def down(folder: Path) -> list[int]:
+    """End the cluster of `folder`, and nothing else; the numbers of the processes that were there."""
+    folder = folder.resolve()
+    if not folder.is_dir():
+        return []
+    with processes.locked(folder):
+        return processes.end(_records(folder), _DOWN_S)
+
+
+def services(folder: Path) -> list[Service]:
+    """What runs there."""
+    found = []
+    for path in _records(folder.resolve()):
+        record = processes.read(path)
+        alive = record is not None and record.alive
+        found.append(
+            Service(path.stem, record.pid if record and alive else None, str(_log(folder, path.stem)))
+        )
+    return found
+
+
+def address(folder: Path) -> str | None:
+    """Where the job manager of a folder answers, if one was ever started there."""
+    try:
+        return f"127.0.0.1:{msgspec.json.decode((folder / 'ports.json').read_bytes(), type=Ports).rest}"
+    except FileNotFoundError:
+        return None
+
+
+def _names(task_managers: int) -> list[str]:
+    return ["jobmanager", *(f"taskmanager-{i}" for i in range(task_managers))]
+
+
+def _records(folder: Path) -> list[Path]:
+    return sorted((*folder.glob("jobmanager.json"), *folder.glob("taskmanager-*.json")))
+
+
+def _log(folder: Path, name: str) -> Path:
+    return folder.resolve() / "logs" / f"{name}.log"
+
+
+def _alive(folder: Path, name: str) -> bool:
+    record = processes.read(folder / f"{name}.json")
+    return record is not None and record.alive
+
+
+def _command(folder: Path, name: str) -> list[str]:
+    home, java = runtime.home(), broker.java()
+    jars = sorted((*home.glob("lib/*.jar"), *home.glob("opt/flink-python-*.jar")))
+    manager = name == "jobmanager"
+    return [
+        *(java, "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:+ExitOnOutOfMemoryError"),
+        *("-XX:MaxDirectMemorySize=256m", "-XX:MaxMetaspaceSize=384m", "-Djava.awt.headless=true"),
+        *runtime.opened(),
+        f"-Dlog.file={_log(folder, name)}",
+        f"-Dlog4j.configurationFile={folder / 'conf' / 'log4j.properties'}",
+        *("-cp", os.pathsep.join(map(str, jars)), _JOB_MANAGER if manager else _TASK_MANAGER),
+        *("--configDir", str(folder / "conf")),
+        *(() if manager else ("-D", f"taskmanager.resource-id={name}-{os.urandom(4).hex()}")),
+    ]
+
+
+def _configure(folder: Path, ports: Ports) -> None:
+    settings = {
+        **_SETTINGS,
+        "taskmanager.numberOfTaskSlots": runtime.SLOTS,
+        "jobmanager.rpc.port": ports.rpc,
+        "rest.port": ports.rest,
+        "rest.bind-port": ports.rest,
+        "io.tmp.dirs": folder / "tmp",
+    }
+    (folder / "tmp").mkdir(exist_ok=True)
+    lines = [f'{name}: "{value}"\n' for name, value in settings.items()]
+    (folder / "conf" / "config.yaml").write_text("".join(lines))
+    (folder / "conf" / "log4j.properties").write_text(_LOGGING)
+
+
+def _ports(folder: Path, port: int | None, *, anew: bool) -> Ports:
+    """Those of the last time, unless told or taken. Raises InputError."""
+    path = folder / "ports.json"
+    was = msgspec.json.decode(path.read_bytes(), type=Ports) if path.exists() else None
+    if not anew and was is not None:
+        if port not in (None, was.rest):
+            raise InputError(f"--port {port}: it is up on {was.rest} already; `ebbtide flink down` first")
+        return was
+    if port is not None and not runtime.is_free(port):
+        raise InputError(
+            f"--port {port}: expected a free port on 127.0.0.1, got one that is taken; give another, or none"
+        )
+    if was is not None and port in (None, was.rest) and all(map(runtime.is_free, (was.rest, was.rpc))):
+        return was
+    with socket.socket() as one, socket.socket() as other:
+        for each in (one, other):
+            each.bind(("127.0.0.1", 0))
+        free = [int(each.getsockname()[1]) for each in (one, other)]
+    ports = Ports(rest=port or free[0], rpc=free[1])
+    path.write_bytes(msgspec.json.encode(ports))
+    return ports
+
+
+def _wait(folder: Path, manager: JobManager, task_managers: int) -> None:
+    deadline = time.monotonic() + _UP_S
+    while True:
+        for name in _names(task_managers):
+            if not _alive(folder, name):
+                raise InputError(f"{name} did not come up: {_said(folder, name)} (see {_log(folder, name)})")
+        try:
+            if manager.slots()[0] >= task_managers * runtime.SLOTS:
+                return
+        except InputError:
+            if time.monotonic() > deadline:
+                raise
+        if time.monotonic() > deadline:
+            raise InputError(f"{folder}: not all task managers have come within {_UP_S:.0f} s; see its logs")
+        time.sleep(_LOOK_S)
+
+
+def _said(folder: Path, name: str) -> str:
+    lines = [
+        line.strip()
+        for path in (folder / "logs" / f"{name}.out", _log(folder, name))
+        if path.exists()
+        for line in path.read_text(errors="replace").splitlines()[-200:]
+        if line.strip()
+    ]
+    signs = ("FATAL", "ERROR", "Exception", "rror:")
+    return next((line for line in reversed(lines) if any(sign in line for sign in signs)), "it said nothing")

@@ -1,0 +1,127 @@
+"""The event path on Flink: what one engine makes of the same messages, once each, whatever is killed.
+
+Real processes, out of `.venv-flink`: `make test-flink`.
+"""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from ebbtide import api
+from ebbtide.flink import cluster
+from ebbtide.flink.rest import JobManager
+from replay.faults import Fault, misdated, rough
+from streams.kafka.client import ensure_topic
+from streams.schema import concat_events
+from tests.chaos.checks import check_partitions
+from tests.chaos.group import Group
+from tests.chaos.sender import Sender
+from tests.ebbtide.workers import Live
+from tests.patience import PATIENCE_S, until
+
+pytestmark = pytest.mark.flink
+EVENTS, SECONDS, PARTITIONS = 3000, 60.0, 4
+
+
+@pytest.fixture
+def live(brokers: str, tmp_path: Path, request: pytest.FixtureRequest) -> Live:
+    return Live(brokers, f"f{os.getpid()}-{request.node.name.replace('_', '-')[:20]}", tmp_path, "flink")
+
+
+@pytest.fixture
+def cluster_folder(tmp_path: Path) -> Iterator[Path]:
+    folder = tmp_path / "cluster"
+    yield folder
+    cluster.down(folder)
+
+
+def flink(*arguments: object) -> str:
+    """What a command says; it must end well."""
+    command = [sys.executable, "-m", "ebbtide", "flink", *map(str, arguments)]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S)
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout.strip()
+
+
+def kill(folder: Path, name: str) -> None:
+    pid = msgspec.json.decode((folder / f"{name}.json").read_bytes())["pid"]
+    os.kill(pid, signal.SIGKILL)
+
+
+def python_worker(folder: Path) -> int:
+    """A worker of the first task manager: the newest of its descendants that runs our function."""
+    below = {msgspec.json.decode((folder / "taskmanager-0.json").read_bytes())["pid"]}
+    found = []
+    for proc in sorted(Path("/proc").glob("[0-9]*"), key=lambda path: int(path.name)):
+        with contextlib.suppress(OSError):
+            if int((proc / "stat").read_text().rpartition(")")[2].split()[1]) in below:
+                below.add(int(proc.name))
+                if b"beam_sdk_worker_main" in (proc / "cmdline").read_bytes():
+                    found.append(int(proc.name))
+    return found[-1]
+
+
+def test_a_job_loses_and_doubles_nothing_whatever_is_killed(live: Live, cluster_folder: Path) -> None:
+    """A worker, a task manager, the job manager; then it goes on from a savepoint in two instead of one."""
+    ensure_topic(live.brokers, live.events, PARTITIONS)
+    log = api.open_log(f"planted:users=60,items=80,events={EVENTS},places=8")
+    wrong = [
+        Fault(at_s=5.0, target="sender", what="ahead", lasts_s=2.0, which=0),
+        Fault(at_s=14.0, target="sender", what="seconds", lasts_s=2.0, which=1),
+    ]
+    events, wrong_B = misdated(rough(concat_events(list(log.batches(1000))), 7), wrong, SECONDS)
+    sender = Sender(live.brokers, live.events, PARTITIONS)
+    group = Group(live, cluster_folder, "", wrong, sender)
+    sending = threading.Thread(target=sender.produce, args=(events, SECONDS))
+
+    def more(count: int = 100) -> None:
+        before = sum(one.events for one in live.progress().values())
+        live.until(min(before + count, len(events)))
+
+    def submit(parallelism: int) -> str:
+        options = live.command("--parallelism", parallelism, "--jobmanager", address)[5:]
+        return flink("submit", *options)
+
+    def up() -> None:
+        assert flink("up", "--dir", cluster_folder) == address
+
+    address = flink("up", "--dir", cluster_folder)
+    sending.start()
+    submit(1)
+    more()
+    os.kill(python_worker(cluster_folder), signal.SIGKILL)
+    more()
+    kill(cluster_folder, "taskmanager-0")
+    up()
+    more()
+    kill(cluster_folder, "jobmanager")
+    up()
+    submit(1)
+    more()
+    where = ("--jobmanager", address, "--group", live.name, "--checkpoints", live.checkpoints)
+    assert Path(flink("stop", *where)).parent == live.checkpoints / "savepoints"
+    assert [one.state for one in JobManager(address).jobs()] == ["FINISHED"]
+    job = submit(2)
+    sending.join()
+    examples = check_partitions(group, events, wrong_B)
+    columns = (examples.partition_B, examples.offset_B, examples.index_B)
+    identities = set(zip(*(column.tolist() for column in columns), strict=True))
+    assert len(identities) == len(examples) > EVENTS * 0.9
+    until(lambda: JobManager(address).state(job), lambda state: state == "RUNNING")
+
+
+@pytest.mark.parametrize(("form", "parallelism"), [("json", 1), ("arrow", 2)])
+def test_what_flink_makes_of_a_log_is_what_replay_makes(brokers: str, form: str, parallelism: int) -> None:
+    log = f"planted:users=60,items=80,events={EVENTS},places=8"
+    how = ("--brokers", brokers, "--format", form, "--parallelism", parallelism)
+    found = json.loads(flink("verify", log, *how, "--json"))
+    assert found == {"events": EVENTS, "examples": EVENTS, "equal": EVENTS, "lost": 0, "doubled": 0}
