@@ -9,7 +9,7 @@ from serving.reasons import Because as Because
 from serving.reasons import PastEvent as PastEvent
 from serving.reasons import Reasons, iso
 from state.errors import UnknownIdError
-from state.store.kept import Kept
+from state.store.contract import EmbeddingStore
 
 LISTED = 1000
 """Items of a list that is read page by page, and recommendations in one answer of `ebbtide serve`."""
@@ -59,19 +59,6 @@ class Similar:
 class SimilarAnswer:
     item: str
     items: list[Similar]
-
-
-def kept_version(one: Kept) -> dict[str, Any]:
-    """A version that readers may be served again, as JSON."""
-    facts = one.facts
-    return {
-        "version": one.version,
-        "note": facts.note,
-        "made": iso(facts.made_ms),
-        "clock": None if facts.clock_ms is None else iso(facts.clock_ms),
-        "bytes": one.nbytes,
-        "served": one.served,
-    }
 
 
 Answer = UserAnswer | ItemAnswer | RecommendAnswer | SimilarAnswer
@@ -141,6 +128,22 @@ class Answers(Protocol):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def versions_of(store: EmbeddingStore) -> dict[str, Any]:
+    """Which version readers are served, which is the newest, and which are kept, as JSON."""
+    kept = [
+        {
+            "version": one.version,
+            "note": one.facts.note,
+            "made": iso(one.facts.made_ms),
+            "clock": None if one.facts.clock_ms is None else iso(one.facts.clock_ms),
+            "bytes": one.nbytes,
+            "served": one.served,
+        }
+        for one in store.kept()
+    ]
+    return {"version": store.pointer().version, "newest": store.version(), "kept": kept}
 
 
 def json_of(answer: Answer) -> dict[str, Any]:

@@ -43,7 +43,7 @@ class Catalogue:
         if not names:
             vectors_BD = self.vectors_ND[:0]
         elif not self.ids:
-            self.vectors_ND = vectors_BD[:0]
+            self.vectors_ND = np.zeros((0, vectors_BD.shape[1]), np.float32)
         if vectors_BD.shape[1] != self.width:
             return False
         self._length_N = None

@@ -18,7 +18,12 @@ MAY_IMPORT = {
 }
 OWNED = {
     "redis": {"state/store/redis.py", "state/store/pipelined.py"},
-    "fastapi": {"serving/web/app.py", "serving/web/live.py", "ebbtide/live/posted.py"},
+    "fastapi": {
+        "serving/web/app.py",
+        "serving/web/live.py",
+        "ebbtide/live/posted.py",
+        "ebbtide/live/version_routes.py",
+    },
     "starlette": {"serving/web/app.py"},
     "uvicorn": {"serving/web/server.py"},
     "httptools": set[str](),

@@ -26,6 +26,7 @@ from ebbtide.commands import (
     status,
     train,
     up,
+    versions,
 )
 from state.errors import EbbtideError
 
@@ -42,6 +43,7 @@ app.add_typer(bench.bench, name="bench")
 app.add_typer(services.services, name="services")
 app.add_typer(flink.flink, name="flink")
 app.command()(up.up)
+app.add_typer(versions.versions, name="versions")
 app.command()(ingest.ingest)
 app.command()(train.train)
 app.command()(status.status)

@@ -10,6 +10,7 @@ import typer
 
 from ebbtide.commands.live_options import Brokers, Events
 from ebbtide.commands.output import log_to_stderr, print_line
+from state.errors import InputError
 
 KEYS = "EBBTIDE_KEYS"
 BLAS_THREADS = "OPENBLAS_NUM_THREADS"
@@ -39,7 +40,8 @@ def serve(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Keys (`ebbtide new-key`) of those who may POST events, which go to Kafka. [EBBTIDE_KEYS]",
+            help="Keys (`ebbtide new-key`) of those who may roll back, and POST events, which go to Kafka."
+            " [EBBTIDE_KEYS]",
         ),
     ] = None,
     brokers: Brokers = None,
@@ -71,19 +73,28 @@ def serve(
         target = source or addresses.store(None)
         store = open_.enter_context(open_store(target))
         url, mounts = server.url_of(held), list[Mount]()
+        desk = Desk(store, report=None if "://" in target else Path(target) / "report.json")
         if said:
+            from ebbtide.live import version_routes
             from ebbtide.live.posted import Posted, mount
 
             known = api_keys.read(said, KEYS if keys is None else str(keys))
-            posted = Posted(addresses.brokers(brokers), events)
-            open_.callback(posted.close)
-            mounts.append(lambda app: mount(app, posted, known))
+            mounts.append(lambda app: version_routes.mount(app, desk, known))
+            try:
+                broker = addresses.brokers(brokers)
+            except InputError:
+                if brokers is not None or os.environ.get(addresses.BROKERS):
+                    raise
+                log.info("no broker, so no POST /events; --brokers HOST:PORT names one")
+            else:
+                posted = Posted(broker, events)
+                open_.callback(posted.close)
+                mounts.append(lambda app: mount(app, posted, known))
 
         def started() -> None:
             if as_json:
                 print_line({"url": url})
             log.info("%s answers from %s; Ctrl-C ends it", url, store)
 
-        desk = Desk(store, report=None if "://" in target else Path(target) / "report.json")
         app = application(desk, lambda said: time_ms(said, "at"), Limits(rate=rate), mounts)
         server.run(app, held, started, desk.ending.set)

@@ -61,6 +61,12 @@ def train(
     publish_ms: Annotated[
         int, typer.Option(metavar="MS", min=1, help="Time between two deltas to the store, at most.")
     ] = 200,
+    keep_every: Annotated[
+        float,
+        typer.Option(
+            metavar="S", min=1, help="Time between two versions kept to return to (`ebbtide versions`)."
+        ),
+    ] = 600.0,
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Keep what was said of every example here.")
     ] = None,
@@ -97,6 +103,7 @@ def train(
         every=every,
         every_s=every_seconds,
         publish_ms=publish_ms,
+        keep_every_s=keep_every,
         out=out,
         items=items,
         users=users,

@@ -15,6 +15,8 @@ class Settings:
     every: int = 200_000
     every_s: float = 60.0
     publish_ms: int = 200
+    keep_every_s: float = 600.0
+    """Between two versions that are kept, to return to."""
     out: Path | None = None
     """For the predictions."""
     dead_letters: str = "dead-letters"

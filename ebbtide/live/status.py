@@ -189,6 +189,7 @@ def _trainer(store: str, trouble: list[str]) -> tuple[TrainerStatus | None, bool
                     f"store: what the trainer published up to version {found.readers_at} is not all there; "
                     "it publishes all of it again within seconds, if it runs"
                 )
+            trouble += _served_earlier(held)
     except (InputError, msgspec.DecodeError) as error:
         trouble.append(f"store: the trainer's status cannot be read: {error}")
         return None, False
@@ -204,6 +205,16 @@ def _trainer(store: str, trouble: list[str]) -> tuple[TrainerStatus | None, bool
     if found.trouble:
         trouble.append(f"trainer: {found.trouble}")
     return found, writable
+
+
+def _served_earlier(held: RedisStore) -> list[str]:
+    """What to know where readers are not served the newest version."""
+    return [
+        f"readers are served version {one.version} ({one.facts.note}), not the newest; "
+        "`ebbtide versions resume` ends that"
+        for one in held.kept()
+        if one.served
+    ]
 
 
 def _gone_from(held: RedisStore, found: TrainerStatus) -> bool:

@@ -40,6 +40,7 @@ log = logging.getLogger("ebbtide.train")
 _ALL_LINES = 1 << 62
 _WAIT_MS = 20
 _SAY_S, _PATIENCE_S, _PAUSE_S = 1.0, 10.0, 2.0
+_FIRST_KEPT_S = 60.0
 
 
 class LiveTrainer:
@@ -76,6 +77,7 @@ class LiveTrainer:
         """The last micro-batch: examples done with before it, messages set aside just before it."""
         self.feed: Feed
         self._due = dict.fromkeys(("publish", "say"), 0.0)
+        self._due["keep"] = time.monotonic() + min(_FIRST_KEPT_S, settings.keep_every_s)
         if saved is not None:
             parts.load(saved)
 
@@ -136,6 +138,9 @@ class LiveTrainer:
             self.telling.describe(due=True)
             if self.keeping.due(self.intake.events):
                 self.save()
+            if now_s >= self._due["keep"]:
+                self._due["keep"] = now_s + self.settings.keep_every_s
+                self.delivery.keep("by the clock", self.intake.clock_ms)
         if now_s < self._due["say"]:
             return False
         self._due["say"] = now_s + _SAY_S

@@ -36,6 +36,7 @@ from state.store.contract import (
     packed_items,
     packed_users,
 )
+from state.store.kept import NEWEST
 from state.store.records import Packed
 from state.tree import Tree
 
@@ -88,6 +89,7 @@ class Delivery:
         self._produced: list[Int64s] = []
         self._info: RunInfo | None = None
         self._said: TrainerStatus | None = None
+        self._to_keep: tuple[str, int] | None = None
         self._above_store = False
         self._closing = False
         self._news = threading.Condition()
@@ -136,6 +138,12 @@ class Delivery:
             self._said = status
             self._news.notify()
 
+    def keep(self, note: str, clock_ms: int) -> None:
+        """Keep the version with all that was given by now, unless readers are served an earlier one."""
+        with self._news:
+            self._to_keep = (note, clock_ms)
+            self._news.notify()
+
     @property
     def full(self) -> bool:
         """Whether so much waits that learning should, too."""
@@ -146,7 +154,7 @@ class Delivery:
     def idle(self) -> bool:
         """Whether all has arrived."""
         with self._news:
-            return not (self._waiting or self._sending or self._info or self._said)
+            return not (self._waiting or self._sending or self._info or self._said or self._to_keep)
 
     def release(self) -> None:
         """Hold nothing any longer."""
@@ -176,11 +184,12 @@ class Delivery:
                     self._news.wait(_LOOK_S)
                 if self._closing:
                     return
-                info, said = self._info, self._said
+                info, said, to_keep = self._info, self._said, self._to_keep
                 if not self.holding:
                     self._sending, self._waiting = self._waiting, []
             try:
                 self._send(info, said)
+                self._keep(to_keep)
                 self.trouble, pause_s = None, _PAUSE_S
             except InputError as error:
                 self.trouble = f"store: {error}"
@@ -193,7 +202,8 @@ class Delivery:
                 return
 
     def _ready(self) -> bool:
-        return bool((self._waiting and not self.holding) or self._info or self._said)
+        waits = self._waiting or self._to_keep
+        return bool((waits and not self.holding) or self._info or self._said)
 
     def _send(self, info: RunInfo | None, said: TrainerStatus | None) -> None:
         if not self._above_store:
@@ -210,6 +220,14 @@ class Delivery:
         with self._news:
             self._info = None if self._info is info else self._info
             self._said = None if self._said is said else self._said
+
+    def _keep(self, to_keep: tuple[str, int] | None) -> None:
+        if to_keep is None or self.holding:
+            return
+        if self.readers_at and self.store.pointer().at == NEWEST:
+            self.store.keep(*to_keep)
+        with self._news:
+            self._to_keep = None if self._to_keep is to_keep else self._to_keep
 
     def _begin(self) -> None:
         """Versions go on above the store's, which holds what the mirror does: what it has, or all of it."""

@@ -12,7 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import StreamingResponse
 
-from serving.answers import Answer, RecommendAnswer, UnknownUserError, kept_version
+from serving.answers import Answer, RecommendAnswer, UnknownUserError
 from serving.run import Run, item_answer, user_answer
 from serving.web import live, problems
 from serving.web.changes import SINGULAR, Form
@@ -29,6 +29,7 @@ from serving.web.forms import (
     components,
     encoded,
     identifier_of,
+    versions_said,
 )
 from serving.web.metrics import CONTENT_TYPE, Metrics
 from serving.web.problems import Problem
@@ -192,15 +193,7 @@ def _state(app: FastAPI, desk: Desk, metrics: Metrics) -> None:
     @app.get("/versions", responses=answers())
     async def versions() -> Any:
         """Which version is served, and of what; the newest; and which are kept, to return to."""
-
-        def said(run: Run) -> bytes:
-            info, store = run.info, run.store
-            told = {name: getattr(info, name) for name in ("log", "learner", "width", "interests", "label")}
-            kept = {"newest": store.version(), "kept": [kept_version(one) for one in store.kept()]}
-            counts = {str(kind): n for kind, n in store.counts().items()}
-            return encoded({"version": run.version, **kept} | told | counts)
-
-        return _json(await desk.ask(said))
+        return _json(encoded(await desk.ask(versions_said)))
 
     @app.get("/healthz")
     async def healthz() -> Any:

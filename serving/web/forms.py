@@ -19,7 +19,9 @@ from serving.answers import (
     UserAnswer,
     Visit,
     json_of,
+    versions_of,
 )
+from serving.run import Run
 from serving.web import problems
 from serving.web.problems import Problem
 
@@ -132,6 +134,15 @@ def identifier_of(sent: str) -> str:
         return unquote(sent, errors="surrogatepass") if "%" in sent else sent
     except UnicodeDecodeError:
         raise Problem(400, f"id {sent[:80]!r}: expected UTF-8, percent-encoded") from None
+
+
+def versions_said(run: Run) -> dict[str, Any]:
+    """Which versions there are, and of what; the one that is served is that of the run from here on."""
+    run.refresh()
+    info = run.info
+    told = {name: getattr(info, name) for name in ("log", "learner", "width", "interests", "label")}
+    counts = {str(kind): count for kind, count in run.store.counts().items()}
+    return {**versions_of(run.store), "version": run.version, **told, **counts}
 
 
 def encoded(answer: Answer | Mapping[str, object] | Sequence[object]) -> bytes:

@@ -27,22 +27,24 @@ from tests.state.test_store import Opened, items
 from tests.state.test_store import opened as opened
 from tests.state.test_store import server as server
 
-IDS = ("bar", "cafe", "", "日本", "\ud800")
+IDS = ("bar", "", "\ud800")
 MOST = 3
 """Versions that are kept here."""
 
 ids = st.lists(st.sampled_from(IDS), max_size=4, unique=True)
-steps = st.lists(
+publishes = st.tuples(st.just("publish"), ids, ids)
+begins = st.lists(st.one_of(publishes, st.just(("keep",))), min_size=4, max_size=8)
+"""Most of what can go wrong needs a few versions that are kept."""
+goes_on = st.lists(
     st.one_of(
-        st.tuples(st.just("publish"), ids, ids),
-        st.tuples(st.just("publish"), ids, ids),
+        publishes,
         st.tuples(st.just("cut off"), ids, ids),
         st.tuples(st.just("rollback"), st.integers(0, MOST)),
-        st.tuples(st.sampled_from(["keep", "keep", "tell", "resume", "lost", "clear"])),
+        st.tuples(st.sampled_from(["keep", "tell", "resume", "lost", "clear"])),
     ),
-    min_size=1,
-    max_size=16,
+    max_size=10,
 )
+steps = st.builds(lambda begin, then: [*begin, *then], begins, goes_on)
 
 
 @dataclass
@@ -117,7 +119,7 @@ def cut_off(store: EmbeddingStore, put: Callable[[RedisStore], object]) -> None:
     store._redis.connection_pool.disconnect()
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps)
 def test_a_kept_version_stays_what_it_was(
     opened: Opened, monkeypatch: pytest.MonkeyPatch, steps: list[tuple[str, ...]]

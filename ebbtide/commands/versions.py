@@ -1,0 +1,89 @@
+"""`ebbtide versions`: which are kept, and which one readers are served."""
+
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from ebbtide.commands.live_options import Json
+from ebbtide.commands.output import print_json
+from state.store.contract import EmbeddingStore
+
+versions = typer.Typer(
+    help="Keep versions of what is published, and serve readers an earlier one.", no_args_is_help=True
+)
+Store = Annotated[
+    str | None,
+    typer.Option(
+        "--store",
+        "--from",
+        metavar="DIR|URL",
+        help="A folder of `replay --out`, or a redis:// URL. [EBBTIDE_STORE, or services that are up]",
+    ),
+]
+
+
+@versions.command("list")
+def list_(store: Store = None, as_json: Json = False) -> None:
+    """The newest version, those that are kept, and which one readers are served."""
+    _do(store, as_json, lambda _: None)
+
+
+@versions.command()
+def keep(
+    store: Store = None,
+    note: Annotated[str, typer.Option(metavar="TEXT", help="Why, for people.")] = "by hand",
+    as_json: Json = False,
+) -> None:
+    """Keep the newest version, to return to. The oldest goes when there are too many."""
+    _do(store, as_json, lambda held: held.keep(note))
+
+
+@versions.command()
+def rollback(
+    version: Annotated[int, typer.Argument(metavar="VERSION", min=1, help="One of `ebbtide versions list`.")],
+    store: Store = None,
+    as_json: Json = False,
+) -> None:
+    """Serve readers a version that was kept, at once and until `resume`.
+
+    What is learned is published below meanwhile, and seen after `resume`.
+    """
+    _do(store, as_json, lambda held: held.rollback(version))
+
+
+@versions.command()
+def resume(store: Store = None, as_json: Json = False) -> None:
+    """Serve readers the newest version again."""
+    _do(store, as_json, lambda held: held.resume())
+
+
+def _do(store: str | None, as_json: bool, what: Callable[[EmbeddingStore], Any]) -> None:
+    from ebbtide.commands import addresses
+    from serving.answers import versions_of
+    from state.store.embedded import open_store
+
+    with open_store(store or addresses.store(None)) as held:
+        what(held)
+        found = versions_of(held)
+    if as_json:
+        print_json(found)
+    else:
+        Console().print(_table(found))
+
+
+def _table(found: dict[str, Any]) -> Table:
+    rows = Table(box=None, padding=(0, 2, 0, 0))
+    for name in ("version", "kept", "learned until", "bytes"):
+        rows.add_column(name, justify="right" if name in ("version", "bytes") else "left", no_wrap=True)
+    rows.add_column("why")
+    rows.add_column()
+    for one in found["kept"]:
+        said = [str(one["version"]), one["made"][:19], (one["clock"] or "-")[:19], f"{one['bytes']:,}"]
+        rows.add_row(*said, Text(one["note"]), "served" if one["served"] else "")
+    newest = "" if found["version"] != found["newest"] else "served"
+    rows.add_row(str(found["newest"]), "", "", "", "the newest", newest)
+    return rows
