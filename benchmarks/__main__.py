@@ -24,6 +24,7 @@ from benchmarks.telling import Telling
 from state.errors import EbbtideError, InputError
 
 ALL = (
+    "start",
     "window",
     "wire",
     "store",

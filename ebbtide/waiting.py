@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 from rich.console import Console
 from rich.markup import escape
@@ -19,22 +19,28 @@ def compiling(kernel: int, of: int) -> str:
 @contextmanager
 def status(console: Console, what: str, *, quiet: bool = False) -> Iterator[None]:
     """Say what is going on: a moving line on a terminal, elsewhere one line, and one more for compiling."""
-    from state.compiled import watched
-
     what = escape(what)
     if quiet:
         with silent():
             yield
     elif console.is_terminal:
-        with (
-            console.status(what) as line,
-            watched(lambda kernel, of: line.update(f"{what} {compiling(kernel, of)}")),
-        ):
-            yield
+        with console.status(what) as line:  # before anything that is slow to import
+            from state.compiled import watched
+
+            with watched(lambda kernel, of: line.update(f"{what} {compiling(kernel, of)}")):
+                yield
     else:
         console.print(what, highlight=False)
         with hint(console):
             yield
+
+
+@contextmanager
+def looking(what: str, *, quiet: bool = False) -> Iterator[None]:
+    """A moving line for what ends in a table, on an error stream that is a terminal; else nothing."""
+    console = Console(stderr=True)
+    with nullcontext() if quiet or not console.is_terminal else status(console, what):
+        yield
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ebbtide import waiting
 from ebbtide.commands.live_options import Json
 from ebbtide.commands.log_options import Items, LabelOption, Maps, TimeFormat, Users, mapping_of
 from ebbtide.commands.output import print_json
@@ -41,12 +42,14 @@ def inspect_(
     as_json: Json = False,
 ) -> None:
     """What a log holds: a proposed mapping, counts, time span and unit, ties, gaps, repeats, warnings."""
-    from ebbtide import api
-    from replay.inspect import inspect
+    with waiting.looking(f"Looking over {log} ...", quiet=as_json):
+        from ebbtide import api
+        from replay.inspect import inspect
 
-    found = inspect(
-        api.open_log(log, map=mapping_of(map), label=label, items=items, users=users, time_format=time_format)
-    )
+        opened = api.open_log(
+            log, map=mapping_of(map), label=label, items=items, users=users, time_format=time_format
+        )
+        found = inspect(opened)
     if as_json:
         print_json(found.report())
         return

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ebbtide import waiting
 from ebbtide.commands.live_options import Brokers, DeadLetters, Events, Examples, Group, Json
 from ebbtide.commands.output import print_json
 from state.errors import InputError
@@ -55,7 +56,10 @@ def list_(
             counts[letter.reason] += 1
             yield letter
 
-    with closing(lying.read(addresses.brokers(brokers), dead_letters, reason, offset)) as letters:
+    with (
+        waiting.looking(f"Reading the topic {dead_letters} ...", quiet=as_json),
+        closing(lying.read(addresses.brokers(brokers), dead_letters, reason, offset)) as letters,
+    ):
         newest = heapq.nlargest(limit, counted(letters), key=lambda letter: letter.message.produced_ms)[::-1]
     if as_json:
         shown = [letter.shown() for letter in newest]

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ebbtide import waiting
 from ebbtide.commands.live_options import Brokers, Json, Store
 from ebbtide.commands.output import print_json
 from state.errors import InputError, bringing
@@ -35,7 +36,8 @@ class Check:
 
 def doctor(brokers: Brokers = None, store: Store = None, as_json: Json = False) -> None:
     """Check every part of the live path, and say how to get what is missing; exit code 1 if it is needed."""
-    found = list(checks(brokers, store))
+    with waiting.looking("Looking for what the live path needs ...", quiet=as_json):
+        found = list(checks(brokers, store))
     if as_json:
         print_json([asdict(check) for check in found])
     else:

@@ -11,6 +11,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from ebbtide import waiting
 from ebbtide.commands import addresses
 from ebbtide.commands.live_options import Brokers, Events, Examples, Json
 from ebbtide.commands.live_options import Group as GroupName
@@ -72,7 +73,8 @@ def monitor(
 
     if not once and not as_json and Console().is_terminal:
         _stay(look)
-    seen = look()
+    with waiting.looking("Looking at the trainer ...", quiet=as_json):
+        seen = look()
     if seen.trainer is None:
         raise InputError("; ".join(seen.trouble))
     alarms = seen.trainer.alarms

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from ebbtide import waiting
 from ebbtide.commands import services
 from ebbtide.commands.live_options import Json
 from ebbtide.commands.log_options import Items, LabelOption, Maps, TimeFormat, Users, mapping_of
@@ -125,13 +126,13 @@ def replay(
     Try:  ebbtide replay movielens-100k --out runs/ml
     """
     services.wants(context, to, out)
-    from ebbtide import api, waiting
-    from ebbtide.report import terminal
-
     if resume and checkpoint is None:
         raise typer.BadParameter("--resume needs --checkpoint DIR")
     screen = Console(stderr=as_json)
     with waiting.status(screen, f"Opening {log} ...", quiet=quiet or as_json):
+        from ebbtide import api
+        from ebbtide.report import terminal
+
         opened = api.open_log(
             log,
             map=mapping_of(map),

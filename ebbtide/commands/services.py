@@ -19,6 +19,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from ebbtide import waiting
 from ebbtide.commands.addresses import SERVICES
 from ebbtide.commands.live_options import Json
 from ebbtide.commands.output import print_json
@@ -114,7 +115,8 @@ def down(folder: Folder = _DIR, as_json: Json = False) -> None:
     """End what `up` has started in this folder, and nothing else. The data stay."""
     from ebbtide.services import control
 
-    ended = control.down(folder)
+    with waiting.looking("Ending the services ...", quiet=as_json):
+        ended = control.down(folder)
     if as_json:
         print_json({"ended": ended})
     else:

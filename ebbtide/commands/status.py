@@ -11,6 +11,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from ebbtide import waiting
 from ebbtide.commands.live_options import Brokers, DeadLetters, Events, Examples, Group, Json, Store
 from state.errors import InputError
 
@@ -71,7 +72,8 @@ def status(
             while True:
                 time.sleep(_WATCH_S)
                 live.update(_screen(look(), names), refresh=True)
-    found = look()
+    with waiting.looking("Looking at the broker and the store ...", quiet=as_json):
+        found = look()
     if as_json:
         sys.stdout.write(msgspec.json.format(msgspec.json.encode(found), indent=2).decode() + "\n")
     else:
