@@ -84,6 +84,7 @@ def local(port: int) -> Mapping[str, str]:
     """Settings of a cluster within the client's JVM, which answers on loopback only."""
     return {
         "execution.target": "local",
+        "execution.attached": "true",
         "rest.address": "127.0.0.1",
         "rest.bind-address": "127.0.0.1",
         "rest.port": str(port),

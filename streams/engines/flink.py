@@ -174,9 +174,18 @@ def end(identity: str) -> None:
 
 
 def _cause(error: Any) -> str:
+    """The innermost cause that says anything, and where it happened if none does."""
+    said = str(error.toString())
     while error.getCause() is not None:
         error = error.getCause()
-    return " ".join(str(error.toString()).split())[:300]
+        said = str(error.toString()) if error.getMessage() else f"{said}: {error.toString()}"
+    at = error.getStackTrace()
+    where = (
+        ""
+        if error.getMessage() or not len(at)
+        else " at " + " < ".join(str(one.toString()) for one in at[:4])
+    )
+    return f"{' '.join(said.split())[:300]}{where}"
 
 
 def title(group: str) -> str:
