@@ -43,7 +43,7 @@ OWNED = {
 }
 NO_TORCH = {"state", "streams"}
 ORDER = {
-    "state": "printable errors front tree texts arrays returns evidence weeks ids cells machine_code "
+    "state": "printable errors arms front tree texts arrays returns evidence weeks ids cells machine_code "
     "compiled keys forgetting examples places side drift_alarm progress checkpoint example_wire memory store",
     "streams": "schema times admission wire operator kafka join records engines",
     "replay": "reading meaning logs distinct order survey passes look log moved inspect traffic faults",

@@ -26,6 +26,7 @@ from ebbtide.commands import (
     status,
     train,
     up,
+    variants,
     versions,
 )
 from state.errors import EbbtideError
@@ -44,6 +45,7 @@ app.add_typer(services.services, name="services")
 app.add_typer(flink.flink, name="flink")
 app.command()(up.up)
 app.add_typer(versions.versions, name="versions")
+app.command()(variants.variants)
 app.command()(ingest.ingest)
 app.command()(train.train)
 app.command()(status.status)

@@ -44,6 +44,13 @@ def serve(
             " [EBBTIDE_KEYS]",
         ),
     ] = None,
+    variant: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=DIR|URL",
+            help="Compare: users are split by hash among --from and these; `ebbtide variants` says who wins.",
+        ),
+    ] = None,
     brokers: Brokers = None,
     events: Events = "events",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")] = False,
@@ -63,6 +70,7 @@ def serve(
     from serving.web.app import Mount, application
     from serving.web.desk import Desk
     from serving.web.doors import Limits
+    from serving.web.variants import Variants
     from state.store.embedded import open_store
     from streams.times import time_ms
 
@@ -96,5 +104,16 @@ def serve(
                 print_line({"url": url})
             log.info("%s answers from %s; Ctrl-C ends it", url, store)
 
-        app = application(desk, lambda said: time_ms(said, "at"), Limits(rate=rate), mounts)
+        others = {}
+        for name, target in map(named, variant or []):
+            others[name] = Desk(open_.enter_context(open_store(target)))
+        app = application(Variants(desk, others), lambda said: time_ms(said, "at"), Limits(rate=rate), mounts)
         server.run(app, held, started, desk.ending.set)
+
+
+def named(said: str) -> tuple[str, str]:
+    """NAME=VALUE. Raises InputError."""
+    name, equals, value = said.partition("=")
+    if not equals or not value:
+        raise InputError(f"--variant {said!r}: expected NAME=DIR or NAME=redis://...")
+    return name, value

@@ -1,7 +1,6 @@
 """The routes. What is asked most is answered as bytes, without a model of the answer in between."""
 
 import asyncio
-import os
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -33,6 +32,7 @@ from serving.web.forms import (
 )
 from serving.web.metrics import CONTENT_TYPE, Metrics
 from serving.web.problems import Problem
+from serving.web.variants import Variants
 from state.errors import EbbtideError
 from state.store.contract import Kind
 from state.store.pipelined import BusyError
@@ -46,17 +46,21 @@ Mount = Callable[[FastAPI], None]
 """Adds routes of somebody else's."""
 
 
-def application(desk: Desk, time_ms: TimeMs, limits: Limits, mounts: list[Mount] | None = None) -> App:
+def application(
+    variants: Variants, time_ms: TimeMs, limits: Limits, mounts: list[Mount] | None = None
+) -> App:
     """The ASGI application; `time_ms` reads times as `ebbtide query --at` does."""
-    metrics = Metrics()
+    metrics, desk = Metrics(), variants.base
     metrics.gauge("ready", "Whether everything can be answered.", lambda: float(desk.ready))
     metrics.gauge("version", "Of the catalogue that is held.", lambda: float(desk.version))
 
     @asynccontextmanager
     async def life(_: FastAPI) -> AsyncIterator[None]:
-        await desk.open()
+        for one in variants.desks:
+            await one.open()
         yield
-        await desk.close()
+        for one in variants.desks:
+            await one.close()
 
     app = FastAPI(
         title="Ebbtide",
@@ -67,9 +71,9 @@ def application(desk: Desk, time_ms: TimeMs, limits: Limits, mounts: list[Mount]
         redirect_slashes=False,
     )
     _refuse(app)
-    _rows(app, desk, metrics)
-    _recommendations(app, desk, metrics, time_ms)
-    _state(app, desk, metrics)
+    _rows(app, variants, metrics)
+    _recommendations(app, variants, metrics, time_ms)
+    _state(app, variants, metrics)
     _exports(app, desk)
     live.mount(app, desk)
     for mount in mounts or []:
@@ -78,10 +82,12 @@ def application(desk: Desk, time_ms: TimeMs, limits: Limits, mounts: list[Mount]
     return Doors(app, limits, metrics)
 
 
-def _rows(app: FastAPI, desk: Desk, metrics: Metrics) -> None:
+def _rows(app: FastAPI, variants: Variants, metrics: Metrics) -> None:
+    desk = variants.base
+
     async def row(kind: Kind, request: Request, said: Callable[[str, Record], Answer]) -> Response:
         identifier = identifier_of(request.path_params["id"])
-        record = await desk.row(kind, identifier)
+        record = await (variants.of(identifier) if kind == "users" else desk).row(kind, identifier)
         metrics.looked_up(SINGULAR[kind], record is not None)
         if record is None:
             raise _unknown(SINGULAR[kind], identifier)
@@ -108,38 +114,36 @@ def _rows(app: FastAPI, desk: Desk, metrics: Metrics) -> None:
         return _json(await desk.ask(lambda run: encoded(run.similar(identifier, k))))
 
 
-def _recommendations(app: FastAPI, desk: Desk, metrics: Metrics, time_ms: TimeMs) -> None:
+def _recommendations(app: FastAPI, variants: Variants, metrics: Metrics, time_ms: TimeMs) -> None:
     @app.get("/users/{id}/recommendations", responses=answers("RecommendAnswer"))
     async def recommendations(id: str, question: Annotated[Question, Query()]) -> Response:
         """What to recommend to a user, and why. To somebody unknown: what is popular, near lat and lon."""
         identifier, asked = identifier_of(id), question.asked(time_ms)
 
-        def answered(run: Run, records: list[Record | None]) -> bytes:
-            metrics.looked_up("user", records[0] is not None)
-            return encoded(_recommended(run, identifier, records[0], question.k, asked))
+        def answered(run: Run, record: Record | None) -> bytes:
+            metrics.looked_up("user", record is not None)
+            return encoded(_recommended(run, identifier, record, question.k, asked))
 
-        return _recommendation(await desk.ask_of([identifier], answered))
+        return _recommendation(*await variants.recommend(identifier, answered))
 
     @app.post("/recommendations:batch", responses=answers("BatchAnswer", **_POSTED))
     async def batch(body: Batch) -> Response:
         """Recommendations for several users: one JSON object, whose `answers` are in the order of `users`."""
         asked = body.asked(time_ms)
 
-        def answered(run: Run, records: list[Record | None]) -> bytes:
-            for record in records:
-                metrics.looked_up("user", record is not None)
-            of = zip(body.users, records, strict=True)
-            found = [encoded(_recommended(run, user, record, body.k, asked)) for user, record in of]
-            return b'{"answers":[' + b",".join(found) + b"]}"
+        def answered(run: Run, user: str, record: Record | None) -> bytes:
+            metrics.looked_up("user", record is not None)
+            return encoded(_recommended(run, user, record, body.k, asked))
 
-        return _json(await desk.ask_of(body.users, answered))
+        found = await variants.recommend_all(body.users, answered)
+        return _json(b'{"answers":[' + b",".join(found) + b"]}")
 
     @app.post("/sessions/recommendations", responses=answers("RecommendAnswer", **_POSTED))
     async def session(body: Session) -> Response:
         """What to recommend to somebody without an id, after what they did. Nothing of it is kept."""
         asked, visits = body.asked(time_ms), body.visits(time_ms)
-        found = await desk.ask(lambda run: encoded(run.recommend_after(visits, body.k, **asked)))
-        return _recommendation(found)
+        found = await variants.base.ask(lambda run: encoded(run.recommend_after(visits, body.k, **asked)))
+        return _recommendation(found, variants.new_id())
 
 
 def _exports(app: FastAPI, desk: Desk) -> None:
@@ -189,7 +193,14 @@ def _ended(parts: Iterator[bytes], done: Callable[[], None]) -> Iterator[bytes]:
         done()
 
 
-def _state(app: FastAPI, desk: Desk, metrics: Metrics) -> None:
+def _state(app: FastAPI, variants: Variants, metrics: Metrics) -> None:
+    desk = variants.base
+
+    @app.get("/variants")
+    async def said() -> Any:
+        """What is compared: users are split evenly among these, by a hash of their ids."""
+        return _json(encoded(variants.said()))
+
     @app.get("/versions", responses=answers())
     async def versions() -> Any:
         """Which version is served, and of what; the newest; and which are kept, to return to."""
@@ -203,8 +214,9 @@ def _state(app: FastAPI, desk: Desk, metrics: Metrics) -> None:
     @app.get("/readyz", responses=answers())
     async def readyz() -> Any:
         """Whether everything can be answered at once: the catalogue is in memory, the store is there."""
-        if not desk.ready:
-            raise Problem(503, desk.why)
+        for one in variants.desks:
+            if not one.ready:
+                raise Problem(503, one.why)
         return {"status": "ready", "version": desk.version}
 
     @app.get("/metrics", response_class=Response, responses=answers(None, "text/plain"))
@@ -254,9 +266,9 @@ def _unknown(kind: str, identifier: str) -> Problem:
     return Problem(404, f"unknown {kind} {identifier[:80]!r}: nothing was published; ids are as in the log")
 
 
-def _recommendation(body: bytes) -> Response:
+def _recommendation(body: bytes, identifier: str) -> Response:
     """With an id, for the events that come of it."""
-    return Response(body, media_type=JSON, headers={RECOMMENDATION_ID: os.urandom(12).hex()})
+    return Response(body, media_type=JSON, headers={RECOMMENDATION_ID: identifier})
 
 
 def _json(body: bytes) -> Response:

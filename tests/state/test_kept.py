@@ -33,7 +33,9 @@ MOST = 3
 
 ids = st.lists(st.sampled_from(IDS), max_size=4, unique=True)
 publishes = st.tuples(st.just("publish"), ids, ids)
-begins = st.lists(st.one_of(publishes, st.just(("keep",))), min_size=4, max_size=8)
+begins = st.lists(
+    st.one_of(publishes, st.tuples(st.sampled_from(["keep", "keep", "tell"]))), min_size=4, max_size=8
+)
 """Most of what can go wrong needs a few versions that are kept."""
 goes_on = st.lists(
     st.one_of(
