@@ -11,6 +11,7 @@ import typer
 
 from ebbtide.commands import (
     bench,
+    cycle,
     data,
     dead_letters,
     doctor,
@@ -41,6 +42,7 @@ app.command()(replay.replay)
 app.add_typer(query.query, name="query")
 app.add_typer(data.data, name="data")
 app.add_typer(bench.bench, name="bench")
+app.add_typer(cycle.cycle, name="cycle")
 app.add_typer(services.services, name="services")
 app.add_typer(flink.flink, name="flink")
 app.command()(up.up)

@@ -16,6 +16,7 @@ import msgspec
 
 from ebbtide.report.comparisons import Ablation, PolicyJudged, Staleness
 from ebbtide.report.curves import Curve, memory_curves
+from learners.coevolution.record import Coevolution
 from learners.insight import Insight
 from learners.judging.evaluation import CalibrationPoint, Evaluation, Judged, Part
 from learners.judging.judge import COLD_SLICES
@@ -117,6 +118,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     warnings: list[str] = []
     actions: list[DriftAction] = []
     """What was done about drift."""
+    coevolution: Coevolution | None = None
+    """Clusters and cycles, where the model has any."""
     off_policy: PolicyJudged | None = None
     """What another policy would have earned."""
 
@@ -158,6 +161,7 @@ class RunFacts:
     actions: list[DriftAction] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    coevolution: Coevolution | None = None
     insight: Insight | None = None
     ablation: Ablation | None = None
     staleness: Staleness | None = None
@@ -211,6 +215,7 @@ def build(facts: RunFacts) -> Report:
         staleness=facts.staleness,
         drift=facts.drift,
         actions=facts.actions,
+        coevolution=facts.coevolution,
         off_policy=facts.off_policy,
         state_digest=facts.state_digest,
         config=msgspec.json.decode(msgspec.json.encode(facts.config, enc_hook=str)),

@@ -17,6 +17,7 @@ from rich.text import Text
 
 from ebbtide import waiting
 from ebbtide.report.comparison_tables import comparison_tables
+from ebbtide.report.cycles import in_short
 from ebbtide.report.report import Report
 from ebbtide.report.words import METRIC_WORDS, count, duration, headline, measure, protocol, verdict
 from learners.judging.metrics import METRICS
@@ -157,6 +158,7 @@ def _facts(report: Report, out: Path) -> Table:
         "events": ", ".join([f"{count(events.used)} of {count(events.read)} rows", *dropped]),
         "speed": speed,
         "drift": f"{count(len(report.drift))} alarms" if report.drift else "no alarm",
+        **({} if report.coevolution is None else {"cycles": in_short(report.coevolution)}),
         "report": str(out / "report.html"),
     }
     if report.warnings:

@@ -52,6 +52,7 @@ def facts(run: Run, evaluation: Evaluation, *, seconds: float, cpu: float, setup
         config=run.config,
         drift=run.learning.alarms(),
         actions=run.learning.actions(),
+        coevolution=run.learning.coevolution(),
         insight=run.insight(),
         ablation=ablation,
         staleness=staleness,

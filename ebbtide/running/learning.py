@@ -11,6 +11,7 @@ import numpy as np
 from ebbtide.config import RunConfig
 from ebbtide.publishing.publish import Publisher, Sink, columns, titles
 from ebbtide.running.plan import NOT_ACTING, Plan, Subject, plan, trainer_of, variant_name
+from learners.coevolution.record import Coevolution
 from learners.contract import Learner
 from learners.training.trainer import Scored, Trainer, joined
 from state.drift_alarm import DriftAction, DriftAlarm
@@ -136,6 +137,15 @@ class Learning:
     def actions(self) -> list[DriftAction]:
         """What was done about drift, in order."""
         return self.policy.done if self.policy else []
+
+    def coevolution(self) -> Coevolution | None:
+        """What has evolved in cycles, where the model has any."""
+        if not self.embedder.cycles:
+            return None
+        from learners.systems.coea import CoEA
+
+        assert isinstance(self.embedder, CoEA)
+        return self.embedder.coevolution(self.subject.names)
 
     def told(self, alarm: "Alarm") -> DriftAlarm:
         """An alarm with names."""

@@ -6,7 +6,6 @@ all numbers were given. Names are what the log calls them.
 Shape suffixes: N catalogue rows, Q rows that are learned.
 """
 
-from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -17,7 +16,7 @@ from learners.tables.side_columns import Columns
 from state.arrays import Bools, Doubles
 from state.errors import InputError
 from state.examples import ExampleBatch
-from state.keys import NO_KEY, Int64s, KeyMap, pair
+from state.keys import NO_KEY, Int64s, KeyMap, Names, pair
 from state.side import SideTable
 from state.tree import Tree
 
@@ -78,7 +77,7 @@ class Clusters:
         self._key_N = grown(self._key_N, len(self.catalogue), NO_KEY)
         return self.index.rows(self._key_N[: len(self.catalogue)]) + 1
 
-    def names(self, names: Mapping[int, str]) -> list[str]:
+    def names(self, names: Names) -> list[str]:
         """Of each cluster, given what keys stand for."""
         return ["other", *(self._name(key, names) for key in self.index)]
 
@@ -110,7 +109,7 @@ class Clusters:
         np.add.at(self._count_C, row_Q, 1.0)
         return np.asarray(enough_Q & (key_Q != NO_KEY))
 
-    def _name(self, key: int, names: Mapping[int, str]) -> str:
+    def _name(self, key: int, names: Names) -> str:
         if self.by == "place":
             lat, lon = (key // _LONGITUDES) * CELL_DEGREES[0], (key % _LONGITUDES) * CELL_DEGREES[1]
             return f"{lat - 90.0:.2f}, {lon - 180.0:.3f}"

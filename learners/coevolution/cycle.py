@@ -14,6 +14,7 @@ each is done, the group identity in a version, and the gate are ours.
 Shape suffixes: B slates, M levels.
 """
 
+import time
 from collections.abc import Generator
 from typing import NamedTuple
 
@@ -93,6 +94,7 @@ class Cycle:
     def __init__(self, number: int, seen: Seen, settings: CycleSettings, seed: int) -> None:
         self.number, self.seen, self.settings, self.seed = number, seen, settings, seed
         self._course: Generator[str, None, None] | None = None
+        self.cpu_seconds = 0.0
 
     def run(self) -> "Cycle":
         while self.advance():
@@ -101,8 +103,11 @@ class Cycle:
 
     def advance(self) -> bool:
         """Go a step further; whether there was one."""
+        begun = time.process_time()
         self._course = self._course or self.steps()
-        return next(self._course, None) is not None
+        went_on = next(self._course, None) is not None
+        self.cpu_seconds += time.process_time() - begun
+        return went_on
 
     def steps(self) -> Generator[str, None, None]:
         """What is done, step by step: of the first cycle, or of one that there is something to judge by."""

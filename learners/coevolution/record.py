@@ -55,3 +55,27 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     """What Relevance expects the slot of the version to be accepted, on the same slates."""
     expected_after: float | None
     verdict: Verdict
+    cpu_seconds: float | None = None
+    """What it cost; not known of a cycle from before the run went on from a checkpoint."""
+
+
+class Cluster(msgspec.Struct, frozen=True, kw_only=True):
+    """What items are grouped into."""
+
+    name: str
+    items: int
+    popular: list[str]
+    """The items that weigh most."""
+
+
+class Coevolution(msgspec.Struct, frozen=True, kw_only=True):
+    """What has evolved in a run, and into what."""
+
+    clusters_by: str
+    """A role or a column of the item table."""
+    clusters: list[Cluster]
+    serving: int
+    """The version that serves; 0 before the first."""
+    running: bool
+    """Whether a cycle has begun that has not ended."""
+    cycles: list[Record]

@@ -47,6 +47,8 @@ class CoEvolution:
         """Its number."""
         self.slates, self.held = Kept(settings.keep_slates), Kept(settings.keep_held)
         self.records: list[Record] = []
+        self.cpu_seconds: dict[int, float] = {}
+        """What cycles have cost, by number: no state, since no run costs the same twice."""
         self.learned = 0
         """Slates since the last cycle."""
         self.since_ms = 0
@@ -153,6 +155,7 @@ class CoEvolution:
         """End the cycle that is running."""
         assert self.running is not None
         cycle, self.running = self.running.run(), None
+        self.cpu_seconds[cycle.number] = cycle.cpu_seconds
         return self.adopt(cycle)
 
     def adopt(self, cycle: Cycle) -> Record:
@@ -162,6 +165,13 @@ class CoEvolution:
             self.since_ms = cycle.seen.now_ms
         self.records = [*self.records, cycle.record][-KEPT_RECORDS:]
         return cycle.record
+
+    def told(self) -> list[Record]:
+        """The records, with what cycles have cost."""
+        return [
+            msgspec.structs.replace(record, cpu_seconds=self.cpu_seconds.get(record.number))
+            for record in self.records
+        ]
 
     def roll_back(self) -> int:
         """Let the version before serve again; its number. Raises InputError where there is none."""

@@ -27,13 +27,13 @@ from learners.coevolution.cycle import CycleSettings
 from learners.coevolution.entries import Past
 from learners.coevolution.history import codes_of
 from learners.coevolution.identity import Branches, Online, Told
-from learners.coevolution.record import Record
+from learners.coevolution.record import Cluster, Coevolution, Record
 from learners.coevolution.weights import Weights
 from learners.contract import Context, Learner, Outcome, RankRequest, Settings, Step
 from learners.tables.expiry import Forgotten
 from learners.tables.true_ranks import true_ranks
 from state.examples import Doubles, ExampleBatch, Floats
-from state.keys import Int64s
+from state.keys import Int64s, Names
 from state.tree import Tree
 
 _FLOOR = -40.0
@@ -215,7 +215,27 @@ class CoEA(Learner):
 
     @property
     def cycle_records(self) -> list[Record]:
-        return self.course.system.records
+        """Of the cycles that have ended, the newest."""
+        return self.course.system.told()
+
+    def coevolution(self, names: Names) -> Coevolution:
+        """What has evolved, given what keys stand for."""
+        cluster_N, keys_N = self.clusters.of_catalogue(), self.context.catalogue.items.keys
+        weight_N, named = self.weights.within(cluster_N).item_N, self.clusters.names(names)
+        order = np.lexsort((-weight_N, cluster_N))
+        start_C1 = np.searchsorted(cluster_N[order], np.arange(len(named) + 1))
+        clusters = []
+        for name, start, stop in zip(named, start_C1[:-1].tolist(), start_C1[1:].tolist(), strict=True):
+            popular = [names[key] for key in keys_N[order[start : min(start + _SHOWN, stop)]].tolist()]
+            clusters.append(Cluster(name=name, items=stop - start, popular=popular))
+        system = self.course.system
+        return Coevolution(
+            clusters_by=self.clusters.by,
+            clusters=clusters,
+            serving=system.serving,
+            running=system.running is not None,
+            cycles=system.told(),
+        )
 
     def begin_cycle(self) -> None:
         self.course.ask()
@@ -244,4 +264,5 @@ class CoEA(Learner):
 
 
 EXPLORE = "explore"
+_SHOWN = 3
 _NONE = np.zeros(0, np.int64)

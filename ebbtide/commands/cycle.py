@@ -1,0 +1,118 @@
+"""`ebbtide cycle`: cycles of co-evolution, in a run's folder or of a trainer that runs."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ebbtide.commands.output import print_json
+from state.errors import InputError, UnknownIdError
+
+if TYPE_CHECKING:
+    from learners.coevolution.record import Coevolution, Record
+
+cycle = typer.Typer(
+    help="Cycles of co-evolution: what moved, what was promoted or refused, and why.", no_args_is_help=True
+)
+Folder = Annotated[
+    Path, typer.Argument(metavar="DIR", help="A folder of `replay --out`, or of `train --checkpoint`.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+
+
+@cycle.command(name="list")
+def listed(folder: Folder, as_json: Json = False) -> None:
+    """Every cycle in a row, and which version serves.
+
+    Try:  ebbtide cycle list runs/coea
+    """
+    from ebbtide.report.cycles import COLUMNS, in_short, row
+
+    evolved = _of(folder)
+    if as_json:
+        from msgspec import to_builtins
+
+        print_json(to_builtins(evolved))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(*COLUMNS, box=None, pad_edge=False)
+    for record in evolved.cycles:
+        table.add_row(*row(record))
+    Console().print(in_short(evolved), highlight=False)
+    Console().print(table)
+
+
+@cycle.command()
+def show(
+    folder: Folder,
+    number: Annotated[int | None, typer.Argument(metavar="N", help="Which; the last unless said.")] = None,
+    as_json: Json = False,
+) -> None:
+    """One cycle: what Relevance expected, what moved, before and after, and the verdict.
+
+    Try:  ebbtide cycle show runs/coea
+    """
+    record = _chosen(_of(folder), number)
+    if as_json:
+        from msgspec import to_builtins
+
+        print_json(to_builtins(record))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, show_header=False, pad_edge=False)
+    for name, said in _said(record).items():
+        table.add_row(name, said)
+    Console().print(table, highlight=False)
+
+
+def _said(record: "Record") -> dict[str, str]:
+    from ebbtide.report.cycles import between, moved, outcome
+    from ebbtide.report.words import count, measure
+
+    verified, verdict = record.verified, record.verdict
+    explored = "nothing was explored"
+    if verified.accepted is not None and verified.expected is not None:
+        explored = (
+            f"{measure(verified.accepted)} of {count(verified.slates)} explored were accepted, Relevance "
+            f"expected {measure(verified.expected)}"
+        )
+    return {
+        "cycle": f"{record.number}, from version {record.from_version}",
+        "verified": explored,
+        "moved": moved(record),
+        "before": between(verdict.before),
+        "after": between(verdict.after),
+        "difference": between(verdict.difference),
+        "judged by": f"{count(verdict.events)} explored events of held-back users, worth "
+        f"{verdict.effective_events:,.0f} of the new version",
+        "cost": "not known" if record.cpu_seconds is None else f"{record.cpu_seconds:.2f} CPU-seconds",
+        "outcome": outcome(record),
+    }
+
+
+def _chosen(evolved: "Coevolution", number: int | None) -> "Record":
+    by_number = {one.number: one for one in evolved.cycles}
+    if not by_number:
+        raise InputError("cycle show: no cycle yet; they come every [learners.coea.cycle] every events")
+    if number is not None and number not in by_number:
+        raise UnknownIdError(
+            f"cycle show: no cycle {number} is kept; there are {min(by_number)} to {max(by_number)}"
+        )
+    return by_number[max(by_number) if number is None else number]
+
+
+def _of(folder: Path) -> "Coevolution":
+    """Raises InputError where it is of a run without cycles."""
+    from ebbtide.report import report
+    from ebbtide.report.cycle_file import CYCLES, read
+
+    if (folder / CYCLES).exists():
+        return read(folder)
+    evolved: Coevolution | None = report.read(folder / "report.json").coevolution
+    if evolved is None:
+        raise InputError(f"{folder}: a run of a learner without cycles; --learner coea has them")
+    return evolved

@@ -1,0 +1,128 @@
+"""Cycles of co-evolution in words and on the page."""
+
+from ebbtide.report.markup import Markup, el, join
+from ebbtide.report.report import Report
+from ebbtide.report.svg import Plot, nice_ticks, padded, time_text
+from ebbtide.report.words import count, measure
+from learners.coevolution.record import Coevolution, Record
+from learners.judging.off_policy import Estimate
+
+_DAY_MS = 86_400_000
+_CLUSTERS = 40
+
+
+def in_short(evolved: Coevolution) -> str:
+    """Clusters and cycles in a line."""
+    promoted = sum(one.verdict.promoted for one in evolved.cycles)
+    said = f"{count(len(evolved.clusters) - 1)} clusters by {evolved.clusters_by}; "
+    if not evolved.cycles:
+        return said + "no cycle yet"
+    newest = evolved.cycles[-1]
+    return said + (
+        f"{count(len(evolved.cycles))} cycles, {count(promoted)} promoted; version {evolved.serving} serves; "
+        f"the last was {outcome(newest)}"
+    )
+
+
+def outcome(record: Record) -> str:
+    """What became of a cycle, and why.
+
+    >>> from learners.coevolution.record import Verdict, Verified
+    >>> nothing = Verified(slates=0, accepted=None, expected=None, log_loss=None)
+    >>> verdict = Verdict(promoted=False, reason="12 explored events, 1,000 are needed", events=12)
+    >>> outcome(Record(number=3, time_ms=0, from_version=1, to_version=1, verified=nothing, lessons=9,
+    ...     codes_changed=0.0, divergence=0.0, expected_before=None, expected_after=None, verdict=verdict))
+    'refused: 12 explored events, 1,000 are needed'
+    """
+    return f"{'promoted' if record.verdict.promoted else 'refused'}: {record.verdict.reason}"
+
+
+def between(estimate: Estimate | None) -> str:
+    """A value with its interval."""
+    if estimate is None:
+        return "-"
+    if estimate.low is None or estimate.high is None:
+        return measure(estimate.value)
+    return f"{measure(estimate.value)} [{measure(estimate.low)}, {measure(estimate.high)}]"
+
+
+def moved(record: Record) -> str:
+    """What has moved, and how far."""
+    return (
+        f"{record.divergence:.3f} nats, {record.codes_changed:.0%} of codes, {count(record.lessons)} lessons"
+    )
+
+
+COLUMNS = ("cycle", "at", "version", "moved", "before", "after", "CPU s", "outcome")
+
+
+def row(record: Record) -> tuple[str, ...]:
+    """A cycle as cells of COLUMNS."""
+    version = f"{record.from_version} to {record.to_version}" if record.verdict.promoted else "stays"
+    return (
+        str(record.number),
+        time_text(record.time_ms, 2 * _DAY_MS),
+        version,
+        moved(record),
+        between(record.verdict.before),
+        between(record.verdict.after),
+        "-" if record.cpu_seconds is None else f"{record.cpu_seconds:.2f}",
+        outcome(record),
+    )
+
+
+def cycle_section(report: Report) -> Markup | None:
+    """Every cycle in a row, acceptance before and after drawn, and the clusters."""
+    evolved = report.coevolution
+    if evolved is None:
+        return None
+    text = (
+        f"{in_short(evolved)}. Before and after are acceptance in the explore slot by SNIPS, on what"
+        " held-back users did, with 95% intervals."
+    )
+    head = el("tr", *(el("th", name) for name in COLUMNS))
+    rows = [el("tr", *(el("td", cell) for cell in row(record))) for record in evolved.cycles]
+    clusters = sorted(evolved.clusters[1:], key=lambda one: -one.items)[:_CLUSTERS]
+    listed = [
+        el("li", f"{one.name}: {count(one.items)} items, such as {', '.join(one.popular)}")
+        for one in clusters
+    ]
+    return join(
+        el("h2", "Co-evolution"),
+        el("p", text, class_="hint"),
+        el("div", el("table", el("thead", head), el("tbody", *rows)), class_="scroll") if rows else None,
+        _plot(evolved),
+        el("details", el("summary", "Clusters"), el("ul", *listed)) if listed else None,
+    )
+
+
+def _plot(evolved: Coevolution) -> Markup | None:
+    """Acceptance that each cycle found, before and after; promoted ones are marked."""
+    judged = [
+        one for one in evolved.cycles if one.verdict.after is not None and one.verdict.before is not None
+    ]
+    if len(judged) < 2:
+        return None
+    at = [float(one.number) for one in judged]
+    both = [
+        [estimate.value for one in judged if (estimate := getattr(one.verdict, side)) is not None]
+        for side in ("before", "after")
+    ]
+    low, high = padded([*both[0], *both[1]])
+    x = padded(at)
+    plot = Plot(
+        title="acceptance in the explore slot, before and after each cycle",
+        x=x,
+        y=(low, high),
+        x_ticks=at,
+        y_ticks=nice_ticks(low, high, 4),
+        x_text=lambda number: f"{number:.0f}",
+        y_text=lambda value: f"{value:.3g}",
+        x_label="cycle",
+    )
+    for values, kind in zip(both, ("s1", "s0"), strict=True):
+        plot.line(list(zip(at, values, strict=True)), kind)
+    for record in judged:
+        if record.verdict.promoted:
+            plot.mark(float(record.number), outcome(record))
+    return el("div", plot.render(), class_="card")
