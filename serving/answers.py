@@ -5,9 +5,11 @@ from dataclasses import asdict, dataclass
 from types import TracebackType
 from typing import Any, Literal, NamedTuple, Protocol, Self, TypedDict, Unpack
 
+from serving.item_facts import ItemsAnswer
 from serving.reasons import Because as Because
 from serving.reasons import PastEvent as PastEvent
 from serving.reasons import Reasons, iso
+from serving.remembered import MemoryAnswer
 from state.errors import UnknownIdError
 from state.store.contract import EmbeddingStore
 
@@ -61,17 +63,22 @@ class SimilarAnswer:
     items: list[Similar]
 
 
-Answer = UserAnswer | ItemAnswer | RecommendAnswer | SimilarAnswer
+Answer = UserAnswer | ItemAnswer | RecommendAnswer | SimilarAnswer | MemoryAnswer | ItemsAnswer
 
 
-class Asked(TypedDict, total=False):
-    """What recommendations may be asked for, besides how many. What is left out is as of the last event."""
+class Moment(TypedDict, total=False):
+    """When and where; what is left out is as of the last event."""
 
     at_ms: int | None
     """A time, in UTC."""
     lat: float | None
     lon: float | None
     """A place, WGS 84 degrees: both or neither."""
+
+
+class Asked(Moment, total=False):
+    """What recommendations may be asked for, besides how many. What is left out is as of the last event."""
+
     exclude_seen: bool | None
     """Whether what the user remembers and what the run's rule keeps away is left out; else the rule says."""
     only: Mapping[str, Sequence[str]] | None
@@ -91,6 +98,8 @@ class Visit(NamedTuple):
     lon: float | None = None
     tz_min: int = 0
     """Minutes that local time is ahead of UTC."""
+    label: float | None = None
+    """How it came out, where that is known: at most 1/2 does not speak for its item."""
 
 
 class UnknownUserError(UnknownIdError):

@@ -86,13 +86,14 @@ class Catalogue:
         """Dot products (N,) of every item with the query, in single precision as the vectors are."""
         return np.asarray(self._vectors(len(query_D)) @ query_D.astype(np.float32), np.float64)
 
-    def cosines(self, row: int) -> Doubles:
-        """Cosines (N,) of every item with one of them, biases aside."""
+    def cosines(self, vector_D: Floats) -> Doubles:
+        """Cosines (N,) of every item with a vector, biases aside."""
         if self._length_N is None:
             self._length_N = np.sqrt(np.einsum("nd,nd->n", self.vectors_ND[:, :-1], self.vectors_ND[:, :-1]))
         length_N = np.maximum(self._length_N, 1e-30)
-        query_D = np.append(self.vectors_ND[row, :-1] / length_N[row], np.float32(0.0))
-        return np.asarray(self.vectors_ND @ query_D / length_N, np.float64)
+        length = max(float(np.linalg.norm(vector_D[:-1])), 1e-30)
+        query_D = np.append(vector_D[:-1] / length, 0.0).astype(np.float32)
+        return np.asarray(self._vectors(len(query_D)) @ query_D / length_N, np.float64)
 
     def _vectors(self, width: int) -> Floats:
         if self.ids and self.width != width:

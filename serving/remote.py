@@ -79,6 +79,7 @@ class RemoteRun(Answers):
                 "lat": visit.lat,
                 "lon": visit.lon,
                 "tz": visit.tz_min,
+                "label": visit.label,
             }
             for visit in history
         ]

@@ -14,6 +14,7 @@ from serving.answers import (
     Answers,
     Asked,
     ItemAnswer,
+    Moment,
     RecommendAnswer,
     Recommended,
     Similar,
@@ -23,9 +24,11 @@ from serving.answers import (
     Visit,
 )
 from serving.catalogue import Catalogue, Follower
+from serving.item_facts import Facts, ItemsAnswer, items_answer
 from serving.ranking import Lists, diverse, having
 from serving.reasons import Because, Reasons, iso
 from serving.recalled import Explain, cell_at, evidence, last_place, recalled, shift
+from serving.remembered import MemoryAnswer, drawn_to, memory_answer
 from serving.scoring import within_a_week
 from serving.session import record_of
 from state.arrays import Doubles, largest
@@ -58,6 +61,7 @@ class Run(Answers):
         self._followed = Follower(store)
         self._follows = follows
         self._lists = Lists()
+        self._facts: Facts | None = None
 
     @property
     def info(self) -> RunInfo:
@@ -161,9 +165,7 @@ class Run(Answers):
                 query_D = query_D + shift(record, self.info, vectors_WD, then, now)
             score_N = catalogue.scores(query_D)
 
-        def name(key: int) -> str:
-            row = catalogue.row_of_key.get(key)
-            return self.info.item_names.get(str(key), str(key)) if row is None else catalogue.ids[row]
+        name = self._name
 
         def why(row: int) -> Reasons:
             adds_W = self._explain(now, vectors_WD, catalogue.vectors_ND[row])
@@ -206,10 +208,42 @@ class Run(Answers):
         row = catalogue.row_of_id.get(str(identifier))
         if row is None:
             raise UnknownIdError(self._unknown("item", str(identifier)))
-        cosine_N = catalogue.cosines(row)
+        cosine_N = catalogue.cosines(catalogue.vectors_ND[row])
         cosine_N[row] = -np.inf
         best = largest(cosine_N, min(k, len(cosine_N) - 1)).tolist()
         return SimilarAnswer(str(identifier), [Similar(catalogue.ids[n], float(cosine_N[n])) for n in best])
+
+    def memory(self, user: str, record: Record, k: int = 3, **asked: Unpack[Moment]) -> MemoryAnswer:
+        """What this row remembers, at a time and a place; k items that each interest is drawn to.
+
+        Raises InputError for half a place.
+        """
+        at_ms, point = asked.get("at_ms"), _point(asked)
+        time_ms = record.event_time_ms if at_ms is None else at_ms
+        cell = last_place(record.memory) if point is None else cell_at(*point)
+        now = recalled(record, self.info, time_ms, cell)
+        interests = drawn_to(record, self.info, self._caught_up(), k)
+        return memory_answer(user, record, time_ms, now, self._name, interests)
+
+    def items(self, words: str = "", k: int = 10) -> ItemsAnswer:
+        """Up to k items with a vector by these words (`Facts.found`); without words what is popular."""
+        held = self._caught_up().row_of_id
+        return items_answer(self._known(), self._known().found(words, k, held))
+
+    def facts(self, items: Sequence[str]) -> ItemsAnswer:
+        """What is known of these items besides their vectors."""
+        return items_answer(self._known(), items)
+
+    def _known(self) -> Facts:
+        if self._facts is None or self._facts.info is not self.info:
+            self._facts = Facts(self.info)
+        return self._facts
+
+    def _name(self, key: int) -> str:
+        """The id of an item by its key."""
+        catalogue = self._followed.held
+        row = catalogue.row_of_key.get(key)
+        return self.info.item_names.get(str(key), str(key)) if row is None else catalogue.ids[row]
 
     def _left_out(self, record: Record, exclude_seen: bool | None) -> list[int]:
         if (exclude_seen is None and self.info.leave_out == "none") or exclude_seen is False:
@@ -268,7 +302,7 @@ def _popular(user: str, where: str) -> Reasons:
     return [Because(f"unknown user {shown!r}: popular {where}")]
 
 
-def _point(asked: Asked) -> tuple[float, float] | None:
+def _point(asked: Moment) -> tuple[float, float] | None:
     lat, lon = asked.get("lat"), asked.get("lon")
     if (lat is None) != (lon is None):
         raise InputError("recommend: a place needs both --lat and --lon")

@@ -41,7 +41,8 @@ def memory_of(history: Sequence[Visit]) -> Entries:
         cell = NO_KEY if visit.lat is None or visit.lon is None else cell_at(visit.lat, visit.lon)
         minute = minute_of_week(visit.time_ms, visit.tz_min)
         times = (visit.time_ms, last_ms[visit.item], cell)
-        entries_W[w] = (key_of(visit.item), *times, strength_s[visit.item], np.nan, minute, 0.0, NO_KEY)
+        label = np.nan if visit.label is None else visit.label
+        entries_W[w] = (key_of(visit.item), *times, strength_s[visit.item], label, minute, 0.0, NO_KEY)
     return linked(entries_W)
 
 

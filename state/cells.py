@@ -54,6 +54,14 @@ def named(place_B: Int64s) -> Int64s:
     return np.where(place_B >= 0, ~place_B, np.where(place_B == NO_KEY, NO_KEY, place_B - (1 << 62)))
 
 
+def point_of(cell: int) -> tuple[float, float] | None:
+    """Latitude and longitude of a cell's middle, WGS 84 degrees; None for a name, or nowhere."""
+    if cell < 0:
+        return None
+    lat, lon = h3.cell_to_latlng(cell)
+    return float(lat), float(lon)
+
+
 def closeness(a: int, b: int) -> float:
     """1 in the same cell, PARENTS' worth under the same parent, else 0; 0 where either is NO_KEY.
 

@@ -66,7 +66,7 @@ def serve(
     os.environ.setdefault(BLAS_THREADS, "1")  # else two wait for each other at every product, on busy cores
     from ebbtide.commands import addresses
     from ebbtide.live import api_keys
-    from serving.web import server
+    from serving.web import replayed, server
     from serving.web.app import Mount, application
     from serving.web.desk import Desk
     from serving.web.doors import Limits
@@ -81,7 +81,8 @@ def serve(
         target = source or addresses.store(None)
         store = open_.enter_context(open_store(target))
         url, mounts = server.url_of(held), list[Mount]()
-        desk = Desk(store, report=None if "://" in target else Path(target) / "report.json")
+        folder = None if "://" in target else Path(target.removeprefix("embedded:"))
+        desk = Desk(store, report=None if folder is None else folder / "report.json")
         if said:
             from ebbtide.live import version_routes
             from ebbtide.live.posted import Posted, mount
@@ -98,6 +99,9 @@ def serve(
                 posted = Posted(broker, events)
                 open_.callback(posted.close)
                 mounts.append(lambda app: mount(app, posted, known))
+
+        if folder is not None and (folder / "report.json").exists():
+            mounts.append(lambda app: replayed.mount(app, folder))
 
         def started() -> None:
             if as_json:

@@ -13,11 +13,12 @@ from starlette.responses import StreamingResponse
 
 from serving.answers import Answer, RecommendAnswer, UnknownUserError
 from serving.run import Run, item_answer, user_answer
-from serving.web import live, problems
+from serving.web import live, looking, page, problems
 from serving.web.changes import SINGULAR, Form
 from serving.web.desk import Desk
 from serving.web.doors import App, Doors, Limits
 from serving.web.forms import (
+    POSTED,
     Batch,
     Count,
     Export,
@@ -76,6 +77,8 @@ def application(
     _state(app, variants, metrics)
     _exports(app, desk)
     live.mount(app, desk)
+    looking.mount(app, variants, time_ms)
+    page.mount(app)
     for mount in mounts or []:
         mount(app)
     _declare(app)
@@ -90,7 +93,7 @@ def _rows(app: FastAPI, variants: Variants, metrics: Metrics) -> None:
         record = await (variants.of(identifier) if kind == "users" else desk).row(kind, identifier)
         metrics.looked_up(SINGULAR[kind], record is not None)
         if record is None:
-            raise _unknown(SINGULAR[kind], identifier)
+            raise problems.unknown(SINGULAR[kind], identifier)
         return _answer(encoded(said(identifier, record)), record)
 
     @app.get(
@@ -126,7 +129,7 @@ def _recommendations(app: FastAPI, variants: Variants, metrics: Metrics, time_ms
 
         return _recommendation(*await variants.recommend(identifier, answered))
 
-    @app.post("/recommendations:batch", responses=answers("BatchAnswer", **_POSTED))
+    @app.post("/recommendations:batch", responses=answers("BatchAnswer", **POSTED))
     async def batch(body: Batch) -> Response:
         """Recommendations for several users: one JSON object, whose `answers` are in the order of `users`."""
         asked = body.asked(time_ms)
@@ -138,7 +141,7 @@ def _recommendations(app: FastAPI, variants: Variants, metrics: Metrics, time_ms
         found = await variants.recommend_all(body.users, answered)
         return _json(b'{"answers":[' + b",".join(found) + b"]}")
 
-    @app.post("/sessions/recommendations", responses=answers("RecommendAnswer", **_POSTED))
+    @app.post("/sessions/recommendations", responses=answers("RecommendAnswer", **POSTED))
     async def session(body: Session) -> Response:
         """What to recommend to somebody without an id, after what they did. Nothing of it is kept."""
         asked, visits = body.asked(time_ms), body.visits(time_ms)
@@ -262,10 +265,6 @@ def _problem(problem: Problem) -> Response:
     return response
 
 
-def _unknown(kind: str, identifier: str) -> Problem:
-    return Problem(404, f"unknown {kind} {identifier[:80]!r}: nothing was published; ids are as in the log")
-
-
 def _recommendation(body: bytes, identifier: str) -> Response:
     """With an id, for the events that come of it."""
     return Response(body, media_type=JSON, headers={RECOMMENDATION_ID: identifier})
@@ -300,4 +299,3 @@ def _declare(app: FastAPI) -> None:
 
 _OF_ID = {"parameters": [{"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}]}
 _OLDER = "An earlier version is served again: begin anew"
-_POSTED = {"s408": "The body did not arrive in time", "s413": "The body is too large"}

@@ -14,6 +14,7 @@ from serving.answers import (
     Answer,
     Asked,
     ItemAnswer,
+    Moment,
     RecommendAnswer,
     SimilarAnswer,
     UserAnswer,
@@ -21,15 +22,19 @@ from serving.answers import (
     json_of,
     versions_of,
 )
+from serving.item_facts import ItemsAnswer
+from serving.remembered import MemoryAnswer
 from serving.run import Run
 from serving.web import problems
 from serving.web.problems import Problem
 
-MOST_USERS, MOST_VISITS = 64, 256
+MOST_USERS, MOST_VISITS, MOST_NAMED = 64, 256, 100
 CATEGORY = "category"
 """The column that `category=` asks about."""
 _REFUSALS = {400: "Not what was published", 422: "Not as declared", 429: "Overload", 503: "No store"}
-_ANSWERS = (UserAnswer, ItemAnswer, RecommendAnswer, SimilarAnswer)
+_ANSWERS = (UserAnswer, ItemAnswer, RecommendAnswer, SimilarAnswer, MemoryAnswer, ItemsAnswer)
+POSTED = {"s408": "The body did not arrive in time", "s413": "The body is too large"}
+"""What else becomes of a question with a body."""
 TimeMs = Callable[[str], int]
 """Reads a time as epoch milliseconds. Raises InputError."""
 
@@ -39,8 +44,8 @@ Latitude = Annotated[float, Field(ge=-90, le=90, allow_inf_nan=False, descriptio
 Longitude = Annotated[float, Field(ge=-180, le=180, allow_inf_nan=False, description="WGS 84 degrees.")]
 
 
-class Question(BaseModel):
-    """What recommendations are asked for."""
+class Presence(BaseModel):
+    """When and where, and how many."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -50,6 +55,20 @@ class Question(BaseModel):
     )
     lat: Latitude | None = None
     lon: Longitude | None = None
+
+    def moment(self, time_ms: TimeMs) -> Moment:
+        """As `Run.memory` takes it. Raises Problem, and InputError as `time_ms` does."""
+        if (self.lat is None) != (self.lon is None):
+            raise Problem(422, "half a place", ["expected both lat and lon, or neither"])
+        found: Moment = {"at_ms": None if self.at is None else time_ms(self.at)}
+        if self.lat is not None:
+            found["lat"], found["lon"] = self.lat, self.lon
+        return found
+
+
+class Question(Presence):
+    """What recommendations are asked for."""
+
     exclude_seen: (
         Annotated[
             bool, Field(description="Whether what the user has had is left out, rather than as the run does.")
@@ -66,17 +85,16 @@ class Question(BaseModel):
 
     def asked(self, time_ms: TimeMs) -> Asked:
         """As `Run.recommend` takes it. Raises Problem, and InputError as `time_ms` does."""
-        if (self.lat is None) != (self.lon is None):
-            raise Problem(422, "half a place", ["expected both lat and lon, or neither"])
         only: dict[str, list[str]] = {CATEGORY: self.category} if self.category else {}
         for said in self.filter:
             column, colon, value = said.partition(":")
             if not colon:
                 raise Problem(422, "a filter", [f"filter: expected COLUMN:VALUE, got {said[:80]!r}"])
             only.setdefault(column, []).append(value)
-        found: Asked = {"at_ms": None if self.at is None else time_ms(self.at)}
+        found: Asked = {}
+        found.update(self.moment(time_ms))  # type: ignore[typeddict-item]
         given: dict[str, Any] = {
-            **{name: getattr(self, name) for name in ("lat", "lon", "exclude_seen", "page")},
+            **{name: getattr(self, name) for name in ("exclude_seen", "page")},
             "only": only or None,
             "diversity": self.diversity or None,
         }
@@ -100,6 +118,9 @@ class SessionEvent(BaseModel):
     lat: Latitude | None = None
     lon: Longitude | None = None
     tz: Annotated[int, Field(ge=-1440, le=1440, description="Minutes that local time is ahead of UTC.")] = 0
+    label: (
+        Annotated[float, Field(allow_inf_nan=False, description="How it came out, above 1/2 well.")] | None
+    ) = None
 
 
 class Session(Question):
@@ -110,9 +131,33 @@ class Session(Question):
     def visits(self, time_ms: TimeMs) -> list[Visit]:
         now_ms = int(datetime.now(UTC).timestamp() * 1000)
         return [
-            Visit(one.item, now_ms if one.time is None else time_ms(one.time), one.lat, one.lon, one.tz)
+            Visit(
+                one.item,
+                now_ms if one.time is None else time_ms(one.time),
+                one.lat,
+                one.lon,
+                one.tz,
+                one.label,
+            )
             for one in self.events
         ]
+
+
+class Named(BaseModel):
+    """Which items are asked for."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    q: Annotated[str, Field(max_length=200, description="Words of the title or the id, in any case.")] = ""
+    k: Count = 10
+
+
+class Items(BaseModel):
+    """Items by their ids."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    items: Annotated[list[Identifier], Field(max_length=MOST_NAMED)]
 
 
 class Export(BaseModel):

@@ -33,6 +33,11 @@ class Problem(EbbtideError):
         self.status, self.errors = status, errors or []
 
 
+def unknown(kind: str, identifier: str) -> Problem:
+    """Of a user or an item of whom nothing was published."""
+    return Problem(404, f"unknown {kind} {identifier[:80]!r}: nothing was published; ids are as in the log")
+
+
 def of(error: Exception) -> Problem:
     """What an error is to a client. A fault of ours is named, and no more."""
     if isinstance(error, Problem):

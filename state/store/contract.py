@@ -276,6 +276,10 @@ class EmbeddingStore(ABC):
         """How many users and items are held."""
 
     @abstractmethod
+    def some(self, kind: Kind, count: int) -> list[str]:
+        """Up to `count` different ids that are held, drawn at random."""
+
+    @abstractmethod
     def clear(self) -> None:
         """Forget this run, as a new one under the same name begins."""
 

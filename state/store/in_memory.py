@@ -1,5 +1,6 @@
 """An embedding store in this process's memory: the contract in its plainest form."""
 
+import random
 import threading
 from collections.abc import Iterator
 
@@ -112,6 +113,10 @@ class DictStore(EmbeddingStore):
 
     def counts(self) -> dict[Kind, int]:
         return {kind: len(rows) for kind, rows in self._rows.items()}
+
+    def some(self, kind: Kind, count: int) -> list[str]:
+        ids = list(self._rows[kind])
+        return named(random.sample(ids, min(count, len(ids))))
 
     def clear(self) -> None:
         for kind, rows in self._rows.items():

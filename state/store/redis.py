@@ -214,6 +214,10 @@ class RedisStore(EmbeddingStore):
         users, user_mark, items, item_mark = map(int, self._ask(pipeline.execute))
         return {"users": users - user_mark, "items": items - item_mark}
 
+    def some(self, kind: Kind, count: int) -> list[str]:
+        found = self._ask(lambda: self._redis.hrandfield(self._key(kind), count + 1))
+        return named([one for one in cast("list[bytes]", found) if one != _MARK])[:count]
+
     def clear(self) -> None:
         names = ("version", "fed", "info", "told", "status", *KINDS, *_FEEDS)
         self.forget_kept()

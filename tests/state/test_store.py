@@ -262,6 +262,17 @@ def test_many_rows_in_one_call(opened: Opened) -> None:
     np.testing.assert_array_equal(everything.vectors_ND, vectors[order])
 
 
+def test_some_ids_are_drawn_and_the_mark_is_none(opened: Opened) -> None:
+    assert opened.store.some("items", 3) == []
+    opened.store.mark(b"mine")
+    opened.store.put_items(1, items(("a", 1, 0.0), ("b", 1, 0.0), ("日", 1, 0.0)))
+    assert sorted(opened.store.some("items", 9)) == ["a", "b", "日"]
+    drawn = opened.again().some("items", 2)
+    assert len(set(drawn)) == 2
+    assert set(drawn) <= {"a", "b", "日"}
+    assert opened.store.some("users", 2) == []
+
+
 def test_a_memory_is_bounded(opened: Opened) -> None:
     size = MEMORY_LIMIT + 10
     opened.store.put_users(
