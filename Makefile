@@ -8,7 +8,7 @@ BASE := .venv/.base-synced
 BIN := .venv/bin
 FLINK := .venv-flink
 
-.PHONY: help setup setup-flink demo test test-flink check format bench bench-live bench-gpu chaos fuzz soak clean
+.PHONY: help setup setup-flink demo test test-flink check format bench bench-live bench-gpu chaos fuzz soak clean screenshots
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -65,6 +65,9 @@ SECONDS ?= 600
 SEED ?= 0
 fuzz: setup ## Spoil logs, messages, side tables and times at random for SECONDS; SEED draws them
 	$(BIN)/python -m tests.fuzz --seconds $(SECONDS) --seed $(SEED)
+
+screenshots: setup ## Pictures of the page for the README, into docs/images; needs Chromium
+	$(BIN)/python -m tests.serving.screenshots
 
 soak: setup ## An hour of steady load on the live path, with a fault every five minutes
 	$(BIN)/python -m tests.chaos --seeds 1 --seconds 3600 --rate 200 --schedule tests/schedules/soak.jsonl

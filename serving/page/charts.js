@@ -39,9 +39,10 @@ export function lines(label, series, { unit = "", marks = [], inX = String, widt
   const low = Math.min(...ys);
   const high = Math.max(...ys);
   const room = (high - low || Math.abs(high) || 1) * 0.08;
+  const least = low >= 0 ? Math.max(0, low - room) : low - room;
   const toX = scale(Math.min(...xs), Math.max(...xs), left, right);
-  const toY = scale(low - room, high + room, bottom, top);
-  const { found, digits } = ticks(low - room, high + room);
+  const toY = scale(least, high + room, bottom, top);
+  const { found, digits } = ticks(least, high + room);
   const grid = found.map((y) => [line(left, toY(y), right, toY(y), "grid"), text(left - 6, toY(y) + 4, `${y.toFixed(digits)}${unit}`, "end")]);
   const ends = [text(left, height - 6, inX(Math.min(...xs))), text(right, height - 6, inX(Math.max(...xs)), "end")];
   const flags = marks.map(({ x, said, kind }) => svg("g", { class: `mark ${kind}` }, svg("title", {}, said), line(toX(x), top, toX(x), bottom, ""), svg("circle", { cx: toX(x), cy: top, r: 3.5 })));

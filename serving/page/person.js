@@ -10,17 +10,15 @@ const LOOK_MS = 50;
 const PATIENCE_MS = 30_000;
 const KEY = "ebbtide-key";
 
-/** The key for events: typed, or of `#key=...`, kept as long as the tab is open. */
-export function keyOf(view) {
-  if (view.key !== undefined) sessionStorage.setItem(KEY, view.key);
-  return sessionStorage.getItem(KEY) ?? "";
-}
+/** The key for what writes: typed, or of `#key=...`, kept as long as the tab is open. */
+export const keyOf = () => sessionStorage.getItem(KEY) ?? "";
+export const setKey = (key) => sessionStorage.setItem(KEY, key);
 
 /** Take a key out of the address, so that it stays in no history. */
 export function takeKey() {
   const given = /^#key=([^&]+)/.exec(location.hash);
   if (!given) return;
-  sessionStorage.setItem(KEY, decodeURIComponent(given[1]));
+  setKey(decodeURIComponent(given[1]));
   history.replaceState(null, "", "#/somebody");
 }
 

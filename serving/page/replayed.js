@@ -2,7 +2,9 @@
 
 import { lines } from "./charts.js";
 import { card, el } from "./dom.js";
-import { count, duration, many, moment, number, percent } from "./say.js";
+import { cycles } from "./cycles.js";
+import { acted, alarmed } from "./drift.js";
+import { count, duration, many, moment, number } from "./say.js";
 import { tile, tiles } from "./tiles.js";
 
 const METRICS = [
@@ -16,7 +18,7 @@ const COLOURS = ["s1", "s2", "s3"];
 /** Sections of the page. */
 export function replayed(report) {
   const told = METRICS.map((metric) => judged(report, metric)).filter(Boolean);
-  return [facts(report), told.length ? el("div", { class: "tiles" }, told.map((one) => one.tile)) : null, el("div", { class: "grid" }, told.map((one) => one.card)), drift(report), actions(report)].filter(Boolean);
+  return [facts(report), told.length ? el("div", { class: "tiles" }, told.map((one) => one.tile)) : null, el("div", { class: "grid" }, told.map((one) => one.card)), cycles(report.coevolution), drift(report), acted(report.actions)].filter(Boolean);
 }
 
 function facts(report) {
@@ -75,18 +77,4 @@ function chart(report, { key, name, what }, model, floors) {
 function drift({ drift: alarms }) {
   if (!alarms.length) return null;
   return alarmed(alarms.map((one) => ({ ...one, when: `event ${count(one.event)}, ${moment(one.time_ms)}` })));
-}
-
-/** A table of alarms: [{signal, name, before, after, worse, open, when}]. */
-export function alarmed(alarms) {
-  const state = (one) => (one.open ? "open" : one.worse ? "over" : "–");
-  const row = (one) => el("tr", {}, el("td", {}, one.signal, one.name && el("span", { class: "soft" }, ` ${one.name}`)), el("td", {}, one.when), el("td", { class: "num" }, number(one.before)), el("td", { class: "num" }, number(one.after)), el("td", { class: one.open ? "bad" : "" }, one.worse ? "worse" : one.worse === false ? "better" : "another level"), el("td", {}, state(one)));
-  const head = el("tr", {}, ["signal", "when", "before", "after", "is", "state"].map((name, place) => el("th", { scope: "col", class: (place === 2 || place === 3) && "num" }, name)));
-  const open = alarms.filter((one) => one.open).length;
-  return card("Drift", el("p", { class: "soft" }, `${many(alarms.length, "alarm")}, ${open} open.`), el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Alarms" }, el("table", {}, el("thead", {}, head), el("tbody", {}, alarms.map(row)))));
-}
-
-function actions({ actions: done }) {
-  if (!done?.length) return null;
-  return card("What was done about it", el("ul", {}, done.map((one) => el("li", {}, `${moment(one.time_ms)}: ${one.do}${one.share === null || one.share === undefined ? "" : ` ${percent(one.share)}`}, on ${one.on}`))));
 }

@@ -1,7 +1,7 @@
 // What is served, in a line at the top.
 
 import { ask } from "./api.js";
-import { count } from "./say.js";
+import { many } from "./say.js";
 
 const LOOK_MS = 5000;
 
@@ -13,8 +13,8 @@ export async function begin() {
       const held = [
         said.log,
         said.learner,
-        said.users !== undefined && `${count(said.users)} users`,
-        said.items !== undefined && `${count(said.items)} items`,
+        said.users !== undefined && many(said.users, "user"),
+        said.items !== undefined && many(said.items, "item"),
         said.version !== undefined && `version ${said.version}`,
       ];
       place.textContent = held.filter(Boolean).join(" · ");

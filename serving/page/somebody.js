@@ -3,7 +3,7 @@
 import { ask, has } from "./api.js";
 import { Chooser } from "./chooser.js";
 import { card, el, field, problem, tell } from "./dom.js";
-import { Live, Session, keyOf } from "./person.js";
+import { Live, Session, keyOf, setKey } from "./person.js";
 import { learn, link } from "./items.js";
 import { many, moment } from "./say.js";
 import { prepare } from "./why.js";
@@ -57,9 +57,9 @@ class Somebody {
   /** Where clicks go, for those who have a key. */
   sending() {
     const key = el("input", { type: "password", autocomplete: "off", placeholder: "a key of `ebbtide new-key`" });
-    key.value = keyOf(this);
+    key.value = keyOf();
     key.addEventListener("change", () => {
-      this.key = key.value.trim();
+      setKey(key.value.trim());
       this.be(null);
     });
     return el("details", { open: Boolean(key.value) }, el("summary", {}, "Send clicks as events, to be learned from"), field("Key", key));
@@ -76,7 +76,7 @@ class Somebody {
 
   async be(id) {
     await this.guarded(async () => {
-      const key = keyOf(this);
+      const key = keyOf();
       const person = key && this.takesEvents ? await Live.of(id, key) : await Session.of(id);
       this.person = person;
       this.list.offset = person.offset;

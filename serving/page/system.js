@@ -1,26 +1,22 @@
 // What the system is doing now; of a replay's folder, what the run has come to.
 
 import { ask, has } from "./api.js";
-import { card, el, problem } from "./dom.js";
+import { card, el } from "./dom.js";
 import { Live } from "./live.js";
 import { replayed } from "./replayed.js";
+import { versions } from "./versions.js";
+
+/** Nothing, of a store that cannot be asked now: the live part says so. */
+function unready(error) {
+  if (error.status !== 503) throw error;
+  return null;
+}
 
 export async function show(main) {
-  const [live, report] = await Promise.all([has("/status/stream"), has("/report")]);
-  main.replaceChildren();
-  if (report) {
-    try {
-      main.append(...replayed(await ask("/report")));
-    } catch (error) {
-      main.append(el("div", { class: "card" }, problem(error)));
-    }
-  }
-  if (live && !report) {
-    const shown = new Live(main);
-    return () => shown.end();
-  }
-  if (!report) {
-    main.append(card("The system", el("p", {}, "Neither a run's folder nor a live path is served here: there is nothing to tell. ", el("a", { href: "/metrics" }, "Metrics of this server"))));
-  }
-  return null;
+  const [live, kept] = await Promise.all([Live.begun(), versions().catch(unready)]);
+  const report = !live && (await has("/report")) ? replayed(await ask("/report")) : [];
+  const nothing = card("The system", el("p", {}, "No trainer publishes here, and there is no report of a replay. ", el("a", { href: "/metrics" }, "Metrics of this server")));
+  const parts = [live?.element, ...report, kept].filter(Boolean);
+  main.replaceChildren(...(parts.length ? parts : [nothing]));
+  return () => live?.end();
 }

@@ -1,0 +1,109 @@
+"""The page of a live path: what happens now by server-sent events, versions and the way back."""
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, expect
+
+from state.drift_alarm import DriftAlarm
+from state.progress import TrainerStatus, encode
+from state.store.contract import EmbeddingStore
+from state.store.embedded import open_store
+from tests.serving import test_answers
+from tests.serving.browser import PATIENCE_MS, launched, opened
+from tests.serving.server import Served, served
+
+KEY = "ebb_of-a-test"
+expect.set_options(timeout=PATIENCE_MS)
+ALARM = DriftAlarm(
+    signal="log_loss", detector="adwin", event=7, time_ms=1, before=0.5, after=0.6, worse=True, open=True
+)
+
+
+def said(trained: int, updated_ms: int, trouble: str | None = None) -> bytes:
+    return encode(
+        TrainerStatus(
+            trained=trained,
+            duplicates=2,
+            version=4,
+            offsets={},
+            lag=3,
+            freshness_ms={"p50": 100.0, "p95": 200.0, "p99": 240.0},
+            metrics={"recall@10": 0.25, "log_loss": 0.5},
+            floor={"recall@10": 0.2, "log_loss": 0.4},
+            checkpoint_ms=None,
+            alarms=[ALARM],
+            trouble=trouble,
+            started_ms=0,
+            updated_ms=updated_ms,
+            pid=1,
+            host="here",
+        )
+    )
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with launched() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddingStore]:
+    with test_answers.published(open_store(tmp_path_factory.mktemp("live"), create=True)) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def web(
+    browser: Browser, store: EmbeddingStore, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Served]:
+    keys: Path = tmp_path_factory.mktemp("keys") / "keys"
+    keys.write_text(f"page:{hashlib.sha256(KEY.encode()).hexdigest()}\n")
+    store.put_status(said(1000, 1_000))
+    with served(str(store).split("'")[1], "--keys", str(keys)) as found:
+        yield found
+
+
+def test_what_happens_is_shown_while_it_happens(browser: Browser, web: Served, store: EmbeddingStore) -> None:
+    with opened(browser, f"{web.url}/#/system") as page:
+        tile = page.locator(".tile").filter(has_text="duplicates dropped")
+        expect(tile).to_contain_text("1,000")
+        expect(page.locator(".tile").filter(has_text="freshness")).to_contain_text("240 ms")
+        expect(page.locator(".card").filter(has_text="recall@10").first).to_contain_text(
+            "beside 0.2000 of the best floor"
+        )
+        expect(page.locator("p b.good")).to_have_text("0.2500")
+        expect(page.locator("p b.bad")).to_have_text("0.5000")  # a log loss above its floor's
+        expect(page.locator("tr.bad")).to_contain_text("log_loss")
+        expect(page.locator(".line.s1").first).to_be_attached()
+        store.put_status(said(2500, 2_000, trouble="the disk is full"))
+        expect(tile).to_contain_text("2,500")
+        expect(page.get_by_role("alert").filter(has_text="the disk is full")).to_be_visible()
+
+
+def test_readers_are_served_an_earlier_version_and_the_newest_again(
+    browser: Browser, web: Served, store: EmbeddingStore
+) -> None:
+    kept = store.keep("before the sale")
+    store.advance(kept + 5)
+    with opened(browser, f"{web.url}/#/system") as page:
+        expect(page.locator(".kept")).to_contain_text("before the sale")
+        roll_back = page.get_by_role("button", name=f"Roll back to version {kept}")
+        roll_back.click()
+        expect(page.get_by_role("alert").filter(has_text="No valid key")).to_be_visible()
+        page.get_by_label("Key").fill(KEY)
+        page.get_by_label("Key").press("Tab")
+        roll_back.click()
+        expect(page.get_by_text(f"Readers are served version {kept}, an earlier one")).to_be_visible()
+        page.get_by_role("button", name="Serve the newest again").click()
+        expect(page.get_by_text(f"Readers are served the newest, {kept + 5}")).to_be_visible()
+
+
+def test_a_key_in_the_address_is_taken_out_of_it(browser: Browser, web: Served) -> None:
+    with opened(browser, f"{web.url}/#key={KEY}") as page:
+        expect(page).to_have_url(f"{web.url}/#/somebody")
+        page.goto(f"{web.url}/#/system")
+        expect(page.get_by_label("Key")).to_have_value(KEY)
