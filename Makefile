@@ -38,6 +38,7 @@ demo: $(BASE) ## Replay two real logs (purchases, films), learn from every event
 	$(BIN)/ebbtide query recommend 1639 --from runs/demo -k 3
 	$(BIN)/ebbtide replay movielens-100k --limit 20000 --out runs/demo-films
 	$(BIN)/ebbtide query similar 50 --from runs/demo-films -k 5
+	@printf '\nThe same live, on a page of its own: make setup (once), then\n  $(BIN)/ebbtide up\n'
 
 test: setup ## Run all tests, in two processes
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder

@@ -21,7 +21,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from state.errors import InputError
-from state.tree import Leaf, Tree, flatten, unflatten
+from state.tree import Leaf, Tree, empties, flatten, unflatten
 
 FORMAT = 1
 _ARRAYS, _MANIFEST, _PREFIX, _KEEP = "state.safetensors", "manifest.json", "checkpoint-", 2
@@ -49,7 +49,8 @@ def save(directory: Path, events: int, tree: Tree) -> Path:
             "format": FORMAT,
             "events": events,
             "arrays_blake2b": _file_digest(temporary / _ARRAYS),
-            "scalars": {path: v for path, v in leaves.items() if not isinstance(v, np.ndarray)},
+            "scalars": {path: v for path, v in leaves.items() if not isinstance(v, np.ndarray)}
+            | {path: {} for path in empties(tree)},
         }
         text = json.dumps(body, sort_keys=True)
         manifest = {"blake2b": hashlib.blake2b(text.encode()).hexdigest(), "body": body}

@@ -35,6 +35,13 @@ def flatten(tree: Tree, prefix: str = "") -> Iterator[tuple[str, Leaf]]:
             yield prefix + name, value
 
 
+def empties(tree: Tree, prefix: str = "") -> Iterator[str]:
+    """Paths of dictionaries with nothing in them, which have no leaves."""
+    for name, value in tree.items():
+        if isinstance(value, dict):
+            yield from empties(value, f"{prefix}{name}/") if value else [prefix + name]
+
+
 def differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
     """Where two nested dictionaries differ: (path with dots, here, there), None where there is nothing."""
     found: list[tuple[str, Any, Any]] = []

@@ -24,24 +24,36 @@ EBBTIDE = (sys.executable, "-m", "ebbtide")
 
 
 class Child:
-    """`ebbtide ARGUMENTS...` as part `name` of a tree; with `once` an end with exit code 0 is its end."""
+    """`ebbtide ARGUMENTS...` as part `name` of a tree; with `once` an end with exit code 0 is its end.
+
+    It is started only while `services` is set: what it needs is there.
+    """
 
     def __init__(
-        self, folder: Folder, name: str, arguments: Sequence[str], say: Say, *, once: bool = False
+        self,
+        folder: Folder,
+        name: str,
+        arguments: Sequence[str],
+        say: Say,
+        services: asyncio.Event,
+        *,
+        once: bool = False,
     ) -> None:
         self.name, self.arguments, self._say, self._once = name, arguments, say, once
-        self._folder, self.log = folder, folder.logs / f"{name}.log"
+        self._folder, self._services, self.log = folder, services, folder.logs / f"{name}.log"
 
     async def keep(self) -> None:
         """Until it is cancelled, or done. Raises InputError where it ends at once every time."""
         self._say(self.name, shown(self.arguments))
         short = 0
         while True:
+            await self._services.wait()
             began_s, at = time.monotonic(), self.log.stat().st_size if self.log.exists() else 0
             code = await self._live(at)
             if code == 0 and self._once:
                 return
-            short = short + 1 if time.monotonic() - began_s < AT_ONCE_S else 1
+            at_once = time.monotonic() - began_s < AT_ONCE_S and self._services.is_set()
+            short = short + 1 if at_once else 1
             if short >= MOST:
                 raise InputError(
                     f"{self.name} has ended {MOST} times within {AT_ONCE_S:g} s of its start, at last "

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from ebbtide.supervising.child import EBBTIDE, Child, how, plain, shown, tell
+from ebbtide.supervising.child import EBBTIDE, MOST, Child, how, plain, shown, tell
 from ebbtide.supervising.folder import Folder, Holder, Say
 from ebbtide.supervising.plan import Addresses, Plan
 from state.errors import InputError
@@ -45,19 +45,23 @@ async def run(plan: Plan, holder: Holder, say: Say, ready: Callable[[], None]) -
     for task in (guard, asked):
         task.cancel()
     await asyncio.gather(guard, asked, return_exceptions=True)
+    while isinstance(ended, BaseExceptionGroup):
+        ended = ended.exceptions[0]
     if isinstance(ended, Exception):
         raise ended
 
 
 async def _work(plan: Plan, url: str, say: Say, ready: Callable[[], None]) -> None:
     at = plan.given or await _services(plan, say)
-    parts = [
-        Child(plan.folder, name, arguments, say, once=name == "send") for name, arguments in plan.parts(at)
-    ]
-    keeping = [part.keep() for part in parts]
-    if plan.given is None:
-        keeping.append(_mend_services(plan, at, say))
-    await asyncio.gather(*keeping, _announce(url, say, ready))
+    services = asyncio.Event()
+    services.set()
+    async with asyncio.TaskGroup() as group:
+        for name, arguments in plan.parts(at):
+            part = Child(plan.folder, name, arguments, say, services, once=name == "send")
+            group.create_task(part.keep())
+        if plan.given is None:
+            group.create_task(_mend_services(plan, at, say, services))
+        group.create_task(_announce(url, say, ready))
 
 
 async def _services(plan: Plan, say: Say) -> Addresses:
@@ -92,17 +96,30 @@ async def _services(plan: Plan, say: Say) -> Addresses:
     return at
 
 
-async def _mend_services(plan: Plan, at: Addresses, say: Say) -> None:
-    """Start again whatever of them was killed."""
+async def _mend_services(plan: Plan, at: Addresses, say: Say, up: asyncio.Event) -> None:
+    """Start again whatever of them was killed. Raises InputError where that fails again and again."""
     from ebbtide.services import control
 
+    failed = 0
     while True:
         await asyncio.sleep(_LOOK_S)
         lost = await asyncio.to_thread(control.missing, plan.folder.services)
-        if lost:
-            say(SERVICES, f"{' and '.join(lost)} has ended; it is started again")
-            if await _services(plan, say) != at:
-                raise InputError("services: other processes have taken their ports; start again")
+        if up.is_set() and not lost:
+            continue
+        up.clear()
+        say(SERVICES, f"{' and '.join(lost) or 'what was started'} has ended; it is started again")
+        try:
+            found = await _services(plan, say)
+        except InputError as error:  # another may have been killed meanwhile
+            failed += 1
+            if failed >= MOST:
+                raise
+            say(SERVICES, str(error))
+            continue
+        if found != at:
+            raise InputError("services: other processes have taken their ports; start again")
+        failed = 0
+        up.set()
 
 
 async def _announce(url: str, say: Say, ready: Callable[[], None]) -> None:

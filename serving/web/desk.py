@@ -5,6 +5,7 @@ the store is away at the start, or holds nothing yet, it is tried again until it
 """
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +25,7 @@ from state.store.records import Record, unpack
 from state.store.redis import RedisStore
 
 T = TypeVar("T")
+log = logging.getLogger("ebbtide.serve")
 MOST = 64
 """Questions that wait for the thread."""
 PATIENCE_S = 5.0
@@ -138,12 +140,18 @@ class Desk:
             future.exception()  # whoever has waited for it may have gone
 
     async def _keep_up(self) -> None:
-        loop = asyncio.get_running_loop()
+        loop, told = asyncio.get_running_loop(), self.why
         while True:
             if self._reader.trouble is None:
                 await loop.run_in_executor(self._thread, self._look)
             else:  # to ask would take the thread's time
                 self.trouble = self._reader.trouble
+            if self.why != told:
+                told = self.why
+                if told:
+                    log.warning("not everything can be answered: %s", told)
+                else:
+                    log.info("everything can be answered, version %d", self.version)
             await asyncio.sleep(_LOOK_S)
 
     def _look(self) -> None:

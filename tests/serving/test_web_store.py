@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import signal
 import threading
 from pathlib import Path
@@ -62,6 +63,15 @@ def test_it_waits_for_its_store_and_for_what_is_published_and_survives_both(tmp_
         until(lambda: says(web, "/users/ann", 200))
         process.kill()
         process.wait()
+        until(lambda: says(web, "/readyz", 503))
+        web.process.terminate()
+        assert web.process.stderr is not None
+        told = re.findall(
+            "answered: .* cannot be reached|nothing was published|can be answered, version",
+            web.process.stderr.read(),
+        )
+        assert [*dict.fromkeys(line.split()[-1] for line in told)] == ["reached", "published", "version"]
+        assert told[-1].endswith("reached")
 
 
 def test_questions_beyond_the_bound_are_refused_and_the_others_answered(server: EmbeddedServer) -> None:

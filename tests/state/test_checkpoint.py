@@ -18,6 +18,7 @@ TREE: Tree = {
     "name": "café",
     "rate": 0.1,
     "nothing": None,
+    "by name": {"of nobody yet": {}},
 }
 
 
@@ -28,6 +29,7 @@ def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
     events, tree = found
     assert events == 100
     assert digest(tree) == digest(TREE)
+    assert tree["by name"] == TREE["by name"]
 
 
 def test_an_empty_directory_has_none(tmp_path: Path) -> None:
