@@ -5,6 +5,7 @@ Shape suffixes: N items, B changed items, W memory entries, D width.
 
 from bisect import bisect
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
 
@@ -36,6 +37,7 @@ class Catalogue:
     def weigh(self, copy: CopyScore | None) -> None:
         """Go by this copy score, if it agrees with what it stands for."""
         self.copy = Copy(copy, self.key_N) if copy and copy.agrees else None
+        self._among_AD: Floats | None = None
 
     def take(self, changes: Changes) -> bool:
         """Take over what has changed; False, and nothing is taken, where vectors have got another width."""
@@ -46,7 +48,7 @@ class Catalogue:
             self.vectors_ND = np.zeros((0, vectors_BD.shape[1]), np.float32)
         if vectors_BD.shape[1] != self.width:
             return False
-        self._length_N = None
+        self._length_N = self._among_AD = None
         row_B = np.array([self.row_of_id.get(name, -1) for name in names], np.int64)
         held_B = row_B >= 0
         self.vectors_ND[row_B[held_B]] = vectors_BD[held_B]
@@ -84,7 +86,17 @@ class Catalogue:
 
     def scores(self, query_D: Doubles) -> Doubles:
         """Dot products (N,) of every item with the query, in single precision as the vectors are."""
-        return np.asarray(self._vectors(len(query_D)) @ query_D.astype(np.float32), np.float64)
+        return self.interest(query_D).of(None)
+
+    def interest(self, query_D: Doubles) -> "Query":
+        """The same, of any items."""
+        return Query(self, query_D.astype(np.float32), self._vectors(len(query_D)))
+
+    def among(self, vectors_ND: Floats) -> Floats:
+        """Vectors of those that may be candidates for the interests' sake, together."""
+        if self._among_AD is None:
+            self._among_AD = vectors_ND[[] if self.copy is None else self.copy.among]
+        return self._among_AD
 
     def cosines(self, vector_D: Floats) -> Doubles:
         """Cosines (N,) of every item with a vector, biases aside."""
@@ -102,6 +114,23 @@ class Catalogue:
                 "one name; give each its own (?run=NAME in the URL) and replay again"
             )
         return self.vectors_ND.reshape(-1, width)
+
+
+class Query(NamedTuple):
+    """Dot products with one query, in single precision as the vectors are."""
+
+    catalogue: Catalogue
+    query_D: Floats
+    vectors_ND: Floats
+
+    def of(self, rows: Int64s | slice | None) -> Doubles:
+        """Of some rows, or of all."""
+        vectors_CD = self.vectors_ND if rows is None else self.vectors_ND[rows]
+        return np.asarray(vectors_CD @ self.query_D, np.float64)
+
+    def of_among(self) -> Doubles:
+        """Of those that may be candidates for the interests' sake."""
+        return np.asarray(self.catalogue.among(self.vectors_ND) @ self.query_D, np.float64)
 
 
 def _keys(ids: list[str]) -> Int64s:

@@ -86,11 +86,12 @@ def of_copy(
     left, so the contributions add up to 1. `gap_h` is between how many hours one mostly comes back to the
     item: where the last time is so long ago, that is said, too.
     """
+    place = scored.place(row)
     mine_W = np.flatnonzero((scored.row_W == row) & (scored.add_WV.sum(1) > 0.0))
     more = {
-        "like": float(scored.interest_N[row]) - scored.usual[2],
-        "popular": float(scored.crowd_N[row]) - scored.usual[0],
-        "near": float(scored.near_N[row]) - scored.usual[1],
+        "like": float(scored.interest_C[place]) - scored.usual[2],
+        "popular": float(scored.crowd_C[place]) - scored.usual[0],
+        "near": float(scored.near_C[place]) - scored.usual[1],
     }
     most = max(more, key=lambda one: more[one])
     own = float(scored.add_WV[mine_W].sum())

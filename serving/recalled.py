@@ -135,12 +135,12 @@ class Places:
         half_N = np.radians(place_N2[:, 1] / 2.0)
         self._cos_N, self._sin_N = np.cos(half_N), np.sin(half_N)
 
-    def kilometres2(self, here: Doubles) -> Doubles:
-        """Squared distances (N,) as on a map; NaN where one of the two is not known."""
-        half = np.radians(here[1] / 2.0)
-        east_N = self._east_N - here[0] * KM[0]
-        east_N *= self._cos_N * np.cos(half) - self._sin_N * np.sin(half)
-        north_N = self._north_N - here[1] * KM[1]
+    def kilometres2(self, here: Doubles, rows: Int64s | slice | None = None) -> Doubles:
+        """Squared distances (N,) as on a map, or of some; NaN where one of the two is not known."""
+        half, at = np.radians(here[1] / 2.0), slice(None) if rows is None else rows
+        east_N = self._east_N[at] - here[0] * KM[0]
+        east_N *= self._cos_N[at] * np.cos(half) - self._sin_N[at] * np.sin(half)
+        north_N = self._north_N[at] - here[1] * KM[1]
         return np.asarray(east_N * east_N + north_N * north_N)
 
 

@@ -31,7 +31,7 @@ from serving.recalled import Explain, cell_at, evidence, last_place, recalled, s
 from serving.remembered import MemoryAnswer, drawn_to, memory_answer
 from serving.scoring import within_a_week
 from serving.session import record_of
-from state.arrays import Doubles, largest
+from state.arrays import Doubles, Int64s, largest
 from state.errors import InputError, UnknownIdError
 from state.ids import NO_KEY
 from state.store.contract import EmbeddingStore, RunInfo
@@ -42,11 +42,13 @@ _SHOWN = 80
 
 
 class _Ranked(NamedTuple):
-    """Every item's score (N,), what is left out at -inf; and why, by row."""
+    """Scores of items, of all of them or of some, what is left out at -inf; and why, by row."""
 
-    score_N: Doubles
+    score_C: Doubles
     why: Callable[[int], Reasons]
     by: Literal["copy score", "interests", "popularity"]
+    rows_C: Int64s | None = None
+    """Of the catalogue; None: all."""
 
 
 class Run(Answers):
@@ -126,7 +128,7 @@ class Run(Answers):
         """As `recommend`, to whom the version that is held has this row of."""
         if record is None:
             raise UnknownUserError(self._unknown("user", user), self._popular(user, k, asked))
-        ranked = self._ranked(record, self._followed.held, asked)
+        ranked = self._ranked(record, self._followed.held, asked, k)
         return self._best(user, record.version, ranked, k, asked)
 
     def recommend_after(
@@ -137,14 +139,19 @@ class Run(Answers):
             raise InputError("a session without an event: expected at least one")
         catalogue = self._caught_up()
         record = record_of(history, catalogue, self.version)
-        return self._best("", record.version, self._ranked(record, catalogue, asked), k, asked)
+        return self._best("", record.version, self._ranked(record, catalogue, asked, k), k, asked)
 
     def _caught_up(self) -> Catalogue:
         if self._follows:
             self.refresh()
         return self._followed.held
 
-    def _ranked(self, record: Record, catalogue: Catalogue, asked: Asked) -> _Ranked:
+    def _ranked(
+        self, record: Record, catalogue: Catalogue, asked: Asked, k: int, *, every: bool = False
+    ) -> _Ranked:
+        """The candidates of the copy score alone where they are enough, unless of `every` item."""
+        every |= any(asked.get(name) not in (None, 0.0) for name in ("only", "diversity"))
+        every |= asked.get("page") is not None
         at_ms, point = asked.get("at_ms"), _point(asked)
         cell = last_place(record.memory) if point is None else cell_at(*point)
         time_ms = record.event_time_ms if at_ms is None else at_ms
@@ -157,13 +164,14 @@ class Run(Answers):
             near_ms = within_a_week(record.event_time_ms, time_ms)
             then = now if near_ms == time_ms else recalled(record, self.info, near_ms, cell)
             before_W = catalogue.rows(record.memory["before"].tolist())
-            scored = catalogue.copy.score(then, row_W, before_W, catalogue.scores(query_D), point)
-            score_N = scored.score_N.copy()
+            interest = catalogue.interest(query_D)
+            scored = catalogue.copy.score(then, row_W, before_W, interest, point, every=every)
+            rows_C, score_C = scored.rows_C, scored.score_C.copy()
         else:
             if at_ms is not None or point is not None:
                 then = recalled(record, self.info, record.event_time_ms, last_place(record.memory))
                 query_D = query_D + shift(record, self.info, vectors_WD, then, now)
-            score_N = catalogue.scores(query_D)
+            rows_C, score_C = None, catalogue.scores(query_D)
 
         name = self._name
 
@@ -175,13 +183,24 @@ class Run(Answers):
             return reasons.of_copy(row, scored, now, adds_W, name, gap_h)
 
         left_out = catalogue.rows(self._left_out(record, asked.get("exclude_seen")))
-        score_N[left_out[left_out >= 0]] = -np.inf
-        return _Ranked(score_N, why, "interests" if scored is None else "copy score")
+        if rows_C is None:
+            score_C[left_out[left_out >= 0]] = -np.inf
+            return _Ranked(score_C, why, "interests" if scored is None else "copy score")
+        if len(left_out):
+            score_C[np.isin(rows_C, left_out)] = -np.inf
+        if np.count_nonzero(score_C > -np.inf) < k:
+            return self._ranked(record, catalogue, asked, k, every=True)
+        return _Ranked(score_C, why, "copy score", rows_C)
 
     def _best(self, user: str, version: int, ranked: _Ranked, k: int, asked: Asked) -> RecommendAnswer:
         """The best of what is ranked, or a page of it."""
         catalogue, page, diversity = self._followed.held, asked.get("page"), asked.get("diversity", 0.0)
-        score_N, only = ranked.score_N, asked.get("only")
+        score_N, only = ranked.score_C, asked.get("only")
+        if ranked.rows_C is not None:
+            best = largest(score_N, k)
+            found = zip(ranked.rows_C[best].tolist(), score_N[best].tolist(), strict=True)
+            items = [Recommended(catalogue.ids[row], score, ranked.why(row)) for row, score in found]
+            return RecommendAnswer(user, version, items, ranked.by)
         if only:
             score_N = np.where(having(self.info.columns, only, catalogue), score_N, -np.inf)
         if page is None:
@@ -264,9 +283,8 @@ class Run(Answers):
         if catalogue.copy is not None:
             nobody = Record(0, 0, np.zeros((1, catalogue.width), np.float32), _NO_KEYS, _NO_ENTRIES)
             now = recalled(nobody, self.info, 0, cell_at(*point) if point else NO_KEY)
-            score_N = catalogue.copy.score(
-                now, _NO_KEYS, _NO_KEYS, np.zeros(len(catalogue.ids)), point
-            ).score_N
+            nothing = catalogue.interest(np.zeros(catalogue.width))
+            score_N = catalogue.copy.score(now, _NO_KEYS, _NO_KEYS, nothing, point).score_C
         else:
             score_N = np.full(len(catalogue.ids), -np.inf)
             for item, score in self.info.popular:

@@ -7,11 +7,12 @@ answered for the same minute of that week, since nobody knows how much more will
 Shape suffixes: N items of the catalogue, W memory entries, I items of the memory, K kernels, V parts.
 """
 
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from serving.near import Around
 from serving.recalled import Places, Recalled, kernels, speaking
 from state.arrays import Bools, Doubles, Int64s, largest
 from state.evidence import PARTS
@@ -22,23 +23,42 @@ from state.weeks import WEEK_MIN
 
 WEEK_MS = WEEK_MIN * 60_000
 _NONE = (0.0, 0.0, 0.0)
+SAMPLED = 4096
 Scalar = TypeVar("Scalar", bound=np.generic)
 
 
-class Scored(NamedTuple):
-    """Every item's score, by what it is the sum of."""
+class Interest(Protocol):
+    """What the published interests say of items."""
 
-    score_N: Doubles
-    crowd_N: Doubles
+    def of(self, rows: Int64s | slice | None) -> Doubles:
+        """Of some rows of the catalogue, or of all."""
+        ...
+
+    def of_among(self) -> Doubles:
+        """Of those of `Copy.among`."""
+        ...
+
+
+class Scored(NamedTuple):
+    """Scores of C items, by what each is the sum of: of every item, or of the candidates alone."""
+
+    rows_C: Int64s | None
+    """Of the catalogue, ascending; None: all of them."""
+    score_C: Doubles
+    crowd_C: Doubles
     """Of what everybody does."""
-    near_N: Doubles
-    interest_N: Doubles
+    near_C: Doubles
+    interest_C: Doubles
     row_W: Int64s
     """The item of every entry that speaks; -1 for the others."""
     add_WV: Doubles
     """What each entry adds to its item's score, at least 0, by PARTS."""
     usual: tuple[float, float, float]
-    """Means of crowd_N, near_N and interest_N."""
+    """Means of the three over the items, or over SAMPLED of many."""
+
+    def place(self, row: int) -> int:
+        """Where a row of the catalogue is among those that are scored."""
+        return row if self.rows_C is None else int(np.searchsorted(self.rows_C, row))
 
 
 def within_a_week(last_ms: int, at_ms: int) -> int:
@@ -69,9 +89,16 @@ class Copy:
         """Terms of each item of the catalogue."""
         self._places = Places(items.place_N2)
         self._placed = np.flatnonzero(~np.isnan(items.place_N2[:, 0]))
-        self._among = np.flatnonzero(items.found_N & AMONG)
+        self.among = np.flatnonzero(items.found_N & AMONG)
+        """Rows that may be candidates for the interests' sake."""
+        self._leading = np.flatnonzero(items.found_N & LEADING)
         self._crowd_N = items.prior_N + self.weights.base * np.log(self._by.least + items.crowd_N)
-        self._worth_P = items.crowd_N[self._placed] ** (1.0 / self._by.worth_power)
+        worth_P = items.crowd_N[self._placed] ** (1.0 / self._by.worth_power)
+        self._around = Around(items.place_N2[self._placed], worth_P, self._by.worth_km2)
+        self.sample = slice(None, None, max(1, len(items.key_N) // SAMPLED))
+        """Rows by which the usual is known."""
+        crowd_S = self._crowd_N[self.sample]
+        self._usual_crowd = float(crowd_S.mean()) if len(crowd_S) else 0.0
 
     @property
     def placed(self) -> bool:
@@ -108,48 +135,63 @@ class Copy:
         recalled: Recalled,
         row_W: Int64s,
         before_W: Int64s,
-        interest_N: Doubles,
+        interest: Interest,
         point: tuple[float, float] | None = None,
+        *,
+        every: bool = True,
     ) -> Scored:
         """Scores of what a memory is at a time (`within_a_week`) and a place.
 
         `row_W` is the item of each entry as a row of the catalogue, or -1, and `before_W` that of what came
-        just before it. `interest_N` is what the published interests say of every item. `point`, latitude and
-        longitude, is the place; else the last item's.
+        just before it. `interest` is what the published interests say of items. `point`, latitude and
+        longitude, is the place; else the last item's. Unless of `every` item, scores are those of the
+        candidates, which rank before all others.
         """
-        by = self._by
+        by, weights = self._by, self.weights
         here = self._here(row_W, point)
         speaks_W = speaking(recalled.memory, row_W)
         kernel_WK = kernels(
             recalled, by, row_W, before_W, self.items.place_N2, here, fades=self.weights.fades
         )
-        add_WV, past_N = self._copied(recalled, row_W, speaks_W, kernel_WK)
-        km2_N = self._places.kilometres2(here)
-        known_km2_N = np.where(np.isnan(km2_N), by.far_km2, km2_N)
-        near_N = self.weights.near * np.log(by.near_floor_km2 + known_km2_N)
-        crowd_N = self._crowd_N
-        liked_N = self.weights.interest * interest_N
-        score_N = crowd_N + near_N + liked_N + past_N
+        add_WV, item_I, past_I = self._copied(recalled, row_W, speaks_W, kernel_WK)
         own_W = row_W[speaks_W]
-        np.add.at(score_N, own_W, add_WV[speaks_W].sum(1))
-        behind_N = ~self._candidates(own_W, interest_N, km2_N)
-        least = score_N[~behind_N].min(initial=0.0) - 1.0
-        score_N[behind_N] = least + (crowd_N - crowd_N.max(initial=-np.inf))[behind_N]
-        usual = (
-            (float(crowd_N.mean()), float(near_N.mean()), float(liked_N.mean())) if len(crowd_N) else _NONE
-        )
-        return Scored(score_N, crowd_N, near_N, liked_N, np.where(speaks_W, row_W, -1), add_WV, usual)
+        candidates = self._candidates(own_W, interest.of_among(), here)
+        rows_C = None if every else candidates
+        near_C = self._near(here, rows_C)
+        liked_C = weights.interest * interest.of(rows_C)
+        crowd_C = self._crowd_N if rows_C is None else self._crowd_N[rows_C]
+        score_C = crowd_C + near_C + liked_C
+        if len(own_W) and (every or weights.repeats):
+            place_I, place_W = (
+                (one if rows_C is None else np.searchsorted(rows_C, one)) for one in (item_I, own_W)
+            )
+            score_C[place_I] += past_I
+            np.add.at(score_C, place_W, add_WV[speaks_W].sum(1))
+        if every:
+            behind_N = np.ones(len(score_C), np.bool_)
+            behind_N[candidates] = False
+            least = score_C[candidates].min(initial=0.0) - 1.0
+            score_C[behind_N] = least + (crowd_C - crowd_C.max(initial=-np.inf))[behind_N]
+        usual = _NONE
+        if len(self._crowd_N):
+            liked = weights.interest * interest.of(self.sample)
+            usual = (self._usual_crowd, float(self._near(here, self.sample).mean()), float(liked.mean()))
+        row_W = np.where(speaks_W, row_W, -1)
+        return Scored(rows_C, score_C, crowd_C, near_C, liked_C, row_W, add_WV, usual)
 
-    def _candidates(self, own_W: Int64s, interest_N: Doubles, km2_N: Doubles) -> Bools:
-        """Items that are ranked by their score."""
-        candidate_N = (self.items.found_N & LEADING) > 0
-        among, placed = self._among, self._placed
-        candidate_N[among[largest(interest_N[among], self.weights.brought)]] = True
-        if not np.isnan(km2_N[placed]).any():  # else it is not known where the user is
-            worth_P = self._worth_P / (km2_N[placed] + self._by.worth_km2)
-            candidate_N[placed[largest(worth_P, self._by.neighbours)]] = True
-        candidate_N[own_W] = self.weights.repeats
-        return candidate_N
+    def _near(self, here: Doubles, rows: Int64s | slice | None) -> Doubles:
+        """What it says of items how near they are."""
+        km2_C = self._places.kilometres2(here, rows)
+        known_km2_C = np.where(np.isnan(km2_C), self._by.far_km2, km2_C)
+        return np.asarray(self.weights.near * np.log(self._by.near_floor_km2 + known_km2_C))
+
+    def _candidates(self, own_W: Int64s, liked_A: Doubles, here: Doubles) -> Int64s:
+        """Rows of the items that are ranked by their score, ascending; `liked_A` is of those of `among`."""
+        rows = [self._leading, self.among[largest(liked_A, self.weights.brought)]]
+        if len(self._placed) and not np.isnan(here).any():  # else it is not known where the user is
+            rows.append(self._placed[self._around.best(here, self._by.neighbours)])
+        found = np.unique(np.concatenate([*rows, own_W]) if self.weights.repeats else np.concatenate(rows))
+        return found if self.weights.repeats else np.setdiff1d(found, own_W)
 
     def _here(self, row_W: Int64s, point: tuple[float, float] | None) -> Doubles:
         """Longitude and latitude: the point's, else those of the last item."""
@@ -159,12 +201,12 @@ class Copy:
 
     def _copied(
         self, recalled: Recalled, row_W: Int64s, speaks_W: Bools, kernel_WK: Doubles
-    ) -> tuple[Doubles, Doubles]:
-        """What entries add (W, V), and what the time since the newest one says of each item (N,)."""
-        add_WV, past_N = np.zeros((len(row_W), len(PARTS))), np.zeros(len(self.items.prior_N))
+    ) -> tuple[Doubles, Int64s, Doubles]:
+        """What entries add (W, V); the remembered items, and what the time since the newest says of each."""
+        add_WV = np.zeros((len(row_W), len(PARTS)))
         spoken_W = np.flatnonzero(speaks_W)
         if not len(spoken_W):
-            return add_WV, past_N
+            return add_WV, np.zeros(0, np.int64), np.zeros(0)
         item_I, of_W = np.unique(row_W[spoken_W], return_inverse=True)
         kernel_WK = kernel_WK[spoken_W]
         sum_IK = np.zeros((len(item_I), len(self._memory_K)))
@@ -177,8 +219,7 @@ class Copy:
         adds_WK = kernel_WK * (worth_IK + self._own_K * base_I[:, np.newaxis])[of_W]
         for v in range(len(PARTS)):
             add_WV[spoken_W, v] = adds_WK[:, v == self._part_K].sum(1)
-        past_N[item_I] = self._past(recalled, row_W, item_I, spoken_W, of_W)
-        return add_WV, past_N
+        return add_WV, item_I, self._past(recalled, row_W, item_I, spoken_W, of_W)
 
     def _past(
         self, recalled: Recalled, row_W: Int64s, item_I: Int64s, spoken_W: Int64s, of_W: Int64s

@@ -1,7 +1,7 @@
 """`ebbtide versions`: which are kept, and which one readers are served."""
 
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -10,7 +10,9 @@ from rich.text import Text
 
 from ebbtide.commands.live_options import Json
 from ebbtide.commands.output import print_json
-from state.store.contract import EmbeddingStore
+
+if TYPE_CHECKING:
+    from state.store.contract import EmbeddingStore
 
 versions = typer.Typer(
     help="Keep versions of what is published, and serve readers an earlier one.", no_args_is_help=True
@@ -61,7 +63,7 @@ def resume(store: Store = None, as_json: Json = False) -> None:
     _do(store, as_json, lambda held: held.resume())
 
 
-def _do(store: str | None, as_json: bool, what: Callable[[EmbeddingStore], Any]) -> None:
+def _do(store: str | None, as_json: bool, what: "Callable[[EmbeddingStore], Any]") -> None:
     from ebbtide.commands import addresses
     from serving.answers import versions_of
     from state.store.embedded import open_store
