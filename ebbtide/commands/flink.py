@@ -29,7 +29,6 @@ from ebbtide.commands.live_options import Brokers, DeadLetters, Events, Examples
 from ebbtide.commands.log_options import Items, LabelOption, Maps, TimeFormat, Users, mapping_of
 from ebbtide.commands.output import log_to_stderr, print_json
 from ebbtide.commands.worker_lines import Told
-from ebbtide.flink import runtime
 from state.errors import InputError
 
 if TYPE_CHECKING:
@@ -100,6 +99,8 @@ def made(
     as_json: Json = False,
 ) -> None:
     """Make the job, and have it run."""
+    from ebbtide.flink import runtime
+
     runtime.here()
     log_to_stderr()
     engine = engine_config(
@@ -204,6 +205,8 @@ def _submit(wanted: "Wanted", manager: "JobManager") -> None:
         )
     job = job_of(wanted)
     log.info("going on from %s", job.restore or "the beginning")
+    from ebbtide.flink import runtime
+
     runtime.prepare(wanted.checkpoints / "logs")
     identity = engine.start(job, runtime.remote(manager.address))
     print(identity, flush=True)
@@ -283,6 +286,8 @@ def up(
     ] = None,
 ) -> None:
     """Start what is not running of a session cluster, on 127.0.0.1; returns when all its slots are there."""
+    from ebbtide.flink import runtime
+
     runtime.here()
     from ebbtide.flink import cluster
 
@@ -319,6 +324,8 @@ def verify(
     as_json: Json = False,
 ) -> None:
     """Send a log through Flink and through replay, and compare: exit code 1 unless all is equal."""
+    from ebbtide.flink import runtime
+
     runtime.here()
     from ebbtide import api
     from ebbtide.flink import verify as verifying
