@@ -72,6 +72,26 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     """Mean gate of the expert of the same name; None where there is none."""
 
 
+class BookUse(msgspec.Struct, frozen=True, kw_only=True):
+    """How the codes of one book of a tokenizer are used by the items that are known."""
+
+    utilisation: float
+    """Share of the codes that an item has."""
+    entropy: float
+    """Of the codes over items, as a share of the most there can be."""
+
+
+class Codes(msgspec.Struct, frozen=True, kw_only=True):
+    """The books of a tokenizer, at their last fit."""
+
+    version: int
+    items: int
+    """To which they were fitted."""
+    kept: float | None
+    """Share of the codes of items known before that the fit left as they were; None at the first."""
+    books: list[BookUse]
+
+
 class Insight(msgspec.Struct, frozen=True, kw_only=True):
     """What a learner has learned. Tables hold a row an hour (24) or a weekday (7), a column an expert."""
 
@@ -86,6 +106,7 @@ class Insight(msgspec.Struct, frozen=True, kw_only=True):
     """(7, E): the same by weekday, Monday first."""
     rows_by_weekday: list[int] = []
     views: list[View] = []
+    codes: Codes | None = None
 
     def timeless(self) -> Self:
         """Without what is told by the clock, for a log whose times only give an order."""

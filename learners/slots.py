@@ -10,8 +10,9 @@ part's `loss`); buffers move in `observe` (clock 2: after that step, without gra
 their names: a part has no other state.
 
 Shape suffixes: B rows, W entries of a window, C candidates of a row (1 x C where all rows share them), U
-distinct items at hand, I ids at hand, K ids in bags, F fields of a request, A numbers of an entry, X of a
-candidate, V of content, M interests, D width of an entry, E of a candidate, G of a request.
+distinct items at hand, S codes of an item out of K each, L columns that tell of an item by Z numbers each, I
+ids at hand, K ids in bags, F fields of a request, A numbers of an entry, X of a candidate, V of content, M
+interests, D width of an entry, E of a candidate, G of a request.
 """
 
 from collections.abc import Mapping
@@ -22,6 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import embedding
 
+from learners.insight import BookUse
 from learners.tables.embedding import Slot
 
 
@@ -37,6 +39,9 @@ class Seen(NamedTuple):
     side_start_U: Tensor
     content_UV: Tensor
     """Vectors that a side table has of items, side by side, of unit length each; V = 0 where it has none."""
+    described_ULZ: Tensor
+    """What a side table says of items, a column each (`learners.tables.content`); L = 0 unless the embedder
+    is `Coded`."""
     entry_BW: Tensor
     """Which distinct item each entry of a window is, newest last."""
     real_BW: Tensor
@@ -74,12 +79,42 @@ class Made:
 class Part(nn.Module):
     """What stands in a slot."""
 
+    rate: float = 1.0
+    """Share of AdamW's rate at which its parameters move, but for those of parts within it."""
+
     def loss(self, made: Made) -> dict[str, Tensor]:
         """Named terms, weighted, that are added to the head's loss (a sum over rows)."""
         return {}
 
     def observe(self, made: Made) -> None:
         """Move buffers, after the rows were scored and learned."""
+
+
+class Tokens(NamedTuple):
+    """Codes of items."""
+
+    code_US: Tensor
+    share_USK: Tensor
+    """1 for the code that was chosen, else 0, with a gradient to whatever chose it."""
+    notes: dict[str, Tensor]
+    """For the tokenizer's own terms."""
+
+
+class Tokenizer(Part):
+    """Codes of items, from what is known of them."""
+
+    books: int
+    """S."""
+    codes: int
+    """Of a book."""
+
+    def forward(self, described_ULZ: Tensor) -> Tokens:
+        raise NotImplementedError
+
+    def fit(self, described_ULZ: Tensor, seed: int, version: int) -> list[BookUse]:
+        """Clock 3, rare: fit the books to the items that are known; codes keep their meaning as far as they
+        can."""
+        raise NotImplementedError
 
 
 class Embedder(Part):
@@ -89,6 +124,11 @@ class Embedder(Part):
     """What every id has in the table."""
     sides: ClassVar[bool] = False
     """Whether it reads what is known of items besides their ids."""
+
+    @property
+    def codes(self) -> Tokenizer | None:
+        """What items get codes from, if they do."""
+        return None
 
     def forward(self, seen: Seen) -> Made:
         raise NotImplementedError

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import embedding, embedding_bag, pad
 
 from learners.blocks.routing import mixed
-from learners.slots import Embedder, Head, Made, Seen
+from learners.slots import Embedder, Head, Made, Seen, Tokenizer, Tokens
 from learners.tables.embedding import Slot
 
 
@@ -49,6 +49,42 @@ class Towers(Embedder):
         )
         nothing_BG = seen.real_BW[:, :0]
         return Made(torch.cat([short_UK, long_UK], 1), torch.cat([item_UK, bias_U1], 1), nothing_BG)
+
+
+class Coded(Embedder):
+    """Vectors of `towers`, to which items add what their codes say: as ones that are remembered, and as
+    candidates. Tables of codes move at a tenth of the dense rate."""
+
+    sides: ClassVar[bool] = True
+    rate = 0.1
+
+    def __init__(self, towers: Embedder, tokenizer: Tokenizer, past: int, item: int) -> None:
+        super().__init__()
+        self.slots, self.towers = towers.slots, towers
+        self.tokenizer = tokenizer
+        self.past_SKD = nn.Parameter(torch.zeros(tokenizer.books, tokenizer.codes, past))
+        self.item_SKE = nn.Parameter(torch.zeros(tokenizer.books, tokenizer.codes, item))
+
+    @property
+    def codes(self) -> Tokenizer:
+        return self.tokenizer
+
+    def forward(self, seen: Seen) -> Made:
+        made: Made = self.towers(seen)
+        tokens: Tokens = self.tokenizer(seen.described_ULZ)
+        told_U1 = seen.described_ULZ.flatten(1).any(1)[:, None]
+        past_UD, item_UE = (
+            made_UX + told_U1 * self._said(table_SKX, tokens)
+            for made_UX, table_SKX in ((made.past_UD, self.past_SKD), (made.item_UE, self.item_SKE))
+        )
+        return Made(past_UD, item_UE, made.request_BG, made.notes | tokens.notes)
+
+    def _said(self, table_SKX: Tensor, tokens: Tokens) -> Tensor:
+        """The sum of what an item's codes say (U, X)."""
+        if torch.is_grad_enabled():
+            return torch.einsum("usk,skx->ux", tokens.share_USK, table_SKX)
+        book_S = torch.arange(len(table_SKX), device=table_SKX.device)
+        return table_SKX[book_S, tokens.code_US].sum(1)
 
 
 class Mixture(Head):

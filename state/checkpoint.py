@@ -43,7 +43,7 @@ def save(directory: Path, events: int, tree: Tree) -> Path:
     try:
         temporary.mkdir()
         leaves = dict(flatten(tree))
-        arrays = {path: np.ascontiguousarray(v) for path, v in leaves.items() if isinstance(v, np.ndarray)}
+        arrays = {path: np.require(v, None, "C") for path, v in leaves.items() if isinstance(v, np.ndarray)}
         _save_arrays(arrays, temporary / _ARRAYS)
         body = {
             "format": FORMAT,

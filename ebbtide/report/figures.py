@@ -1,4 +1,4 @@
-"""The figures of what the model has learned: retention curves, kernels, gates by the clock, and its views."""
+"""The figures of what the model has learned: retention curves, kernels, gates by the clock, views, codes."""
 
 import math
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from ebbtide.report.plots import legend
 from ebbtide.report.report import Report
 from ebbtide.report.svg import Plot, nice_ticks
 from ebbtide.report.words import count, measure
-from learners.insight import AgeCurve, Insight, Kernel, ReturnCurve, View
+from learners.insight import AgeCurve, Codes, Insight, Kernel, ReturnCurve, View
 
 _MOST = 6
 """Lines that can be told apart; the others are in report.json."""
@@ -68,6 +68,7 @@ def figures(report: Report) -> list[Figure]:
             findings.of_weekdays,
         ),
         _views(insight.views),
+        _codes(insight.codes),
     ]
     return [figure for figure in found if figure is not None]
 
@@ -260,6 +261,25 @@ def _views(views: Sequence[View]) -> Figure | None:
     return Figure(
         "What each view holds", None, el("div", table, class_="scroll", tabindex=0), findings.of_views(shown)
     )
+
+
+def _codes(codes: Codes | None) -> Figure | None:
+    if codes is None:
+        return None
+    rows = [
+        el(
+            "tr",
+            el("td", f"book {number}"),
+            el("td", _meter(book.utilisation), f"{book.utilisation:.0%}"),
+            el("td", _meter(book.entropy), measure(book.entropy, 2)),
+        )
+        for number, book in enumerate(codes.books, 1)
+    ]
+    head = [el("th", name) for name in ("", "codes in use", "entropy")]
+    table = el("table", el("thead", el("tr", *head)), el("tbody", *rows), class_="meters")
+    kept = "" if codes.kept is None else f", which left {codes.kept:.0%} of earlier codes as they were"
+    says = f"Version {codes.version} of the books, fitted to {count(codes.items)} items{kept}."
+    return Figure("Codes of items", None, el("div", table, class_="scroll", tabindex=0), says)
 
 
 def _moves(weights: Sequence[float | None]) -> bool:

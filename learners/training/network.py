@@ -77,6 +77,7 @@ class Network(Learner):
             torch.manual_seed(context.seed)
             slots = self.build(self.reader.sizes)
         self.reader.sides = slots.embed.sides
+        self.reader.described = slots.embed.codes is not None
         self.table = EmbeddingTable(dict(slots.embed.slots), seed=context.seed, accumulator=s.accumulator)
         self.model = Model(
             slots,

@@ -11,6 +11,7 @@ import numpy as np
 
 from learners.contract import Context
 from learners.gaussian_rows.features import Features, Named
+from learners.tables.content import Content
 from learners.training.network_numbers import Numbers
 from state.compiled import compiled
 from state.examples import ExampleBatch, Floats, Window, window_of
@@ -33,6 +34,7 @@ class Inputs(NamedTuple):
     side_K: Int64s
     side_start_U: Int64s
     content_UV: Floats
+    described_ULZ: Floats
     entry_BW: Int64s
     real_BW: Floats
     number_BWA: Floats
@@ -76,6 +78,8 @@ class Sizes:
     """A."""
     content: int
     """V."""
+    modalities: int
+    """L."""
 
 
 class Reader:
@@ -83,7 +87,9 @@ class Reader:
 
     def __init__(self, context: Context) -> None:
         self.sides = True
-        """Whether items come with what is known of them."""
+        """Whether items come with what is known of them,"""
+        self.described = False
+        """and with what their columns say, as numbers."""
         self.features = Features(context)
         fields = self.features.fields
         self.plain = np.array([f for f, field in enumerate(fields) if _is_plain(field, context)])
@@ -96,11 +102,17 @@ class Reader:
         self.salt_category = mix(key_of("category"))
         self.salt_item = mix(key_of("item"))
         self.numbers = Numbers(len(self.features.numbers), local=self.local)
-        self.sizes = Sizes(len(self.plain), self.numbers.count, _ENTRY_NUMBERS, items.content)
+        self.content = Content(items)
+        modalities = len(self.content.modalities)
+        self.sizes = Sizes(len(self.plain), self.numbers.count, _ENTRY_NUMBERS, items.content, modalities)
 
     def item_ids(self, item_N: Int64s) -> Int64s:
         """Ids of items in the table."""
         return _salted(item_N, self.salt_item)
+
+    def described_items(self, item_N: Int64s, time_ms: int) -> Floats:
+        """What is told of items at a time (N, L, Z)."""
+        return self.content.of(self.features.items.rows(item_N, np.full(len(item_N), time_ms)))
 
     def read(self, batch: ExampleBatch, candidates: Candidates, *, rescale: bool = False) -> Inputs:
         """Inputs of the candidates of the rows of `batch`.
@@ -112,7 +124,7 @@ class Reader:
         item_E = np.concatenate([window.item_BW.reshape(-1), item_BC.reshape(-1)])
         items, ids = KeyMap(), KeyMap()
         side_K, side_start_U = _NO_IDS, _NO_IDS
-        content_UV = np.zeros((0, 0), np.float32)
+        content_UV, described_ULZ = np.zeros((0, 0), np.float32), np.zeros((0, 0, 0), np.float32)
         if self.sides:
             category_E = np.concatenate([window.category_BW.reshape(-1), candidates.category_BC.reshape(-1)])
             time_ms_B = batch.time_ms_B if len(item_BC) == rows else batch.time_ms_B.min(keepdims=True)
@@ -138,6 +150,8 @@ class Reader:
             )
             side_K = ids.rows(side_keys, grow=True)
             content_UV = table.vectors_of(row_E[first_U])
+            if self.described:
+                described_ULZ = self.content.of(row_E[first_U])
         field_K, field_start_N = _NO_IDS, _NO_IDS
         number_BCX = np.zeros((*item_BC.shape, 0), np.float32)
         offset_BC = np.zeros(item_BC.shape, np.float32)
@@ -158,6 +172,7 @@ class Reader:
             side_K=side_K,
             side_start_U=side_start_U,
             content_UV=content_UV,
+            described_ULZ=described_ULZ,
             entry_BW=index_E[:places].reshape(rows, width),
             real_BW=(np.arange(width) < window.length_B[:, None]).astype(np.float32),
             number_BWA=self._entries(window),

@@ -64,9 +64,7 @@ class Model:
         self.device = device
         self.lr, self.lr_steps, self.row_lr = lr, lr_steps, row_lr
         self.steps = 0
-        self.adam = torch.optim.AdamW(
-            [{"params": list(self.slots.parameters())}], lr, weight_decay=decay, fused=True
-        )
+        self.adam = torch.optim.AdamW(_by_rate(self.slots), lr, weight_decay=decay, fused=True)
         for weight in self.slots.parameters():
             self.adam.state[weight] = {
                 "step": torch.zeros((), device=device),
@@ -111,7 +109,9 @@ class Model:
         for part in self.slots.parts:
             total = sum(part.loss(made).values(), total)
         total.backward()  # type: ignore[no-untyped-call]
-        self.adam.param_groups[0]["lr"] = self.lr / (1.0 + self.steps / self.lr_steps) ** 0.5
+        lr = self.lr / (1.0 + self.steps / self.lr_steps) ** 0.5
+        for group in self.adam.param_groups:
+            group["lr"] = group["rate"] * lr
         self.adam.step()
         self.steps += 1
         self._learn_rows(rows_I, seen.vector)
@@ -164,9 +164,20 @@ class Model:
         with torch.no_grad():
             for name, weight in self.slots.named_parameters():
                 for key, value in {"weight": weight, **self.adam.state[weight]}.items():
-                    value.copy_(torch.from_numpy(np.array(tree[name][key])))
+                    value.copy_(torch.from_numpy(np.array(tree[name][key])).reshape(value.shape))
             for name, buffer in self.slots.named_buffers():
                 buffer.copy_(torch.from_numpy(np.array(tree["buffers"][name])))
+
+
+def _by_rate(slots: Slots) -> list[dict[str, Any]]:
+    """Parameters as groups of AdamW; a part within another has its own rate."""
+    rate_of: dict[Tensor, float] = {}
+    for part in slots.parts:
+        rate_of |= dict.fromkeys(part.parameters(), part.rate)
+    return [
+        {"params": [weight for weight in rate_of if rate_of[weight] == rate], "rate": rate}
+        for rate in sorted({1.0, *rate_of.values()}, reverse=True)
+    ]
 
 
 def placed(arrays: Mapping[str, NDArray[Any]], device: torch.device) -> dict[str, Tensor]:

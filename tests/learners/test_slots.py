@@ -47,7 +47,8 @@ def test_buffers_move_in_observe_and_nothing_else_does(name: str, monkeypatch: p
         monkeypatch.setattr(part, "observe", lambda made: None)
     bench.run(100, 200)
     assert state(bench.learner, "buffers") == buffers
-    assert state(bench.learner, "parameters") != parameters
+    if parameters:  # MMQ without a side table has rows alone
+        assert state(bench.learner, "parameters") != parameters
 
 
 @every
@@ -64,7 +65,7 @@ def test_another_seed_makes_another_network_and_leaves_the_worlds_draws_alone(na
     torch.manual_seed(1)
     first = torch.rand(3)
     torch.manual_seed(1)
-    one, other = (Bench(NETWORKS[name], labelled=True, seed=seed).learner for seed in (1, 2))
+    one, other = (Bench(NETWORKS[name], labelled=True, seed=seed).run(stop=50).learner for seed in (1, 2))
     assert torch.equal(torch.rand(3), first)
     assert digest(one.tree()) != digest(other.tree())
 
@@ -180,7 +181,7 @@ def test_simhash_keeps_the_entries_whose_codes_differ_least_in_the_order_of_time
     seen = Seen(
         vector={},
         **dict.fromkeys(("own_U", "side_K", "side_start_U", "content_UV", "number_BWA", "field_K"), empty),
-        **dict.fromkeys(("field_start_N", "number_BCX", "offset_BC"), empty),
+        **dict.fromkeys(("field_start_N", "number_BCX", "offset_BC", "described_ULZ"), empty),
         **{"entry_BW": entry_BW, "target_BC": target_BC},
         real_BW=(torch.arange(20) < length_B[:, None]).float(),
     )

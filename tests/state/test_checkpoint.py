@@ -104,3 +104,11 @@ def test_a_full_disk_leaves_the_old_one_whole(tmp_path: Path, monkeypatch: pytes
 )
 def test_another_state_has_another_digest(other: Tree) -> None:
     assert digest(other) != digest(TREE)
+
+
+def test_a_number_that_is_an_array_stays_one(tmp_path: Path) -> None:
+    """Of no dimension: the step of an optimiser, which does not load with one."""
+    checkpoint.save(tmp_path, 1, {"step": np.array(7.0), "row": np.array([7.0])})
+    found = checkpoint.load(tmp_path)
+    assert found is not None
+    assert (found[1]["step"].shape, found[1]["row"].shape) == ((), (1,))
