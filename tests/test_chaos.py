@@ -1,4 +1,4 @@
-"""Two seeds of what `make chaos` plays by the hundred: in each, everything that can fail does."""
+"""A seed of what `make chaos` plays by the hundred: in it, everything that can fail does."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +18,7 @@ def mortal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     control.down(folder)
 
 
-@pytest.mark.parametrize("seed", [350, 351])
+@pytest.mark.parametrize("seed", [350])
 def test_nothing_is_lost_doubled_or_taken_back(seed: int, mortal: Path, tmp_path: Path) -> None:
     faults = schedule(seed, 8.0, len(TARGETS))
     print(faults)

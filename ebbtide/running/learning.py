@@ -189,29 +189,13 @@ def told(alarm: "Alarm", names: Names, learner: str) -> DriftAlarm:
     name = None if alarm.key is None else names[alarm.key]
     if alarm.segment == "users":
         name = "cold" if alarm.key == COLD else "warm"
+    same = {field: getattr(alarm, field) for field in DriftAlarm.__struct_fields__ if hasattr(alarm, field)}
     return DriftAlarm(
-        signal=alarm.signal,
+        **same,
         learner=None if SIGNALS[alarm.signal] is None else learner,
-        segment=alarm.segment,
         name=name,
-        detector=alarm.detector,
-        event=alarm.event,
-        time_ms=alarm.time_ms,
-        since_event=alarm.since_event,
-        since_ms=alarm.since_ms,
         before=alarm.mean_before,
         after=alarm.mean_after,
-        usual=alarm.usual,
-        values_before=alarm.values_before,
-        values_after=alarm.values_after,
-        worse=alarm.worse,
-        open=alarm.open,
-        closed_event=alarm.closed_event,
-        closed_ms=alarm.closed_ms,
-        means=alarm.means,
-        change=alarm.change,
-        psi=alarm.psi,
-        jensen_shannon=alarm.jensen_shannon,
     )
 
 

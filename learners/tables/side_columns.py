@@ -108,11 +108,6 @@ def _side_by_side(lists: list[Categories], size: int) -> tuple[Int64s, Int64s]:
     return start_NC1, keys
 
 
-def grouped(value_N: Doubles, first_N: Int64s) -> Categories:
-    """The number of the group that each value falls into; NaN falls into none."""
-    return _grouped(value_N, _edges(value_N, first_N))
-
-
 def _edges(value_N: Doubles, first_N: Int64s) -> Doubles:
     """Between groups (G,) that are of equal size in the first rows."""
     known = value_N[first_N]
@@ -121,6 +116,7 @@ def _edges(value_N: Doubles, first_N: Int64s) -> Doubles:
 
 
 def _grouped(value_N: Doubles, edges_G: Doubles) -> Categories:
+    """The number of the group that each value falls into; NaN falls into none."""
     present_N = ~np.isnan(value_N)
     start_N1 = np.concatenate([[0], np.cumsum(present_N)]).astype(np.int64)
     return Categories(start_N1, np.searchsorted(edges_G, value_N[present_N], "right").astype(np.int64))

@@ -5,8 +5,8 @@ import pytest
 
 from learners.contract import Context
 from learners.gaussian_rows.features import Features
-from learners.tables.side_columns import GROUPS, MOST_KEYS, Columns, grouped
-from state.examples import ExampleBatch, empty_examples
+from learners.tables.side_columns import GROUPS, MOST_KEYS, Columns
+from state.examples import Doubles, ExampleBatch, empty_examples
 from state.keys import NO_KEY
 from state.side import ALWAYS, Categories, SideTable
 from tests.learners.labelled import context, full_context, item_table, planted_log, user_table
@@ -106,11 +106,16 @@ def test_numbers_say_how_rates_differ_from_the_base_rate() -> None:
 
 
 def test_groups_are_of_equal_size_and_keep_few_values_apart() -> None:
-    everything = np.arange(900)
-    sizes = np.bincount(grouped(np.arange(900.0), everything).keys)
-    assert sizes.tolist() == [100] * GROUPS
-    assert len(set(grouped(np.repeat([1.0, 2.0, 5.0], 300), everything).keys.tolist())) == 3
-    assert grouped(np.full(5, np.nan), np.arange(5)).keys.tolist() == []
+    assert np.bincount(groups(np.arange(900.0))).tolist() == [100] * GROUPS
+    assert len(set(groups(np.repeat([1.0, 2.0, 5.0], 300)))) == 3
+    assert groups(np.full(5, np.nan)) == []
+
+
+def groups(value_N: Doubles) -> list[int]:
+    """In which of a number column's groups its values are, those that are in any."""
+    rows = len(value_N)
+    table = SideTable(np.arange(rows), np.full(rows, ALWAYS), numbers={"x": value_N})
+    return Columns(table).keys.tolist()
 
 
 def test_rows_that_hold_later_do_not_shape_the_groups() -> None:
