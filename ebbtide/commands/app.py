@@ -3,6 +3,8 @@
 What is heavy (numba, river) is imported by the command that needs it, so that `--help` answers at once.
 """
 
+import atexit
+import gc
 import os
 import sys
 import warnings
@@ -62,6 +64,7 @@ app.add_typer(dead_letters.dead_letters, name="dead-letters")
 def main() -> None:
     """The entry point: one clear line instead of a traceback for every error of ours."""
     warnings.showwarning = _warn
+    atexit.register(gc.freeze)  # or the interpreter looks through all that was compiled once more
     try:
         app()
     except EbbtideError as error:
