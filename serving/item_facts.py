@@ -1,5 +1,6 @@
 """What is known of items besides their vectors: titles, categories; and finding items by them."""
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -28,7 +29,19 @@ class Facts:
 
     def of(self, item: str) -> ItemFacts:
         """All that is known of an item; of one that nobody knows, nothing."""
-        return ItemFacts(item, self.info.titles.get(item), self._columns.get(item, {}))
+        columns: dict[str, list[str]] = {}
+        for column, value in self._columns.get(item, ()):
+            columns.setdefault(column, []).append(value)
+        return ItemFacts(item, self.info.titles.get(item), columns)
+
+    def renewed(self, info: RunInfo) -> "Facts":
+        """The same of what is said now; what has not changed is not made again."""
+        made = Facts(info)
+        if "_columns" in self.__dict__ and info.columns == self.info.columns:
+            made._columns = self._columns
+        if "_texts" in self.__dict__ and info.titles == self.info.titles:
+            made._texts = self._texts
+        return made
 
     def found(self, words: str, k: int, held: Mapping[str, int]) -> list[str]:
         """Up to k of the `held` items: all of whose words are in the title or the id, regardless of case.
@@ -58,12 +71,14 @@ class Facts:
         return {item: f"{title} {item}".casefold() for item, title in self.info.titles.items()}
 
     @cached_property
-    def _columns(self) -> dict[str, dict[str, list[str]]]:
-        made: dict[str, dict[str, list[str]]] = {}
+    def _columns(self) -> Mapping[str, list[tuple[str, str]]]:
+        """Item -> column and value, the column of most values first."""
+        made = defaultdict[str, list[tuple[str, str]]](list)
         for column, values in sorted(self.info.columns.items(), key=lambda one: -len(one[1])):
             for value, items in values.items():
+                told = (column, value)
                 for item in items:
-                    made.setdefault(item, {}).setdefault(column, []).append(value)
+                    made[item].append(told)
         return made
 
 

@@ -63,7 +63,7 @@ class Run(Answers):
         self._followed = Follower(store)
         self._follows = follows
         self._lists = Lists()
-        self._facts: Facts | None = None
+        self._facts = Facts(self.info)
 
     @property
     def info(self) -> RunInfo:
@@ -254,8 +254,8 @@ class Run(Answers):
         return items_answer(self._known(), items)
 
     def _known(self) -> Facts:
-        if self._facts is None or self._facts.info is not self.info:
-            self._facts = Facts(self.info)
+        if self._facts.info is not self.info:
+            self._facts = self._facts.renewed(self.info)
         return self._facts
 
     def _name(self, key: int) -> str:

@@ -9,6 +9,8 @@ export class Refused extends Error {
   }
 }
 
+const PASSING = new Set([429, 503]);
+const TRIES = 5;
 const LONE_FIRST = 0xd800;
 const LONE_LAST = 0xdfff;
 
@@ -25,8 +27,8 @@ export function segment(id) {
     .join("");
 }
 
-/** GET, or POST where there is a body. Parameters of null are left out, lists repeat; `head` gets the headers. */
-export async function ask(path, { query = {}, body, key, signal, head } = {}) {
+/** GET, or POST where there is a body. Parameters of null are left out, lists repeat; `head` gets the headers. What passes by itself is tried again. */
+export async function ask(path, { query = {}, body, key, signal, head, tries = key ? 1 : TRIES } = {}) {
   const words = Object.entries(query).flatMap(([name, value]) =>
     (Array.isArray(value) ? value : [value])
       .filter((one) => one !== null && one !== undefined && one !== "")
@@ -39,17 +41,26 @@ export async function ask(path, { query = {}, body, key, signal, head } = {}) {
     options.headers["content-type"] = "application/json";
   }
   if (key) options.headers.authorization = `Bearer ${key}`;
-  let answer;
+  const url = words.length ? `${path}?${words.join("&")}` : path;
+  for (let left = tries - 1; ; left--) {
+    const [answer, said] = await answered(url, options);
+    if (answer.ok) {
+      head?.(answer.headers);
+      return said;
+    }
+    if (!left || !PASSING.has(answer.status)) throw new Refused(answer.status, said);
+    await new Promise((done) => setTimeout(done, 1000 * (Number(answer.headers.get("retry-after")) || 1)));
+  }
+}
+
+async function answered(url, options) {
   try {
-    answer = await fetch(words.length ? `${path}?${words.join("&")}` : path, options);
+    const answer = await fetch(url, options);
+    return [answer, await answer.json().catch(() => ({}))];
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new Refused(0, { title: "No answer", detail: "the server cannot be reached; is it still running?" });
   }
-  const said = await answer.json().catch(() => ({}));
-  if (!answer.ok) throw new Refused(answer.status, said);
-  head?.(answer.headers);
-  return said;
 }
 
 let declared;

@@ -43,7 +43,7 @@ async function go() {
 async function ready(still) {
   while (still()) {
     try {
-      await ask("/readyz");
+      await ask("/readyz", { tries: 1 });
       return;
     } catch (error) {
       if (error.status !== 503 && error.status !== 0) throw error;

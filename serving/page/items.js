@@ -50,6 +50,6 @@ export function link(item) {
 
 /** Categories of an item, as small texts: those that are words. */
 export function categories(item, most = 4) {
-  const values = Object.values(facts(item).columns).flat().filter((value) => /\p{L}/u.test(value));
+  const values = Object.values(facts(item).columns).flat().filter((value) => /^\p{L}/u.test(value));
   return values.slice(0, most).map((value) => el("span", { class: "tag" }, short(value)));
 }

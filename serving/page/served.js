@@ -9,7 +9,7 @@ export async function begin() {
   const place = document.getElementById("served");
   for (;;) {
     try {
-      const said = await ask("/versions");
+      const said = await ask("/versions", { tries: 1 });
       const held = [
         said.log,
         said.learner,

@@ -9,7 +9,7 @@ const ROLLBACK = "/versions/{version}:rollback";
 
 /** A card, or null where nothing is kept. */
 export async function versions() {
-  const [said, able] = await Promise.all([ask("/versions"), has(ROLLBACK, "post")]);
+  const [said, able] = await Promise.all([ask("/versions", { tries: 1 }), has(ROLLBACK, "post")]);
   return said.kept?.length ? new Versions(able).show(said) : null;
 }
 

@@ -5,6 +5,7 @@ import { el } from "./dom.js";
 import { moment, percent } from "./say.js";
 
 const LIKE = "like what you had lately: ";
+const SHOWN = 0.005;
 const PARTS = ["retention", "hour", "week", "place", "before"];
 const SAID = { retention: "memory", hour: "hour of day", week: "hour of week", place: "place", before: "what came before" };
 
@@ -19,10 +20,11 @@ export const why = (item, reasons, offset = 0) =>
   el("ul", { class: "why" }, reasons.map((one) => el("li", {}, one.item === undefined ? said(one.reason) : event(item, one, offset))));
 
 /** What the colours of `parts` are. */
-export const legend = (items) =>
-  items.some(({ why: reasons }) => reasons.some((one) => Object.keys(one.parts ?? {}).length > 1))
-    ? el("ul", { class: "legend" }, PARTS.map((part) => el("li", {}, el("span", { class: `key of-${part}` }), SAID[part])))
-    : null;
+export function legend(items) {
+  const there = items.flatMap((one) => one.why.map((reason) => reason.parts ?? {}));
+  const used = PARTS.filter((part) => there.some((shares) => shares[part] > SHOWN));
+  return used.length > 1 ? el("ul", { class: "legend" }, used.map((part) => el("li", {}, el("span", { class: `key of-${part}` }), SAID[part]))) : null;
+}
 
 function said(reason) {
   if (reason.startsWith(LIKE)) return LIKE + liked(reason).map(called).join(" and ");
@@ -44,7 +46,7 @@ function event(item, one, offset) {
 }
 
 function parts(shares) {
-  const there = PARTS.filter((part) => (shares[part] ?? 0) > 0.005);
+  const there = PARTS.filter((part) => shares[part] > SHOWN);
   if (there.length < 2) return null;
   const text = there.map((part) => `${SAID[part]} ${percent(shares[part])}`).join(", ");
   const bar = el("span", { class: "parts", role: "img", "aria-label": `of it: ${text}`, title: text });

@@ -178,3 +178,4 @@ def _rehearse(run: Run) -> None:
     if some is not None:
         run.recommend_after([Visit(some, int(time.time() * 1000))])
         run.similar(some)
+        run.facts([some])

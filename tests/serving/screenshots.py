@@ -4,6 +4,7 @@ Run by hand (`python -m tests.serving.screenshots [DIR]`), on two known logs: fi
 with hours.
 """
 
+import base64
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,7 +24,10 @@ def shot(page: Page, path: Path) -> None:
     page.evaluate("scrollTo(0, 0)")
     page.mouse.move(0, 0)
     page.wait_for_timeout(300)
-    page.screenshot(path=path, type="jpeg", quality=QUALITY)
+    taken = page.context.new_cdp_session(page).send(
+        "Page.captureScreenshot", {"format": "webp", "quality": QUALITY}
+    )
+    path.write_bytes(base64.b64decode(taken["data"]))
     print(f"{path}: {path.stat().st_size:,} bytes")
 
 
@@ -41,7 +45,7 @@ def user(page: Page, path: Path) -> None:
     page.wait_for_selector(".interests")
     page.get_by_role("slider", name="Weekday").fill("4")
     page.get_by_role("slider", name="Hour").fill("18")
-    page.wait_for_function("document.querySelector('.told').textContent.includes(' 18:00')")
+    page.wait_for_function("() => document.querySelector('.told').textContent.includes(' 18:00')")
     shot(page, path)
 
 
@@ -54,17 +58,17 @@ def main(out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory() as held, launched() as browser:
         films, shop = Path(held, "films"), Path(held, "shop")
-        ebbtide.replay("movielens-100k", films, limit=40_000)
-        ebbtide.replay("completejourney", shop, limit=60_000)
+        ebbtide.replay("movielens-100k", films, limit=30_000)
+        ebbtide.replay("completejourney", shop, limit=40_000)
         looks: tuple[tuple[str, Look], ...] = (("", "light"), ("-dark", "dark"), ("-phone", "phone"))
         with served(str(films)) as web:
             for name, look in looks:
                 with opened(browser, web.url, look) as page:
-                    somebody(page, out / f"somebody{name}.jpg")
+                    somebody(page, out / f"somebody{name}.webp")
             with opened(browser, f"{web.url}/#/system", "dark") as page:
-                system(page, out / "system-dark.jpg")
+                system(page, out / "system-dark.webp")
         with served(str(shop)) as web, opened(browser, f"{web.url}/#/users/1639") as page:
-            user(page, out / "user.jpg")
+            user(page, out / "user.webp")
 
 
 if __name__ == "__main__":

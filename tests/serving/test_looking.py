@@ -104,6 +104,21 @@ def test_what_is_known_of_items_is_told_what_tells_most_apart_first(run: Run) ->
     assert (unknown.title, unknown.columns) == (None, {})
 
 
+def test_what_is_known_is_that_of_the_newest_table(run: Run) -> None:
+    run.facts(["tea"])
+    run.store.put_info(msgspec.structs.replace(TOLD, columns={"kind": {"cold": ("tea",)}}))
+    run.refresh()
+    (tea,) = run.facts(["tea"]).items
+    assert (tea.title, tea.columns) == ("Green Tea", {"kind": ["cold"]})
+    run.store.put_info(
+        msgspec.structs.replace(TOLD, columns={"kind": {"cold": ("tea",)}}, titles={"tea": "Oolong"})
+    )
+    run.refresh()
+    (tea,) = run.facts(["tea"]).items
+    assert (tea.title, tea.columns) == ("Oolong", {"kind": ["cold"]})
+    assert [one.item for one in run.items("oolong").items] == ["tea"]
+
+
 @pytest.mark.parametrize(("label", "speaks"), [(1.0, True), (None, True), (0.5, False), (0.0, False)])
 def test_what_came_out_badly_in_a_session_does_not_speak(label: float | None, speaks: bool) -> None:
     run = test_scoring.published(DictStore(), test_scoring.copy_score())
