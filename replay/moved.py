@@ -22,6 +22,8 @@ from state.errors import InputError
 from state.keys import NO_KEY, key_of
 from streams.schema import EventBatch
 
+PAST, PAST_SHARE = 20_000, 0.75
+"""Of a log that nobody has said otherwise of: so many events are past, but no more than that share."""
 _WEEK_MS = 7 * 86_400_000
 _IDS, _SPAN = 2**62, 2**60
 """Keys of texts begin there; a log's event ids are a stretch of them."""
@@ -39,16 +41,17 @@ class _Place(msgspec.Struct):
 
 
 class Moved:
-    """`log`, of which `history` events are past, and then `rate` come a second.
+    """`log`, of which `history` events (or PAST) are past, and then `rate` come a second.
 
     With a `file` it is gone on with where it was. Raises InputError where the file is of another log.
     """
 
-    def __init__(self, log: Log, rate: float, history: int, file: Path | None) -> None:
+    def __init__(self, log: Log, rate: float, history: int | None, file: Path | None) -> None:
         self.log, self._rate, self._file = log, rate, file
         place = None if file is None or not file.exists() else _read(file)
         if place is None:
-            history = min(history, log.rows)
+            usual = min(PAST, int(PAST_SHARE * log.rows))
+            history = usual if history is None else min(history, log.rows)
             place = _Place(log.name, log.rows, history, _shift_ms(log, history))
         elif (place.log, place.rows) != (log.name, log.rows):
             raise InputError(

@@ -27,7 +27,7 @@ def replay(
     format: services.Form = "json",
     partitions: services.Partitions = None,
     now: services.Now = False,
-    history: services.History = 0,
+    history: services.History = None,
     sent: services.SentFile = None,
     map: Maps = None,
     items: Items = None,

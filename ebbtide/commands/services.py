@@ -61,9 +61,11 @@ Now = Annotated[
     ),
 ]
 History = Annotated[
-    int,
+    int | None,
     typer.Option(
-        metavar="N", min=0, help="With --now: the first N events are sent at once, as what is past. [0]"
+        metavar="N",
+        min=0,
+        help="With --now: the first N events are sent at once, as what is past. [20000, and 3/4 at most]",
     ),
 ]
 SentFile = Annotated[
@@ -175,8 +177,10 @@ def send(log: "Log", to: str, *, quiet: bool, as_json: bool, **options: Any) -> 
     rate = options["rate"]
     if now and (rate is None or options["speed"] is not None or options["form"] != "json"):
         raise InputError("--now: goes with --rate N, and with neither --speed nor --format arrow")
-    if not now and (history or file is not None):
-        raise InputError(f"{'--history' if history else '--sent'}: goes with --now only; leave it out")
+    if not now and (history is not None or file is not None):
+        raise InputError(
+            f"{'--history' if history is not None else '--sent'}: goes with --now only; leave it out"
+        )
     with _sending(Console(stderr=True), quiet=quiet or as_json) as tell:
         if now:
             sent = traffic.send_now(Moved(log, rate, history, file), to, progress=tell)

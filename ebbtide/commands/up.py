@@ -42,7 +42,11 @@ def up(
     ] = None,
     history: Annotated[
         int | None,
-        typer.Option(metavar="N", min=0, help="Events of the log that are sent at once, as past. [20000]"),
+        typer.Option(
+            metavar="N",
+            min=0,
+            help="Events of the log that are past, and sent at once. [20000, and 3/4 at most]",
+        ),
     ] = None,
     brokers: Annotated[
         str | None,
@@ -77,7 +81,7 @@ def up(
     from ebbtide.live import api_keys
     from ebbtide.supervising import tree
     from ebbtide.supervising.folder import Folder, Holder
-    from ebbtide.supervising.plan import DEMO, HISTORY, RATE, Addresses, Pace, Plan, Sent
+    from ebbtide.supervising.plan import DEMO, RATE, Addresses, Pace, Plan, Sent
 
     if (brokers is None) != (store is None):
         raise InputError("--brokers and --store: expected both, or neither; got one of them")
@@ -96,7 +100,7 @@ def up(
             sent = folder.remembered(Sent.demo(), Sent)
         listen, key = _free(port), api_keys.new()
         url = f"http://127.0.0.1:{listen}"
-        pace = Pace(rate or RATE, HISTORY if history is None else history)
+        pace = Pace(rate or RATE, history)
         plan = Plan(folder, sent, pace, listen, given)
         plan.prepare(api_keys.line("page", key))
         holder = Holder.here(url, given is None)

@@ -11,7 +11,6 @@ from ebbtide.supervising.folder import Folder
 DEMO = "movielens-100k"
 RATE = 20.0
 """Events a second that one can watch."""
-HISTORY = 20_000
 _SETTINGS = """\
 # Settings of `ebbtide train` here (docs/configuration.md); other ones need another --dir.
 floors = true # the counting floors run beside the model
@@ -41,8 +40,8 @@ class Pace(NamedTuple):
 
     rate: float
     """Events a second."""
-    history: int
-    """Events that come first, at once."""
+    history: int | None
+    """Events that come first, at once, where somebody has said how many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +79,8 @@ class Plan:
         sides = (("--items", sent.items), ("--users", sent.users)) if sent is not None else ()
         given = [word for option, path in sides if path is not None for word in (option, path)]
         if sent is not None:
-            paced = ["--rate", f"{self.pace.rate:g}", "--now", "--history", str(self.pace.history)]
+            past = [] if self.pace.history is None else ["--history", str(self.pace.history)]
+            paced = ["--rate", f"{self.pace.rate:g}", "--now", *past]
             kept = ["--sent", str(folder.sent), "--quiet"]
             to = ["--to", f"kafka://{at.brokers}/events"]
             yield "send", ["replay", sent.log, *to, *paced, *kept, *sent.options]

@@ -60,6 +60,13 @@ def test_who_goes_on_sends_what_was_not_noted_under_the_same_ids(log: Log, tmp_p
     assert not [*Moved(log, 1e6, PAST, file).due(lambda: False)]
 
 
+def test_a_quarter_of_a_short_log_is_to_come_unless_somebody_says_otherwise(log: Log) -> None:
+    events = sent(Moved(log, 1e6, None, None))
+    recorded_ms = FIRST_MS + 3_600_000 * np.arange(ROWS)
+    assert len({*(events.time_ms_B - recorded_ms)[: 3 * ROWS // 4].tolist()}) == 1
+    assert events.time_ms_B[3 * ROWS // 4] - events.time_ms_B[3 * ROWS // 4 - 1] != 3_600_000
+
+
 def test_a_note_of_another_log_is_refused(log: Log, tmp_path: Path) -> None:
     file, other = tmp_path / "sent.json", tmp_path / "other.csv"
     Moved(log, 1.0, 0, file).note(3)
