@@ -242,7 +242,7 @@ class DriftMonitor:
         self._calibration.load(tree["calibration"])
         self._shares.load(tree["shares"])
         self._waiting.load(tree["waiting"])
-        for of, kept in tree["series"].items():
+        for of, kept in tree.get("series", {}).items():  # none yet: a checkpoint keeps no empty branch
             scope, signal = map(int, of.split())
             self._one(scope, signal).load(kept)
 

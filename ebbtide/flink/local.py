@@ -85,16 +85,33 @@ def until(
             tell(said)
             if done(said):
                 break
-            refused = manager.refused(identity)
-            if refused is not None:
-                raise InputError(refused)
-            state = manager.state(identity)
-            if state in ENDED:
-                raise EbbtideError(f"the job is {state}: {manager.trouble(identity)}")
+            if _alive(checkpoints):
+                _look(manager, identity)
+            else:
+                raise EbbtideError(f"Flink's JVM has ended by itself; see {logs_of(checkpoints)}")
             if source.grown():
                 _leave(manager, identity, checkpoints)
                 raise Grown
         _leave(manager, identity, checkpoints)
+
+
+def _alive(checkpoints: Path) -> bool:
+    record = processes.read(checkpoints / _JVM)
+    return record is not None and record.alive
+
+
+def _look(manager: JobManager, identity: str) -> None:
+    """Raises where the job has ended. A JVM of ours that is there and does not answer is only slow."""
+    try:
+        refused, state = manager.refused(identity), manager.state(identity)
+        trouble = manager.trouble(identity) if state in ENDED else None
+    except InputError as error:
+        log.info("%s; waiting", error)
+        return
+    if refused is not None:
+        raise InputError(refused)
+    if state in ENDED:
+        raise EbbtideError(f"the job is {state}: {trouble}")
 
 
 def _leave(manager: JobManager, identity: str, checkpoints: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from state.errors import EbbtideError, InputError
 
 ENDED = frozenset({"FAILED", "CANCELED", "FINISHED", "SUSPENDED"})
-_ANSWER_S, _LOOK_S = 10.0, 0.2
+_ANSWER_S, _LOOK_S = 30.0, 0.2
 _OURS = "state.errors.InputError: "
 
 

@@ -1,6 +1,7 @@
 """Drift is found where it was planted, soon; and nowhere else, whatever the batches and the restarts."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import monitor.series
 from monitor.alarms import COLD, COLD_EVENTS, OUTCOMES, WARM, Alarm
 from monitor.drift import DriftMonitor, Said
 from monitor.series import BLOCK, MEMORY, SHOWN, WARM_UP
+from state import checkpoint
 from state.keys import NO_KEY, Int64s
 from state.tree import digest
 from tests.monitor.made import Made, made, signals, watched
@@ -251,3 +253,13 @@ def test_no_event_is_no_news() -> None:
     watcher = DriftMonitor()
     assert watcher.update(DRIFTING.batch.take(slice(0, 0)), Said(np.zeros(0), np.zeros(0))) == []
     assert watcher.update(DRIFTING.batch.take(slice(0, 1)), Said(np.zeros(1), np.zeros(1))) == []
+
+
+def test_a_monitor_that_has_seen_nothing_comes_back_from_a_checkpoint(tmp_path: Path) -> None:
+    """A trainer that is killed at once has one, and no branch of its tree that is empty is kept."""
+    fresh, again = DriftMonitor(), DriftMonitor()
+    checkpoint.save(tmp_path, 0, fresh.tree())
+    kept = checkpoint.load(tmp_path)
+    assert kept is not None
+    again.load(kept[1])
+    assert digest(again.tree()) == digest(fresh.tree())

@@ -1,0 +1,148 @@
+"""What a Flink job cannot go on from, or run on, is one line that says what to do; nothing is begun then."""
+
+import importlib.util
+import os
+import socket
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+
+from ebbtide.flink import cluster, runtime, saved, verify
+from ebbtide.flink.rest import JobManager
+from ebbtide.flink.saved import Belongs
+from state.errors import InputError
+from state.examples import ExampleBatch, empty_examples
+from tests.ebbtide.typed import run
+
+NOW = Belongs(
+    flink="2.3.0",
+    group="g",
+    events="events",
+    topic_id="one",
+    partitions=4,
+    made_by={"window": 64, "ahead_ms": 5},
+)
+
+
+def checkpoint(folder: Path, name: str, at_s: int) -> Path:
+    made = folder / name
+    made.mkdir(parents=True)
+    (made / "_metadata").write_bytes(b"")
+    os.utime(made / "_metadata", (at_s, at_s))
+    return made
+
+
+def test_the_newest_whole_one_is_gone_on_from(tmp_path: Path) -> None:
+    assert saved.newest(tmp_path) is None
+    checkpoint(tmp_path, "aa/chk-9", 100)
+    newer = checkpoint(tmp_path, "bb/chk-3", 200)
+    (tmp_path / "bb" / "chk-4").mkdir()  # its metadata are not there yet
+    assert saved.newest(tmp_path) == newer
+    savepoint = checkpoint(tmp_path, "savepoints/savepoint-1-2", 300)
+    assert saved.newest(tmp_path) == savepoint
+    assert (saved.is_savepoint(newer), saved.is_savepoint(savepoint)) == (False, True)
+
+
+def test_a_savepoint_that_was_taken_elsewhere_says_whose_it_is(tmp_path: Path) -> None:
+    saved.write(tmp_path / "job", NOW)
+    elsewhere = checkpoint(tmp_path, "kept/savepoint-1-2", 1)
+    saved.label(elsewhere, tmp_path / "job")
+    assert saved.said_of(elsewhere) == NOW
+    saved.check(elsewhere, NOW)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"flink": "2.4.1"}, "made by format 1 on Flink 2.3.0, expected format 1 on Flink 2.4.1"),
+        ({"format": 2}, "made by format 1 on Flink 2.3.0, expected format 2"),
+        ({"group": "h"}, "belongs to the group 'g' on 'events', expected 'h' on 'events'"),
+        ({"topic_id": "other"}, "events: the topic was made anew since"),
+        ({"partitions": 3}, "events: expected at least 4 partitions, as when"),
+        ({"made_by": {"window": 64, "ahead_ms": 7}}, "made with other settings: ahead_ms was 5, is 7"),
+    ],
+)
+def test_what_belongs_to_something_else_is_refused(tmp_path: Path, change: dict[str, Any], said: str) -> None:
+    saved.write(tmp_path, NOW)
+    path = checkpoint(tmp_path, "aa/chk-1", 1)
+    for same in ({}, {"flink": "2.3.7"}, {"partitions": 9}, {"topic_id": None}):
+        saved.check(path, msgspec.structs.replace(NOW, **same))
+    with pytest.raises(InputError) as refused:
+        saved.check(path, msgspec.structs.replace(NOW, **change))
+    assert said in str(refused.value)
+
+
+def test_what_is_no_savepoint_of_ours_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="expected a whole checkpoint or savepoint, got none"):
+        saved.said_of(tmp_path)
+    foreign = checkpoint(tmp_path, "x/chk-1", 1)
+    with pytest.raises(InputError, match="expected a savepoint of ebbtide, got one without"):
+        saved.said_of(foreign)
+    (tmp_path / saved.SAID).write_text("{")
+    with pytest.raises(InputError, match="expected what a savepoint belongs to"):
+        saved.said_of(foreign)
+
+
+def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match=r"--checkpoints .*file/x: expected a folder that can be written"):
+        saved.write(tmp_path / "file" / "x", NOW)
+    with pytest.raises(InputError, match=r"--dir .*file/x: expected a folder that can be written"):
+        cluster.up(tmp_path / "file" / "x", 1)
+
+
+def test_a_port_that_is_taken_is_refused_before_anything_is_started(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(InputError, match=f"--port {port}: expected a free port on 127.0.0.1"):
+            cluster.up(tmp_path, 1, port)
+    assert cluster.down(tmp_path) == []
+    assert cluster.services(tmp_path) == []
+
+
+def test_no_job_manager_is_one_line_and_exit_code_2() -> None:
+    with pytest.raises(InputError, match=r"no job manager: expected one at 127.0.0.1:1 \("):
+        JobManager("127.0.0.1:1").jobs()
+    ended = run("flink", "status", "--jobmanager", "127.0.0.1:1", check=2)
+    assert ended.returncode == 2
+    assert ended.stderr.count("\n") == 1
+    assert "no job manager" in ended.stderr
+    ended = run("flink", "stop", "--jobmanager", "http://nowhere", check=2)
+    assert (ended.returncode, "expected HOST:PORT" in ended.stderr) == (2, True)
+
+
+def test_no_pyflink_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(sys, "prefix", str(tmp_path / ".venv"))
+    with pytest.raises(
+        InputError, match=r"PyFlink is not installed here, nor in .*\.venv-flink; `make setup-flink`"
+    ):
+        runtime.here()
+
+
+def examples(users: list[int]) -> ExampleBatch:
+    batch = empty_examples(len(users), 4)
+    batch.user_B[:] = users
+    batch.offset_B[:] = np.arange(len(users))
+    batch.time_ms_B[:] = np.arange(len(users)) * 1000
+    return batch
+
+
+def test_verifying_counts_what_is_lost_doubled_and_other() -> None:
+    whole = examples([1, 2, 1, 3, 1])
+    assert verify.compared(5, whole, whole, 4) == verify.Verified(5, 5, 5, 0, 0)
+    lost = whole.take(np.array([0, 1, 2, 3]))
+    assert verify.compared(5, lost, whole, 4) == verify.Verified(5, 4, 4, 1, 0)
+    doubled = whole.take(np.array([0, 1, 2, 1, 3, 4]))
+    found = verify.compared(5, doubled, whole, 4)
+    assert found == verify.Verified(5, 5, 5, 0, 1)
+    assert not found.well
+    other = whole.take(np.arange(5))
+    other.time_ms_B[2] += 1
+    assert verify.compared(5, other, whole, 4) == verify.Verified(5, 5, 4, 0, 0)
