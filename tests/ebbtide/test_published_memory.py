@@ -137,7 +137,7 @@ configs = st.builds(
 )
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(
     streams(),
     configs,
@@ -163,7 +163,7 @@ def test_the_published_memory_is_the_operators(
     np.testing.assert_allclose(now.retention_W, window_of.retention_BW[0, :length], rtol=0, atol=1e-6)
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(
     streams(),
     configs,

@@ -25,7 +25,7 @@ DAMAGE = st.lists(st.tuples(st.integers(30, 2000), st.integers(0, 3), LITTER), m
 
 @pytest.mark.parametrize(("name", "text"), [("a.csv", CSV), ("a.jsonl", JSONL)])
 @given(damage=DAMAGE)
-@settings(max_examples=150)
+@settings(max_examples=75)
 def test_damage_stops_nothing(name: str, text: str, damage: list[tuple[int, int, bytes]]) -> None:
     content = text.encode()
     for at, cut, litter in damage:

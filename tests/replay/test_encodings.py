@@ -57,7 +57,7 @@ def same_column(a: EventBatch, b: EventBatch, name: str) -> bool:
 
 
 @given(tables(), st.sampled_from([write_arrow, write_parquet, write_separated, write_json]), st.data())
-@settings(max_examples=120)
+@settings(max_examples=50)
 def test_a_table_in_any_file_is_one_log(table: Table, write: Any, data: st.DataObject) -> None:
     with TemporaryDirectory() as folder:
         assert_one_log(plainly(table, Path(folder)), Log.open(write(data.draw, table, Path(folder))))
@@ -81,7 +81,7 @@ def described(side: SideTable, names: Names) -> dict[str, Any]:
 
 
 @given(side_tables(), st.sampled_from([write_arrow, write_parquet, write_separated, write_json]), st.data())
-@settings(max_examples=80)
+@settings(max_examples=40)
 def test_a_side_table_in_any_file_says_the_same(table: Table, write: Any, data: st.DataObject) -> None:
     with TemporaryDirectory() as folder:
         arrays = {name: STORED[kind][0](table.cells[name]) for name, kind in table.kinds.items()}
@@ -93,7 +93,7 @@ def test_a_side_table_in_any_file_says_the_same(table: Table, write: Any, data: 
 
 
 @given(tables(), st.booleans(), st.booleans())
-@settings(max_examples=40)
+@settings(max_examples=25)
 def test_a_table_on_the_wire_is_the_same_events(table: Table, in_words: bool, as_texts: bool) -> None:
     assume(
         all("7.0" not in cells for cells in table.cells.values())
