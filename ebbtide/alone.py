@@ -36,3 +36,18 @@ def alone(directory: Path, option: str, who: str) -> Iterator[None]:
         yield
     finally:
         os.close(lock)
+
+
+def holder(directory: Path) -> int | None:
+    """The process that holds a folder by now; None where nobody does."""
+    try:
+        lock = os.open(directory / "lock", os.O_RDWR)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return int(os.pread(lock, 32, 0).decode() or 0)
+    finally:
+        os.close(lock)
+    return None

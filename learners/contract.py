@@ -219,6 +219,12 @@ class Learner(ABC):
         """What each of the K interests is, such as "recent", "long", "hour", "week", "place"."""
         return ()
 
+    @property
+    def explore(self) -> float:
+        """Share of the places of recommendations that are kept for what is new to a user. Above 0, one of the
+        interests, called "explore", is how likely each dimension, a cluster of items, is tried."""
+        return 0.0
+
     def changed_items(self) -> Int64s:
         """Keys of items whose vector changed since the last call."""
         return np.zeros(0, np.int64)
@@ -246,6 +252,14 @@ class Learner(ABC):
 
         Called between two steps. Raises TypeError where `cycles` is not set.
         """
+        raise TypeError(f"{self.name} has no cycles")
+
+    def cycle_mark(self) -> tuple[int, ...]:
+        """Another one whenever a cycle has begun or ended, or another version serves."""
+        return ()
+
+    def roll_back(self) -> None:
+        """Let the version before serve again. Raises InputError where none is kept."""
         raise TypeError(f"{self.name} has no cycles")
 
     def forget(self, forgotten: Forgotten) -> None:

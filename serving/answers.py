@@ -42,10 +42,18 @@ class Recommended:
 
 
 @dataclass(frozen=True, slots=True)
+class Explored(Recommended):
+    """What stands in the explore slot (`serving.exploring`): an event that comes of it is to say both."""
+
+    source: str
+    propensity: float
+
+
+@dataclass(frozen=True, slots=True)
 class RecommendAnswer:
     user: str
     version: int
-    items: list[Recommended]
+    items: list[Recommended | Explored]
     by: Literal["copy score", "interests", "popularity"]
     """What the score is."""
 

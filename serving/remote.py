@@ -10,6 +10,7 @@ from serving.answers import (
     Answers,
     Asked,
     Because,
+    Explored,
     ItemAnswer,
     PastEvent,
     RecommendAnswer,
@@ -143,8 +144,13 @@ def _form(asked: Asked) -> dict[str, Any]:
 
 
 def _recommended(found: Mapping[str, Any]) -> RecommendAnswer:
-    items = [Recommended(one["item"], one["score"], _reasons(one["why"])) for one in found["items"]]
+    items = [_item(one) for one in found["items"]]
     return RecommendAnswer(found["user"], found["version"], items, found["by"])
+
+
+def _item(one: Mapping[str, Any]) -> Recommended | Explored:
+    said = one["item"], one["score"], _reasons(one["why"])
+    return Explored(*said, one["source"], one["propensity"]) if "propensity" in one else Recommended(*said)
 
 
 def _reasons(said: Sequence[Mapping[str, Any]]) -> Reasons:

@@ -8,11 +8,12 @@ from typing import Literal, NamedTuple, Unpack
 
 import numpy as np
 
-from serving import reasons
+from serving import exploring, reasons
 from serving.answers import (
     LISTED,
     Answers,
     Asked,
+    Explored,
     ItemAnswer,
     Moment,
     RecommendAnswer,
@@ -57,13 +58,22 @@ class Run(Answers):
     As of its newest version; or, unless it `follows`, of the one that `refresh` found last.
     """
 
-    def __init__(self, store: EmbeddingStore, *, explain: Explain = evidence, follows: bool = True) -> None:
+    def __init__(
+        self,
+        store: EmbeddingStore,
+        *,
+        explain: Explain = evidence,
+        follows: bool = True,
+        chance: np.random.Generator | None = None,
+    ) -> None:
+        """`chance` draws what explore slots show."""
         self.store = store
         self._explain = explain
         self._followed = Follower(store)
         self._follows = follows
         self._lists = Lists()
         self._facts = Facts(self.info)
+        self._chance = np.random.default_rng() if chance is None else chance
 
     @property
     def info(self) -> RunInfo:
@@ -129,7 +139,8 @@ class Run(Answers):
         if record is None:
             raise UnknownUserError(self._unknown("user", user), self._popular(user, k, asked))
         ranked = self._ranked(record, self._followed.held, asked, k)
-        return self._best(user, record.version, ranked, k, asked)
+        tried_D = exploring.probabilities(self.info.interests, record.vectors_KD)
+        return self._best(user, record.version, ranked, k, asked, tried_D)
 
     def recommend_after(
         self, history: Sequence[Visit], k: int = 10, **asked: Unpack[Asked]
@@ -158,7 +169,7 @@ class Run(Answers):
         now = recalled(record, self.info, time_ms, cell)
         row_W = catalogue.rows(record.memory["item"].tolist())
         vectors_WD = catalogue.of_rows(row_W, record.vectors_KD.shape[1])
-        query_D = record.vectors_KD.sum(axis=0, dtype=np.float64)
+        query_D = exploring.query(self.info.interests, record.vectors_KD)
         scored = None
         if catalogue.copy is not None:
             near_ms = within_a_week(record.event_time_ms, time_ms)
@@ -192,22 +203,34 @@ class Run(Answers):
             return self._ranked(record, catalogue, asked, k, every=True)
         return _Ranked(score_C, why, "copy score", rows_C)
 
-    def _best(self, user: str, version: int, ranked: _Ranked, k: int, asked: Asked) -> RecommendAnswer:
-        """The best of what is ranked, or a page of it."""
+    def _best(
+        self, user: str, version: int, ranked: _Ranked, k: int, asked: Asked, tried_D: Doubles | None = None
+    ) -> RecommendAnswer:
+        """The best of what is ranked, or a page of it; with `tried_D`, places for what is new are kept."""
         catalogue, page, diversity = self._followed.held, asked.get("page"), asked.get("diversity", 0.0)
         score_N, only = ranked.score_C, asked.get("only")
         if ranked.rows_C is not None:
             best = largest(score_N, k)
             found = zip(ranked.rows_C[best].tolist(), score_N[best].tolist(), strict=True)
-            items = [Recommended(catalogue.ids[row], score, ranked.why(row)) for row, score in found]
-            return RecommendAnswer(user, version, items, ranked.by)
+            near = [Recommended(catalogue.ids[row], score, ranked.why(row)) for row, score in found]
+            return RecommendAnswer(user, version, [*near], ranked.by)
         if only:
             score_N = np.where(having(self.info.columns, only, catalogue), score_N, -np.inf)
         if page is None:
             rows = diverse(score_N, catalogue.vectors_ND, k, diversity).tolist()
         else:
             rows = self._page((user, repr({**asked, "page": None})), page, k, score_N, diversity)
-        items = [Recommended(catalogue.ids[row], float(score_N[row]), ranked.why(row)) for row in rows]
+        tried: list[exploring.Tried] = []
+        if tried_D is not None and page is None:
+            share, vectors_ND = self.info.explore, catalogue.vectors_ND
+            tried = exploring.filled(rows, score_N, vectors_ND, tried_D, share, self._chance)
+            rows = rows[: len(rows) - len(tried)]
+        items: list[Recommended | Explored] = [
+            Recommended(catalogue.ids[row], float(score_N[row]), ranked.why(row)) for row in rows
+        ]
+        for row, p in tried:
+            why: Reasons = [Because(f"new to the user, tried with probability {p:.2g}")]
+            items.append(Explored(catalogue.ids[row], float(score_N[row]), why, exploring.SOURCE, p))
         return RecommendAnswer(user, version, items, ranked.by)
 
     def _page(self, key: object, page: int, k: int, score_N: Doubles, diversity: float) -> list[int]:
@@ -275,7 +298,9 @@ class Run(Answers):
         point = _point(asked)
         if point is None and not (asked.keys() & {"only", "diversity", "page"}):
             why = _popular(user, "with everybody")
-            items = [Recommended(item, score, why) for item, score in self.info.popular[:k]]
+            items: list[Recommended | Explored] = [
+                Recommended(item, score, why) for item, score in self.info.popular[:k]
+            ]
             return RecommendAnswer(user, self.version, items, "popularity")
         catalogue = self._followed.held
         near = point is not None and catalogue.copy is not None and catalogue.copy.placed

@@ -53,8 +53,8 @@ ORDER = {
     "learners": "tables insight contract labels blocks slots usual_parts gaussian_rows interests judging "
     "training checks check counting floors residuals mixing copying coevolution bridges registry systems",
     "monitor": "detectors alarms actions blocks expected inputs series waiting drift",
-    "serving": "recalled near scoring catalogue reasons item_facts remembered answers ranking session run "
-    "remote connection web",
+    "serving": "exploring recalled near scoring catalogue reasons item_facts remembered answers ranking "
+    "session run remote connection web",
     "ebbtide": "units waiting alone config services publishing report running live simulated supervising "
     "api flink commands __main__",
 }

@@ -9,6 +9,7 @@ from ebbtide.commands.output import print_json
 from state.errors import InputError, UnknownIdError
 
 if TYPE_CHECKING:
+    from ebbtide.live.cycle_requests import What
     from learners.coevolution.record import Coevolution, Record
 
 cycle = typer.Typer(
@@ -67,6 +68,40 @@ def show(
     for name, said in _said(record).items():
         table.add_row(name, said)
     Console().print(table, highlight=False)
+
+
+@cycle.command()
+def run(folder: Folder) -> None:
+    """Let a trainer begin a cycle now, rather than when one is due.
+
+    It begins with the next 64 events that are known, and its version serves `lag` events later, if it is
+    promoted. Try:  ebbtide cycle run checkpoints
+    """
+    _ask(folder, "run")
+
+
+@cycle.command()
+def rollback(folder: Folder) -> None:
+    """Let a trainer serve the version before again; users' rows follow with their next events.
+
+    Try:  ebbtide cycle rollback checkpoints
+    """
+    _ask(folder, "rollback")
+
+
+def _ask(folder: Path, what: "What") -> None:
+    """Raises InputError where no trainer is at work there."""
+    from ebbtide.alone import holder
+    from ebbtide.live.cycle_requests import ask
+
+    process = holder(folder)
+    if process is None:
+        raise InputError(
+            f"cycle {what}: no trainer is at work on {folder}; expected the --checkpoint folder of an "
+            "`ebbtide train` that runs"
+        )
+    ask(folder, what)
+    print(f"asked the trainer (process {process}); `ebbtide cycle list {folder}` says what comes of it")
 
 
 def _said(record: "Record") -> dict[str, str]:

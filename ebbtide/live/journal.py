@@ -13,6 +13,7 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
+from ebbtide.live.cycle_requests import Request
 from ebbtide.live.side_tables import Told
 
 _PREFIX, _DIGITS = "journal-", 12
@@ -29,6 +30,8 @@ class Line(NamedTuple):
     """It was set aside."""
     told: list[Told] | None = None
     """What has become known of items, instead of examples."""
+    asked: Request | None = None
+    """What was asked of the trainer, likewise."""
 
 
 class Journal:
@@ -78,7 +81,7 @@ class Journal:
 
     def write(self, line: Line) -> None:
         if self.broken is None:
-            said = line if line.told else line[:3] if line.why else line[:2]
+            said = line if line.asked else line[:4] if line.told else line[:3] if line.why else line[:2]
             try:
                 os.write(self._file, (json.dumps(said) + "\n").encode())
             except OSError as error:
@@ -128,13 +131,14 @@ def _read(path: Path, most: float = math.inf) -> tuple[list[Line], int]:
             break
         if not raw.endswith(b"\n") or events > most:
             break
-        why, told = [*more, None, None][:2]
+        why, told, asked = [*more, None, None, None][:3]
         lines.append(
             Line(
                 int(events),
                 [(int(p), int(last)) for p, last in runs],
                 why,
                 None if told is None else [Told(*one) for one in told],
+                None if asked is None else Request(*asked),
             )
         )
         size += len(raw)

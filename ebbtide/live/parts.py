@@ -1,10 +1,12 @@
 """What a live trainer is made of, and what of it a checkpoint holds."""
 
+import logging
 from collections.abc import Callable, Sequence
 
 import msgspec
 
 from ebbtide.config import RunConfig, fingerprint
+from ebbtide.live.cycle_requests import Request
 from ebbtide.live.delays import Delays
 from ebbtide.live.intake import Intake
 from ebbtide.live.item_topic import ItemTopic
@@ -25,6 +27,8 @@ from state.errors import InputError
 from state.side import ALWAYS
 from state.store.contract import EmbeddingStore
 from state.tree import Tree, digest
+
+log = logging.getLogger("ebbtide.train")
 
 _BY_DELTA = 1 << 62
 """`publish_every` of a learning whose deltas are called for by the clock instead."""
@@ -63,7 +67,26 @@ class Parts:
         self.journal = Journal(settings.directory)
         self.keeping = Keeping(settings, self.journal)
         self.letters = Letters(settings.brokers, settings.dead_letters, settings.topic)
+        self.asked = ""
+        """What was asked for last, and done."""
         self.item_topic = ItemTopic(settings.brokers, settings.items_topic, settings.dead_letters)
+
+    def do(self, asked: Request) -> None:
+        """What was asked of the learner's cycles, once."""
+        if asked.identifier == self.asked:
+            return
+        self.asked, learner = asked.identifier, self.learning.embedder
+        try:
+            if not learner.cycles:
+                raise InputError(f"{learner.name} has no cycles")
+            if asked.what == "run":
+                learner.begin_cycle()
+            else:
+                learner.roll_back()
+        except InputError as refused:
+            log.warning("cycle %s: %s", asked.what, refused)
+        else:
+            log.info("cycle %s: done as asked", asked.what)
 
     def take_in(self, told: Sequence[Told]) -> None:
         """What has become known of items, from the stream's time on."""
@@ -97,6 +120,7 @@ class Parts:
             "floors": self.floors.tree(),
             "sides": self.sides.tree(),
             "delivery": delivery(),
+            "asked": self.asked,
             **self.learning.tree(),
             **measure,
         }
@@ -108,6 +132,7 @@ class Parts:
         self.recent.load(tree["recent"])
         self.floors.load(tree.get("floors", {}))  # an older checkpoint has none
         self.delivery.load(tree["delivery"])
+        self.asked = str(tree.get("asked", ""))
         if self.measure is not None and "measure" in tree:
             self.measure.load(tree["measure"])
         self.keeping.loaded(self.intake.events)

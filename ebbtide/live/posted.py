@@ -14,9 +14,11 @@ import msgspec
 from fastapi import FastAPI, Request, Response
 
 from ebbtide.live import api_keys
+from serving.exploring import SOURCE, tried_of
 from serving.web.forms import answers
 from serving.web.problems import Problem
 from state.errors import EbbtideError
+from state.ids import key_of
 from state.store.pipelined import BusyError
 from streams.kafka.client import Producer, ensure_topic, partition_of
 from streams.wire import json_form
@@ -31,7 +33,7 @@ _PATIENCE_MS = 10_000
 
 
 class _Of(msgspec.Struct):
-    recommendation_id: Annotated[str, msgspec.Meta(max_length=128)] | None = None
+    recommendation_id: Annotated[str, msgspec.Meta(max_length=256)] | None = None
 
 
 class Wired(NamedTuple):
@@ -178,10 +180,22 @@ def _wired(value: bytes) -> Wired:
             raise Fault("bad recommendation_id", str(error)) from None
         fields = msgspec.json.decode(value, type=dict[str, msgspec.Raw])
         del fields["recommendation_id"]
+        fields |= _tried(event, recommendation)
         value = msgspec.json.encode(fields)
         headers += [(RECOMMENDATION, recommendation.encode())] if recommendation else []
     user = event.user.key if isinstance(event.user, json_form.Key) else event.user
     return Wired(Message(value, str(user).encode(), headers), recommendation)
+
+
+def _tried(event: json_form.JsonEvent, recommendation: str | None) -> dict[str, msgspec.Raw]:
+    """Source and propensity of what was shown, by the recommendation's id, unless the event says them."""
+    tried = None if recommendation is None else tried_of(recommendation)
+    if tried is None or event.source is not None or event.propensity is not None:
+        return {}
+    item = event.item.key if isinstance(event.item, json_form.Key) else event.item
+    p = tried.get(key_of(item))
+    said = {"source": "list"} if p is None else {"source": SOURCE, "propensity": p}
+    return {name: msgspec.Raw(msgspec.json.encode(value)) for name, value in said.items()}
 
 
 _LIST = re.compile(rb"\s*\[")

@@ -10,6 +10,7 @@ from typing import Any
 from ebbtide.live.intake import in_words
 from ebbtide.live.parts import Parts
 from ebbtide.live.set_aside import OURS, UnpublishableError
+from ebbtide.report import cycle_file
 from ebbtide.report.alarms import action_sentence, sentence
 from state.drift_alarm import DriftAlarm
 from state.progress import TrainerStatus
@@ -27,6 +28,7 @@ class Telling:
         self.parts = parts
         self.started_ms = _now_ms()
         self._info_due_s = 0.0
+        self._cycles: tuple[int, ...] = ()
         if parts.learning.drift is not None:
             parts.learning.drift.on_alarm.append(self._alarm)
         parts.learning.on_action.append(lambda action: log.warning("drift: %s", action_sentence(action)))
@@ -56,7 +58,20 @@ class Telling:
 
     def say(self, lag: int, others: Sequence[str | None]) -> None:
         """Publish the state; `others` are troubles that the parts do not know of."""
+        self._say_cycles()
         self.parts.delivery.say(self.status(lag, others))
+
+    def _say_cycles(self) -> None:
+        """Beside the checkpoints, where a cycle has begun or ended, or another version serves."""
+        learner = self.parts.learning.embedder
+        if not learner.cycles or learner.cycle_mark() == self._cycles:
+            return
+        self._cycles, evolved = learner.cycle_mark(), self.parts.learning.coevolution()
+        assert evolved is not None
+        try:
+            cycle_file.write(self.parts.settings.directory, evolved)
+        except OSError as error:
+            log.warning("%s cannot be written: %s", cycle_file.CYCLES, error.strerror)
 
     def status(self, lag: int, others: Sequence[str | None]) -> TrainerStatus:
         parts, trainer = self.parts, self.parts.learning.trainer

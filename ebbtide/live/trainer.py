@@ -11,6 +11,7 @@ import time
 from collections.abc import Sequence
 
 from ebbtide.config import RunConfig
+from ebbtide.live import cycle_requests
 from ebbtide.live.intake import Arrival, in_words
 from ebbtide.live.journal import Line
 from ebbtide.live.micro_batches import Feed, runs
@@ -106,6 +107,11 @@ class LiveTrainer:
         if self.delivery.full:
             time.sleep(_WAIT_MS / 1000)
             return True
+        asked = cycle_requests.waiting(self.settings.directory)
+        if asked is not None:
+            self.journal.write(Line(self.intake.events, [], asked=asked))
+            cycle_requests.remove(self.settings.directory)
+            self.parts.do(asked)
         told = self.parts.item_topic.changes(self.parts.sides.offsets, self.parts.sides.columns)
         if told:
             self.journal.write(Line(self.intake.events, [], told=told))
@@ -214,7 +220,9 @@ class LiveTrainer:
         if found is None:
             return False
         line, arrivals = found
-        if line.told is not None:
+        if line.asked is not None:
+            self.parts.do(line.asked)
+        elif line.told is not None:
             self.parts.take_in(line.told)
         elif line.why is None:
             self._learn(arrivals, live=False)

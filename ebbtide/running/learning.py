@@ -122,6 +122,7 @@ class Learning:
             leave_out=self.plan.leave_out,
             label=self.subject.label_rule,
             interests=self.embedder.interest_names,
+            explore=self.embedder.explore,
             copy=self.embedder.copy_score(),
             hour_width_h=memory.hour_width_h,
             week_width_h=memory.week_width_h,

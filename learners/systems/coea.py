@@ -209,6 +209,10 @@ class CoEA(Learner):
     def interest_names(self) -> tuple[str, ...]:
         return ("next", EXPLORE) if self.settings.explore else ("next",)
 
+    @property
+    def explore(self) -> float:
+        return self.settings.explore_share if self.settings.explore else 0.0
+
     def changed_items(self) -> Int64s:
         keys_N = self.context.catalogue.items.keys
         return keys_N[self.weights.changed()].copy()
@@ -239,6 +243,11 @@ class CoEA(Learner):
 
     def begin_cycle(self) -> None:
         self.course.ask()
+
+    def cycle_mark(self) -> tuple[int, ...]:
+        system = self.course.system
+        last = system.records[-1].number if system.records else -1
+        return (last, system.serving, system.running is not None)
 
     def roll_back(self) -> None:
         self.course.system.roll_back()

@@ -11,7 +11,8 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import StreamingResponse
 
-from serving.answers import Answer, RecommendAnswer, UnknownUserError
+from serving.answers import Answer, Explored, RecommendAnswer, UnknownUserError
+from serving.exploring import with_tried
 from serving.run import Run, item_answer, user_answer
 from serving.web import live, looking, page, problems
 from serving.web.changes import SINGULAR, Form
@@ -122,12 +123,16 @@ def _recommendations(app: FastAPI, variants: Variants, metrics: Metrics, time_ms
     async def recommendations(id: str, question: Annotated[Question, Query()]) -> Response:
         """What to recommend to a user, and why. To somebody unknown: what is popular, near lat and lon."""
         identifier, asked = identifier_of(id), question.asked(time_ms)
+        tried: list[tuple[str, float]] = []
 
         def answered(run: Run, record: Record | None) -> bytes:
             metrics.looked_up("user", record is not None)
-            return encoded(_recommended(run, identifier, record, question.k, asked))
+            answer = _recommended(run, identifier, record, question.k, asked)
+            tried.extend((one.item, one.propensity) for one in answer.items if isinstance(one, Explored))
+            return encoded(answer)
 
-        return _recommendation(*await variants.recommend(identifier, answered))
+        body, made = await variants.recommend(identifier, answered)
+        return _recommendation(body, with_tried(made, tried))
 
     @app.post("/recommendations:batch", responses=answers("BatchAnswer", **POSTED))
     async def batch(body: Batch) -> Response:

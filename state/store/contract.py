@@ -58,6 +58,8 @@ class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
     """Category column of the log's item table -> value -> ids of items, for those who filter."""
     item_names: dict[str, str] = {}
     """Key -> id of items that have no vector of their own and a hashed key."""
+    explore: float = 0.0
+    """Share of the places of recommendations that are kept for what is new to the user; 0 for none."""
     copy: CopyScore | None = None
     """The score to recommend by, where the learner has one; else that of the interests."""
 
