@@ -34,6 +34,7 @@ ALL = (
     "completejourney",
     "stim",
     "overlap",
+    "drift",
     "live",
 )
 """What runs without a name: they need no log that may not be redistributed, and an hour or two in all."""

@@ -21,6 +21,7 @@ CHECKS: Mapping[str, Callable[[Case], None]] = {
         answers.what_is_the_items_own_moves_no_rank,
         keeping.vectors_fit,
         keeping.loaded_it_goes_on,
+        keeping.doubting_is_felt_and_kept,
         keeping.no_gap_breaks_it,
         keeping.memory_is_bounded,
     )

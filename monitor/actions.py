@@ -24,7 +24,8 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     on: str
     """The signal, over all events. Of one with a good side only a change for the worse counts."""
     do: Do = "doubt"
-    """doubt: learners give back `share` of the certainty they have gained, and learn faster for a while."""
+    """doubt: learners give back `share` of the certainty they have gained, and learn faster for a while.
+    webhook: it is told to who listens."""
     least: Annotated[float, msgspec.Meta(ge=0)] = 0.0
     """How far the mean must have moved."""
     share: Annotated[float, msgspec.Meta(gt=0, le=1)] = 1.0
@@ -64,7 +65,12 @@ class Policy:
         before = self.events
         self.events += size
         for n, rule in enumerate(self.rules):
-            if any(a.signal == rule.on and before < (a.closed_event or 0) <= self.events for a in alarms):
+            if any(
+                alarm.signal == rule.on
+                and alarm.segment is None
+                and before < (alarm.closed_event or 0) <= self.events
+                for alarm in alarms
+            ):
                 self._in_a_row[n] = 0
         self._asked += [alarm for alarm in raised if alarm.segment is None and alarm.worse is not False]
         if self.events % EVERY:
@@ -84,7 +90,8 @@ class Policy:
         self._in_a_row[n] += 1
         yield DriftAction(
             do=rule.do,
-            share=rule.share,
+            rule=n,
+            share=rule.share if rule.do == "doubt" else None,
             event=self.events,
             time_ms=clock_ms,
             on=rule.on,

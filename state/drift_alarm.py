@@ -8,8 +8,8 @@ Segment = Literal["scene", "category", "users"]
 """Kinds of segments; of users there are cold and warm ones."""
 
 
-Do = Literal["doubt"]
-"""Kinds of actions: learners give back a share of the certainty that they have gained."""
+Do = Literal["doubt", "webhook"]
+"""Kinds of actions: learners give back a share of the certainty that they have gained; somebody is told."""
 
 
 class DriftAlarm(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,7 +58,10 @@ class DriftAction(msgspec.Struct, frozen=True, kw_only=True):
     """What was done about drift, and why."""
 
     do: Do
-    share: float
+    rule: int = 0
+    """Which of the rules asked for it, from 0."""
+    share: float | None = None
+    """Of the certainty, where that is given back."""
     event: int
     """It was done after this one, counted from 1."""
     time_ms: int

@@ -105,6 +105,8 @@ class Telling:
         parts, delivery = self.parts, self.parts.delivery
         troubles = [*others, parts.keeping.trouble, parts.journal.broken, delivery.mirror.trouble]
         troubles += [delivery.trouble, delivery.lost, parts.item_topic.trouble]
+        if parts.learning.webhooks is not None:
+            troubles.append(parts.learning.webhooks.trouble)
         if delivery.full:
             troubles.append("learning waits until the store has taken what is to be published")
         return [trouble for trouble in troubles if trouble] + parts.intake.left_out() + parts.sides.left_out()

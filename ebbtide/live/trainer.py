@@ -165,6 +165,7 @@ class LiveTrainer:
         A trainer that has not come to where it was leaves all as it is.
         """
         self.parts.item_topic.close()
+        self.parts.learning.close()
         if self.feed.lines:
             self.delivery.close()
             return
@@ -196,6 +197,7 @@ class LiveTrainer:
         self.delivery.close()
         self.journal.close()
         self.parts.item_topic.close()
+        self.parts.learning.close(patience_s=0.0)
         return again
 
     def _say_unsent(self, unsent: UnsentError) -> None:

@@ -62,10 +62,12 @@ def action_sentence(action: DriftAction) -> str:
     ...     alarm_event=9000, before=0.0, after=0.5)).split(", since ")[0]
     'learners gave back 50% of their certainty after event 9,216 (1 Jan 00:00)'
     """
+    done = "a webhook was called"
+    if action.share is not None:
+        done = f"learners gave back {action.share:.0%} of their certainty"
     return (
-        f"learners gave back {action.share:.0%} of their certainty after event {count(action.event)} "
-        f"({_when(action.time_ms)}), since {signal_words(action.on)} went from {measure(action.before)} to "
-        f"{measure(action.after)}"
+        f"{done} after event {count(action.event)} ({_when(action.time_ms)}), since "
+        f"{signal_words(action.on)} went from {measure(action.before)} to {measure(action.after)}"
     )
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from ebbtide.config import RunConfig
 from ebbtide.publishing.publish import Publisher, Sink, columns, titles
 from ebbtide.running.plan import NOT_ACTING, Plan, Subject, plan, trainer_of, variant_name
+from ebbtide.running.webhooks import webhooks
 from learners.coevolution.record import Coevolution
 from learners.contract import Learner
 from learners.training.trainer import Scored, Trainer, joined
@@ -56,6 +57,9 @@ class Learning:
         self.drift = _monitor() if config.drift else None
         self.policy = _policy(config, self.trainer.learners[self.plan.model])
         self.on_action: list[Callable[[DriftAction], None]] = []
+        self.webhooks = webhooks(config.act, subject.name)
+        if self.webhooks is not None:
+            self.on_action.append(self.webhooks.send)
         self.publisher = Publisher(
             sink,
             self.embedder,
@@ -98,13 +102,18 @@ class Learning:
         return scored, raised
 
     def _act(self, action: DriftAction) -> None:
-        """Do it to all learners that can, but floors and the variant that does not act."""
+        """Do it to all learners that can, but floors and the variant that does not act; tell of it."""
         still = variant_name(self.plan.model, NOT_ACTING)
         for name, learner in self.trainer.learners.items():
-            if learner.doubts and not learner.floor and name != still:
+            if action.share is not None and learner.doubts and not learner.floor and name != still:
                 learner.doubt(action.share)
         for listener in self.on_action:
             listener(action)
+
+    def close(self, patience_s: float = 10.0) -> None:
+        """Wait so long for what is being told to others."""
+        if self.webhooks is not None:
+            self.webhooks.close(patience_s)
 
     def unsaved(self) -> list[str]:
         """Learners whose state cannot be saved."""
@@ -172,6 +181,7 @@ class Learning:
             "publisher": self.publisher.tree(),
             **({} if self.drift is None else {"drift": self.drift.tree()}),
             **({} if self.policy is None else {"policy": self.policy.tree()}),
+            **({} if self.webhooks is None else {"webhooks": self.webhooks.tree()}),
         }
 
     def load(self, tree: Tree) -> None:
@@ -181,6 +191,8 @@ class Learning:
             self.drift.load(tree["drift"])
         if self.policy is not None:
             self.policy.load(tree["policy"])
+        if self.webhooks is not None and "webhooks" in tree:
+            self.webhooks.load(tree["webhooks"])
 
 
 def told(alarm: "Alarm", names: Names, learner: str) -> DriftAlarm:
@@ -208,7 +220,7 @@ def _policy(config: RunConfig, model: Learner) -> "Policy | None":
 
     if not config.drift:
         raise InputError("act: expected drift = true, since rules go by its alarms")
-    if not model.doubts:
+    if not model.doubts and any(rule.do == "doubt" for rule in config.act):
         raise InputError(f"act: {model.name} cannot doubt; leave the rules out, or take another --learner")
     return Policy(config.act)
 

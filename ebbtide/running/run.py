@@ -71,6 +71,7 @@ class Run:
 
     def close(self) -> None:
         self.beside.close()
+        self.learning.close()
 
     def digest(self) -> str:
         """BLAKE2b of the operator's and the trainer's state, without learners that have none to give."""

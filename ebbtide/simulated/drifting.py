@@ -14,8 +14,8 @@ from monitor.drift import Said
 from state.examples import Doubles, ExampleBatch, empty_examples
 from state.keys import Int64s
 
-Kind = Literal["abrupt", "gradual", "recurring", "scene", "inputs", "labels", "none"]
-KINDS: tuple[Kind, ...] = ("abrupt", "gradual", "recurring", "scene", "inputs", "labels", "none")
+Kind = Literal["abrupt", "gradual", "recurring", "scene", "inputs", "labels", "none", "harder"]
+KINDS: tuple[Kind, ...] = ("abrupt", "gradual", "recurring", "scene", "inputs", "labels", "none", "harder")
 EVENTS, DRIFT_AT = 60_000, 30_000
 GRADUAL, PERIOD = 10_000, 10_000
 """Events over which a gradual drift comes; and after which a recurring one goes and comes again."""
@@ -24,6 +24,8 @@ RISE = 0.05
 SCENES, CATEGORIES = 4, 20
 _A_TURN = 0.5
 """Log loss that it costs to turn a score around: the mean of (2c - 1) ln(c / (1 - c)), c ~ Beta(2, 2)."""
+_SPREAD, _HARDER = 2.0, 4.0
+"""Chances are Beta(a, a); of harder events a is larger, which costs .051 of log loss."""
 _EVENT_MS = 20_000
 
 
@@ -35,18 +37,20 @@ class Scored:
     said: Said
 
 
-def scored(kind: Kind, seed: int, events: int = EVENTS, at: int = DRIFT_AT) -> Scored:
+def scored(kind: Kind, seed: int, events: int = EVENTS, at: int = DRIFT_AT, delay_ms: int = 0) -> Scored:
     """Events whose labels are drawn from known chances, beside scores that are those chances until the drift.
 
     After it a share of the scores is turned around (abrupt, gradual, recurring; in one scene of four), a
-    quarter of the categories and items is new (inputs), or .15 of the negatives become positives (labels).
+    quarter of the categories and items is new (inputs), .15 of the negatives become positives (labels), or
+    chances, and their scores, are nearer to a half (harder). Labels are known `delay_ms` after their event.
     """
     draw = np.random.default_rng((seed, KINDS.index(kind)))
     number_E = np.arange(events)
     scene_E, category_E = draw.integers(SCENES, size=events), draw.integers(CATEGORIES, size=events)
-    chance_E = draw.beta(2.0, 2.0, events)
-    label_E = draw.random(events) < chance_E
     after_E = number_E >= at
+    spread_E = np.where(after_E & (kind == "harder"), _HARDER, _SPREAD)
+    chance_E = draw.beta(spread_E, spread_E)
+    label_E = draw.random(events) < chance_E
     turned_E = draw.random(events) < RISE / _A_TURN * _share(kind, number_E - at, scene_E)
     said_E = np.where(turned_E, 1.0 - chance_E, chance_E)
     new_E = np.zeros(events, np.bool_)
@@ -60,7 +64,7 @@ def scored(kind: Kind, seed: int, events: int = EVENTS, at: int = DRIFT_AT) -> S
         empty_examples(events),
         offset_B=number_E,
         time_ms_B=time_ms_E,
-        known_ms_B=time_ms_E,
+        known_ms_B=time_ms_E + delay_ms,
         label_B=label_E.astype(np.float32),
         scene_B=scene_E.astype(np.int64),
         category_B=category_E.astype(np.int64),

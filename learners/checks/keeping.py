@@ -104,6 +104,27 @@ def loaded_it_goes_on(case: Case) -> None:
     )
 
 
+def doubting_is_felt_and_kept(case: Case) -> None:
+    """A learner that can doubt answers otherwise later on, and what was doubted is part of its state."""
+    doubting, loaded, still = (case.bench().run(stop=300) for _ in range(3))
+    if not case.cls.doubts:
+        try:
+            doubting.learner.doubt(1.0)
+        except TypeError:
+            return
+        raise BrokenError("doubt: expected TypeError of a learner that does not say `doubts`, got none")
+    doubting.learner.doubt(1.0)
+    if case.cls.saved:
+        loaded.trainer.load(doubting.trainer.tree())
+    later = [bench.run(300).said() for bench in (doubting, loaded, still)]
+    expect(later[0] != later[2], "doubt: expected other answers later, got the same; it does nothing")
+    expect(
+        later[0] == later[1] or not case.cls.saved,
+        "doubt: expected the answers of a learner that was saved and loaded right after, got others; what "
+        "doubting changes must be part of tree",
+    )
+
+
 def no_gap_breaks_it(case: Case) -> None:
     """Gaps of milliseconds to centuries, both ways, leave numbers numbers."""
     bench = case.bench(kind="gaps", expire_ms=30 * DAY_MS).run(stop=GAPS, size=7)

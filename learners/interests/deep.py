@@ -38,6 +38,12 @@ class Queries(NamedTuple):
     square_IQ: Floats
 
 
+def doubting(queries: Queries, share: float) -> Queries:
+    """The same queries, their sums taken back by `share` of what they have grown."""
+    square_IQ = queries.square_IQ
+    return queries._replace(square_IQ=square_IQ + np.float32(share) * (np.float32(ACCUMULATOR) - square_IQ))
+
+
 class Attention(NamedTuple):
     """One event's attention: what `attend` leaves for `attend_back`, and room for its gradients."""
 

@@ -56,6 +56,7 @@ class InterestUnit(Unit[Floats]):
 
     Config: ClassVar[type[Settings]] = TwoTowerSettings
     ranks: ClassVar[bool] = True
+    doubts: ClassVar[bool] = True
 
     def __init__(self, config: Settings, context: Context) -> None:
         super().__init__(config, context)
@@ -293,6 +294,11 @@ class InterestUnit(Unit[Floats]):
             if self.kinds.expire(self.table, now_ms - life_ms):
                 self.sampler = Sampler()
                 self.columns = Columns(self.settings.width, self.settings.cold_bias)
+
+    def doubt(self, share: float) -> None:
+        """Rows and queries take longer steps again."""
+        self.table.doubt(share)
+        self.queries = deep.doubting(self.queries, share)
 
     def forget(self, forgotten: Forgotten) -> None:
         self.kinds.expire(self.table, forgotten.before_ms)

@@ -142,9 +142,11 @@ class Stim(Learner):
         return self.copy if self.copy is not None else self.unit
 
     def doubt(self, share: float) -> None:
-        """P(action) doubts; the ranking's parts follow the newest events as they are."""
+        """P(action) and the interests doubt; evidence follows the newest events as it is."""
         if self.action is not None:
             self.action.doubt(share)
+        if self.unit.doubts:
+            self.unit.doubt(share)
 
     def forget(self, forgotten: Forgotten) -> None:
         if self.action is not None:

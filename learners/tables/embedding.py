@@ -84,6 +84,11 @@ class EmbeddingTable:
         self.stale_N[before : len(self)] = EVERYONE
         return rows_B
 
+    def doubt(self, share: float) -> None:
+        """Take `share` of what every AdaGrad sum has grown back, so that rows take longer steps again."""
+        for name, square_N in self.square.items():
+            self.square[name] = square_N + np.float32(share) * (np.float32(self.accumulator) - square_N)
+
     def expire(self, before_ms: int) -> Int64s:
         """Drop rows not admitted or seen since `before_ms` and close the gaps; keys of the dropped rows.
 

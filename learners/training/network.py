@@ -66,6 +66,7 @@ class Network(Learner):
     """Raises InputError where the device is missing."""
 
     ranks: ClassVar[bool] = True
+    doubts: ClassVar[bool] = True
 
     def __init__(self, config: Settings, context: Context) -> None:
         super().__init__(config, context)
@@ -146,6 +147,11 @@ class Network(Learner):
         if abs(now_ms - self.swept_ms) >= life_ms // 10:
             self.swept_ms = now_ms
             self.table.expire(now_ms - life_ms)
+
+    def doubt(self, share: float) -> None:
+        """Rows and dense weights take longer steps again."""
+        self.table.doubt(share)
+        self.model.doubt(share)
 
     def forget(self, forgotten: Forgotten) -> None:
         self.table.expire(forgotten.before_ms)

@@ -119,6 +119,10 @@ class Model:
             for part in self.slots.parts:
                 part.observe(made)
 
+    def doubt(self, share: float) -> None:
+        """Go back on the schedule of AdamW's rate."""
+        self.steps = round((1.0 - share) * self.steps)
+
     def _dense(self) -> AbstractContextManager[Any]:
         """Products of matrices in bfloat16, if so wished; weights, sums and the loss stay in float32."""
         return torch.autocast(self.device.type, torch.bfloat16) if self.bf16 else nullcontext()

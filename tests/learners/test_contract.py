@@ -180,6 +180,12 @@ class Forgetful(Sound):
     def load(self, tree: Tree) -> None: ...
 
 
+class Stubborn(Sound):
+    doubts: ClassVar[bool] = True
+
+    def doubt(self, share: float) -> None: ...
+
+
 class Overflowing(Sound):
     def rank(self, batch: ExampleBatch) -> Floats:
         since_s = np.diff(batch.time_ms_B, prepend=0) / 1000 - 1_600_000_000
@@ -225,6 +231,7 @@ BROKEN: dict[type[Learner], tuple[str, str]] = {
     Peeking: ("what_is_the_items_own_moves_no_rank", "rank: expected the same ranks whatever the row's own"),
     Narrow: ("vectors_fit", "item_vectors: expected shape (13, 3), the width of interests, got (13, 2)"),
     Forgetful: ("loaded_it_goes_on", "load: expected the answers of a learner that was not saved and loaded"),
+    Stubborn: ("doubting_is_felt_and_kept", "doubt: expected other answers later, got the same"),
     Overflowing: ("no_gap_breaks_it", "rank: expected numbers after gaps of centuries, got nan for"),
     Hoarding: ("memory_is_bounded", "tree: expected about "),
 }

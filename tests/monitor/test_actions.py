@@ -68,6 +68,12 @@ def test_a_segment_of_its_own_moves_nobody() -> None:
     assert passed(Policy([Rule(on="log_loss")]), [one], [5000]) == []
 
 
+def test_a_segment_that_is_back_is_no_help_overall() -> None:
+    rule = Rule(on="log_loss", cooldown=EVERY, most=1)
+    back = msgspec.structs.replace(alarm(200, closed=2000), segment="scene", key=3)
+    assert len(passed(Policy([rule]), [alarm(100), back, alarm(3000)], [5000])) == 1
+
+
 def test_a_change_of_the_inputs_counts_in_either_direction() -> None:
     policy = Policy([Rule(on="new_item")])
     assert len(passed(policy, [alarm(700, signal="new_item", after=0.1)], [5000])) == 1
