@@ -49,8 +49,8 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     publish_every: int = 50_000
     """Events between two deltas to the store."""
     drift: bool = True
-    act: tuple[Rule, ...] = ()
-    """What to do about drift (docs/monitoring.md)."""
+    act: tuple[Rule, ...] | None = None
+    """What to do about drift (docs/monitoring.md); None takes the usual rules, where learners can follow."""
     ablate: bool = False
     """Whether variants of the model, with one part switched off each, run beside it."""
     off_policy: str | None = None

@@ -15,7 +15,7 @@ from monitor.alarms import SIGNALS, Alarm
 from state.drift_alarm import Do, DriftAction
 from state.tree import Tree
 
-EVERY = 512
+EVERY = 1024
 
 
 class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -29,7 +29,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     least: Annotated[float, msgspec.Meta(ge=0)] = 0.0
     """How far the mean must have moved."""
     share: Annotated[float, msgspec.Meta(gt=0, le=1)] = 1.0
-    cooldown: Annotated[int, msgspec.Meta(ge=EVERY)] = 10_000
+    cooldown: Annotated[int, msgspec.Meta(ge=EVERY)] = 10_240
     """Events before it acts again."""
     most: Annotated[int, msgspec.Meta(ge=1)] = 3
     """Times in a row, until an alarm of the signal is closed."""
@@ -37,6 +37,10 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     def __post_init__(self) -> None:
         if self.on not in SIGNALS:
             raise ValueError(f"on: expected one of {', '.join(SIGNALS)}, got {self.on!r}")
+
+
+DEFAULT = (Rule(on="log_loss"), Rule(on="recall@10"))
+"""Where nothing else is said, and there is somebody to follow them."""
 
 
 class Policy:

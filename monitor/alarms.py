@@ -29,7 +29,12 @@ id that is met for the first time; an event time behind the stream's clock."""
 COLUMNS = ("category", "scene", "source", "action", "place")
 """Columns of the input whose shares are watched, where the log has them: signal `shift of NAME`, in nats."""
 
-SIGNALS: dict[str, Better | None] = {**OUTCOMES, **ARRIVALS, **{f"shift of {name}": None for name in COLUMNS}}
+MEANS: dict[str, Better | None] = {**OUTCOMES, **ARRIVALS, **{f"shift of {name}": None for name in COLUMNS}}
+"""Signals with a value of each event, whose means are watched."""
+
+GAP, RANK = "gap", "effective_rank"
+SIGNALS: dict[str, Better | None] = {**MEANS, GAP: None, RANK: "high"}
+"""All: those, seconds without an event, and the effective rank of the published vectors."""
 
 LEAST_CHANGE = {name: 0.05 if name.startswith("shift") else 0.01 for name in SIGNALS} | {
     "expected_log_loss": 0.02

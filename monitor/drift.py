@@ -1,4 +1,5 @@
-"""Drift: ADWIN on what the learner's errors look like, and on what comes in, overall and by segment.
+"""Drift: ADWIN on what the learner's errors look like, and on what comes in, overall and by segment; gaps in
+arrival, and embeddings that collapse.
 
 Nothing is watched before it is known: what needs an event's outcome waits until the stream's clock reaches
 `known_ms`. Signals are counted in that order, in blocks, so that alarms depend neither on micro-batches nor
@@ -9,6 +10,7 @@ Importing this module imports river. Shape suffixes: B events, Q events that wai
 shown to the detectors, S signals, K kinds of segments, C scopes, X columns, O outcome signals.
 """
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -20,15 +22,19 @@ from monitor.alarms import (
     COLD,
     COLD_EVENTS,
     COLUMNS,
+    GAP,
     LEAST_CHANGE,
+    MEANS,
     OUTCOMES,
+    RANK,
     SEGMENTS,
-    SIGNALS,
     WARM,
     Alarm,
 )
 from monitor.blocks import Rows, filled
+from monitor.embeddings import Embeddings, Vectors
 from monitor.expected import LEAST_P, Calibration
+from monitor.gaps import STRETCH, STRETCHES, Gaps
 from monitor.inputs import Shares
 from monitor.series import BLOCK, DELTA, SEGMENT_DELTA, SHOWN, Change, Series
 from monitor.waiting import Outcomes, Waiting
@@ -40,7 +46,7 @@ from state.tree import Tree
 MAX_ALARMS = 1000
 MAX_SEGMENTS = 64
 """Segments of a kind that are watched: the first so many; the others count overall only."""
-_NAMES = tuple(SIGNALS)
+_NAMES = tuple(MEANS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +71,15 @@ class DriftMonitor:
         self.events = 0
         self._clock_ms = np.iinfo(np.int64).min
         self._segments = {kind: KeyMap() for kind in SEGMENTS}
-        shape = (1 + len(SEGMENTS) * MAX_SEGMENTS, len(SIGNALS))
+        shape = (1 + len(SEGMENTS) * MAX_SEGMENTS, len(MEANS))
         self._sum_CS: Doubles = np.zeros(shape)
         self._count_CS: Int64s = np.zeros(shape, np.int64)
         self._series: dict[tuple[int, int], Series] = {}
         self._calibration = Calibration()
         self._shares = Shares(len(COLUMNS))
         self._waiting = Waiting()
+        self._gaps = Gaps()
+        self.embeddings = Embeddings()
 
     @property
     def clock_ms(self) -> int:
@@ -93,7 +101,7 @@ class DriftMonitor:
         known = self._waiting.pop(int(due_B[-1]))
 
         arrival_BS, apart_BX2 = self._arrival(batch, said, known, clock_ms_B, due_B)
-        known_QS = np.full((len(known), len(SIGNALS)), np.nan)
+        known_QS = np.full((len(known), len(MEANS)), np.nan)
         known_QS[:, : len(OUTCOMES)] = known.outcome_QO
         place_N = np.concatenate(
             [np.arange(len(batch)), np.searchsorted(due_B, np.arange(len(known)), "right")]
@@ -108,13 +116,65 @@ class DriftMonitor:
             np.concatenate([arrived.scope_QK, known.scope_QK])[order_N],
             np.concatenate([arrival_BS, known_QS])[order_N],
         )
-        raised = self._feed(rows, apart_BX2[at_N])
+        raised = self._feed(rows, apart_BX2[at_N], self._late_arrivals(clock_ms_B))
         self.events += len(batch)
         self._clock_ms = int(clock_ms_B[-1])
+        self._tell(raised)
+        return raised
+
+    def look(self, key_N: Int64s, vectors: Vectors) -> None:
+        """Look at the published vectors of all items `key_N`; an alarm where they collapse."""
+        usual = self.embeddings.usual
+        health = self.embeddings.look(key_N, vectors, self.events, self._clock_ms)
+        if health is None or usual is None:
+            return
+        number = self.embeddings.alarm
+        if number in self._alarms and health.effective_rank > (usual + self._alarms[number].mean_after) / 2:
+            closed = {"closed_event": self.events, "closed_ms": self._clock_ms}
+            self._alarms[number] = msgspec.structs.replace(self._alarms[number], **closed)
+            self.embeddings.alarm = -1
+        elif number < 0 and health.effective_rank < usual / 2:
+            before, *_ = self.embeddings.looks[-2:]
+            alarm = Alarm(
+                detector="half the usual",
+                signal=RANK,
+                event=self.events,
+                time_ms=self._clock_ms,
+                since_event=before.event,
+                since_ms=before.time_ms,
+                mean_before=usual,
+                mean_after=health.effective_rank,
+                usual=usual,
+                values_before=len(self.embeddings.looks) - 1,
+                values_after=1,
+            )
+            self.embeddings.alarm = self._add(alarm)
+            self._tell([alarm])
+
+    def _tell(self, raised: Sequence[Alarm]) -> None:
         for alarm in raised:
             for listener in self.on_alarm:
                 listener(alarm)
-        return raised
+
+    def _late_arrivals(self, clock_ms_B: Int64s) -> list[Alarm]:
+        """Of gaps that end with these events."""
+        before_B = np.concatenate([np.array([self._clock_ms]), clock_ms_B[:-1]])
+        row_G, usual_gap_G2 = self._gaps.step(clock_ms_B)
+        return [
+            Alarm(
+                detector="longest",
+                signal=GAP,
+                event=self.events + 1 + row,
+                time_ms=int(clock_ms_B[row]),
+                since_event=self.events + row,
+                since_ms=int(before_B[row]),
+                mean_before=usual,
+                mean_after=gap,
+                values_before=STRETCH * STRETCHES,
+                values_after=1,
+            )
+            for row, (usual, gap) in zip(row_G.tolist(), usual_gap_G2.tolist(), strict=True)
+        ]
 
     def _arrived(self, batch: ExampleBatch, said: Said) -> Outcomes:
         label_B = batch.label_B.astype(np.float64)
@@ -136,7 +196,7 @@ class DriftMonitor:
         """Signals (B, S) of events as they arrive; PSI and JS divergence of columns (B, X, 2) by then."""
         earlier_B = np.concatenate([np.zeros(1, np.int64), due_B[:-1]])
         surprise_BX, apart_BX2 = self._shares.step(_columns(batch))
-        signals_BS = np.full((len(batch), len(SIGNALS)), np.nan)
+        signals_BS = np.full((len(batch), len(MEANS)), np.nan)
         signals_BS[:, len(OUTCOMES) :] = np.column_stack(
             [
                 self._calibration.step(said.p_B, known.p_Q, known.label_Q, earlier_B),
@@ -148,8 +208,10 @@ class DriftMonitor:
         )
         return signals_BS, apart_BX2
 
-    def _feed(self, rows: Rows, apart_NX2: Doubles) -> list[Alarm]:
+    def _feed(self, rows: Rows, apart_NX2: Doubles, gaps: Sequence[Alarm]) -> list[Alarm]:
+        """Alarms in order, those of `gaps` among them."""
         raised: list[Alarm] = []
+        waiting = deque(gaps)
         blocks = filled(rows, BLOCK, self._sum_CS, self._count_CS)
         for row, scope, signal, mean in zip(*(column.tolist() for column in blocks), strict=True):
             series = self._one(scope, signal)
@@ -163,18 +225,28 @@ class DriftMonitor:
                     closed = msgspec.structs.replace(before, closed_event=at, closed_ms=at_ms)
                     self._alarms[series.alarm], series.alarm = closed, None
             if change is not None:
+                while waiting and waiting[0].event <= at:
+                    raised.append(waiting.popleft())
+                    self._add(raised[-1])
                 alarm = _alarm(change, _NAMES[signal], self._segment(scope), at, at_ms)
                 column = signal - len(OUTCOMES) - len(ARRIVALS)
                 if column >= 0:
                     psi, js = apart_NX2[row, column].tolist()
                     alarm = msgspec.structs.replace(alarm, psi=psi, jensen_shannon=js)
-                series.alarm = self.raised if alarm.worse else None
-                self._alarms[self.raised] = alarm
-                self.raised += 1
-                if len(self._alarms) > MAX_ALARMS:
-                    del self._alarms[min(self._alarms, key=lambda n: (self._alarms[n].open, n))]
+                number = self._add(alarm)
+                series.alarm = number if alarm.worse else None
                 raised.append(alarm)
-        return raised
+        for alarm in waiting:
+            self._add(alarm)
+        return [*raised, *waiting]
+
+    def _add(self, alarm: Alarm) -> int:
+        """Keep it; its number."""
+        self._alarms[self.raised] = alarm
+        self.raised += 1
+        if len(self._alarms) > MAX_ALARMS:
+            del self._alarms[min(self._alarms, key=lambda n: (self._alarms[n].open, n))]
+        return self.raised - 1
 
     def _scopes(self, batch: ExampleBatch) -> Int64s:
         """(B, K): scope of each event's segment of each kind, -1 for none."""
@@ -221,6 +293,8 @@ class DriftMonitor:
             "calibration": self._calibration.tree(),
             "shares": self._shares.tree(),
             "waiting": self._waiting.tree(),
+            "gaps": self._gaps.tree(),
+            "embeddings": self.embeddings.tree(),
             "alarms": msgspec.json.encode(self.alarms).decode(),
             "numbers": np.array(list(self._alarms), np.int64),
             "raised": self.raised,
@@ -242,6 +316,9 @@ class DriftMonitor:
         self._calibration.load(tree["calibration"])
         self._shares.load(tree["shares"])
         self._waiting.load(tree["waiting"])
+        if "gaps" in tree:
+            self._gaps.load(tree["gaps"])
+            self.embeddings.load(tree["embeddings"])
         for of, kept in tree.get("series", {}).items():  # none yet: a checkpoint keeps no empty branch
             scope, signal = map(int, of.split())
             self._one(scope, signal).load(kept)

@@ -9,14 +9,18 @@ from collections.abc import Callable
 import msgspec
 import numpy as np
 
-from state.arrays import Doubles, Floats, Int64s
+from state.arrays import Floats, Int64s
 from state.drift_alarm import EmbeddingHealth
 from state.keys import mixed
 from state.tree import Tree
 
 SAMPLE, NEIGHBOURS = 512, 10
-KEPT = 500
-"""Looks, the newest."""
+EVERY = 16_384
+"""Events between two looks."""
+KEPT, _USUAL, _LEAST = 500, 20, 5
+"""Looks that are kept, the newest; of which so many, and at least so many, say what is usual."""
+Vectors = Callable[[Int64s], Floats | None]
+"""Of items by key."""
 
 
 class Embeddings:
@@ -24,21 +28,31 @@ class Embeddings:
 
     def __init__(self) -> None:
         self.looks: list[EmbeddingHealth] = []
+        self.alarm = -1
+        """Number of the alarm that is open on them."""
         self._key_N: Int64s = np.zeros(0, np.int64)
-        self._vector_ND: Doubles = np.zeros((0, 0))
+        self._vector_ND: Floats = np.zeros((0, 0), np.float32)
 
-    def look(
-        self, key_N: Int64s, vectors: Callable[[Int64s], Floats | None], event: int, time_ms: int
-    ) -> EmbeddingHealth | None:
+    def due(self, event: int) -> bool:
+        """Whether it is time to look again, after so many events."""
+        return event // EVERY > (self.looks[-1].event if self.looks else 0) // EVERY
+
+    @property
+    def usual(self) -> float | None:
+        """The median effective rank of the newest looks; None where they are too few."""
+        ranks = [health.effective_rank for health in self.looks[-_USUAL:]]
+        return float(np.median(ranks)) if len(ranks) >= _LEAST else None
+
+    def look(self, key_N: Int64s, vectors: Vectors, event: int, time_ms: int) -> EmbeddingHealth | None:
         """Look at the vectors of a sample of all items; None where there are none."""
         order = np.argsort(mixed(key_N), kind="stable")[:SAMPLE]
         sample_N = key_N[order]
         found_ND = vectors(sample_N)
         if found_ND is None:
             return None
-        vector_ND = found_ND.astype(np.float64)
+        vector_ND = found_ND
         there_N = np.isfinite(vector_ND).all(1) & (vector_ND != 0.0).any(1)
-        sample_N, vector_ND = sample_N[there_N], vector_ND[there_N]
+        sample_N, vector_ND = sample_N[there_N], vector_ND[there_N].astype(np.float32)
         if len(sample_N) <= NEIGHBOURS:
             return None
         norm_N = np.linalg.norm(vector_ND, axis=1)
@@ -59,7 +73,7 @@ class Embeddings:
         self.looks = [*self.looks[1 - KEPT :], health]
         return health
 
-    def _since(self, key_N: Int64s, vector_ND: Doubles) -> tuple[float | None, float | None]:
+    def _since(self, key_N: Int64s, vector_ND: Floats) -> tuple[float | None, float | None]:
         """How far the centroid of the items of both looks went, by their mean norm before; and the share of
         their NEIGHBOURS nearest, among themselves, that are others now."""
         _, now, before = np.intersect1d(key_N, self._key_N, assume_unique=True, return_indices=True)
@@ -78,21 +92,23 @@ class Embeddings:
             "looks": msgspec.json.encode(self.looks).decode(),
             "key_N": self._key_N.copy(),
             "vector_ND": self._vector_ND.copy(),
+            "alarm": self.alarm,
         }
 
     def load(self, tree: Tree) -> None:
         self.looks = msgspec.json.decode(tree["looks"], type=list[EmbeddingHealth])
+        self.alarm = int(tree["alarm"])
         self._key_N, self._vector_ND = np.array(tree["key_N"]), np.array(tree["vector_ND"])
 
 
-def _effective_rank(vector_ND: Doubles) -> float:
-    """exp of the entropy of the singular values' shares (Roy & Vetterli, EUSIPCO 2007), about the centroid."""
+def _effective_rank(vector_ND: Floats) -> float:
+    """exp of the entropy of the singular values' shares (Roy & Vetterli, EUSIPCO 2007), centroid off."""
     values = np.linalg.svd(vector_ND - vector_ND.mean(0), compute_uv=False)
     share = values[values > 0] / values.sum() if values.sum() > 0 else np.ones(1)
     return float(np.exp(-(share * np.log(share)).sum()))
 
 
-def _neighbours(vector_ND: Doubles) -> Int64s:
+def _neighbours(vector_ND: Floats) -> Int64s:
     """The nearest K of each by cosine, itself left out (N, K)."""
     unit_ND = vector_ND / np.linalg.norm(vector_ND, axis=1, keepdims=True)
     near_NN = unit_ND @ unit_ND.T

@@ -72,3 +72,25 @@ class DriftAction(msgspec.Struct, frozen=True, kw_only=True):
     before: float
     after: float
     """Means of the signal before and after the change."""
+
+
+class EmbeddingHealth(msgspec.Struct, frozen=True, kw_only=True):
+    """How the published vectors of a sample of items were at one time."""
+
+    event: int
+    """After this one, counted from 1."""
+    time_ms: int
+    items: int
+    """In the catalogue."""
+    covered: float
+    """Share of the sample that has a vector of finite numbers that are not all 0."""
+    norm: float
+    """The median."""
+    norm_95: float
+    width: int
+    effective_rank: float
+    """1 where all vectors lie on one line, `width` where they are spread out evenly."""
+    centroid_shift: float | None
+    """How far the mean vector went since the look before, by the mean norm then."""
+    neighbour_churn: float | None
+    """Share of the ten nearest that are others than at the look before."""

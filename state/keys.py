@@ -23,6 +23,15 @@ def mix(x: int) -> int:
 
 
 @compiled
+def mixed(keys_N: Int64s) -> Int64s:
+    """`mix` of each (N,)."""
+    mixed_N = np.empty(len(keys_N), np.int64)
+    for n in range(len(keys_N)):
+        mixed_N[n] = mix(keys_N[n])
+    return mixed_N
+
+
+@compiled
 def pair(a: int, b: int) -> int:
     """The key of an ordered pair of keys (64-bit hash: see the odds above)."""
     return mix(mix(a) ^ (b * 3 + 1))

@@ -4,7 +4,7 @@ from typing import Literal
 
 import msgspec
 
-from state.drift_alarm import DriftAction, DriftAlarm
+from state.drift_alarm import DriftAction, DriftAlarm, EmbeddingHealth
 
 OTHERS = "(others)"
 HEADER = "ebbtide-progress"
@@ -91,6 +91,8 @@ class TrainerStatus(msgspec.Struct, frozen=True, kw_only=True):
     """Of drift: the newest, and those that are open."""
     actions: list[DriftAction] = []
     """What was done about drift, the newest."""
+    embeddings: EmbeddingHealth | None = None
+    """The newest look at the vectors published."""
     trouble: str | None
     """What does not work at the moment, such as a checkpoint on a full disk."""
     started_ms: int

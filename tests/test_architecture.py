@@ -52,7 +52,7 @@ ORDER = {
     "replay": "reading meaning logs distinct order survey passes look log moved inspect traffic faults",
     "learners": "tables insight contract labels blocks slots usual_parts gaussian_rows interests judging "
     "training checks check counting floors residuals mixing copying coevolution bridges registry systems",
-    "monitor": "detectors alarms actions blocks expected inputs series waiting drift",
+    "monitor": "detectors alarms actions blocks expected inputs series gaps embeddings waiting drift",
     "serving": "exploring recalled near scoring catalogue reasons item_facts remembered answers ranking "
     "session run remote connection web",
     "ebbtide": "units waiting alone config services publishing report running live simulated supervising "

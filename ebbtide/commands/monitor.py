@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from ebbtide.live.status import Seen
     from ebbtide.report.report import Report
-    from state.drift_alarm import DriftAction, DriftAlarm
+    from state.drift_alarm import DriftAction, DriftAlarm, EmbeddingHealth
 
 _LOOK_S = 1.0
 _KEPT = 60
@@ -81,8 +81,14 @@ def monitor(
     if as_json:
         from msgspec import to_builtins
 
-        actions = to_builtins(seen.trainer.actions)
-        print_json({"drift": to_builtins(alarms), "actions": actions, "status": to_builtins(seen.status())})
+        print_json(
+            {
+                "drift": to_builtins(alarms),
+                "actions": to_builtins(seen.trainer.actions),
+                "embeddings": to_builtins(seen.trainer.embeddings),
+                "status": to_builtins(seen.status()),
+            }
+        )
     else:
         Console().print(_Screen().of(seen))
     _leave(alarms)
@@ -99,6 +105,7 @@ def _of_run(folder: Path, as_json: bool) -> None:
             {
                 "drift": to_builtins(found.drift),
                 "actions": to_builtins(found.actions),
+                "embeddings": to_builtins(found.embeddings),
                 "windows": to_builtins(found.metrics.windows),
             }
         )
@@ -164,7 +171,8 @@ class _Screen:
         head = Text(f"{trained} events learned, version {found.version or '-'}", style="bold")
         troubles = [Text(f"! {sentence}", style="yellow") for sentence in found.trouble]
         actions = [] if seen.trainer is None else seen.trainer.actions
-        return Group(head, rows, _alarm_lines(_alarms(seen), actions), *troubles)
+        health = [] if seen.trainer is None else embedding_lines(seen.trainer.embeddings)
+        return Group(head, rows, *health, _alarm_lines(_alarms(seen), actions), *troubles)
 
 
 def sparkline(values: "deque[float]") -> str:
@@ -197,6 +205,17 @@ def _alarm_lines(alarms: "list[DriftAlarm]", actions: "list[DriftAction]") -> Re
     return Group(*lines)
 
 
+def embedding_lines(health: "EmbeddingHealth | None") -> list[Text]:
+    """The newest look at the vectors published, in a line; none where there was none."""
+    if health is None:
+        return []
+    said = f"embeddings use {health.effective_rank:.1f} of {health.width} directions"
+    said += f", {health.covered:.0%} of {health.items:,} items have one"
+    if health.neighbour_churn is not None:
+        said += f", {health.neighbour_churn:.0%} of neighbours are others than at the look before"
+    return [Text(said, style="dim")]
+
+
 def _run_screen(report: "Report") -> RenderableType:
     from ebbtide.report.svg import time_text
     from ebbtide.report.words import METRIC_WORDS, headline, measure
@@ -210,4 +229,6 @@ def _run_screen(report: "Report") -> RenderableType:
     for window in windows:
         values = ("" if (v := window.value(metric)) is None else measure(v, 4) for metric in metrics)
         table.add_row(time_text(window.start_ms or 0, span_ms), f"{window.events:,}", *values)
-    return Group(Text(report.log.name, style="bold"), _alarm_lines(report.drift, report.actions), table)
+    head = Text(report.log.name, style="bold")
+    health = embedding_lines(next(reversed(report.embeddings), None))
+    return Group(head, *health, _alarm_lines(report.drift, report.actions), table)

@@ -13,6 +13,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from state.drift_alarm import EmbeddingHealth
 from state.errors import InputError
 from state.progress import Progress, TrainerStatus
 
@@ -130,10 +131,25 @@ def of_trainer(status: TrainerStatus | None) -> Iterator[Metric]:
             size = (alarm.after or 0.0) - (alarm.before or 0.0)
             drift.add_metric([alarm.signal, alarm.segment or "", alarm.name or ""], size)
     yield drift
+    if status.embeddings is not None:
+        yield from _of_embeddings(status.embeddings)
     metric = GaugeMetricFamily("ebbtide_metric", "Prequential, recent.", labels=["name"])
     for name, number in status.metrics.items():
         metric.add_metric([name], number)
     yield metric
+
+
+def _of_embeddings(health: EmbeddingHealth) -> Iterator[Metric]:
+    """The newest look at the vectors published."""
+    for name, value, what in (
+        ("norm", health.norm, "Median norm of a sample of item vectors."),
+        ("effective_rank", health.effective_rank, "How many directions they are spread over."),
+        ("covered", health.covered, "Share of them that is there and finite."),
+        ("centroid_shift", health.centroid_shift, "How far their mean went since the look before, by norm."),
+        ("neighbour_churn", health.neighbour_churn, "Share of nearest neighbours that are others since."),
+    ):
+        if value is not None:
+            yield GaugeMetricFamily(f"ebbtide_embedding_{name}", what, value)
 
 
 def of_lag(lag: "Lag") -> Iterator[Metric]:

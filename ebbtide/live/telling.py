@@ -94,6 +94,7 @@ class Telling:
             store_losses=parts.delivery.mirror.losses,
             alarms=self._alarms(),
             actions=parts.learning.actions()[-_ALARMS:],
+            embeddings=next(reversed(parts.learning.embeddings()), None),
             trouble="; ".join(self._troubles(others)) or None,
             started_ms=self.started_ms,
             updated_ms=_now_ms(),

@@ -15,6 +15,8 @@ _SIGNALS = {
     "new_user": "the share of users met for the first time",
     "new_item": "the share of items met for the first time",
     "late": "the share of late events",
+    "gap": "seconds without an event",
+    "effective_rank": "the effective rank of item vectors",
 }
 _LISTED, _DRAWN = 200, 12
 

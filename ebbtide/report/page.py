@@ -11,6 +11,7 @@ from string import Template
 from ebbtide.report.alarms import alarm_section
 from ebbtide.report.comparison_page import ablation_section, staleness_section
 from ebbtide.report.cycles import cycle_section
+from ebbtide.report.embeddings import embedding_section
 from ebbtide.report.figures import figures
 from ebbtide.report.markup import Markup, el, join
 from ebbtide.report.metric_tables import learner_section, slice_section
@@ -46,6 +47,7 @@ def render(report: Report) -> str:
         _speed(report),
         alarm_section(report),
         cycle_section(report),
+        embedding_section(report),
         _rows(report),
         _fine_print(report),
     ]

@@ -20,7 +20,7 @@ from learners.coevolution.record import Coevolution
 from learners.insight import Insight
 from learners.judging.evaluation import CalibrationPoint, Evaluation, Judged, Part
 from learners.judging.judge import COLD_SLICES
-from state.drift_alarm import DriftAction, DriftAlarm
+from state.drift_alarm import DriftAction, DriftAlarm, EmbeddingHealth
 from state.errors import InputError
 from state.memory.memory_config import MemoryConfig
 
@@ -122,6 +122,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     """Clusters and cycles, where the model has any."""
     off_policy: PolicyJudged | None = None
     """What another policy would have earned."""
+    embeddings: list[EmbeddingHealth] = []
+    """The vectors published, looked at again and again."""
 
     @property
     def evaluation(self) -> Evaluation:
@@ -159,6 +161,7 @@ class RunFacts:
     """Any tree of builtins, structs and dataclasses."""
     drift: list[DriftAlarm] = field(default_factory=list)
     actions: list[DriftAction] = field(default_factory=list)
+    embeddings: list[EmbeddingHealth] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     coevolution: Coevolution | None = None
@@ -216,6 +219,7 @@ def build(facts: RunFacts) -> Report:
         drift=facts.drift,
         actions=facts.actions,
         coevolution=facts.coevolution,
+        embeddings=facts.embeddings,
         off_policy=facts.off_policy,
         state_digest=facts.state_digest,
         config=msgspec.json.decode(msgspec.json.encode(facts.config, enc_hook=str)),

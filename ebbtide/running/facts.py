@@ -53,6 +53,7 @@ def facts(run: Run, evaluation: Evaluation, *, seconds: float, cpu: float, setup
         drift=run.learning.alarms(),
         actions=run.learning.actions(),
         coevolution=run.learning.coevolution(),
+        embeddings=run.learning.embeddings(),
         insight=run.insight(),
         ablation=ablation,
         staleness=staleness,

@@ -15,7 +15,7 @@ from ebbtide.running.webhooks import webhooks
 from learners.coevolution.record import Coevolution
 from learners.contract import Learner
 from learners.training.trainer import Scored, Trainer, joined
-from state.drift_alarm import DriftAction, DriftAlarm
+from state.drift_alarm import DriftAction, DriftAlarm, EmbeddingHealth
 from state.errors import InputError
 from state.examples import ExampleBatch
 from state.keys import Names
@@ -57,7 +57,7 @@ class Learning:
         self.drift = _monitor() if config.drift else None
         self.policy = _policy(config, self.trainer.learners[self.plan.model])
         self.on_action: list[Callable[[DriftAction], None]] = []
-        self.webhooks = webhooks(config.act, subject.name)
+        self.webhooks = webhooks(config.act or (), subject.name)
         if self.webhooks is not None:
             self.on_action.append(self.webhooks.send)
         self.publisher = Publisher(
@@ -156,6 +156,9 @@ class Learning:
 
         assert isinstance(self.embedder, CoEA)
         return self.embedder.coevolution(self.subject.names)
+    def embeddings(self) -> list[EmbeddingHealth]:
+        """How the published vectors were, at each look."""
+        return self.drift.embeddings.looks if self.drift else []
 
     def told(self, alarm: "Alarm") -> DriftAlarm:
         """An alarm with names."""
@@ -173,7 +176,11 @@ class Learning:
         rank_R = scored.outcomes[self.plan.embedder].rank_R
         if rank_R is not None:
             hit_B[scored.request.rows_R] = rank_R <= 10
-        return drift.update(scored.batch, Said(p_B, hit_B))
+        raised = drift.update(scored.batch, Said(p_B, hit_B))
+        if drift.embeddings.due(drift.events):
+            items = self.trainer.catalogue.items
+            drift.look(items.keys[: len(items)].copy(), self.embedder.item_vectors)
+        return raised
 
     def tree(self) -> Tree:
         return {
@@ -189,8 +196,10 @@ class Learning:
         self.publisher.load(tree["publisher"])
         if self.drift is not None:
             self.drift.load(tree["drift"])
-        if self.policy is not None:
+        if self.policy is not None and "policy" in tree:
             self.policy.load(tree["policy"])
+        elif self.policy is not None and self.drift is not None:
+            self.policy.events = self.drift.events
         if self.webhooks is not None and "webhooks" in tree:
             self.webhooks.load(tree["webhooks"])
 
@@ -214,6 +223,10 @@ def told(alarm: "Alarm", names: Names, learner: str) -> DriftAlarm:
 
 def _policy(config: RunConfig, model: Learner) -> "Policy | None":
     """Raises InputError where there are rules, and nothing is watched or nobody can follow them."""
+    if config.act is None and config.drift and model.doubts:
+        from monitor.actions import DEFAULT, Policy
+
+        return Policy(DEFAULT)
     if not config.act:
         return None
     from monitor.actions import Policy

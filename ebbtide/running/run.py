@@ -101,7 +101,7 @@ class Run:
         }
 
     def load(self, tree: Tree) -> None:
-        if _filled_in(tree["settings"]) != self.fingerprint():
+        if self.fingerprint() not in _filled_in(tree["settings"], ruled="policy" in tree):
             raise InputError(
                 "--resume: the checkpoint was made with another log or other settings; "
                 "resume with the same, or start again without --resume"
@@ -119,10 +119,15 @@ class Run:
         return f"{config} {mapping} {self.log.label_rule} {survey.rows} {survey.first_ms} {survey.last_ms}"
 
 
-def _filled_in(fingerprint: str) -> str:
-    """With the default of every setting that the version which made a checkpoint did not have yet."""
+def _filled_in(fingerprint: str, *, ruled: bool) -> tuple[str, ...]:
+    """With the default of every setting that the version which made a checkpoint did not have yet.
+
+    No rules about drift were once the default: a run without any (not `ruled`) may go on by the usual ones.
+    """
     said, end = json.JSONDecoder().raw_decode(fingerprint)
     try:
-        return msgspec.json.encode(msgspec.convert(said, RunConfig)).decode() + fingerprint[end:]
+        config = msgspec.convert(said, RunConfig)
     except msgspec.ValidationError:
-        return fingerprint
+        return (fingerprint,)
+    meant = [config] if ruled or config.act else [config, msgspec.structs.replace(config, act=None)]
+    return tuple(msgspec.json.encode(one).decode() + fingerprint[end:] for one in meant)

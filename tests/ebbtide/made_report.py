@@ -8,7 +8,7 @@ import numpy as np
 from ebbtide.report.report import EventCounts, LogInfo, Report, RunFacts, build
 from learners.insight import AGES_S, GateLedger, Insight, ReturnCurve, age_curves, kernel
 from learners.judging.judge import Events, Speaker, judge
-from state.drift_alarm import DriftAlarm
+from state.drift_alarm import DriftAlarm, EmbeddingHealth
 from state.examples import Floats
 from state.memory.memory_config import MemoryConfig
 
@@ -33,6 +33,7 @@ def facts(
     step_ms: int = 60_000,
     dead_letters: dict[str, int] | None = None,
     drift: Sequence[DriftAlarm] = (),
+    embeddings: Sequence[EmbeddingHealth] = (),
     notes: Sequence[str] = (),
     seconds: float = 0.5,
     insight: Insight | None = None,
@@ -92,6 +93,7 @@ def facts(
         state_digest="00" * 16,
         config={"learner": "auto", "memory": MemoryConfig(), "broken": float("nan")},
         drift=list(drift),
+        embeddings=list(embeddings),
         notes=list(notes),
         insight=insight,
     )

@@ -78,7 +78,7 @@ def test_a_run_that_was_killed_acts_the_same_way(log: Path, acted: Report, tmp_p
 
 
 def test_the_variant_that_does_not_act_stands_beside_it(log: Path, tmp_path: Path) -> None:
-    report = replayed(log, tmp_path, ablate=True, learner="stack", limit=18_000)
+    report = replayed(log, tmp_path, ablate=True, limit=18_000)
     assert report.ablation is not None
     (variant,) = [one for one in report.ablation.variants if one.name.endswith("no actions")]
     worth = {one.metric: one.difference for one in variant.differences}
@@ -92,6 +92,16 @@ def test_what_was_done_is_told(log: Path, acted: Report, tmp_path: Path) -> None
     said = json.loads(run("monitor", "--from", tmp_path / "out", "--json").stdout)
     assert [one["event"] for one in said["actions"]] == [one.event for one in acted.actions]
     assert "learners gave back 100% of their certainty" in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_where_nothing_is_said_the_usual_rules_act(log: Path, acted: Report, tmp_path: Path) -> None:
+    usual = replayed(log, tmp_path / "usual", act=None)
+    assert [one.event for one in usual.actions] == [one.event for one in acted.actions]
+    assert usual.config["act"] is None
+
+
+def test_who_cannot_follow_the_usual_rules_does_not_have_to(log: Path, tmp_path: Path) -> None:
+    assert replayed(log, tmp_path, act=None, learner="popular", rank_share=0.1, limit=2000).actions == []
 
 
 @pytest.mark.parametrize(

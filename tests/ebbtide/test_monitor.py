@@ -8,7 +8,7 @@ import pytest
 
 from ebbtide.live import prometheus
 from ebbtide.report import report as reports
-from state.drift_alarm import DriftAlarm
+from state.drift_alarm import DriftAlarm, EmbeddingHealth
 from state.progress import TrainerStatus, encode
 from state.store.redis import RedisStore
 from tests.ebbtide.made_report import report
@@ -29,6 +29,18 @@ OPEN = DriftAlarm(
     worse=True,
     open=True,
 )
+HEALTH = EmbeddingHealth(
+    event=16_384,
+    time_ms=1_500_000_000_000,
+    items=600,
+    covered=1.0,
+    norm=1.5,
+    norm_95=2.0,
+    width=32,
+    effective_rank=21.5,
+    centroid_shift=0.01,
+    neighbour_churn=0.08,
+)
 OVER = DriftAlarm(
     signal="recall@10",
     learner="stim",
@@ -45,9 +57,10 @@ OVER = DriftAlarm(
 
 @pytest.mark.parametrize(("alarms", "code"), [([OPEN, OVER], 4), ([OVER], 0), ([], 0)])
 def test_a_run_in_a_folder(tmp_path: Path, alarms: list[DriftAlarm], code: int) -> None:
-    reports.write(report(drift=alarms), tmp_path / "report.json")
+    reports.write(report(drift=alarms, embeddings=[HEALTH]), tmp_path / "report.json")
     said = json.loads(run("monitor", "--from", tmp_path, "--json", check=code).stdout)
     assert len(said["drift"]) == len(alarms)
+    assert [look["event"] for look in said["embeddings"]] == [16_384]
     shown = " ".join(run("monitor", "--from", tmp_path, check=code).stdout.split())
     if OPEN in alarms:
         assert "2 drift alarms, 1 open" in shown
@@ -70,6 +83,7 @@ def status(alarms: list[DriftAlarm]) -> TrainerStatus:
         metrics={"log_loss": 0.56},
         checkpoint_ms=None,
         alarms=alarms,
+        embeddings=HEALTH,
         trouble=None,
         started_ms=now_ms,
         updated_ms=now_ms + 3_600_000,  # by its clock: never silent, however long a test takes
@@ -88,7 +102,9 @@ def test_a_live_trainer_by_its_store_and_its_broker(services: Path, brokers: str
     assert [alarm["open"] for alarm in said["drift"]] == [False, True]
     assert said["status"]["drift_open"] == 1
     assert said["status"]["metrics"] == {"log_loss": 0.56}
+    assert said["embeddings"]["effective_rank"] == 21.5
     shown = " ".join(run("monitor", "--from", url, "--once", check=4).stdout.split())
+    assert "embeddings use 21.5 of 32 directions, 100% of 600 items have one, 8% of neighbours" in shown
     assert "40 events learned, version 7" in shown
     assert "freshness p99, ms 300" in shown
     assert "in scene home grew worse" in shown

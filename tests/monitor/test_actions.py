@@ -45,8 +45,8 @@ def test_an_alarm_for_the_worse_is_acted_on_at_the_next_boundary() -> None:
     assert done == DriftAction(
         do="doubt",
         share=1.0,
-        event=2 * EVERY,
-        time_ms=2 * EVERY * 1000,
+        event=EVERY,
+        time_ms=EVERY * 1000,
         on="log_loss",
         alarm_event=700,
         before=0.5,
