@@ -25,6 +25,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """The signal, over all events. Of one with a good side only a change for the worse counts."""
     do: Do = "doubt"
     """doubt: learners give back `share` of the certainty they have gained, and learn faster for a while.
+    cycle: a cycle of co-evolution begins. rollback: readers are served the version kept before the change.
     webhook: it is told to who listens."""
     least: Annotated[float, msgspec.Meta(ge=0)] = 0.0
     """How far the mean must have moved."""
@@ -100,6 +101,7 @@ class Policy:
             time_ms=clock_ms,
             on=rule.on,
             alarm_event=cause.event,
+            since_ms=cause.since_ms,
             before=cause.mean_before,
             after=cause.mean_after,
         )

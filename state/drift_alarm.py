@@ -8,8 +8,9 @@ Segment = Literal["scene", "category", "users"]
 """Kinds of segments; of users there are cold and warm ones."""
 
 
-Do = Literal["doubt", "webhook"]
-"""Kinds of actions: learners give back a share of the certainty that they have gained; somebody is told."""
+Do = Literal["doubt", "cycle", "rollback", "webhook"]
+"""Kinds of actions: learners give back a share of their certainty; a cycle of co-evolution begins; readers
+are served the version from before the change; somebody is told."""
 
 
 class DriftAlarm(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,6 +70,8 @@ class DriftAction(msgspec.Struct, frozen=True, kw_only=True):
     on: str
     alarm_event: int
     """When the alarm was raised that asked for it."""
+    since_ms: int | None = None
+    """When the signal is likeliest to have changed."""
     before: float
     after: float
     """Means of the signal before and after the change."""

@@ -50,7 +50,9 @@ class Parts:
         self.delivery = Delivery(store, mirror)
         by_delta = msgspec.structs.replace(config, publish_every=_BY_DELTA)
         expire_ms = config.operator.memory.expire_ms
-        self.learning = Learning(stream.subject(sides, expire_ms), by_delta, self.delivery)
+        self.learning = Learning(
+            stream.subject(sides, expire_ms), by_delta, self.delivery, self.delivery.roll_back
+        )
         if self.learning.unsaved():
             raise InputError(
                 f"--learner: {self.learning.unsaved()[0]!r} cannot be saved, and a trainer must be; "

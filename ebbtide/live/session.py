@@ -162,7 +162,8 @@ def _rehearse(feed: Feed, stream: Stream, sides: Sides, config: RunConfig) -> No
 
     What cannot be learned is left to the trainer, which sets it aside.
     """
-    learning = Learning(stream.subject(sides, config.operator.memory.expire_ms), config, DictStore())
+    quiet = msgspec.structs.replace(config, act=())
+    learning = Learning(stream.subject(sides, config.operator.memory.expire_ms), quiet, DictStore())
     learning.trainer.rehearse(_REHEARSED // 4)
     batch = concat([shipment.batch for shipment in _shipments(feed)])
     if stream.labelled:

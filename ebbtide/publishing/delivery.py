@@ -90,6 +90,7 @@ class Delivery:
         self._info: RunInfo | None = None
         self._said: TrainerStatus | None = None
         self._to_keep: tuple[str, int] | None = None
+        self._back_to_ms: int | None = None
         self._above_store = False
         self._closing = False
         self._news = threading.Condition()
@@ -144,6 +145,12 @@ class Delivery:
             self._to_keep = (note, clock_ms)
             self._news.notify()
 
+    def roll_back(self, time_ms: int) -> None:
+        """Serve readers the newest version kept that had learned nothing from stream time `time_ms` on."""
+        with self._news:
+            self._back_to_ms = time_ms
+            self._news.notify()
+
     @property
     def full(self) -> bool:
         """Whether so much waits that learning should, too."""
@@ -154,7 +161,8 @@ class Delivery:
     def idle(self) -> bool:
         """Whether all has arrived."""
         with self._news:
-            return not (self._waiting or self._sending or self._info or self._said or self._to_keep)
+            waits = self._waiting or self._sending or self._info or self._said or self._to_keep
+            return not waits and self._back_to_ms is None
 
     def release(self) -> None:
         """Hold nothing any longer."""
@@ -190,6 +198,7 @@ class Delivery:
             try:
                 self._send(info, said)
                 self._keep(to_keep)
+                self._serve_earlier()
                 self.trouble, pause_s = None, _PAUSE_S
             except InputError as error:
                 self.trouble = f"store: {error}"
@@ -202,7 +211,7 @@ class Delivery:
                 return
 
     def _ready(self) -> bool:
-        waits = self._waiting or self._to_keep
+        waits = self._waiting or self._to_keep or self._back_to_ms is not None
         return bool((waits and not self.holding) or self._info or self._said)
 
     def _send(self, info: RunInfo | None, said: TrainerStatus | None) -> None:
@@ -228,6 +237,23 @@ class Delivery:
             self.store.keep(*to_keep)
         with self._news:
             self._to_keep = None if self._to_keep is to_keep else self._to_keep
+
+    def _serve_earlier(self) -> None:
+        time_ms = self._back_to_ms
+        if time_ms is None or self.holding:
+            return
+        earlier = [
+            kept.version
+            for kept in self.store.kept()
+            if kept.facts.clock_ms is not None and kept.facts.clock_ms < time_ms
+        ]
+        if earlier:
+            self.store.rollback(earlier[-1])
+            log.warning("readers are served version %d again, until `ebbtide versions resume`", earlier[-1])
+        else:
+            log.error("no version is kept from before the change; readers are served the newest")
+        with self._news:
+            self._back_to_ms = None if self._back_to_ms == time_ms else self._back_to_ms
 
     def _begin(self) -> None:
         """Versions go on above the store's, which holds what the mirror does: what it has, or all of it."""

@@ -64,9 +64,12 @@ def action_sentence(action: DriftAction) -> str:
     ...     alarm_event=9000, before=0.0, after=0.5)).split(", since ")[0]
     'learners gave back 50% of their certainty after event 9,216 (1 Jan 00:00)'
     """
-    done = "a webhook was called"
-    if action.share is not None:
-        done = f"learners gave back {action.share:.0%} of their certainty"
+    done = {
+        "doubt": f"learners gave back {action.share or 0.0:.0%} of their certainty",
+        "cycle": "a cycle of co-evolution was asked for",
+        "rollback": "readers were to be served what was kept before",
+        "webhook": "a webhook was called",
+    }[action.do]
     return (
         f"{done} after event {count(action.event)} ({_when(action.time_ms)}), since "
         f"{signal_words(action.on)} went from {measure(action.before)} to {measure(action.after)}"

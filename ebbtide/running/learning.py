@@ -48,14 +48,22 @@ class Phases:
 class Learning:
     """One stream of examples, one plan; `tree` is everything a restart needs."""
 
-    def __init__(self, subject: Subject, config: RunConfig, sink: Sink) -> None:
+    def __init__(
+        self,
+        subject: Subject,
+        config: RunConfig,
+        sink: Sink,
+        roll_back: Callable[[int], None] | None = None,
+    ) -> None:
+        """`roll_back` serves readers what they were served at a time, where there are any."""
         self.subject = subject
+        self._roll_back = roll_back
         self.config = config
         self.plan: Plan = plan(config, subject)
         self.trainer: Trainer = trainer_of(self.plan, config, subject)
         self.phases = Phases()
         self.drift = _monitor() if config.drift else None
-        self.policy = _policy(config, self.trainer.learners[self.plan.model])
+        self.policy = _policy(config, self.trainer.learners[self.plan.model], serves=roll_back is not None)
         self.on_action: list[Callable[[DriftAction], None]] = []
         self.webhooks = webhooks(config.act or (), subject.name)
         if self.webhooks is not None:
@@ -102,11 +110,17 @@ class Learning:
         return scored, raised
 
     def _act(self, action: DriftAction) -> None:
-        """Do it to all learners that can, but floors and the variant that does not act; tell of it."""
+        """Do it, where it is for learners to all that can but floors and the variant without; tell of it."""
         still = variant_name(self.plan.model, NOT_ACTING)
         for name, learner in self.trainer.learners.items():
-            if action.share is not None and learner.doubts and not learner.floor and name != still:
+            if learner.floor or name == still:
+                continue
+            if action.do == "doubt" and learner.doubts and action.share is not None:
                 learner.doubt(action.share)
+            elif action.do == "cycle" and learner.cycles:
+                learner.begin_cycle()
+        if action.do == "rollback" and self._roll_back is not None:
+            self._roll_back(action.time_ms if action.since_ms is None else action.since_ms)
         for listener in self.on_action:
             listener(action)
 
@@ -156,6 +170,7 @@ class Learning:
 
         assert isinstance(self.embedder, CoEA)
         return self.embedder.coevolution(self.subject.names)
+
     def embeddings(self) -> list[EmbeddingHealth]:
         """How the published vectors were, at each look."""
         return self.drift.embeddings.looks if self.drift else []
@@ -221,7 +236,7 @@ def told(alarm: "Alarm", names: Names, learner: str) -> DriftAlarm:
     )
 
 
-def _policy(config: RunConfig, model: Learner) -> "Policy | None":
+def _policy(config: RunConfig, model: Learner, *, serves: bool) -> "Policy | None":
     """Raises InputError where there are rules, and nothing is watched or nobody can follow them."""
     if config.act is None and config.drift and model.doubts:
         from monitor.actions import DEFAULT, Policy
@@ -233,8 +248,13 @@ def _policy(config: RunConfig, model: Learner) -> "Policy | None":
 
     if not config.drift:
         raise InputError("act: expected drift = true, since rules go by its alarms")
-    if not model.doubts and any(rule.do == "doubt" for rule in config.act):
-        raise InputError(f"act: {model.name} cannot doubt; leave the rules out, or take another --learner")
+    able = {"doubt": model.doubts, "cycle": model.cycles, "rollback": serves, "webhook": True}
+    for rule in config.act:
+        if not able[rule.do]:
+            who = "a replay has no readers to be served" if rule.do == "rollback" else f"{model.name} cannot"
+            raise InputError(
+                f"act: do = {rule.do!r}, but {who}; leave the rule out, or take another --learner"
+            )
     return Policy(config.act)
 
 

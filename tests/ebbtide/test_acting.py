@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -100,6 +102,20 @@ def test_where_nothing_is_said_the_usual_rules_act(log: Path, acted: Report, tmp
     assert usual.config["act"] is None
 
 
+def test_drift_begins_a_cycle_of_co_evolution(tmp_path: Path) -> None:
+    """Half of the events are of items that nobody has seen from event 2,500 on."""
+    draw, number = np.random.default_rng(0), np.arange(4500)
+    item = np.where((number > 2500) & (draw.random(4500) < 0.5), 1000 + number, draw.integers(60, size=4500))
+    columns = {"user": draw.integers(80, size=4500), "item": item, "time": number * 60, "category": item % 7}
+    pq.write_table(pa.table(columns), tmp_path / "log.parquet")
+    rule = Rule(on="new_item", do="cycle", most=1)
+    for rules, cycles in (([rule], 1), ([], 0)):
+        report = replayed(tmp_path / "log.parquet", tmp_path / str(cycles), act=rules, learner="coea")
+        assert len(report.actions) == cycles
+        assert report.coevolution is not None
+        assert len(report.coevolution.cycles) == cycles
+
+
 def test_who_cannot_follow_the_usual_rules_does_not_have_to(log: Path, tmp_path: Path) -> None:
     assert replayed(log, tmp_path, act=None, learner="popular", rank_share=0.1, limit=2000).actions == []
 
@@ -108,7 +124,9 @@ def test_who_cannot_follow_the_usual_rules_does_not_have_to(log: Path, tmp_path:
     ("how", "says"),
     [
         ({"drift": False}, "act: expected drift = true"),
-        ({"learner": "popular"}, "act: popular cannot doubt"),
+        ({"learner": "popular"}, "act: do = 'doubt', but popular cannot"),
+        ({"act": [Rule(on="log_loss", do="cycle")]}, "act: do = 'cycle', but gaussian cannot"),
+        ({"act": [Rule(on="log_loss", do="rollback")]}, "but a replay has no readers to be served"),
     ],
 )
 def test_rules_that_nobody_can_follow_are_refused(

@@ -178,3 +178,25 @@ def test_a_trainer_keeps_versions_unless_an_earlier_one_is_served(tmp_path: Path
     delivery.close()
     assert store.kept() == []
     assert delivery.trouble is None
+
+
+def test_a_drift_that_calls_for_it_has_the_version_from_before_served(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = DictStore()
+    delivery = Delivery(store, Mirror(tmp_path))
+    delivery.start()
+    delivery.tell(INFO)
+    for clock_ms in (1000, 2000, 3000):
+        delivery.publish(0, *delta("u", clock_ms))
+        delivery.keep("by the clock", clock_ms)
+        assert delivery.drain(PATIENCE_S)
+    delivery.roll_back(2500)
+    assert delivery.drain(PATIENCE_S)
+    _, second, _ = store.kept()
+    assert store.pointer().version == second.version
+    delivery.roll_back(500)
+    assert delivery.drain(PATIENCE_S)
+    assert store.pointer().version == second.version
+    assert "no version is kept from before the change" in caplog.text
+    delivery.close()
