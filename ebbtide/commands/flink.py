@@ -62,7 +62,7 @@ Folder = Annotated[
     Path, typer.Option("--dir", metavar="D", help="Where the cluster's logs and settings are.")
 ]
 _CHECKPOINTS, _CLUSTER = Path("runs/flink"), Path("runs/flink-cluster")
-_GROUP, _PATIENCE_S = "ebbtide-flink", 120.0
+_GROUP, _PATIENCE_S = "ebbtide-flink", 600.0
 To = Annotated[
     Path | None, typer.Option("--to", metavar="DIR", help="Where the savepoint goes. [in --checkpoints]")
 ]

@@ -20,7 +20,7 @@ _JOB_MANAGER, _TASK_MANAGER = (
     "org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint",
     "org.apache.flink.runtime.taskexecutor.TaskManagerRunner",
 )
-_UP_S, _DOWN_S, _LOOK_S = 180.0, 20.0, 0.1
+_UP_S, _DOWN_S, _LOOK_S = 600.0, 20.0, 0.1
 _SETTINGS = {
     "jobmanager.bind-host": "127.0.0.1",
     "jobmanager.rpc.address": "127.0.0.1",

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from streams.engines.flink import Job
 
-_LOOK_S, _STOP_S = 1.0, 60.0
+_LOOK_S, _STOP_S = 1.0, 300.0
 _GROWN_EVERY = 5
 _JVM = "jvm.json"
 log = logging.getLogger("ebbtide.flink")

@@ -122,7 +122,7 @@ def environment(job: Job, more: Mapping[str, str]) -> StreamExecutionEnvironment
         "execution.checkpointing.dir": job.checkpoints,
         "execution.checkpointing.interval": f"{job.every_ms} ms",
         "execution.checkpointing.mode": "EXACTLY_ONCE",
-        "execution.checkpointing.timeout": "120 s",
+        "execution.checkpointing.timeout": "600 s",
         "execution.checkpointing.tolerable-failed-checkpoints": "1000",
         "execution.checkpointing.externalized-checkpoint-retention": "RETAIN_ON_CANCELLATION",
         "execution.checkpointing.num-retained": "3",
