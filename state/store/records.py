@@ -141,6 +141,14 @@ def packed_rows(rows: Mapping[bytes, bytes]) -> Packed:
     return Packed(list(rows), start_B1, b"".join(rows.values()))
 
 
+def unpacked(lengths: bytes, ids: bytes, rows: bytes) -> Packed:
+    """Ids and rows that a script has put together, by their lengths in turn."""
+    length_B2 = np.frombuffer(lengths, "<u4").reshape(-1, 2).astype(np.int64)
+    id_end_B = np.cumsum(length_B2[:, 0]).tolist()
+    names = [ids[start:end] for start, end in zip([0, *id_end_B], id_end_B, strict=False)]
+    return Packed(names, np.concatenate([np.zeros(1, np.int64), np.cumsum(length_B2[:, 1])]), rows)
+
+
 def unpack(value: bytes) -> Record:
     """The inverse of `pack` for one row. Raises InputError on bytes that are none of ours."""
     if len(value) >= _HEADER.itemsize:

@@ -30,7 +30,7 @@ from state.store import kept, redis_versions, versions
 from state.store import redis_scripts as scripts
 from state.store.contract import KINDS, EmbeddingStore, Flaw, Gone, Kind, Pointer, Publication, RunInfo
 from state.store.kept import NEWEST, Facts, Kept
-from state.store.records import Packed, Record, named, packed_rows, unpack
+from state.store.records import Packed, Record, named, packed_rows, unpack, unpacked
 from state.store.redis_health import flaws_of, policy_of
 from state.store.redis_versions import RedisVersions
 from state.store.versions import Changes
@@ -271,8 +271,16 @@ class RedisStore(EmbeddingStore):
 
     def served(self, kind: Kind, identifier: str) -> Record | None:
         name = identifier.encode("utf-8", "surrogatepass")
-        value = self._ask(lambda: self._versions.served(self._key(kind), name))
+        value = self._ask(self._served_row, self._key(kind), name)
         return None if value is None else unpack(value)
+
+    def _served_row(self, head: str, name: bytes) -> bytes | None:
+        """Asked by what costs the client least."""
+        script, keys = self._versions.served, self._versions.served_keys(head)
+        try:
+            return cast("bytes | None", self._redis.evalsha(script.sha, len(keys), *keys, cast(Any, name)))
+        except redis.exceptions.NoScriptError:  # by a script object, which loads it
+            return cast("bytes | None", script(keys=keys, args=[name]))
 
     def position(self, kind: Kind) -> bytes:
         keys = [*self._fed(kind)[1:], self._key("version"), self._key("fed")]
@@ -300,13 +308,13 @@ class RedisStore(EmbeddingStore):
         if found is None:
             return None
         note, token, notes, version, moved, *page = found
-        return _Page(note + b" " + token, notes, (int(version), moved), _unpacked(*page))
+        return _Page(note + b" " + token, notes, (int(version), moved), unpacked(*page))
 
     def pages(self, kind: Kind, at: int = NEWEST) -> Iterator[Packed]:
         if at != NEWEST:
             found = self._versions.pages(at, self._key(kind), _ROWS_A_PAGE)
             while (raw := self._ask(next, found, None)) is not None:
-                yield _unpacked(*raw)
+                yield unpacked(*raw)
             return
         cursor: bytes | None = b"0"
         while cursor is not None:
@@ -315,7 +323,7 @@ class RedisStore(EmbeddingStore):
 
     def _page(self, key: str, cursor: bytes) -> tuple[bytes | None, Packed]:
         following, lengths, ids, rows = self._page_script(keys=[key], args=[cursor, _ROWS_A_PAGE])
-        return (None if following == b"0" else following), _unpacked(lengths, ids, rows)
+        return (None if following == b"0" else following), unpacked(lengths, ids, rows)
 
     def _fed(self, kind: Kind) -> list[str]:
         """The hash of a kind, and its feed."""
@@ -380,14 +388,6 @@ class _Page(NamedTuple):
     notes: int
     as_of: tuple[int, bytes]
     rows: Packed
-
-
-def _unpacked(lengths: bytes, ids: bytes, rows: bytes) -> Packed:
-    """Ids and rows that a script has put together, by their lengths in turn."""
-    length_B2 = np.frombuffer(lengths, "<u4").reshape(-1, 2).astype(np.int64)
-    id_end_B = np.cumsum(length_B2[:, 0]).tolist()
-    names = [ids[start:end] for start, end in zip([0, *id_end_B], id_end_B, strict=False)]
-    return Packed(names, np.concatenate([np.zeros(1, np.int64), np.cumsum(length_B2[:, 1])]), rows)
 
 
 def _first_line(error: Exception) -> str:

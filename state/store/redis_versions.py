@@ -161,9 +161,11 @@ class RedisVersions:
     def __init__(self, client: Client, keys: list[str], head: str) -> None:
         """`keys`: the list, the facts, and which is served; `head`: of the newest version."""
         self._client, self.keys, self._head = client, keys, head
-        self._keep, self._rollback, self._forget, self._row, self._served, self._page = map(
-            client.register_script, (KEEP, ROLLBACK, FORGET, ROW, SERVED, PAGE)
+        self._keep, self._rollback, self._forget, self._row, self._page = map(
+            client.register_script, (KEEP, ROLLBACK, FORGET, ROW, PAGE)
         )
+
+        self.served: Any = client.register_script(SERVED)
 
     def keep(self, facts: Facts) -> int:
         """Which version it is; 0 where nothing was published. Raises InputError as `EmbeddingStore.keep`."""
@@ -202,9 +204,9 @@ class RedisVersions:
         """Of the hash, or the text, that is `head` in the newest version."""
         return self._row(keys=[head, self.keys[0]], args=[version, identifier])
 
-    def served(self, head: str, identifier: bytes) -> Any:
-        """The row in the version that readers are pointed at."""
-        return self._served(keys=[head, self.keys[0], self.keys[2]], args=[identifier])
+    def served_keys(self, head: str) -> list[str]:
+        """What `served` is asked with, and the id: the row in the version that readers are pointed at."""
+        return [head, self.keys[0], self.keys[2]]
 
     def pages(self, version: int, head: str, rows: int) -> Iterator[list[bytes]]:
         """Lengths, ids and rows of a page; a row may come twice."""
