@@ -106,14 +106,17 @@ def up(
         holder = Holder.here(url, given is None)
         folder.hold(holder)
 
-        def ready() -> None:
+        def listens() -> None:
             page = f"{url}/#key={key}"
             screen.print(Text(f"\n  {page}\n", style="bold"), soft_wrap=True)
             say("up", "that is the page; whoever has the address may send events. Ctrl-C ends everything")
+
+        def ready() -> None:
+            say("up", "everything can be answered")
             if as_json:
                 print_line({"url": url, "key": key, "pid": holder.pid})
 
-        asyncio.run(tree.run(plan, holder, say, ready))
+        asyncio.run(tree.run(plan, holder, say, tree.Opened(listens, ready)))
     say("up", f"all has ended; `ebbtide up --dir {directory}` goes on")
 
 

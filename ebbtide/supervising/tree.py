@@ -6,6 +6,7 @@ import signal
 import sys
 import urllib.request
 from collections.abc import Callable
+from typing import NamedTuple
 
 import msgspec
 
@@ -19,8 +20,16 @@ _LOOK_S = 0.5
 _TIMEOUT_S = 5.0
 
 
-async def run(plan: Plan, holder: Holder, say: Say, ready: Callable[[], None]) -> None:
-    """Until a signal; then everything that was started has ended. `ready` is called once all is answered.
+class Opened(NamedTuple):
+    """What is called as it goes."""
+
+    listens: Callable[[], None]
+    """Once there is a page, though not everything can be answered yet."""
+    ready: Callable[[], None]
+
+
+async def run(plan: Plan, holder: Holder, say: Say, opened: Opened) -> None:
+    """Until a signal; then everything that was started has ended.
 
     Raises InputError where a part cannot be kept running; also then all has ended.
     """
@@ -34,7 +43,7 @@ async def run(plan: Plan, holder: Holder, say: Say, ready: Callable[[], None]) -
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, end)
     guard = asyncio.create_task(_guard(folder, holder))
-    work = asyncio.create_task(_work(plan, holder.url, say, ready))
+    work = asyncio.create_task(_work(plan, holder.url, say, opened))
     asked = asyncio.create_task(ending.wait())
     await asyncio.wait({work, asked}, return_when=asyncio.FIRST_COMPLETED)
     if asked.done():
@@ -51,7 +60,7 @@ async def run(plan: Plan, holder: Holder, say: Say, ready: Callable[[], None]) -
         raise ended
 
 
-async def _work(plan: Plan, url: str, say: Say, ready: Callable[[], None]) -> None:
+async def _work(plan: Plan, url: str, say: Say, opened: Opened) -> None:
     at = plan.given or await _services(plan, say)
     services = asyncio.Event()
     services.set()
@@ -61,7 +70,7 @@ async def _work(plan: Plan, url: str, say: Say, ready: Callable[[], None]) -> No
             group.create_task(part.keep())
         if plan.given is None:
             group.create_task(_mend_services(plan, at, say, services))
-        group.create_task(_announce(url, say, ready))
+        group.create_task(_announce(url, opened))
 
 
 async def _services(plan: Plan, say: Say) -> Addresses:
@@ -122,12 +131,11 @@ async def _mend_services(plan: Plan, at: Addresses, say: Say, up: asyncio.Event)
         up.set()
 
 
-async def _announce(url: str, say: Say, ready: Callable[[], None]) -> None:
-    """Say when it listens, and when it can answer."""
+async def _announce(url: str, opened: Opened) -> None:
     await _answered(f"{url}/healthz")
-    say("up", f"listens at {url}")
+    opened.listens()
     await _answered(f"{url}/readyz")
-    ready()
+    opened.ready()
 
 
 async def _answered(url: str) -> None:
