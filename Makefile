@@ -7,8 +7,9 @@ STAMP := .venv/.synced
 BASE := .venv/.base-synced
 BIN := .venv/bin
 FLINK := .venv-flink
+LLM := .venv-llm
 
-.PHONY: help setup setup-flink demo test test-flink check format bench bench-live bench-gpu chaos fuzz soak clean screenshots
+.PHONY: help setup setup-flink demo test test-flink check format bench bench-live bench-gpu chaos fuzz soak clean screenshots setup-llm test-llm
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -18,7 +19,7 @@ help: ## Show this list
 	.uv/bin/python -m pip install --quiet --upgrade uv
 
 $(STAMP): pyproject.toml uv.lock $(if $(findstring .uv,$(UV)),.uv/bin/uv)
-	$(UV) sync --frozen --all-extras --no-extra flink --compile-bytecode
+	$(UV) sync --frozen --all-extras --no-extra flink --no-extra llm --compile-bytecode
 	@touch $@
 
 $(FLINK)/.synced: pyproject.toml uv.lock $(if $(findstring .uv,$(UV)),.uv/bin/uv)
@@ -30,6 +31,15 @@ $(BASE): pyproject.toml uv.lock $(if $(findstring .uv,$(UV)),.uv/bin/uv)
 	@touch $@
 
 setup: $(STAMP) ## Install everything into .venv from the lock (quick when there is nothing to do)
+
+$(LLM)/.synced: pyproject.toml uv.lock $(if $(findstring .uv,$(UV)),.uv/bin/uv)
+	UV_PROJECT_ENVIRONMENT=$(LLM) $(UV) sync --frozen --extra llm --no-default-groups --group test --compile-bytecode
+	@touch $@
+
+setup-llm: $(LLM)/.synced ## Install what language models need (transformers, peft) into .venv-llm, an environment of its own in the same lock
+
+test-llm: setup-llm ## Relevance and Novelty as a real language model, SmolLM2-135M: some CPU-minutes, 93 MB to fetch
+	OMP_NUM_THREADS=1 $(LLM)/bin/pytest tests/learners/test_language.py -s
 
 setup-flink: $(FLINK)/.synced ## Install Apache Flink's workers into .venv-flink, an environment of its own in the same lock (350 MB to fetch)
 
