@@ -86,6 +86,6 @@ def _table(found: dict[str, Any]) -> Table:
     for one in found["kept"]:
         said = [str(one["version"]), one["made"][:19], (one["clock"] or "-")[:19], f"{one['bytes']:,}"]
         rows.add_row(*said, Text(one["note"]), "served" if one["served"] else "")
-    newest = "" if found["version"] != found["newest"] else "served"
+    newest = "" if any(one["served"] for one in found["kept"]) else "served"
     rows.add_row(str(found["newest"]), "", "", "", "the newest", newest)
     return rows
