@@ -125,8 +125,6 @@ def _rehearse(settings: "Settings") -> None:
 def _run(settings: "Settings", *, as_json: bool, metrics_port: int | None) -> None:
     import asyncio
 
-    from streams.engines.faust import Worker
-
     screen = Console(stderr=True)
     moving = screen.status("waiting for partitions") if screen.is_terminal and not as_json else None
     said = Told(as_json, moving)
@@ -147,6 +145,8 @@ def _run(settings: "Settings", *, as_json: bool, metrics_port: int | None) -> No
         return worker.failure
 
     with moving or nullcontext():
+        from streams.engines.faust import Worker  # slow to load
+
         failure = asyncio.run(main())
     if isinstance(failure, EbbtideError):
         raise failure
