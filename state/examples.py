@@ -118,7 +118,7 @@ class Window:
     """Which entry of the window a full memory forgets for it, from the newest as 1; or 0."""
 
     def take(self, rows: Int64s | slice) -> Self:
-        return type(self)(**{f.name: getattr(self, f.name)[rows] for f in fields(self)})
+        return type(self)(**{name: getattr(self, name)[rows] for name in _OF_WINDOW})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,7 +165,7 @@ class ExampleBatch:
 
     def take(self, rows: Int64s | slice) -> Self:
         """The chosen rows; a slice shares memory, an index array copies."""
-        columns = {f.name: getattr(self, f.name)[rows] for f in fields(self) if f.name != "window"}
+        columns = {name: getattr(self, name)[rows] for name in _OF_BATCH}
         return type(self)(**columns, window=None if self.window is None else self.window.take(rows))
 
     def with_item_rates(self, item_rates_BR: Floats) -> Self:
@@ -313,6 +313,8 @@ BY_ENTRY = tuple(f.name for f in fields(Window) if f.name.endswith("_BW"))
 BY_ITEM = tuple(f.name for f in fields(Window) if f.name.endswith("_BI"))
 """Those that have a value an item that has totals."""
 _TOTALS = BY_ITEM[1:]
+_OF_WINDOW = tuple(f.name for f in fields(Window))
+_OF_BATCH = tuple(f.name for f in fields(ExampleBatch) if f.name != "window")
 
 _ONCE_S = 3 * 86_400.0
 

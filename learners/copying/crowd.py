@@ -15,7 +15,7 @@ from learners.tables.expiry import Forgotten, renumber_rings, without
 from learners.tables.faded import Faded, FadedArrays, fade_add
 from learners.tables.followers import USED, PairArrays, Pairs, bump, gain
 from learners.tables.growing import grown
-from state.arrays import largest
+from state.arrays import Bools, largest
 from state.cells import KM_EAST, KM_NORTH
 from state.compiled import compiled
 from state.examples import Doubles, ExampleBatch, Floats
@@ -187,6 +187,23 @@ def leaders(weight_N: Doubles, size: int, count: int) -> Int64s:
     """The rows below `size` of the `count` greatest positive weights, the greatest first, then the first."""
     rows = largest(weight_N[:size], count)
     return rows[weight_N[rows] > 0.0]
+
+
+@compiled
+def mark_leaders(weight_X: Doubles, first: int, step: int, count: int, led_N: Bools) -> None:
+    """Mark `leaders` of a few: row n weighs `weight_X[first + step n]`."""
+    best_T, row_T = np.zeros(count), np.full(count, -1)
+    for n in range(led_N.shape[0] if count else 0):
+        weight = weight_X[first + step * n]
+        if weight > best_T[count - 1]:
+            t = count - 1
+            while t > 0 and weight > best_T[t - 1]:
+                best_T[t], row_T[t] = best_T[t - 1], row_T[t - 1]
+                t -= 1
+            best_T[t], row_T[t] = weight, n
+    for n in row_T:
+        if n >= 0:
+            led_N[n] = True
 
 
 @compiled

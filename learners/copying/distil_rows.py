@@ -7,6 +7,8 @@ a request is kept or not whatever the micro-batch, and late ones are e times lik
 Shape suffixes: B rows, R requests.
 """
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -36,17 +38,21 @@ class Requests:
 
     def may_keep(self, part: ExampleBatch) -> NDArray[np.bool_]:
         """Which of the next rows will be kept, but for others among them that have a claim before theirs."""
-        worst = self._key_R.max() if len(self) == SIZE else np.inf
-        return np.asarray(self._keys(part) < worst)
+        return np.asarray(self._keys(part) < self._worst)
 
     def offer(self, part: ExampleBatch, evidence: Evidence) -> None:
         """Keep what is to be kept of rows and their evidence; rows without candidates are passed over."""
         newest_ms = int(part.time_ms_B.max())
-        kept_B, key_B = self.may_keep(part), self._keys(part)
+        key_B = self._keys(part)
+        kept_B = key_B < self._worst
         self.last_ms = max(self.last_ms, newest_ms) if self.seen else newest_ms
         self.seen += len(part)
         for b in np.flatnonzero(kept_B & (np.diff(evidence.start_R1) > 0)).tolist():
             self._keep(float(key_B[b]), cut(evidence, b, b + 1))
+
+    @property
+    def _worst(self) -> float:
+        return float(self._key_R.max()) if len(self) == SIZE else math.inf
 
     def _keys(self, part: ExampleBatch) -> Doubles:
         uniform_B = ((identities(part, self.seed) >> 12) & ((1 << 51) - 1)) / 2.0**51

@@ -20,6 +20,7 @@ from state.keys import Int64s
 VIEWS = ("recent", "hour", "week", "place", "after")
 """Views of the memory, in the order of `held_BV`."""
 HELD = len(VIEWS)
+_OFF_D = np.isin(np.arange(7), DAYS_OFF)
 
 _SLOT = ("slot", "slot_all")
 _WHERE = (*PLACES, "stranger_place")
@@ -85,7 +86,7 @@ def context(part: ExampleBatch, window: Window, held_BV: Floats, *, periodic: bo
         np.cos(angle_B),
         np.sin(2 * angle_B),
         np.cos(2 * angle_B),
-        np.isin(day_B, DAYS_OFF),
+        _OFF_D[day_B],
     ]
     return np.stack(
         [

@@ -22,7 +22,7 @@ from learners.copying.columns import (
     new_found,
     new_room,
 )
-from learners.copying.crowd import LED_BY, SLOTS, Crowd, CrowdRows, crowd_rows, cut, leaders, time_slot
+from learners.copying.crowd import LED_BY, SLOTS, Crowd, CrowdRows, crowd_rows, cut, mark_leaders, time_slot
 from learners.copying.evidence import COLUMN, own, tables
 from learners.copying.experts import HELD
 from learners.copying.returns import Returns
@@ -188,12 +188,12 @@ class Search:
         s, weight_VN = self.settings, self.crowd.popular.arrays.weight_VN
         slot = time_slot(int(part.time_ms_B[0]), int(part.tz_min_B[0])) if self.periodic else -1
         if slot != self.leaders_at[1] or self.counted - self.leaders_at[0] >= max(CHUNK, size // 16):
-            popular = self.strangers(s.popular)
-            lists = [leaders(weight_VN[v], size, popular) for v in LED_BY]
+            popular, led_N = self.strangers(s.popular), np.zeros(size, np.bool_)
+            for v in LED_BY:
+                mark_leaders(weight_VN[v], 0, 1, popular, led_N)
             if self.periodic:
-                slotted_N = self.crowd.slotted.arrays.weight_VN[0, slot :: SLOTS + 1]
-                lists.append(leaders(slotted_N, size, popular))
-            leaders_N = np.unique(np.concatenate(lists))
+                mark_leaders(self.crowd.slotted.arrays.weight_VN[0], slot, SLOTS + 1, popular, led_N)
+            leaders_N = np.flatnonzero(led_N)
             if keep:
                 self.leaders_N = leaders_N
                 self.leaders_at[:] = self.counted, slot

@@ -164,3 +164,20 @@ def whole(rows_S: Int64s, weight_NK: Floats, kind_NP: Int32s) -> Floats:
                 break
             vector_SK[s] += weight_NK[kind]
     return vector_SK
+
+
+@compiled
+def side_by_side(rows_S: Int64s, item_NK: Floats, bias_N1: Floats, kind_NP: Int32s, item_DS: Floats) -> None:
+    """Write vectors and biases of rows that there are, each with its kinds' added, a column a row."""
+    width = item_NK.shape[1]
+    for s in range(rows_S.shape[0]):
+        row = rows_S[s]
+        for k in range(width):
+            item_DS[k, s] = item_NK[row, k]
+        item_DS[width, s] = bias_N1[row, 0]
+        for kind in kind_NP[row]:
+            if kind < 0:
+                break
+            for k in range(width):
+                item_DS[k, s] += item_NK[kind, k]
+            item_DS[width, s] += bias_N1[kind, 0]

@@ -78,14 +78,12 @@ def logits(
     return logit_C
 
 
-def nearest(vector_BD: Floats, item_SD: Floats, count: int) -> Int64s:
+def nearest(vector_BD: Floats, item_DS: Floats, count: int) -> Int64s:
     """Places in S of the `count` best inner products of each row (B, count), best first.
 
     Ties go to the lower place; -1 where there are fewer than `count`.
     """
-    item_DS = np.zeros((vector_BD.shape[1], len(item_SD)), np.float32)
-    item_DS[: item_SD.shape[1]] = item_SD.T
-    score_BS = np.empty((len(vector_BD), len(item_SD)), np.float32)
+    score_BS = np.empty((len(vector_BD), item_DS.shape[1]), np.float32)
     scores(vector_BD, item_DS, score_BS)
     place_BT = np.full((len(vector_BD), count), -1, np.int64)
     _best(score_BS, place_BT)

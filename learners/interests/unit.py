@@ -28,7 +28,7 @@ import numpy as np
 from learners.contract import Context, Needs, RankRequest, Settings
 from learners.interests import deep, learning, rows, search, views
 from learners.interests.contract import Unit
-from learners.interests.kinds import Kinds, whole
+from learners.interests.kinds import Kinds, side_by_side, whole
 from learners.interests.recalling import recalled
 from learners.interests.settings import TwoTowerSettings
 from learners.tables.embedding import PUBLISH, RANK, EmbeddingTable, Slot
@@ -144,7 +144,10 @@ class InterestUnit(Unit[Floats]):
         """
         rows_S = self.sampler.most_drawn(among)
         catalogue_S1 = np.append(self.context.catalogue.items.rows(self.table.ids.keys[rows_S]), -1)
-        return catalogue_S1[search.nearest(users, self._vectors(rows_S), count)]
+        item_DS = np.zeros((users.shape[1], len(rows_S)), np.float32)
+        weight = self.table.weight
+        side_by_side(rows_S, weight["item"], weight["bias"], self.kinds.kind_NP, item_DS)
+        return catalogue_S1[search.nearest(users, item_DS, count)]
 
     def relearn(self, batch: ExampleBatch) -> None:
         self.learn(batch)

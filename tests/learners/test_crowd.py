@@ -13,6 +13,7 @@ from learners.copying.crowd import (
     CrowdRows,
     cut,
     leaders,
+    mark_leaders,
     time_slot,
 )
 from learners.copying.evidence import kilometres2
@@ -134,3 +135,11 @@ def test_leaders_are_the_greatest_first_and_never_without_weight() -> None:
     assert leaders(weight_N, 5, 3).tolist() == [1, 3, 4]
     assert leaders(weight_N, 5, 10).tolist() == [1, 3, 4, 2]
     assert leaders(weight_N, 0, 10).tolist() == []
+
+
+@pytest.mark.parametrize("count", [0, 1, 7, 60])
+def test_a_few_leaders_are_marked_as_they_are_listed(count: int) -> None:
+    weight_N3 = np.random.default_rng(count).integers(0, 9, (50, 3)).astype(np.float64)
+    led_N = np.zeros(50, np.bool_)
+    mark_leaders(weight_N3.reshape(-1), 2, 3, count, led_N)
+    assert np.flatnonzero(led_N).tolist() == sorted(leaders(weight_N3[:, 2], 50, count).tolist())
