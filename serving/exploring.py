@@ -38,7 +38,7 @@ class Tried(NamedTuple):
 def filled(
     rows: Sequence[int],
     score_N: Doubles,
-    vectors_ND: Floats,
+    cluster_N: Int64s,
     p_D: Doubles,
     share: float,
     chance: np.random.Generator,
@@ -47,7 +47,6 @@ def filled(
     places = min(int(len(rows) * share + chance.random()), len(rows), _MOST)
     if not places:
         return []
-    cluster_N = vectors_ND[:, :-1].argmax(1)
     left = np.isfinite(score_N)
     left[list(rows)] = False
     open_C = np.zeros(len(p_D) - 1, np.bool_)
@@ -65,6 +64,11 @@ def filled(
         found.append(Tried(row, float(p_C[drawn]) / total))
         open_C[drawn] = False
     return found
+
+
+def clusters_of(vectors_ND: Floats) -> Int64s:
+    """The cluster of each item: where its vector is 1."""
+    return np.asarray(vectors_ND[:, :-1].argmax(1))
 
 
 def with_tried(identifier: str, tried: Sequence[tuple[str, float]]) -> str:

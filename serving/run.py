@@ -73,6 +73,8 @@ class Run(Answers):
         self._follows = follows
         self._lists = Lists()
         self._facts = Facts(self.info)
+        self._clustered = (-1, np.zeros(0, np.int64))
+        """Version, and the cluster of each item then."""
         self._chance = np.random.default_rng() if chance is None else chance
 
     @property
@@ -222,8 +224,8 @@ class Run(Answers):
             rows = self._page((user, repr({**asked, "page": None})), page, k, score_N, diversity)
         tried: list[exploring.Tried] = []
         if tried_D is not None and page is None:
-            share, vectors_ND = self.info.explore, catalogue.vectors_ND
-            tried = exploring.filled(rows, score_N, vectors_ND, tried_D, share, self._chance)
+            share, cluster_N = self.info.explore, self._clusters(catalogue)
+            tried = exploring.filled(rows, score_N, cluster_N, tried_D, share, self._chance)
             rows = rows[: len(rows) - len(tried)]
         items: list[Recommended | Explored] = [
             Recommended(catalogue.ids[row], float(score_N[row]), ranked.why(row)) for row in rows
@@ -232,6 +234,13 @@ class Run(Answers):
             why: Reasons = [Because(f"new to the user, tried with probability {p:.2g}")]
             items.append(Explored(catalogue.ids[row], float(score_N[row]), why, exploring.SOURCE, p))
         return RecommendAnswer(user, version, items, ranked.by)
+
+    def _clusters(self, catalogue: Catalogue) -> Int64s:
+        """Of every item; found once a version."""
+        version, cluster_N = self._clustered
+        if version != self.version or len(cluster_N) != len(catalogue.ids):
+            self._clustered = self.version, exploring.clusters_of(catalogue.vectors_ND)
+        return self._clustered[1]
 
     def _page(self, key: object, page: int, k: int, score_N: Doubles, diversity: float) -> list[int]:
         """Rows of a page; the list is made where it is not held."""

@@ -10,9 +10,9 @@ import pytest
 import ebbtide
 from ebbtide.live.posted import of_body
 from serving.answers import Explored
-from serving.exploring import filled, query, tried_of, with_tried
+from serving.exploring import clusters_of, filled, query, tried_of, with_tried
 from serving.run import Run
-from state.arrays import Doubles, Floats
+from state.arrays import Doubles, Int64s
 from state.ids import key_of
 from state.store.embedded import open_store
 from streams.wire.decode import decode
@@ -20,20 +20,20 @@ from streams.wire.decode import decode
 CLUSTERS = 5
 
 
-def items() -> tuple[Floats, Doubles]:
-    """Vectors and scores of ten items, two a cluster, the second the better one."""
+def items() -> tuple[Int64s, Doubles]:
+    """Clusters and scores of ten items, two a cluster, the second the better one."""
     vectors = np.zeros((10, CLUSTERS + 1), np.float32)
     vectors[np.arange(10), np.arange(10) // 2] = 1.0
-    return vectors, np.arange(10.0)
+    return clusters_of(vectors), np.arange(10.0)
 
 
 class TestSlot:
     def test_clusters_come_as_often_as_is_said_and_by_their_best_item(self) -> None:
-        vectors, score = items()
+        clusters, score = items()
         p = np.array([0.1, 0.5, 0.2, 0.2, 0.0, 0.0])
         chance, seen, said = np.random.default_rng(0), Counter[int](), {}
         for _ in range(20_000):
-            [one] = filled([9, 8], score, vectors, p, 0.5, chance)
+            [one] = filled([9, 8], score, clusters, p, 0.5, chance)
             seen[one.row] += 1
             said[one.row] = one.propensity
         assert said == pytest.approx({1: 0.1, 3: 0.5, 5: 0.2, 7: 0.2})
@@ -41,27 +41,27 @@ class TestSlot:
             assert seen[row] / 20_000 == pytest.approx(propensity, abs=0.015)
 
     def test_what_is_in_the_list_or_has_nothing_to_offer_leaves_its_share_to_the_others(self) -> None:
-        vectors, score = items()
+        clusters, score = items()
         score[[2, 3]] = -np.inf
         p = np.array([0.1, 0.5, 0.2, 0.2, 0.0, 0.0])
         said = {
             one.row: one.propensity
             for seed in range(200)
-            for one in filled([7, 9, 8], score, vectors, p, 1 / 3, np.random.default_rng(seed))
+            for one in filled([7, 9, 8], score, clusters, p, 1 / 3, np.random.default_rng(seed))
         }
         assert said == pytest.approx({1: 1 / 3, 5: 2 / 3})
 
     @pytest.mark.parametrize(("rows", "share", "mean"), [(10, 0.1, 1.0), (5, 0.1, 0.5), (4, 0.0, 0.0)])
     def test_so_many_places_are_explored_on_average(self, rows: int, share: float, mean: float) -> None:
-        vectors = np.repeat(np.eye(20, 21, dtype=np.float32), 2, axis=0)
+        clusters = np.arange(40) // 2
         p = np.append(np.full(20, 0.05), 0.0)
         chance = np.random.default_rng(1)
-        many = [len(filled(list(range(rows)), np.zeros(40), vectors, p, share, chance)) for _ in range(400)]
+        many = [len(filled(list(range(rows)), np.zeros(40), clusters, p, share, chance)) for _ in range(400)]
         assert np.mean(many) == pytest.approx(mean, abs=0.1)
 
     def test_where_nothing_is_new_nothing_is_explored(self) -> None:
-        vectors, score = items()
-        assert filled([9], score, vectors, np.zeros(6), 1.0, np.random.default_rng(0)) == []
+        clusters, score = items()
+        assert filled([9], score, clusters, np.zeros(6), 1.0, np.random.default_rng(0)) == []
 
     def test_items_are_ranked_by_all_interests_but_that(self) -> None:
         vectors = np.array([[1.0, 2.0], [5.0, 5.0]], np.float32)
