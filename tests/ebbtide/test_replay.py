@@ -325,7 +325,7 @@ def test_data_list_and_inspect_and_monitor(out: Path, tmp_path: Path) -> None:
     found = json.loads(run("data", "inspect", tmp_path / "log.csv", "--json").stdout)
     assert found["survey"]["rows"] == 600
     watched = json.loads(run("monitor", "--from", out, "--json").stdout)
-    assert set(watched) == {"drift", "actions", "windows"}
+    assert set(watched) == {"drift", "actions", "embeddings", "windows"}
 
 
 def test_a_redis_url_takes_the_place_of_the_embedded_server(tmp_path: Path) -> None:
