@@ -9,7 +9,7 @@ BIN := .venv/bin
 FLINK := .venv-flink
 LLM := .venv-llm
 
-.PHONY: help setup setup-flink demo test test-flink check format bench bench-live bench-gpu chaos fuzz soak clean screenshots setup-llm test-llm
+.PHONY: help setup setup-flink demo test test-flink check format bench bench-live bench-flink bench-gpu chaos fuzz soak clean screenshots setup-llm test-llm
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -85,6 +85,9 @@ soak: setup ## An hour of steady load on the live path, with a fault every five 
 
 bench-live: setup ## Live workers beside a plain Faust agent on a broker of their own: events/s on JSON and Arrow
 	$(BIN)/python -m benchmarks live
+
+bench-flink: setup setup-flink ## A Flink job beside the Faust worker and the engine alone: events/s and CPU, JSON and Arrow
+	$(BIN)/python -m benchmarks flink
 
 bench-gpu: setup ## DIN, MIRRN, SINE and the two-tower on the CPU, and on a GPU where there is one: events/s by batch
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks gpu

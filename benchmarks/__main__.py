@@ -48,6 +48,7 @@ NAMES = (
     "live-backlog",
     "fuzz",
     "gpu",
+    "flink",
     "coea",
 )
 FOLDERS = {"foursquare": "folder of the check-ins of New York", "globo": "folder of the news clicks"}

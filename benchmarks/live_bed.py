@@ -91,6 +91,8 @@ class Cpu:
     """CPU seconds of processes over time, while in the `with` block. Needs /proc."""
 
     pids: Sequence[int]
+    of: Callable[[int], float] = field(default_factory=lambda: cpu_s)
+    """CPU seconds that a process has used so far."""
     _seen: list[tuple[float, ...]] = field(default_factory=list)
     _stop: threading.Event = field(default_factory=threading.Event)
 
@@ -112,15 +114,27 @@ class Cpu:
 
     def _watch(self) -> None:
         while not self._stop.wait(_SAMPLE_S):
-            self._seen.append((time.time(), *map(_cpu_s, self.pids)))
+            self._seen.append((time.time(), *map(self.of, self.pids)))
 
 
-def _cpu_s(pid: int) -> float:
+def cpu_s(pid: int) -> float:
+    """Of one process so far; NaN where there is none."""
     try:
         words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return float("nan")
     return (int(words[11]) + int(words[12])) / _TICKS
+
+
+def descendants(pid: int) -> list[int]:
+    """Processes that a process has started, those that they have started, and so on."""
+    try:
+        said = [path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/children")]
+    except OSError:
+        return []
+    return [
+        one for words in said for child in map(int, words.split()) for one in (child, *descendants(child))
+    ]
 
 
 def run(*arguments: object, **options: object) -> list[str]:

@@ -27,6 +27,7 @@ PAGE = ROOT / "docs" / "benchmarks.md"
 LIVE = [name for name in NAMES if name.startswith("live")]
 PEERLESS = sys.version_info >= (3, 13)
 """bytewax has no wheel for this Python."""
+TRIED = [pytest.param(name, marks=[pytest.mark.flink] if name == "flink" else []) for name in NAMES]
 Quick = Callable[[str], Tables]
 
 
@@ -44,7 +45,7 @@ def quick(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Quick]:
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", TRIED)
 def test_a_quick_form_runs_to_its_bars(name: str, quick: Quick) -> None:
     if name == "window" and PEERLESS:
         with pytest.raises(InputError, match=r"bytewax is not installed"):
@@ -61,7 +62,7 @@ def test_a_quick_form_runs_to_its_bars(name: str, quick: Quick) -> None:
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", TRIED)
 def test_the_page_shows_what_is_printed(name: str, quick: Quick) -> None:
     if name == "window" and PEERLESS:
         pytest.skip("bytewax has no wheel for this Python")

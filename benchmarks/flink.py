@@ -1,0 +1,164 @@
+"""A Flink job beside the Faust worker and the engine alone, on the same messages.
+
+The log is in the topics before anybody reads: 4 partitions of Arrow, about 1,024 events a message, and of
+JSON, one event a message, the first 100,000. `ebbtide flink run` has a cluster within one process, and a
+checkpoint a second; `ebbtide ingest` runs with its defaults; the engine alone takes the messages in this
+process, 200 of JSON at a time, and sends nothing. Measured is from the first committed example to the last,
+with the CPU of all processes of a worker. Broker and workers share the machine's cores. Needs
+`make setup-flink`; ten minutes; starts a broker of its own.
+"""
+
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from itertools import groupby
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+
+from benchmarks.benchmark import Bench, Benchmark, Option
+from benchmarks.live_bed import (
+    LOG,
+    PARTITIONS,
+    Bed,
+    Cpu,
+    Span,
+    bed,
+    cpu_s,
+    descendants,
+    done,
+    fill,
+    reached,
+    run,
+    running,
+    until,
+    worker,
+)
+from benchmarks.tables import Bar, Row, Tables, loads
+from benchmarks.telling import Step
+from streams.engines.engine_config import EngineConfig
+from streams.engines.partition import Engine
+from streams.kafka.observer import Observer
+
+RATES, LOADS = "events a second", "load average"
+ALONE, INGEST, FLINK = "the engine alone", "ebbtide ingest", "ebbtide flink run"
+_BEGINS_S = 600.0
+_AT_ONCE = {"json": 200, "arrow": 1}
+
+
+@dataclass(frozen=True)
+class Took:
+    span: Span
+    cpu_s: float
+    jvm_cpu_s: float
+
+
+def alone(bed: Bed, events: int, form: str, name: str, step: Step) -> Took:
+    """An engine a partition, in this process."""
+    with Observer(bed.brokers) as observer:
+        parts = [list(some) for _, some in groupby(observer.read(form), lambda message: message.partition)]
+    engines = [Engine(EngineConfig(), form, part[0].partition) for part in parts]
+    started_s, used_s = time.time(), time.process_time()
+    for engine, part in zip(engines, parts, strict=True):
+        for first in range(0, len(part), _AT_ONCE[form]):
+            engine.take(part[first : first + _AT_ONCE[form]])
+    return Took(Span(events, started_s, time.time()), time.process_time() - used_s, 0.0)
+
+
+def ingest(bed: Bed, events: int, form: str, name: str, step: Step) -> Took:
+    """A Faust worker, from its first committed examples on."""
+    with worker(bed, form, name) as process, Cpu([process.pid]) as cpu:
+        span = done(bed, f"{name}-examples", events, [process], step)
+    return Took(span, cpu.used_s(process.pid, span), 0.0)
+
+
+def flink(bed: Bed, events: int, form: str, parallelism: int, name: str, step: Step) -> Took:
+    """A job on a cluster of its own, with all its processes."""
+    where = {"brokers": bed.brokers, "events": form, "group": name, "parallelism": parallelism}
+    to = {"examples": f"{name}-examples", "dead_letters": f"{name}-dead", "checkpoints": bed.folder / name}
+    command = run("flink", "run", **where, **to)
+    with (
+        running(bed, f"{name}.log", command) as process,
+        Cpu([process.pid, -process.pid], of=_tree_cpu_s) as cpu,
+    ):
+        begun = partial(reached, bed.brokers, f"{name}-examples")
+        until(begun, lambda: f"{name}: no examples", patience_s=_BEGINS_S)
+        span = done(bed, f"{name}-examples", events, [process], step)
+    return Took(span, cpu.used_s(process.pid, span), cpu.used_s(-process.pid, span))
+
+
+def _tree_cpu_s(pid: int) -> float:
+    """Of a process and its descendants; of its JVMs alone for a negative number."""
+    whole = [abs(pid), *descendants(abs(pid))]
+    return float(np.nansum([cpu_s(one) for one in whole if pid > 0 or _is_java(one)]))
+
+
+def _is_java(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip() == "java"
+    except OSError:
+        return False
+
+
+def rows(took: dict[str, list[Took]]) -> list[Row]:
+    def us(name: str, used: Callable[[Took], float]) -> float:
+        return 1e6 * median(used(one) / max(one.span.events, 1) for one in took[name])
+
+    def per_cpu_s(name: str) -> float:
+        return 1e6 / max(us(name, lambda one: one.cpu_s), 1e-9)
+
+    return [
+        {
+            "what": name,
+            "events/s, by round": " / ".join(f"{one.span.rate:,.0f}" for one in of),
+            "median": median(one.span.rate for one in of),
+            "events a CPU second": per_cpu_s(name),
+            "times ingest, by CPU": per_cpu_s(name) / per_cpu_s(f"{INGEST}, {name.split(', ')[1]}"),
+            "CPU us an event": us(name, lambda one: one.cpu_s),
+            "of it the JVM's": us(name, lambda one: one.jvm_cpu_s),
+        }
+        for name, of in took.items()
+    ]
+
+
+def measure(bench: Bench, *, log: str, limit: int, events: int, rounds: int) -> Tables:
+    with bed(bench) as here:
+        before, told = loads(), bench.telling
+        sent = {
+            "json": fill(told, here.brokers, log, "json", "json", min(limit, events), PARTITIONS),
+            "arrow": fill(told, here.brokers, log, "arrow", "arrow", limit, PARTITIONS),
+        }
+        runs: dict[str, Callable[[str, Step], Took]] = {}
+        for form, title in (("json", "JSON"), ("arrow", "Arrow")):
+            runs[f"{ALONE}, {title}"] = partial(alone, here, sent[form], form)
+            runs[f"{INGEST}, {title}"] = partial(ingest, here, sent[form], form)
+            for parallelism in (1, 2):
+                runs[f"{FLINK}, {title}, parallelism {parallelism}"] = partial(
+                    flink, here, sent[form], form, parallelism
+                )
+        took: dict[str, list[Took]] = {name: [] for name in runs}
+        for turn in range(rounds):
+            for number, (name, go) in enumerate(runs.items()):
+                with told.step(f"round {turn + 1} of {rounds}: {name}") as step:
+                    took[name].append(go(f"f{turn}-{number}", step))
+                print(f"   {name}: {took[name][-1].span.rate:,.0f} events/s", file=sys.stderr)
+    return {RATES: rows(took), LOADS: [{"what": log, "before": before, "after": loads()}]}
+
+
+BENCHMARK = Benchmark(
+    measure=measure,
+    options={
+        "log": LOG,
+        "limit": Option(help="the first N events of it, as Arrow", default=400_000, quick=3000, kind=int),
+        "events": Option(help="the first N events of it, as JSON", default=100_000, quick=2000, kind=int),
+        "rounds": Option(help="rounds, in turns", default=1, quick=1, kind=int),
+    },
+    bars=(
+        Bar(
+            "Arrow, times ingest by CPU", RATES, f"{FLINK}, Arrow, parallelism 1", "times ingest, by CPU", 1.0
+        ),
+    ),
+)
