@@ -93,4 +93,4 @@ bench-gpu: setup ## DIN, MIRRN, SINE and the two-tower on the CPU, and on a GPU 
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks gpu
 
 clean: ## Remove what was built and run here
-	rm -rf .venv .venv-flink .uv runs dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-flink .venv-llm .uv runs dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
