@@ -99,7 +99,7 @@ def measure(bench: Bench, *, foursquare: str | None, limit: int | None, only: st
     tables: Tables = {QUALITY: [], WORTH: []}
     for name in LOGS:
         if name not in logs:
-            tables[WORTH] += [{"what": f"{name}: {WITHOUT}", "nats, low": None}]
+            tables[WORTH].append(_not_run(f"{name}: {WITHOUT}"))
     for name, one in logs.items():
         with bench.telling.step(name):
             said = _run(one, limit)
@@ -163,6 +163,13 @@ def _worth(name: str, with_it: _Said, without: _Said) -> Row:
             Estimated(float(less_E.mean()), (less_E - less_E.mean()) / len(less_E)), with_it.user_E[a]
         )
         row |= {what: found.value, f"{what}, low": found.low, f"{what}, high": found.high}
+    return row
+
+
+def _not_run(name: str) -> Row:
+    row: Row = {"what": name, "events": None}
+    for what in ("nats", "recall@10"):
+        row |= dict.fromkeys((what, f"{what}, low", f"{what}, high"))
     return row
 
 

@@ -137,7 +137,7 @@ def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["windw"], "windw: expected names of window, wire"),
+        (["windw"], "windw: expected names of start, window, wire"),
         (["foursquare"], "foursquare: expected --foursquare, or --quick"),
     ],
 )

@@ -58,16 +58,23 @@ def kill(folder: Path, name: str) -> None:
 
 
 def python_worker(folder: Path) -> int:
-    """A worker of the first task manager: the newest of its descendants that runs our function."""
-    below = {msgspec.json.decode((folder / "taskmanager-0.json").read_bytes())["pid"]}
-    found = []
-    for proc in sorted(Path("/proc").glob("[0-9]*"), key=lambda path: int(path.name)):
+    """A worker of the first task manager: the newest of its descendants that runs our function.
+
+    By parents and times of start: process numbers begin anew some day.
+    """
+    parents, began, workers = dict[int, int](), dict[int, int](), set[int]()
+    for proc in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            if int((proc / "stat").read_text().rpartition(")")[2].split()[1]) in below:
-                below.add(int(proc.name))
-                if b"beam_sdk_worker_main" in (proc / "cmdline").read_bytes():
-                    found.append(int(proc.name))
-    return found[-1]
+            fields, pid = (proc / "stat").read_text().rpartition(")")[2].split(), int(proc.name)
+            parents[pid], began[pid] = int(fields[1]), int(fields[19])
+            if b"beam_sdk_worker_main" in (proc / "cmdline").read_bytes():
+                workers.add(pid)
+    above = msgspec.json.decode((folder / "taskmanager-0.json").read_bytes())["pid"]
+
+    def below(pid: int) -> bool:
+        return pid == above or (pid in parents and below(parents[pid]))
+
+    return max(filter(below, workers), key=began.__getitem__)
 
 
 def test_a_job_loses_and_doubles_nothing_whatever_is_killed(live: Live, cluster_folder: Path) -> None:

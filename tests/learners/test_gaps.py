@@ -27,7 +27,7 @@ SIZE = 40
 SEQUENTIAL = [name for name, cls in LEARNERS.items() if cls.floor or name in ("gaussian", "stack")]
 """Those that follow `due_B` row by row."""
 EACH = [(name, with_) for name, cls in LEARNERS.items() for with_ in (True, False) if with_ or cls.ranks]
-UNKNOWN = ("label", "rating", "propensity", "lat", "lon", "km_N3", "residual_NH")
+UNKNOWN = ("label", "rating", "propensity", "lat", "lon", "km_N3", "residual_NH", "kept")
 """What may be missing, and then is no number."""
 
 

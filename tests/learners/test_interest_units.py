@@ -62,7 +62,7 @@ def test_what_is_read_of_a_unit_is_what_it_ranks_by_and_changes_nothing(name: st
 def test_a_system_that_knows_no_interests_is_refused() -> None:
     stim = learner("stim")
     with pytest.raises(
-        InputError, match=r"expected a system that knows a user by interests \(sine, twotower\)"
+        InputError, match=r"expected a system that knows a user by interests \(mmq, sine, twotower\)"
     ):
         stim(StimSettings(interests="din"), context())
     with pytest.raises(InputError, match="no learner is called 'sin'"):
