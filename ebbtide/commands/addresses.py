@@ -33,13 +33,13 @@ def brokers(given: str | None) -> str:
     return said
 
 
-def store(given: str | None) -> str:
+def store(given: str | None, option: str = "--store") -> str:
     """URL of the store. Raises InputError where nobody says any."""
-    said, _ = _said(given, "--store", STORE)
+    said, _ = _said(given, option, STORE)
     said = said or _services().store
     if said is None:
         raise InputError(
-            f"no store: expected --store redis://HOST:PORT/DB or {STORE}, and none is up in {SERVICES}; "
+            f"no store: expected {option} redis://HOST:PORT/DB or {STORE}, and none is up in {SERVICES}; "
             "start one with `ebbtide services up`, or give the address of yours"
         )
     return said

@@ -64,7 +64,7 @@ app.add_typer(dead_letters.dead_letters, name="dead-letters")
 def main() -> None:
     """The entry point: one clear line instead of a traceback for every error of ours."""
     warnings.showwarning = _warn
-    atexit.register(gc.freeze)  # or the interpreter looks through all that was compiled once more
+    atexit.register(_leave)
     try:
         app()
     except EbbtideError as error:
@@ -78,6 +78,13 @@ def main() -> None:
         sys.exit(1)
     except OSError as error:
         _fail(f"{error.filename or 'system'}: {error.strerror or error}", 2)
+
+
+def _leave() -> None:
+    """Or the interpreter looks once more through all that was compiled; torch's compiler would say that it
+    was left alone."""
+    if "triton" not in sys.modules:
+        gc.freeze()
 
 
 def _fail(message: str, code: int) -> None:

@@ -59,7 +59,7 @@ def monitor(
         return
     from ebbtide.live import status
 
-    store = addresses.store(source)
+    store = addresses.store(source, "--from")
     try:
         broker: str | None = addresses.brokers(brokers)
     except InputError:

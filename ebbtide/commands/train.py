@@ -17,6 +17,7 @@ from ebbtide import waiting
 from ebbtide.commands.live_options import Brokers, DeadLetters, Events, Examples, Group, Json, Store
 from ebbtide.commands.log_options import Items, Users
 from ebbtide.commands.output import log_to_stderr, print_line
+from state.errors import InputError
 
 if TYPE_CHECKING:
     from ebbtide.live.trainer import LiveTrainer
@@ -37,6 +38,14 @@ def train(
     group: Group = "ebbtide",
     items: Items = None,
     users: Users = None,
+    map: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--map",
+            metavar="ROLE=COLUMN",
+            help="What your log calls item or user, where the ids of --items or --users are called so.",
+        ),
+    ] = None,
     items_topic: Annotated[
         str, typer.Option("--items-topic", metavar="TOPIC", help="Where what is known of items changes.")
     ] = "items",
@@ -107,6 +116,7 @@ def train(
         out=out,
         items=items,
         users=users,
+        called=_called(map),
         items_topic=items_topic,
         at_most=for_,
         until_idle_s=until_idle,
@@ -166,6 +176,16 @@ class _Teller:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._open.close()
+
+
+def _called(pairs: list[str] | None) -> dict[str, str]:
+    """Raises InputError on anything but names of items and users."""
+    from replay.meaning.mapping import Mapping
+
+    said = Mapping.of(pairs or []).columns
+    if other := [role for role in said if role not in ("item", "user")]:
+        raise InputError(f"--map {other[0]}: events come by roles; only item and user may be named here")
+    return said
 
 
 def _line(trainer: "LiveTrainer", rate: float) -> str:

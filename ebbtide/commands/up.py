@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from ebbtide.commands.log_options import Items, LabelOption, Maps, TimeFormat, Users
+from ebbtide.commands.log_options import Items, LabelOption, Maps, TimeFormat, Users, mapping_of
 from ebbtide.commands.output import print_line
 from state.errors import InputError
 
@@ -88,12 +88,13 @@ def up(
     given = None if brokers is None else Addresses(addresses.brokers(brokers), addresses.store(store))
     folder = Folder(directory)
     with folder.held():
-        options = _options(map, time_format, label, items, users)
-        asked = (
-            None
-            if log is None
-            else Sent(log=_absolute(log), options=options, items=_path(items), users=_path(users))
-        )
+        asked = None
+        if log is not None:
+            say("send", f"looking at {log}")
+            called = _called(log, map, time_format, label, items, users)
+            options = _options(map, time_format, label, items, users)
+            paths = {"items": _path(items), "users": _path(users)}
+            asked = Sent(log=_absolute(log), options=options, called=called, **paths)
         sent = folder.remembered(asked, Sent)
         if sent is None and given is None:
             say("send", f"the demo log {DEMO}: fetched, if it is not there yet")
@@ -132,6 +133,24 @@ def _options(
         ("--users", _path(users)),
     ]
     return tuple(str(word) for option, said in given if said is not None for word in (option, said))
+
+
+def _called(
+    log: str,
+    map: list[str] | None,
+    time_format: str | None,
+    label: str | None,
+    items: Path | None,
+    users: Path | None,
+) -> tuple[str, ...]:
+    """What the log calls item and user. Raises InputError where it cannot be opened so."""
+    from ebbtide.api import open_log
+
+    opened = open_log(
+        log, map=mapping_of(map), time_format=time_format, label=label, items=items, users=users
+    )
+    columns = opened.mapping.columns
+    return tuple(f"{role}={columns[role]}" for role in ("item", "user") if columns.get(role))
 
 
 def _path(file: Path | None) -> str | None:

@@ -52,7 +52,7 @@ def train(
     with alone(settings.directory, "--checkpoint", "trainer learns"):
         found = checkpoint.load(settings.directory)
         saved = None if found is None else found[1]
-        sides = Sides.of_tree(saved.get("sides")) if saved else Sides.read(settings.items, settings.users)
+        sides = Sides.of_tree(saved.get("sides")) if saved else _read(settings)
         if saved is None:
             _claim(store, clear=clear)
             mirror.remove(settings.directory)
@@ -172,6 +172,10 @@ def _rehearse(feed: Feed, stream: Stream, sides: Sides, config: RunConfig) -> No
         with suppress(Exception):
             learning.step(batch.take(slice(first, first + _REHEARSED // 4)))
             learning.publisher.flush()
+
+
+def _read(settings: Settings) -> Sides:
+    return Sides.read(settings.items, settings.users, settings.called)
 
 
 def _claim(store: EmbeddingStore, *, clear: bool) -> None:

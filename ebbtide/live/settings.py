@@ -1,6 +1,7 @@
 """Where a live trainer reads, and how often it publishes and saves."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 
@@ -24,6 +25,8 @@ class Settings:
     items: Path | None = None
     """File of what is known of items when learning begins."""
     users: Path | None = None
+    called: Mapping[str, str] = field(default_factory=dict)
+    """What the log calls `item` and `user`: so may the id columns of these files be called."""
     items_topic: str = "items"
     """Where what is known of items changes."""
     at_most: int | None = None

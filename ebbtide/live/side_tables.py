@@ -17,7 +17,7 @@ import numpy as np
 
 from replay.meaning.side_changes import IDS, ItemChange, change_of, rows_of, unknown
 from replay.meaning.side_columns import SideColumn
-from replay.meaning.sides import Side, side_of
+from replay.meaning.sides import Side, find_id, side_of
 from replay.reading.files import open_file
 from replay.reading.usual_names import plain
 from state.keys import Names
@@ -68,10 +68,14 @@ class Sides:
         """Rows that were there when the table was last settled."""
 
     @classmethod
-    def read(cls, items: Path | None, users: Path | None) -> "Sides":
-        """The tables of two files. Raises InputError as `ebbtide replay` does."""
-        names = Names()
-        made = cls(_side(items, "item", names), _side(users, "user", names), names)
+    def read(cls, items: Path | None, users: Path | None, called: Mapping[str, str] | None = None) -> "Sides":
+        """The tables of two files; `called` is what the log calls `item` and `user`, as their id columns may
+        be called, too. Raises InputError as `ebbtide replay` does."""
+        names, like = Names(), called or {}
+        tables = [
+            _side(path, kind, names, like.get(kind, "")) for path, kind in ((items, "item"), (users, "user"))
+        ]
+        made = cls(tables[0], tables[1], names)
         made.read_from = _digests(items, users)
         return made
 
@@ -180,8 +184,11 @@ def _change(told: Told, columns: Mapping[str, SideColumn] | None) -> ItemChange:
     return change_of(told.item.encode(), None if told.value is None else told.value.encode(), columns)
 
 
-def _side(path: Path | None, kind: str, names: Names) -> Side | None:
-    return None if path is None else _said(side_of([open_file(path)], kind, names))
+def _side(path: Path | None, kind: str, names: Names, like: str) -> Side | None:
+    if path is None:
+        return None
+    file = open_file(path)
+    return _said(side_of([file], kind, names, id_=find_id(file.columns, kind, like) or ""))
 
 
 def _side_of_messages(told: Sequence[Told], topic: str, names: Names) -> Side | None:

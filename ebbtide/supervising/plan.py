@@ -25,6 +25,8 @@ class Sent(msgspec.Struct, frozen=True, kw_only=True):
     """Of `ebbtide replay`: mapping, label, form of times."""
     items: str | None = None
     users: str | None = None
+    called: tuple[str, ...] = ()
+    """What it calls item and user, as ROLE=COLUMN."""
 
     @classmethod
     def demo(cls) -> "Sent":
@@ -78,6 +80,7 @@ class Plan:
         yield "ingest", ["ingest", "--brokers", at.brokers]
         sides = (("--items", sent.items), ("--users", sent.users)) if sent is not None else ()
         given = [word for option, path in sides if path is not None for word in (option, path)]
+        given += [word for pair in (sent.called if given and sent else ()) for word in ("--map", pair)]
         if sent is not None:
             past = [] if self.pace.history is None else ["--history", str(self.pace.history)]
             paced = ["--rate", f"{self.pace.rate:g}", "--now", *past]

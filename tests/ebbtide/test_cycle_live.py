@@ -2,21 +2,23 @@
 
 import json
 import shutil
+import signal
 import subprocess
+import sys
 from pathlib import Path
 
 from ebbtide import config as settings
 from ebbtide.live import cycle_requests
 from ebbtide.live.trainer import LiveTrainer
 from ebbtide.report import cycle_file
-from tests.ebbtide import keeping
+from tests.ebbtide import dying_in_a_cycle, keeping
 from tests.ebbtide import test_train as trained
 from tests.ebbtide.sent_examples import batches, send
 from tests.ebbtide.test_train import EVENTS, InProcess
-from tests.patience import PATIENCE_S, until
+from tests.patience import PATIENCE_S
 
 here, store, topic = trained.here, trained.store, trained.topic
-command, running = trained._command, trained._running
+command = trained._command
 COEA = """
 learner = "coea"
 drift = false
@@ -25,7 +27,7 @@ floors = false
 explore = true
 most_clusters = 16
 codes = [4, 2]
-lag = 128
+lag = 448
 [learners.coea.cycle]
 every = 512
 """
@@ -35,9 +37,9 @@ def test_killed_in_a_cycle_it_makes_the_same_cycles(here: InProcess, tmp_path: P
     (tmp_path / "coea.toml").write_text(COEA)
     options = ("--learner", "coea", "--config", tmp_path / "coea.toml", "--every", "600")
     send(here.brokers, here.topic, batches(2, 25))
-    with running(here, *options) as process:
-        until(lambda: (here.folder / "cycles.json").exists() and cycle_file.read(here.folder).running)
-        process.kill()
+    mortal = [sys.executable, dying_in_a_cycle.__file__, *command(here, *options)[2:]]
+    died = subprocess.run(mortal, capture_output=True, timeout=PATIENCE_S, check=False)
+    assert died.returncode == -signal.SIGKILL, died.stderr
     done = subprocess.run(
         command(here, *options, "--for", EVENTS), capture_output=True, timeout=PATIENCE_S, check=True
     )

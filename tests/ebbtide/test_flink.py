@@ -67,7 +67,7 @@ def python_worker(folder: Path) -> int:
         with contextlib.suppress(OSError):
             fields, pid = (proc / "stat").read_text().rpartition(")")[2].split(), int(proc.name)
             parents[pid], began[pid] = int(fields[1]), int(fields[19])
-            if b"beam_sdk_worker_main" in (proc / "cmdline").read_bytes():
+            if b"pyflink.fn_execution.beam" in (proc / "cmdline").read_bytes():
                 workers.add(pid)
     above = msgspec.json.decode((folder / "taskmanager-0.json").read_bytes())["pid"]
 

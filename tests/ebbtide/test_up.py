@@ -203,11 +203,17 @@ def test_what_ends_at_once_every_time_is_given_up(tmp_path: Path, monkeypatch: p
 
 
 def test_what_cannot_be_is_said_in_one_line(tmp_path: Path, log: Path) -> None:
+    for wrong, says in (
+        (("nowhere.csv",), "no such file"),
+        ((log, "--map", "user=nobody"), "there are who, what, when"),
+    ):
+        refused = run("up", "--dir", tmp_path, "--log", *wrong, check=2)
+        assert says in refused.stderr.splitlines()[-1]
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         refused = run("up", "--dir", tmp_path, "--log", log, "--port", port, check=2)
     assert f"--port {port}: cannot listen there" in refused.stderr.splitlines()[-1]
     refused = run("up", "--dir", tmp_path, "--brokers", "127.0.0.1:1", check=2)
     assert "expected both, or neither" in refused.stderr
-    refused = run("up", "--dir", tmp_path, "--log", "another", check=2)
+    refused = run("up", "--dir", tmp_path, "--log", "planted:users=5,items=5,events=50", check=2)
     assert "another log" in refused.stderr
