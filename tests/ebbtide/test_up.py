@@ -211,7 +211,8 @@ def test_what_cannot_be_is_said_in_one_line(tmp_path: Path, log: Path) -> None:
         assert says in refused.stderr.splitlines()[-1]
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        refused = run("up", "--dir", tmp_path, "--log", log, "--port", port, check=2)
+        maps = [word for pair in ("user=who", "item=what", "time=when") for word in ("--map", pair)]
+        refused = run("up", "--dir", tmp_path, "--log", log, *maps, "--port", port, check=2)
     assert f"--port {port}: cannot listen there" in refused.stderr.splitlines()[-1]
     refused = run("up", "--dir", tmp_path, "--brokers", "127.0.0.1:1", check=2)
     assert "expected both, or neither" in refused.stderr
