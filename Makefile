@@ -53,7 +53,7 @@ demo: $(BASE) ## Replay two real logs (purchases, films), learn from every event
 test: setup ## Run all tests, in two processes
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-test-flink: setup setup-flink ## Run the tests on Flink: its examples are replay's, and a job that goes on from a savepoint
+test-flink: setup setup-flink ## Run the quick tests on Flink: what it makes of a log is what replay makes
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m flink tests/ebbtide/test_flink.py -k "not killed"
 
 chaos-flink: setup setup-flink ## Kill a worker, a task manager and the job manager of a cluster in mid-stream; some minutes
