@@ -22,11 +22,9 @@ from monitor.alarms import (
     COLD,
     COLD_EVENTS,
     COLUMNS,
-    GAP,
     LEAST_CHANGE,
     MEANS,
     OUTCOMES,
-    RANK,
     SEGMENTS,
     WARM,
     Alarm,
@@ -34,7 +32,7 @@ from monitor.alarms import (
 from monitor.blocks import Rows, filled
 from monitor.embeddings import Embeddings, Vectors
 from monitor.expected import LEAST_P, Calibration
-from monitor.gaps import STRETCH, STRETCHES, Gaps
+from monitor.gaps import Gaps
 from monitor.inputs import Shares
 from monitor.series import BLOCK, DELTA, SEGMENT_DELTA, SHOWN, Change, Series
 from monitor.waiting import Outcomes, Waiting
@@ -116,7 +114,7 @@ class DriftMonitor:
             np.concatenate([arrived.scope_QK, known.scope_QK])[order_N],
             np.concatenate([arrival_BS, known_QS])[order_N],
         )
-        raised = self._feed(rows, apart_BX2[at_N], self._late_arrivals(clock_ms_B))
+        raised = self._feed(rows, apart_BX2[at_N], self._gaps.alarms(self.events, clock_ms_B))
         self.events += len(batch)
         self._clock_ms = int(clock_ms_B[-1])
         self._tell(raised)
@@ -124,30 +122,14 @@ class DriftMonitor:
 
     def look(self, key_N: Int64s, vectors: Vectors) -> None:
         """Look at the published vectors of all items `key_N`; an alarm where they collapse."""
-        usual = self.embeddings.usual
-        health = self.embeddings.look(key_N, vectors, self.events, self._clock_ms)
-        if health is None or usual is None:
+        if self.embeddings.look(key_N, vectors, self.events, self._clock_ms) is None:
             return
         number = self.embeddings.alarm
-        if number in self._alarms and health.effective_rank > (usual + self._alarms[number].mean_after) / 2:
-            closed = {"closed_event": self.events, "closed_ms": self._clock_ms}
-            self._alarms[number] = msgspec.structs.replace(self._alarms[number], **closed)
-            self.embeddings.alarm = -1
-        elif number < 0 and health.effective_rank < usual / 2:
-            before, *_ = self.embeddings.looks[-2:]
-            alarm = Alarm(
-                detector="half the usual",
-                signal=RANK,
-                event=self.events,
-                time_ms=self._clock_ms,
-                since_event=before.event,
-                since_ms=before.time_ms,
-                mean_before=usual,
-                mean_after=health.effective_rank,
-                usual=usual,
-                values_before=len(self.embeddings.looks) - 1,
-                values_after=1,
-            )
+        before = None if number is None else self._alarms.get(number)
+        if number is not None and (before is None or self.embeddings.back(before)):
+            self._close(number, self.events, self._clock_ms)
+            self.embeddings.alarm = None
+        elif number is None and (alarm := self.embeddings.collapsed()) is not None:
             self.embeddings.alarm = self._add(alarm)
             self._tell([alarm])
 
@@ -155,26 +137,6 @@ class DriftMonitor:
         for alarm in raised:
             for listener in self.on_alarm:
                 listener(alarm)
-
-    def _late_arrivals(self, clock_ms_B: Int64s) -> list[Alarm]:
-        """Of gaps that end with these events."""
-        before_B = np.concatenate([np.array([self._clock_ms]), clock_ms_B[:-1]])
-        row_G, usual_gap_G2 = self._gaps.step(clock_ms_B)
-        return [
-            Alarm(
-                detector="longest",
-                signal=GAP,
-                event=self.events + 1 + row,
-                time_ms=int(clock_ms_B[row]),
-                since_event=self.events + row,
-                since_ms=int(before_B[row]),
-                mean_before=usual,
-                mean_after=gap,
-                values_before=STRETCH * STRETCHES,
-                values_after=1,
-            )
-            for row, (usual, gap) in zip(row_G.tolist(), usual_gap_G2.tolist(), strict=True)
-        ]
 
     def _arrived(self, batch: ExampleBatch, said: Said) -> Outcomes:
         label_B = batch.label_B.astype(np.float64)
@@ -222,8 +184,8 @@ class DriftMonitor:
                 if before is None:
                     series.alarm = None
                 elif change is not None or series.back(before.mean_before, before.mean_after):
-                    closed = msgspec.structs.replace(before, closed_event=at, closed_ms=at_ms)
-                    self._alarms[series.alarm], series.alarm = closed, None
+                    self._close(series.alarm, at, at_ms)
+                    series.alarm = None
             if change is not None:
                 while waiting and waiting[0].event <= at:
                     raised.append(waiting.popleft())
@@ -239,6 +201,12 @@ class DriftMonitor:
         for alarm in waiting:
             self._add(alarm)
         return [*raised, *waiting]
+
+    def _close(self, number: int, at: int, at_ms: int) -> None:
+        """It is over, if it is still kept."""
+        if number in self._alarms:
+            closed = msgspec.structs.replace(self._alarms[number], closed_event=at, closed_ms=at_ms)
+            self._alarms[number] = closed
 
     def _add(self, alarm: Alarm) -> int:
         """Keep it; its number."""

@@ -9,6 +9,7 @@ from collections.abc import Callable
 import msgspec
 import numpy as np
 
+from monitor.alarms import RANK, Alarm
 from state.arrays import Floats, Int64s
 from state.drift_alarm import EmbeddingHealth
 from state.keys import mixed
@@ -28,7 +29,7 @@ class Embeddings:
 
     def __init__(self) -> None:
         self.looks: list[EmbeddingHealth] = []
-        self.alarm = -1
+        self.alarm: int | None = None
         """Number of the alarm that is open on them."""
         self._key_N: Int64s = np.zeros(0, np.int64)
         self._vector_ND: Floats = np.zeros((0, 0), np.float32)
@@ -37,11 +38,31 @@ class Embeddings:
         """Whether it is time to look again, after so many events."""
         return event // EVERY > (self.looks[-1].event if self.looks else 0) // EVERY
 
-    @property
-    def usual(self) -> float | None:
-        """The median effective rank of the newest looks; None where they are too few."""
-        ranks = [health.effective_rank for health in self.looks[-_USUAL:]]
-        return float(np.median(ranks)) if len(ranks) >= _LEAST else None
+    def collapsed(self) -> Alarm | None:
+        """An alarm, where the newest look found less than half of the rank that was usual before it."""
+        *before, last = self.looks[-_USUAL - 1 :]
+        if len(before) < _LEAST:
+            return None
+        usual = float(np.median([health.effective_rank for health in before]))
+        if last.effective_rank >= usual / 2:
+            return None
+        return Alarm(
+            detector="half the usual",
+            signal=RANK,
+            event=last.event,
+            time_ms=last.time_ms,
+            since_event=before[-1].event,
+            since_ms=before[-1].time_ms,
+            mean_before=usual,
+            mean_after=last.effective_rank,
+            usual=usual,
+            values_before=len(self.looks) - 1,
+            values_after=1,
+        )
+
+    def back(self, alarm: Alarm) -> bool:
+        """Whether the newest look is nearer to what was before the alarm than to what had come."""
+        return self.looks[-1].effective_rank > (alarm.mean_before + alarm.mean_after) / 2
 
     def look(self, key_N: Int64s, vectors: Vectors, event: int, time_ms: int) -> EmbeddingHealth | None:
         """Look at the vectors of a sample of all items; None where there are none."""
@@ -92,12 +113,12 @@ class Embeddings:
             "looks": msgspec.json.encode(self.looks).decode(),
             "key_N": self._key_N.copy(),
             "vector_ND": self._vector_ND.copy(),
-            "alarm": self.alarm,
+            "alarm": -1 if self.alarm is None else self.alarm,
         }
 
     def load(self, tree: Tree) -> None:
         self.looks = msgspec.json.decode(tree["looks"], type=list[EmbeddingHealth])
-        self.alarm = int(tree["alarm"])
+        self.alarm = None if tree["alarm"] < 0 else int(tree["alarm"])
         self._key_N, self._vector_ND = np.array(tree["key_N"]), np.array(tree["vector_ND"])
 
 

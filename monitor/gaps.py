@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from state.arrays import Doubles, Int64s
+from monitor.alarms import GAP, Alarm
+from state.arrays import Int64s
 from state.compiled import compiled
 from state.tree import Tree
 
@@ -21,10 +22,24 @@ class Gaps:
         self._at: Int64s = np.zeros(2, np.int64)
         """Events so far, and the clock after them."""
 
-    def step(self, clock_ms_B: Int64s) -> tuple[Int64s, Doubles]:
-        """Rows (G,) that come after such a gap; what was usual, and the gap (G, 2), in seconds."""
-        row_G, usual_G, gap_G = _step(clock_ms_B, self._longest_S, self._at)
-        return row_G, np.stack([usual_G, gap_G], 1) / 1000.0
+    def alarms(self, events: int, clock_ms_B: Int64s) -> list[Alarm]:
+        """Of the gaps that end with the events after so many, given the clock after each."""
+        found = _step(clock_ms_B, self._longest_S, self._at)
+        return [
+            Alarm(
+                detector="longest",
+                signal=GAP,
+                event=events + 1 + row,
+                time_ms=int(clock_ms_B[row]),
+                since_event=events + row,
+                since_ms=int(clock_ms_B[row]) - gap_ms,
+                mean_before=usual_ms / 1000.0,
+                mean_after=gap_ms / 1000.0,
+                values_before=STRETCH * STRETCHES,
+                values_after=1,
+            )
+            for row, usual_ms, gap_ms in zip(*(column.tolist() for column in found), strict=True)
+        ]
 
     def tree(self) -> Tree:
         return {"longest_S": self._longest_S.copy(), "at": self._at.copy()}

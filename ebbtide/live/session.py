@@ -12,6 +12,7 @@ from ebbtide.alone import alone
 from ebbtide.config import RunConfig, fingerprint
 from ebbtide.live.item_topic import ItemTopic
 from ebbtide.live.micro_batches import ROWS, Feed
+from ebbtide.live.parts import Parts
 from ebbtide.live.set_aside import Again, UnlearnableError, UnpublishableError
 from ebbtide.live.settings import Settings
 from ebbtide.live.side_tables import Sides
@@ -81,15 +82,16 @@ def train(
                 stream = msgspec.json.decode(saved["stream"], type=Stream)
             if stream is None:
                 return None
-            ended = _live(LiveTrainer(settings, config, stream, store, kept, sides, saved), feed, stop, tell)
+            parts = Parts(settings, config, stream, store, kept, sides)
+            ended = _live(LiveTrainer(parts, saved), feed, stop, tell)
             while isinstance(ended, Again):
                 found = checkpoint.load(settings.directory)
                 assert found is not None, "a trainer saves itself before it learns"
                 reader.rewind(_offsets(found[1]))
                 feed = Feed(reader, alone=ended.alone)
                 sides = Sides.of_tree(found[1].get("sides"))
-                trainer = LiveTrainer(settings, config, stream, store, kept, sides, found[1], ended)
-                ended = _live(trainer, feed, stop, tell)
+                parts = Parts(settings, config, stream, store, kept, sides)
+                ended = _live(LiveTrainer(parts, found[1], ended), feed, stop, tell)
             return ended
 
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from replay.meaning.side_changes import IDS, ItemChange, change_of, rows_of, unknown
 from replay.meaning.side_columns import SideColumn
-from replay.meaning.sides import Side, find_id, side_of
+from replay.meaning.sides import Side, side_of
 from replay.reading.files import open_file
 from replay.reading.usual_names import plain
 from state.keys import Names
@@ -185,10 +185,7 @@ def _change(told: Told, columns: Mapping[str, SideColumn] | None) -> ItemChange:
 
 
 def _side(path: Path | None, kind: str, names: Names, like: str) -> Side | None:
-    if path is None:
-        return None
-    file = open_file(path)
-    return _said(side_of([file], kind, names, id_=find_id(file.columns, kind, like) or ""))
+    return None if path is None else _said(side_of([open_file(path)], kind, names, like=like))
 
 
 def _side_of_messages(told: Sequence[Told], topic: str, names: Names) -> Side | None:

@@ -10,7 +10,6 @@ import logging
 import time
 from collections.abc import Sequence
 
-from ebbtide.config import RunConfig
 from ebbtide.live import cycle_requests
 from ebbtide.live.intake import Arrival, in_words
 from ebbtide.live.journal import Line
@@ -25,14 +24,9 @@ from ebbtide.live.set_aside import (
     look_closer,
     set_aside,
 )
-from ebbtide.live.settings import Settings
-from ebbtide.live.side_tables import Sides
-from ebbtide.live.stream_facts import Stream
 from ebbtide.live.telling import Telling
-from ebbtide.publishing.mirror import Mirror
 from state.errors import InputError
 from state.progress import TrainerStatus
-from state.store.contract import EmbeddingStore
 from state.tree import Tree
 from streams.wire import reasons
 
@@ -51,19 +45,8 @@ class LiveTrainer:
     of use.
     """
 
-    def __init__(
-        self,
-        settings: Settings,
-        config: RunConfig,
-        stream: Stream,
-        store: EmbeddingStore,
-        mirror: Mirror,
-        sides: Sides,
-        saved: Tree | None = None,
-        again: Again | None = None,
-    ) -> None:
-        self.settings = settings
-        self.parts = parts = Parts(settings, config, stream, store, mirror, sides)
+    def __init__(self, parts: Parts, saved: Tree | None = None, again: Again | None = None) -> None:
+        self.settings, self.parts = parts.settings, parts
         self.telling = Telling(parts)
         self.intake, self.delivery, self.journal, self.keeping = (
             parts.intake,
@@ -78,7 +61,7 @@ class LiveTrainer:
         """The last micro-batch: examples done with before it, messages set aside just before it."""
         self.feed: Feed
         self._due = dict.fromkeys(("publish", "say"), 0.0)
-        self._due["keep"] = time.monotonic() + min(_FIRST_KEPT_S, settings.keep_every_s)
+        self._due["keep"] = time.monotonic() + min(_FIRST_KEPT_S, self.settings.keep_every_s)
         if saved is not None:
             parts.load(saved)
 

@@ -238,14 +238,13 @@ def told(alarm: "Alarm", names: Names, learner: str) -> DriftAlarm:
 
 def _policy(config: RunConfig, model: Learner, *, serves: bool) -> "Policy | None":
     """Raises InputError where there are rules, and nothing is watched or nobody can follow them."""
-    if config.act is None and config.drift and model.doubts:
-        from monitor.actions import DEFAULT, Policy
-
-        return Policy(DEFAULT)
-    if not config.act:
+    usual = config.act is None and config.drift and model.doubts
+    if not (usual or config.act):
         return None
-    from monitor.actions import Policy
+    from monitor.actions import DEFAULT, Policy
 
+    if config.act is None:
+        return Policy(DEFAULT)
     if not config.drift:
         raise InputError("act: expected drift = true, since rules go by its alarms")
     able = {"doubt": model.doubts, "cycle": model.cycles, "rollback": serves, "webhook": True}

@@ -7,7 +7,7 @@ from replay.logs.log_files import LogFiles
 from replay.meaning.convert import Converter
 from replay.meaning.decide import cells_of
 from replay.meaning.mapping import Mapping, resolve
-from replay.meaning.sides import Side, find_id, side_of
+from replay.meaning.sides import Side, side_of
 from replay.meaning.times import distinct
 from replay.reading.arrow import Column
 from replay.reading.canonical import joined
@@ -99,7 +99,7 @@ def side_table(
     files = found if said is None else (open_file(Path(said)),)
     if not files:
         return None
-    id_ = find_id(files[0].columns, kind, converter.mapping.columns[kind]) or ""
+    like = converter.mapping.columns[kind]
     clock = converter.clock
     day_first = clock.day_first if clock.form is None else clock.form.day_first
-    return side_of(files, kind, converter.names, types, id_, converter.ids[kind], day_first)
+    return side_of(files, kind, converter.names, types, like, converter.ids[kind], day_first)

@@ -61,22 +61,23 @@ def side_of(
     kind: str,
     names: Names,
     types: dict[str, str] | None = None,
-    id_: str = "",
+    like: str = "",
     ids: Ids | None = None,
     day_first: bool | None = None,
 ) -> Side:
     """The side table of opened files with the same columns; `kind` is `item` or `user`.
 
-    `types` says what a column is where the values would mislead; `id_` is the id column, else found by its
-    usual name; `ids` read the log's ids of this kind, too; `day_first` is what 03/04/2024 means in the log.
+    `types` says what a column is where the values would mislead; `like` is what the log calls the ids: a
+    column called so has them, else one of a usual name; `ids` read the log's ids of this kind, too;
+    `day_first` is what 03/04/2024 means in the log.
     Raises InputError.
     """
     for file in files:
         if file.doubt:
             raise InputError(f"{file.path}: {file.doubt}")
     file = files[0]
-    id_column = id_ or find_id(file.columns, kind) or ""
-    if id_column not in file.columns:
+    id_column = find_id(file.columns, kind, like)
+    if id_column is None:
         there = ", ".join(file.columns)
         raise InputError(
             f"{file.path}: no column holds the {kind}'s id; call it {kind}_id, or as the log does; "
