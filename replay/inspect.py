@@ -7,7 +7,7 @@ from replay.log import Log
 from replay.logs.known import KNOWN
 from replay.logs.planted import PLANTED
 from replay.meaning.times import shown
-from replay.survey import Survey
+from replay.surveying.survey import Survey
 from state.printable import printable
 
 _DAY_MS = 86_400_000

@@ -16,17 +16,18 @@ import numpy as np
 from replay.logs.find import find
 from replay.logs.log_files import LogFiles
 from replay.logs.opening import check_columns, head, resolved_mapping, side_table
-from replay.look import Look
-from replay.meaning.convert import Columns, Converter
+from replay.meaning.columns import Columns, cut, size_of, take
+from replay.meaning.convert import Converter
 from replay.meaning.dead_letters import DeadLetters
 from replay.meaning.decide import Decisions, as_said, zone_of
 from replay.meaning.mapping import Mapping
+from replay.meaning.passes import Passes
 from replay.meaning.places import fill_places, single_category
 from replay.meaning.sides import Side
 from replay.meaning.times import shown
-from replay.order import Ties, cut, shuffled_ties, size_of, sorted_by_time, take
-from replay.passes import Passes
+from replay.order import Ties, shuffled_ties, sorted_by_time
 from replay.reading.chunks import BadRow
+from replay.surveying.look import Look
 from state.errors import InputError
 from state.keys import Names
 from streams.schema import EventBatch

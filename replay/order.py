@@ -15,30 +15,13 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from replay.meaning.convert import Columns
+from replay.meaning.columns import Columns, join, size_of, take
 from state.compiled import compiled
 from state.errors import InputError
 from state.keys import Int64s, mix
 
 _GRANULES = 256
 """Pieces in which a run is written and read, so that as many runs merge within the bound."""
-
-
-def join(parts: list[Columns]) -> Columns:
-    """Rows one after another."""
-    if len(parts) == 1:
-        return parts[0]
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-
-
-def take(columns: Columns, rows: Int64s | slice) -> Columns:
-    """Some of the rows."""
-    return {name: column[rows] for name, column in columns.items()}
-
-
-def size_of(columns: Columns) -> int:
-    """How many rows."""
-    return len(columns["time_ms"])
 
 
 class Ties:
@@ -169,21 +152,3 @@ def _merge(runs: list[_Run], ties: Ties, memory_rows: int) -> Iterator[Columns]:
         bound = min(run.last(ties) for run in runs)
         whole = join([run.split(*bound, ties) for run in runs])
         yield take(whole, ties.order(whole))
-
-
-def cut(chunks: Iterable[Columns], size: int) -> Iterator[Columns]:
-    """The same rows in pieces of `size`; only the last may be shorter."""
-    held: list[Columns] = []
-    rows = 0
-    for chunk in chunks:
-        start, end = 0, size_of(chunk)
-        while end - start >= size - rows:
-            piece = take(chunk, slice(start, start + size - rows))
-            yield join([*held, piece])
-            start += size - rows
-            held, rows = [], 0
-        if start < end:
-            held.append(take(chunk, slice(start, end)))
-            rows += end - start
-    if held:
-        yield join(held)

@@ -1,7 +1,7 @@
 """What a remembered event says for its item right now, as data: the kernels of STIM's copy path.
 
 The copy path of STIM (arXiv:2508.02451) in our reconstruction: its masks made explicit.
-`learners.copying.evidence` computes by these numbers, and they are published within a copy score
+`learners.copying.candidates.evidence` computes by these numbers, and they are published within a copy score
 (`state.store.copy_score`), so that a reader needs nothing but the record. Needs no numba.
 """
 

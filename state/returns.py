@@ -1,6 +1,6 @@
 """The learned curve of return, as data: in which bins returns are counted, and the rates that are published.
 
-`learners.copying.returns` counts by these bins; what it has learned is published within a copy score
+`learners.copying.counts.returns` counts by these bins; what it has learned is published within a copy score
 (`state.store.copy_score`), so that a reader needs nothing but the record. Needs no numba.
 
 Shape suffixes: I items of a memory, K buckets of the own count, B bins.

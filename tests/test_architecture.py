@@ -49,7 +49,7 @@ ORDER = {
     "state": "printable errors arms front tree texts arrays returns evidence weeks ids cells machine_code "
     "compiled keys forgetting examples places side drift_alarm progress checkpoint example_wire memory store",
     "streams": "schema times admission wire operator kafka join records engines",
-    "replay": "reading meaning logs distinct order survey passes look log moved inspect traffic faults",
+    "replay": "reading meaning logs surveying order log moved inspect traffic faults",
     "learners": "tables insight contract labels blocks slots usual_parts gaussian_rows interests judging "
     "training checks check counting floors residuals mixing copying coevolution bridges registry systems",
     "monitor": "detectors alarms actions blocks expected inputs series gaps embeddings waiting drift",
@@ -59,6 +59,15 @@ ORDER = {
     "api flink commands __main__",
 }
 """Files and rooms of a package: each imports from itself and from what is left of it."""
+LONGEST_CHAIN = 6
+LONGER = {
+    "ebbtide/live": 10,
+    "learners/coevolution": 10,
+    "serving": 9,
+    "serving/web": 7,
+    "streams/engines": 7,
+}
+"""Folders with a longer chain, and how long it is: it may only become shorter."""
 SERVES_WITHOUT = ("numba", "pyarrow", "pandas", "scipy", "river", "torch", "learners", "streams", "ebbtide")
 EVALUATES = {"eval", "exec"}
 UNPICKLES = {"pickle", "cloudpickle", "dill", "shelve", "marshal"}
@@ -176,6 +185,30 @@ def test_no_import_cycle() -> None:
 
     for module in sorted(graph):
         visit(module, ())
+
+
+def test_no_long_chain_of_imports_within_a_folder() -> None:
+    """Who changes the last file of a chain has to think of all before it."""
+    folders = {path.parent for path in FILES}
+    chains = {name(folder): longest_chain(folder) for folder in folders}
+    longer = {of: chain for of, chain in chains.items() if len(chain) > LONGEST_CHAIN}
+    assert {of: len(chain) for of, chain in longer.items()} == LONGER, longer
+
+
+def longest_chain(folder: Path) -> tuple[str, ...]:
+    """Of imports between the files and the rooms of a folder, the importer first."""
+    reached: dict[str, set[str]] = {}
+    prefix = f"{name(folder).replace('/', '.')}."
+    for path in folder.rglob("*.py"):
+        own = path.relative_to(folder).parts[0].removesuffix(".py")
+        beside = {m.removeprefix(prefix).split(".")[0] for m in imports(path) if m.startswith(prefix)}
+        reached.setdefault(own, set()).update(beside - {own})
+
+    @cache
+    def chain(own: str) -> tuple[str, ...]:
+        return (own, *max((chain(one) for one in sorted(reached[own] & set(reached))), key=len, default=()))
+
+    return max((chain(own) for own in sorted(reached)), key=len)
 
 
 def test_a_file_stays_readable() -> None:

@@ -189,7 +189,7 @@ def sparkline(values: "deque[float]") -> str:
 
 
 def _alarm_lines(alarms: "list[DriftAlarm]", actions: "list[DriftAction]") -> RenderableType:
-    from ebbtide.report.alarms import action_sentence, sentence
+    from ebbtide.report.words import action_sentence, sentence
 
     if not alarms:
         return Text("no drift alarm", style="green")

@@ -11,7 +11,7 @@ from ebbtide.live.intake import in_words
 from ebbtide.live.parts import Parts
 from ebbtide.live.set_aside import OURS, UnpublishableError
 from ebbtide.report import cycle_file
-from ebbtide.report.alarms import action_sentence, sentence
+from ebbtide.report.words import action_sentence, sentence
 from state.drift_alarm import DriftAlarm
 from state.progress import TrainerStatus
 

@@ -3,12 +3,11 @@
 from collections.abc import Sequence
 from itertools import pairwise
 
-from ebbtide.report.alarms import sentence
 from ebbtide.report.curves import Curve
 from ebbtide.report.markup import Markup, el
 from ebbtide.report.report import Report
 from ebbtide.report.svg import Plot, nice_ticks, padded, time_text, time_ticks
-from ebbtide.report.words import METRIC_WORDS, count, measure
+from ebbtide.report.words import METRIC_WORDS, count, measure, sentence
 from learners.judging.evaluation import CalibrationPoint, Judged
 from learners.judging.metrics import RANKING
 from state.drift_alarm import DriftAlarm

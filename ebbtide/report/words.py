@@ -1,8 +1,10 @@
-"""Figures as people read them; shared by the page and the terminal."""
+"""Figures and alarms as people read them; shared by the page and the terminal."""
 
 from ebbtide.report.report import Report
+from ebbtide.report.svg import time_text
 from learners.judging.evaluation import Interval
 from learners.judging.metrics import LOWER_IS_BETTER, METRICS
+from state.drift_alarm import DriftAction, DriftAlarm
 
 _WORDS = {
     "auc": ("AUC", "chance that a positive is scored above a negative"),
@@ -18,6 +20,18 @@ _WORDS = {
     "recall@50": ("recall@50", "share of true items among the first 50"),
     "ndcg@10": ("NDCG@10", "1 / log2(1 + rank) of the true item within the first 10"),
     "mrr": ("MRR", "mean of 1 / rank of the true item"),
+}
+_SIGNALS = {
+    "log_loss": "log loss",
+    "calibration": "P(action) less the label",
+    "recall@10": "recall@10",
+    "positive": "the share of positives",
+    "expected_log_loss": "the log loss to be expected, before labels,",
+    "new_user": "the share of users met for the first time",
+    "new_item": "the share of items met for the first time",
+    "late": "the share of late events",
+    "gap": "seconds without an event",
+    "effective_rank": "the effective rank of item vectors",
 }
 _HEADLINE = ("auc", "log_loss", "recall@10", "ndcg@10", "recall@1", "user_auc", "mrr", "calibration_error")
 METRIC_WORDS = {metric: (*_WORDS[metric], -1.0 if metric in LOWER_IS_BETTER else 1.0) for metric in METRICS}
@@ -101,3 +115,62 @@ def protocol(report: Report) -> str:
 def headline(report: Report) -> list[str]:
     """The (up to four) metrics that say most about this log."""
     return [metric for metric in _HEADLINE if report.metrics.scored.value(metric) is not None][:4]
+
+
+def signal_words(signal: str) -> str:
+    """A signal for people.
+
+    >>> signal_words("log_loss"), signal_words("shift of category")
+    ('log loss', 'surprise at category')
+    """
+    column = signal.removeprefix("shift of ")
+    return _SIGNALS.get(signal, signal if column == signal else f"surprise at {column}")
+
+
+def sentence(alarm: DriftAlarm) -> str:
+    """The alarm in a sentence.
+
+    >>> sentence(DriftAlarm(signal="log_loss", learner="stim", detector="adwin", event=9000, time_ms=0,
+    ...     since_event=8000, since_ms=0, before=0.5, after=0.56, worse=True, open=True))
+    'log loss of stim grew worse, from 0.500 to 0.560, after event 8,000 (1 Jan 00:00); open'
+    """
+    whose = f" of {alarm.learner}" if alarm.learner else ""
+    where = {None: "", "users": f" for {alarm.name} users"}.get(
+        alarm.segment, f" in {alarm.segment} {alarm.name}"
+    )
+    moved = {True: "grew worse", False: "grew better", None: "changed"}[alarm.worse]
+    since = alarm.since_event if alarm.since_event is not None else alarm.event
+    said = (
+        f"{signal_words(alarm.signal)}{whose}{where} {moved}, from {measure(alarm.before)} to "
+        f"{measure(alarm.after)}, after event {count(since)} ({_when(alarm.since_ms or alarm.time_ms)})"
+    )
+    if alarm.psi is not None:
+        said += f", PSI {measure(alarm.psi, 2)}"
+    if alarm.open:
+        return f"{said}; open"
+    if alarm.worse and alarm.closed_ms is not None and alarm.closed_event is not None:
+        return f"{said}; over at event {count(alarm.closed_event)} ({_when(alarm.closed_ms)})"
+    return said
+
+
+def action_sentence(action: DriftAction) -> str:
+    """An action and its cause in a sentence.
+
+    >>> action_sentence(DriftAction(do="doubt", share=0.5, event=9216, time_ms=0, on="late",
+    ...     alarm_event=9000, before=0.0, after=0.5)).split(", since ")[0]
+    'learners gave back 50% of their certainty after event 9,216 (1 Jan 00:00)'
+    """
+    done = {
+        "doubt": f"learners gave back {action.share or 0.0:.0%} of their certainty",
+        "cycle": "a cycle of co-evolution was asked for",
+        "rollback": "readers were to be served what was kept before",
+        "webhook": "a webhook was called",
+    }[action.do]
+    return (
+        f"{done} after event {count(action.event)} ({_when(action.time_ms)}), since "
+        f"{signal_words(action.on)} went from {measure(action.before)} to {measure(action.after)}"
+    )
+
+
+def _when(time_ms: int) -> str:
+    return time_text(time_ms, 2 * 86_400_000)

@@ -1,14 +1,13 @@
 """What a run is made of, decided once from the settings and from what the log or the stream is like."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
 from ebbtide.config import RunConfig
-from ebbtide.running.judged_policy import judged_learner
 from learners.contract import Context, Learner, Settings
 from learners.registry import able, floors, learner
 from learners.tables.catalogue import Catalogue
@@ -29,6 +28,7 @@ RANKED_EVENTS = 25_000
 RANKING_BUDGET = 1.5e9
 """Scores that may be computed to rank the whole catalogue, over the run and for each ranker."""
 
+_OFF_POLICY, LIKE = "--off-policy", "like:"
 NOT_ACTING = "no actions"
 """The variant that does not follow the rules of `act`."""
 
@@ -115,7 +115,7 @@ def plan(config: RunConfig, subject: Subject) -> Plan:
     embedder = model if embeds(cls) else "twotower"
     simple = [name for name in floors() if learner(name).ranks or subject.labelled]
     leave_out, reason = left_out(config, subject)
-    judged = judged_learner(config, labelled=subject.labelled, roles=subject.roles)
+    judged = _judged_learner(config, labelled=subject.labelled, roles=subject.roles)
     return Plan(
         model=model,
         embedder=embedder,
@@ -124,6 +124,41 @@ def plan(config: RunConfig, subject: Subject) -> Plan:
         leave_out_reason=reason,
         rank_share=subject.rank_share if config.rank_share is None else config.rank_share,
     )
+
+
+def _judged_learner(config: RunConfig, *, labelled: bool, roles: Collection[str]) -> list[str]:
+    """The learner whose policy is to be judged, if there is one.
+
+    Raises InputError where it cannot be, or the log does not say what was shown with which chance.
+    """
+    if config.off_policy is None:
+        return []
+    if "propensity" not in roles:
+        raise InputError(
+            f"{_OFF_POLICY}: the log has no propensity, the chance with which an item was shown; without it "
+            "nothing can be said of another policy. Map one with --map propensity=COLUMN"
+        )
+    if not labelled:
+        raise InputError(f"{_OFF_POLICY}: the log has no label, so no reward; give --label RULE")
+    if config.off_policy.startswith(LIKE):
+        return []
+    name, _ = policy_asked(config.off_policy)
+    if not learner(name).ranks:
+        raise InputError(
+            f"{_OFF_POLICY} {name}: a policy has to rank, and it predicts only; take one of "
+            + ", ".join(able(lambda one: one.ranks))
+        )
+    return [name]
+
+
+def policy_asked(said: str) -> tuple[str, int]:
+    """The learner of a policy, and of how many of its best it shows one."""
+    name, colon, best = said.partition(":")
+    if colon and not (best.isdecimal() and int(best) > 0):
+        raise InputError(
+            f"{_OFF_POLICY} {said}: expected LEARNER or LEARNER:K with K at least 1, such as stim:10"
+        )
+    return name, int(best) if colon else 1
 
 
 def embeds(cls: type[Learner]) -> bool:

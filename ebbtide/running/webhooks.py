@@ -24,7 +24,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from ebbtide.report.alarms import action_sentence
+from ebbtide.report.words import action_sentence
 from monitor.actions import Rule
 from state.drift_alarm import DriftAction
 from state.errors import InputError

@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 
 from learners.contract import Context, RankRequest, Step
 from learners.copying import ranks
-from learners.copying.columns import (
+from learners.copying.candidates.columns import (
     Found,
 )
-from learners.copying.crowd import CrowdRows
+from learners.copying.candidates.evidence import COLUMN, COLUMNS
+from learners.copying.candidates.sample import sampled
+from learners.copying.counts.crowd import CrowdRows
 from learners.copying.distil_rows import Requests
-from learners.copying.evidence import COLUMN, COLUMNS
 from learners.copying.experts import HELD, VIEWS, context, experts, opened, silenced
-from learners.copying.sample import sampled
 from learners.copying.search import CHUNK, Search
 from learners.copying.settings import CopySettings
 from learners.copying.waiting import EvidenceQueue, chosen

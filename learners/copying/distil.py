@@ -13,9 +13,9 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
+from learners.copying.candidates.evidence import BASE_SHARES, COLUMN, FLOOR, MEMORY
 from learners.copying.copy_path import CopyPath
-from learners.copying.crowd import LED_BY, POPULAR_DAYS, SLOTS, UNMET_MS, leaders
-from learners.copying.evidence import BASE_SHARES, COLUMN, FLOOR, MEMORY
+from learners.copying.counts.crowd import LED_BY, POPULAR_DAYS, SLOTS, UNMET_MS, leaders
 from learners.mixing.mixture import Evidence, Mixture
 from state.evidence import STIM
 from state.examples import Doubles

@@ -10,8 +10,8 @@ from collections.abc import Collection
 import numpy as np
 from numpy.typing import NDArray
 
-from learners.copying.evidence import COLUMN, CROWD, HOURS, PLACES, WEEKS
-from learners.copying.returns import NAMES as RETURNS
+from learners.copying.candidates.evidence import COLUMN, CROWD, HOURS, PLACES, WEEKS
+from learners.copying.counts.returns import NAMES as RETURNS
 from learners.mixing.mixture import Expert
 from state.examples import ExampleBatch, Floats, Window
 from state.forgetting import DAYS_OFF, WEEK_MIN

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from learners.copying.columns import Found
+from learners.copying.candidates.columns import Found
 from learners.tables.true_ranks import MISSED
 from state.compiled import compiled, inner
 from state.examples import Floats

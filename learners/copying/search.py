@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from learners.contract import Context
-from learners.copying import candidates as kernels
-from learners.copying.columns import (
+from learners.copying.candidates import gather as kernels
+from learners.copying.candidates.columns import (
     Asked,
     Counted,
     Found,
@@ -22,10 +22,19 @@ from learners.copying.columns import (
     new_found,
     new_room,
 )
-from learners.copying.crowd import LED_BY, SLOTS, Crowd, CrowdRows, crowd_rows, cut, mark_leaders, time_slot
-from learners.copying.evidence import COLUMN, own, tables
+from learners.copying.candidates.evidence import COLUMN, own, tables
+from learners.copying.counts.crowd import (
+    LED_BY,
+    SLOTS,
+    Crowd,
+    CrowdRows,
+    crowd_rows,
+    cut,
+    mark_leaders,
+    time_slot,
+)
+from learners.copying.counts.returns import Returns
 from learners.copying.experts import HELD
-from learners.copying.returns import Returns
 from learners.copying.settings import CopySettings
 from learners.interests.contract import Unit
 from learners.interests.views import repeats
@@ -33,7 +42,7 @@ from learners.tables.expiry import Forgotten
 from learners.tables.popularity_draws import identities
 from state.examples import ITEMS, ExampleBatch, Floats, Window, window_of
 from state.keys import NO_KEY, Int64s
-from state.memory.views import columns_of
+from state.memory.windows import columns_of
 from state.tree import Tree
 
 CHUNK = 64

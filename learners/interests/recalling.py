@@ -6,7 +6,7 @@ from learners.interests import views
 from learners.interests.settings import TwoTowerSettings
 from state.examples import ITEMS, Window
 from state.keys import Int64s
-from state.memory.views import columns_of
+from state.memory.windows import columns_of
 
 
 def recalled(window: Window, id_table: Int64s, shown: int, settings: TwoTowerSettings) -> views.Recalled:

@@ -15,7 +15,7 @@ from learners.interests.deep import FAINT, Attention, attend, room
 from state.compiled import assign, compiled, inner, reordered
 from state.examples import Floats
 from state.keys import NO_KEY, Int64s, find
-from state.memory.views import Columns
+from state.memory.windows import Columns
 
 Int32s = NDArray[np.int32]
 

@@ -4,11 +4,11 @@ Shape suffix: B rows.
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from replay.meaning.columns import Columns
 from replay.meaning.decide import time_column
 from replay.meaning.labels import LabelRule
 from replay.meaning.mapping import ROW_ORDER, Mapping
@@ -22,9 +22,6 @@ from state.keys import NO_KEY, Int64s, Names
 from streams.times import SECOND_MS
 from streams.wire import reasons
 from streams.wire.message import BOUNDS, KEY_ROLES, NAMED_ROLES
-
-Columns = dict[str, NDArray[Any]]
-"""Role (or `time_ms`, `tz_min`, `seq`) -> one value a row, all of one length."""
 
 
 @dataclass(slots=True)

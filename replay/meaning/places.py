@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from replay.meaning.convert import Columns
+from replay.meaning.columns import Columns
 from state.compiled import compiled
 from state.examples import Doubles
 from state.keys import NO_KEY, Int64s, KeyArrays, KeyMap, add, find, pair

@@ -20,7 +20,7 @@ from state.keys import NO_KEY, Int64s, mix
 from state.memory.mask import least
 from state.memory.pending import Rows
 from state.memory.slabs import ITEM, KNOWN, TIME, Slabs, entries, labels
-from state.memory.views import Columns
+from state.memory.windows import Columns
 
 BEYOND = 64
 """Entries since an item that was had once, from which on it has totals: no window is sure to have it."""

@@ -21,7 +21,8 @@ from state.memory.rows import Users
 from state.memory.slabs import COUNT, FIELDS, HEADER, LENGTH, SEEN, grow, new_slabs
 from state.memory.stepping import step
 from state.memory.totals import tally
-from state.memory.views import Answers, Columns, Wanted, columns_of
+from state.memory.views import Answers, Wanted
+from state.memory.windows import Columns, columns_of
 from state.memory.words import HEAD, LENGTH_AT, pack, unpack
 from state.tree import Tree
 

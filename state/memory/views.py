@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from state.compiled import inner
-from state.examples import Doubles, Floats, Shorts, Window
+from state.examples import Doubles, Floats
 from state.forgetting import WEEK_MIN, minute_of_week, tz_min_of
 from state.keys import NO_KEY, Int64s
 from state.memory.mask import Room, Selection, choose
@@ -29,6 +29,7 @@ from state.memory.slabs import (
     paces,
 )
 from state.memory.slabs import PLACE as PLACES
+from state.memory.windows import Columns
 from state.places import closeness
 
 
@@ -50,45 +51,11 @@ class Wanted(NamedTuple):
     """The hour and the week kernel by the same, side by side: they are looked up together."""
 
 
-class Columns(NamedTuple):
-    """The arrays of `state.examples.Window`, in its order."""
-
-    length_B: Int64s
-    item_BW: Int64s
-    category_BW: Int64s
-    cell_BW: Int64s
-    age_s_BW: Floats
-    retention_BW: Floats
-    hour_BW: Floats
-    week_BW: Floats
-    place_BW: Floats
-    label_BW: Floats
-    time_ms_BW: Int64s
-    minute_BW: Shorts
-    strength_s_BW: Floats
-    before_BW: Int64s
-    gap_s_BW: Floats
-    total_item_BI: Int64s
-    total_count_BI: Floats
-    total_first_s_BI: Floats
-    total_last_s_BI: Floats
-    total_since_BI: Floats
-    total_faded_BI: Floats
-    own_strength_s_B: Floats
-    own_minute_B: Shorts
-    goes_B: Int64s
-
-
 class Answers(NamedTuple):
     """What a step says of its rows."""
 
     columns: Columns
     rates_BR: Floats
-
-
-def columns_of(window: Window) -> Columns:
-    """A window's arrays as kernels take them."""
-    return Columns(*(getattr(window, name) for name in Columns._fields))
 
 
 @inner

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from learners.contract import Context, RankRequest
-from learners.copying.sample import BEST, DRAWN
+from learners.copying.candidates.sample import BEST, DRAWN
 from learners.copying.settings import CopySettings
 from learners.registry import learner
 from learners.systems.stim import Stim, StimSettings

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from learners.copying.crowd import (
+from learners.copying.candidates.evidence import kilometres2
+from learners.copying.counts.crowd import (
     FOLLOW_DAYS,
     FOLLOW_FADE,
     LAST,
@@ -16,7 +17,6 @@ from learners.copying.crowd import (
     mark_leaders,
     time_slot,
 )
-from learners.copying.evidence import kilometres2
 from learners.tables.followers import count_of
 from state.keys import NO_KEY, Int64s
 from state.tree import digest

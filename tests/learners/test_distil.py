@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from learners.copying.candidates.evidence import COLUMN, COLUMNS, FLOOR, MEMORY
 from learners.copying.distil import TERMS, fit, terms
 from learners.copying.distil_rows import SIZE, Requests
-from learners.copying.evidence import COLUMN, COLUMNS, FLOOR, MEMORY
 from learners.mixing.mixture import Evidence, Mixture
 from state.examples import ExampleBatch, Floats, empty_examples
 from state.keys import Int64s

@@ -9,11 +9,11 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from learners.copying.columns import log_of
-from learners.copying.evidence import LOGGED, OWN, SILENT, kilometres2, own, remember_own, tables
+from learners.copying.candidates.columns import log_of
+from learners.copying.candidates.evidence import LOGGED, OWN, SILENT, kilometres2, own, remember_own, tables
 from state.examples import empty_window
 from state.keys import NO_KEY, KeyMap
-from state.memory.views import Columns, columns_of
+from state.memory.windows import Columns, columns_of
 
 DAY_S = 86_400.0
 ITEMS = 5

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from learners.copying.returns import NAMES, OCTAVES, RATES, SLOTS, ReturnArrays, Returns, code_of, told
+from learners.copying.counts.returns import NAMES, OCTAVES, RATES, SLOTS, ReturnArrays, Returns, code_of, told
 from learners.copying.settings import CopySettings
 from learners.systems.stim import StimSettings
 from learners.tables.expiry import Forgotten

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from replay.meaning.convert import Columns
-from replay.order import Ties, cut, join, shuffled_ties, size_of, sorted_by_time
+from replay.meaning.columns import Columns, cut, join, size_of
+from replay.order import Ties, shuffled_ties, sorted_by_time
 
 TIMES = st.lists(st.integers(0, 20), max_size=200)
 SIZES = st.integers(1, 50)

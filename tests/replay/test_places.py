@@ -9,9 +9,8 @@ from hypothesis import strategies as st
 
 from replay.inspect import inspect
 from replay.log import Log
-from replay.meaning.convert import Columns
+from replay.meaning.columns import Columns, cut
 from replay.meaning.places import ItemPlaces
-from replay.order import cut
 from state.keys import NO_KEY
 from tests.replay.events import START_S, read, write_csv
 

@@ -5,11 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from replay.distinct import Distinct, pairs
-from replay.meaning.convert import Columns
+from replay.meaning.columns import Columns, cut
 from replay.meaning.far_off import HOUR_MS
-from replay.order import cut
-from replay.survey import Survey, Surveyor
+from replay.surveying.distinct import Distinct, pairs
+from replay.surveying.survey import Survey, Surveyor
 from state.keys import Names, pair
 
 ROLES = frozenset({"user", "item", "time"})

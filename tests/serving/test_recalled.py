@@ -5,13 +5,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from learners.copying.evidence import OWN, own, remember_own, tables
+from learners.copying.candidates.evidence import OWN, own, remember_own, tables
 from serving.recalled import Places, kernels, recalled
 from state.evidence import STIM
 from state.examples import empty_window
 from state.forgetting import minute_of_week
 from state.keys import NO_KEY, KeyMap
-from state.memory.views import Columns, columns_of
+from state.memory.windows import Columns, columns_of
 from state.store.contract import RunInfo
 from state.store.records import MEMORY_ENTRY, Entries, Record
 

@@ -14,7 +14,7 @@ import pytest
 from ebbtide.config import RunConfig
 from ebbtide.running.plan import operator_of, selection_of
 from ebbtide.running.run import Run as ReplayRun
-from learners.copying.evidence import MEMORY
+from learners.copying.candidates.evidence import MEMORY
 from replay.log import Log
 from serving.answers import Because, PastEvent, RecommendAnswer, Recommended, json_of
 from serving.reasons import iso

@@ -13,7 +13,7 @@ from state.keys import NO_KEY
 from state.memory.memory_config import MemoryConfig
 from state.memory.pending import Rows
 from state.memory.users import UserMemory
-from state.memory.views import Columns
+from state.memory.windows import Columns
 from state.tree import digest
 
 DAY_MS = 86_400_000

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from learners.copying.crowd import CrowdRows
+from learners.copying.counts.crowd import CrowdRows
 from learners.insight import ReturnCurve
 from learners.tables.expiry import Forgotten, without
 from learners.tables.fifo import Fifo

@@ -10,11 +10,11 @@ Shape suffixes: B rows, W window entries, C candidates, F columns, N catalogue r
 import numpy as np
 from numpy.typing import NDArray
 
-from learners.copying.columns import NEAR, Asked, Counted, Found, Room, Row, write
-from learners.copying.crowd import FOLLOW_FADE, LAST, CrowdArrays, CrowdRows, learn_rows
-from learners.copying.evidence import COLUMN, SILENT, Own, Tables, kilometres2, remember_own
-from learners.copying.returns import ReturnArrays, code_of, learn_returns
-from learners.copying.sample import choose, weigh
+from learners.copying.candidates.columns import NEAR, Asked, Counted, Found, Room, Row, write
+from learners.copying.candidates.evidence import COLUMN, SILENT, Own, Tables, kilometres2, remember_own
+from learners.copying.candidates.sample import choose, weigh
+from learners.copying.counts.crowd import FOLLOW_FADE, LAST, CrowdArrays, CrowdRows, learn_rows
+from learners.copying.counts.returns import ReturnArrays, code_of, learn_returns
 from learners.tables.followers import START, USED, PairArrays
 from state.compiled import compiled, inner
 from state.evidence import STIM

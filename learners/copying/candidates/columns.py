@@ -8,8 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from learners.copying.crowd import FOLLOW_CAP, LAST, SLOTS, CrowdArrays, time_slot
-from learners.copying.evidence import (
+from learners.copying.candidates.evidence import (
     COLUMN,
     COLUMNS,
     FAR_KM2,
@@ -19,13 +18,14 @@ from learners.copying.evidence import (
     Own,
     kilometres2,
 )
-from learners.copying.returns import ReturnArrays, told
+from learners.copying.counts.crowd import FOLLOW_CAP, LAST, SLOTS, CrowdArrays, time_slot
+from learners.copying.counts.returns import ReturnArrays, told
 from learners.tables.followers import count_of
 from state.compiled import inner, reordered
 from state.evidence import STIM
 from state.examples import Doubles, Floats
 from state.keys import NO_KEY, Int64s, find
-from state.memory.views import Columns
+from state.memory.windows import Columns
 from state.tree import Tree
 
 Int32s = NDArray[np.int32]

@@ -4,11 +4,11 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from replay.meaning.convert import Columns, Converter
+from replay.meaning.columns import Columns, take
+from replay.meaning.convert import Converter
 from replay.meaning.dead_letters import DeadLetters
 from replay.meaning.decide import Decisions, cells_of
 from replay.meaning.far_off import Hours
-from replay.order import take
 from replay.reading.chunks import RowsFile
 
 

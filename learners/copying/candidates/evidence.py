@@ -13,13 +13,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from learners.copying.returns import NAMES
+from learners.copying.counts.returns import NAMES
 from state.compiled import compiled, inner
 from state.evidence import LONGEST_S, SOON_S, STIM
 from state.examples import Floats
 from state.forgetting import WEEK_MIN, day_off, periodic
 from state.keys import NO_KEY, Int64s, find
-from state.memory.views import Columns
+from state.memory.windows import Columns
 from state.returns import LEAST
 
 MEMORY = tuple(kernel.name for kernel in STIM.kernels)

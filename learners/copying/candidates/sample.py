@@ -10,9 +10,9 @@ Shape suffixes: B rows, C candidates.
 
 import numpy as np
 
-from learners.copying.columns import Asked, Found, Room, Row
-from learners.copying.crowd import CrowdArrays
-from learners.copying.evidence import BASE_SHARES, COLUMN, Own
+from learners.copying.candidates.columns import Asked, Found, Room, Row
+from learners.copying.candidates.evidence import BASE_SHARES, COLUMN, Own
+from learners.copying.counts.crowd import CrowdArrays
 from learners.mixing.mixture import Evidence
 from state.compiled import compiled, inner
 from state.evidence import STIM

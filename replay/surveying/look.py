@@ -3,13 +3,13 @@
 from collections import Counter
 from dataclasses import replace
 
+from replay.meaning.columns import cut
 from replay.meaning.dead_letters import DeadLetters
 from replay.meaning.decide import Decisions, changed
+from replay.meaning.passes import Passes
 from replay.meaning.sides import Side
 from replay.meaning.times import shown
-from replay.order import cut
-from replay.passes import Passes
-from replay.survey import Survey, Surveyor
+from replay.surveying.survey import Survey, Surveyor
 from state.errors import InputError
 from streams.wire.reasons import FAR_OFF, OUT_OF_BOUNDS, missing
 

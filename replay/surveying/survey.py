@@ -9,11 +9,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from replay.distinct import Distinct, pairs
-from replay.meaning.convert import Columns
+from replay.meaning.columns import Columns
 from replay.meaning.far_off import HOUR_MS, Hours
 from replay.meaning.places import ItemPlaces
 from replay.reading.canonical import Bools
+from replay.surveying.distinct import Distinct, pairs
 from state.keys import Int64s, Names
 
 _SORTED_SHARE = 0.75
