@@ -17,7 +17,6 @@ from ebbtide.commands import (
     data,
     dead_letters,
     doctor,
-    flink,
     ingest,
     mend,
     monitor,
@@ -32,6 +31,7 @@ from ebbtide.commands import (
     variants,
     versions,
 )
+from ebbtide.commands.flink import app as flink
 from state.errors import EbbtideError
 
 app = typer.Typer(
@@ -46,7 +46,7 @@ app.add_typer(data.data, name="data")
 app.add_typer(bench.bench, name="bench")
 app.add_typer(cycle.cycle, name="cycle")
 app.add_typer(services.services, name="services")
-app.add_typer(flink.flink, name="flink")
+app.add_typer(flink.app, name="flink")
 app.command()(up.up)
 app.add_typer(versions.versions, name="versions")
 app.command()(variants.variants)

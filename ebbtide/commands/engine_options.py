@@ -46,21 +46,21 @@ Newest = Annotated[
     typer.Option(metavar="N", min=0, help="How many are just the newest; the others are chosen by hour."),
 ]
 Config = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="Settings, as for replay; [operator] counts here.")
+    Path | None, typer.Option(metavar="FILE", help="Settings, as for replay; those of its operator count.")
 ]
 
 
 def engine_config(
-    config: Path | None,
     *,
-    places: str,
-    solar_time: bool,
-    label_delay: str | None,
-    expire: str | None,
-    join_window: str | None,
-    ahead: str,
-    window: int,
-    newest: int,
+    places: Places = "item",
+    solar_time: SolarTime = False,
+    label_delay: LabelDelay = None,
+    expire: Expire = None,
+    join_window: JoinWindow = None,
+    ahead: Ahead = "1h",
+    window: Window = 64,
+    newest: Newest = 16,
+    config: Config = None,
 ) -> "EngineConfig":
     """What the options come to. Raises InputError."""
     from ebbtide.config import read

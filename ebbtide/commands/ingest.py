@@ -12,25 +12,15 @@ import typer
 from rich.console import Console
 
 from ebbtide import waiting
-from ebbtide.commands.engine_options import (
-    Ahead,
-    Config,
-    Expire,
-    JoinWindow,
-    LabelDelay,
-    Newest,
-    Partitions,
-    Places,
-    SolarTime,
-    Window,
-    engine_config,
-)
+from ebbtide.commands.built_by import built_by
+from ebbtide.commands.engine_options import Partitions, engine_config
 from ebbtide.commands.live_options import Brokers, DeadLetters, Events, Examples, Group, Json
 from ebbtide.commands.output import log_to_stderr
 from ebbtide.commands.worker_lines import Told
 from state.errors import EbbtideError
 
 if TYPE_CHECKING:
+    from streams.engines.engine_config import EngineConfig
     from streams.engines.worker import Settings
 
 _AGAIN_S = 2.0
@@ -38,25 +28,19 @@ _RESTARTS = "EBBTIDE_RESTARTS"
 log = logging.getLogger("ebbtide.ingest")
 
 
+@built_by(engine_config)
 def ingest(
+    engine: "EngineConfig",
+    *,
     brokers: Brokers = None,
     events: Events = "events",
     examples: Examples = "examples",
     dead_letters: DeadLetters = "dead-letters",
     group: Group = "ebbtide",
     partitions: Partitions = None,
-    places: Places = "item",
-    solar_time: SolarTime = False,
-    label_delay: LabelDelay = None,
-    expire: Expire = None,
-    join_window: JoinWindow = None,
-    ahead: Ahead = "1h",
-    window: Window = 64,
-    newest: Newest = 16,
     state_every: Annotated[
         str, typer.Option(metavar="TIME", help="How much a successor may have to compute again.")
     ] = "10s",
-    config: Config = None,
     metrics_port: Annotated[
         int | None, typer.Option(metavar="P", min=1, max=65535, help="Prometheus metrics on 127.0.0.1.")
     ] = None,
@@ -75,17 +59,6 @@ def ingest(
     from streams.kafka.security import from_environment
     from streams.kafka.topics import Topics
 
-    engine = engine_config(
-        config,
-        places=places,
-        solar_time=solar_time,
-        label_delay=label_delay,
-        expire=expire,
-        join_window=join_window,
-        ahead=ahead,
-        window=window,
-        newest=newest,
-    )
     found = addresses.brokers(brokers)
     settings = of_worker.Settings(
         brokers=found,

@@ -1,0 +1,1 @@
+"""`ebbtide flink`: the event path on Apache Flink."""

@@ -1,0 +1,60 @@
+"""`ebbtide flink verify`: a log through Flink and through replay."""
+
+from dataclasses import asdict
+from typing import Annotated, Literal
+
+import typer
+from rich.console import Console
+
+from ebbtide.commands.flink.options import Parallelism
+from ebbtide.commands.live_options import Json
+from ebbtide.commands.log_options import Items, LabelOption, Maps, TimeFormat, Users, mapping_of
+from ebbtide.commands.output import print_json
+
+
+def verify(
+    log: Annotated[
+        str, typer.Argument(metavar="LOG", help="A file, a folder, or a known log (`ebbtide data list`).")
+    ],
+    brokers: Annotated[
+        str | None, typer.Option(metavar="HOST:PORT[,..]", help="Kafka. [one of its own, for the while]")
+    ] = None,
+    form: Annotated[
+        Literal["json", "arrow"], typer.Option("--format", help="How the events are sent.")
+    ] = "json",
+    partitions: Annotated[int, typer.Option(metavar="N", min=1, help="Of the topic of events.")] = 4,
+    parallelism: Parallelism = 1,
+    map: Maps = None,
+    items: Items = None,
+    users: Users = None,
+    time_format: TimeFormat = None,
+    label: LabelOption = None,
+    limit: Annotated[int | None, typer.Option(metavar="N", min=1, help="Only the first N events.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Send a log through Flink and through replay, and compare: exit code 1 unless all is equal."""
+    from ebbtide.flink import runtime
+
+    runtime.here()
+    from ebbtide import api
+    from ebbtide.flink import verify as verifying
+
+    opened = api.open_log(
+        log,
+        map=mapping_of(map),
+        label=label,
+        items=items,
+        users=users,
+        time_format=time_format,
+        limit=limit,
+        seed=0,
+    )
+    how = verifying.How(brokers=brokers, form=form, partitions=partitions, parallelism=parallelism)
+    found = verifying.verify(opened, how)
+    if as_json:
+        print_json(asdict(found))
+    else:
+        for sentence in verifying.said_by(found):
+            Console().print(sentence, highlight=False)
+    if not found.well:
+        raise typer.Exit(1)
