@@ -4,7 +4,6 @@
 lost that was in its newest checkpoint.
 """
 
-import os
 import socket
 import time
 from pathlib import Path
@@ -12,54 +11,13 @@ from pathlib import Path
 import msgspec
 
 from ebbtide.flink import runtime
+from ebbtide.flink.node import Node
 from ebbtide.flink.rest import JobManager
-from ebbtide.services import broker, processes
+from ebbtide.services import processes
 from state.errors import InputError
 
-_JOB_MANAGER, _TASK_MANAGER = (
-    "org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint",
-    "org.apache.flink.runtime.taskexecutor.TaskManagerRunner",
-)
+_HOST = "127.0.0.1"
 _UP_S, _DOWN_S, _LOOK_S = 600.0, 20.0, 0.1
-_SETTINGS = {
-    "jobmanager.bind-host": "127.0.0.1",
-    "jobmanager.rpc.address": "127.0.0.1",
-    "taskmanager.bind-host": "127.0.0.1",
-    "taskmanager.host": "127.0.0.1",
-    "rest.address": "127.0.0.1",
-    "rest.bind-address": "127.0.0.1",
-    "web.submit.enable": "false",
-    "taskmanager.cpu.cores": "2",
-    "taskmanager.memory.framework.heap.size": "64m",
-    "taskmanager.memory.framework.off-heap.size": "64m",
-    "taskmanager.memory.task.heap.size": "448m",
-    "taskmanager.memory.task.off-heap.size": "64m",
-    "taskmanager.memory.managed.size": "256m",
-    "taskmanager.memory.network.min": "64m",
-    "taskmanager.memory.network.max": "64m",
-    "taskmanager.memory.jvm-metaspace.size": "256m",
-    "taskmanager.memory.jvm-overhead.min": "192m",
-    "taskmanager.memory.jvm-overhead.max": "192m",
-    "heartbeat.interval": "1000",
-    "heartbeat.timeout": "8000",
-    "slot.idle.timeout": "10000",
-}
-_LOGGING = """\
-status = ERROR
-rootLogger.level = INFO
-rootLogger.appenderRef.file.ref = file
-appender.file.name = file
-appender.file.type = RollingFile
-appender.file.fileName = ${sys:log.file}
-appender.file.filePattern = ${sys:log.file}.%i
-appender.file.layout.type = PatternLayout
-appender.file.layout.pattern = %d %p %m (%c{1})%n
-appender.file.policies.type = Policies
-appender.file.policies.size.type = SizeBasedTriggeringPolicy
-appender.file.policies.size.size = 10MB
-appender.file.strategy.type = DefaultRolloverStrategy
-appender.file.strategy.max = 3
-"""
 
 
 class Ports(msgspec.Struct, frozen=True):
@@ -82,7 +40,6 @@ def up(folder: Path, task_managers: int, port: int | None = None) -> JobManager:
     folder = folder.resolve()
     try:
         (folder / "logs").mkdir(parents=True, exist_ok=True)
-        (folder / "conf").mkdir(exist_ok=True)
     except OSError as error:
         raise InputError(
             f"--dir {folder}: expected a folder that can be written ({error.strerror})"
@@ -90,11 +47,11 @@ def up(folder: Path, task_managers: int, port: int | None = None) -> JobManager:
     with processes.locked(folder) as lock:
         begun = [name for name in _names(task_managers) if not _alive(folder, name)]
         ports = _ports(folder, port, anew=_names(0)[0] in begun)
-        _configure(folder, ports)
         for name in begun:
-            output = folder / "logs" / f"{name}.out"
-            record = folder / f"{name}.json"
-            processes.launch(record, _command(folder, name), lock=lock, cwd=folder, output=output)
+            node, log = _node(name, ports), _log(folder, name)
+            node.configure(folder, log=log)
+            command, output = node.command(folder, log=log), log.with_suffix(".out")
+            processes.launch(folder / f"{name}.json", command, lock=lock, cwd=folder, output=output)
         manager = JobManager(f"127.0.0.1:{ports.rest}")
         _wait(folder, manager, task_managers)
     return manager
@@ -146,35 +103,15 @@ def _alive(folder: Path, name: str) -> bool:
     return record is not None and record.alive
 
 
-def _command(folder: Path, name: str) -> list[str]:
-    home, java = runtime.home(), broker.java()
-    jars = sorted((*home.glob("lib/*.jar"), *home.glob("opt/flink-python-*.jar")))
-    manager = name == "jobmanager"
-    return [
-        *(java, "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:+ExitOnOutOfMemoryError"),
-        *("-XX:MaxDirectMemorySize=256m", "-XX:MaxMetaspaceSize=384m", "-Djava.awt.headless=true"),
-        *runtime.opened(),
-        f"-Dlog.file={_log(folder, name)}",
-        f"-Dlog4j.configurationFile={folder / 'conf' / 'log4j.properties'}",
-        *("-cp", os.pathsep.join(map(str, jars)), _JOB_MANAGER if manager else _TASK_MANAGER),
-        *("--configDir", str(folder / "conf")),
-        *(() if manager else ("-D", f"taskmanager.resource-id={name}-{os.urandom(4).hex()}")),
-    ]
-
-
-def _configure(folder: Path, ports: Ports) -> None:
-    settings = {
-        **_SETTINGS,
-        "taskmanager.numberOfTaskSlots": runtime.SLOTS,
-        "jobmanager.rpc.port": ports.rpc,
-        "rest.port": ports.rest,
-        "rest.bind-port": ports.rest,
-        "io.tmp.dirs": folder / "tmp",
-    }
-    (folder / "tmp").mkdir(exist_ok=True)
-    lines = [f'{name}: "{value}"\n' for name, value in settings.items()]
-    (folder / "conf" / "config.yaml").write_text("".join(lines))
-    (folder / "conf" / "log4j.properties").write_text(_LOGGING)
+def _node(name: str, ports: Ports) -> Node:
+    return Node(
+        role="jobmanager" if name == "jobmanager" else "taskmanager",
+        jobmanager=_HOST,
+        rest=ports.rest,
+        rpc=ports.rpc,
+        host=_HOST,
+        name=name,
+    )
 
 
 def _ports(folder: Path, port: int | None, *, anew: bool) -> Ports:

@@ -15,6 +15,7 @@ import typer
 import yaml
 
 from ebbtide.commands.app import app
+from ebbtide.flink import runtime
 from ebbtide.live import prometheus
 from ebbtide.live.status import Lag, Names, Seen
 from ebbtide.services import broker, jars
@@ -44,16 +45,19 @@ def exported() -> set[str]:
 
 def options(service: str) -> dict[str, Any]:
     """What the command makes of a service's arguments; fails where it has no such option."""
-    name, *arguments = SERVICES[service]["command"]
     command: Any = typer.main.get_command(app)
-    return dict(command.commands[name].make_context(name, list(arguments)).params)
+    arguments = list(SERVICES[service]["command"])
+    while arguments and arguments[0] in getattr(command, "commands", {}):
+        command = command.commands[arguments.pop(0)]
+    return dict(command.make_context(command.name, arguments).params)
 
 
 def test_the_parts_are_there() -> None:
     assert set(SERVICES) == {
-        *("kafka", "redis", "ingest", "train", "serve", "metrics", "prometheus", "grafana")
+        *("kafka", "redis", "ingest", "train", "serve", "metrics", "prometheus", "grafana"),
+        *("flink-jobmanager", "flink-taskmanager-1", "flink-taskmanager-2", "flink-job"),
     }
-    assert OURS == ["ingest", "metrics", "serve", "train"]
+    assert [name for name in OURS if not name.startswith("flink-")] == ["ingest", "metrics", "serve", "train"]
     assert SERVICES["ingest"]["deploy"]["replicas"] == 2
 
 
@@ -105,6 +109,29 @@ def test_the_broker_is_the_one_that_services_start() -> None:
         assert str(environment[f"KAFKA_{name.upper().replace('.', '_')}"]) == local[name]
     for port in SERVICES["kafka"]["ports"]:
         assert f"OUTSIDE://localhost:{port.split(':')[1]}" in environment["KAFKA_ADVERTISED_LISTENERS"]
+
+
+def test_flink_is_a_profile_of_its_own_whose_parts_find_each_other() -> None:
+    profile = {name for name, service in SERVICES.items() if "profiles" in service}
+    assert profile == {name for name in SERVICES if name.startswith("flink-")}
+    manager, job = options("flink-jobmanager"), options("flink-job")
+    workers = {name: options(name) for name in profile if "taskmanager" in name}
+    assert manager["host"] == "flink-jobmanager"
+    for name, worker in workers.items():
+        assert (worker["host"], worker["jobmanager"]) == (name, manager["host"])
+    address = f"{manager['host']}:{manager['port']}"
+    assert job["jobmanager"] == address
+    for name in profile:
+        service = SERVICES[name]
+        assert service["profiles"] == ["flink"]
+        assert address in str(service["healthcheck"]["test"])
+        assert service["tmpfs"] == ["/tmp:exec"]
+        assert service["build"]["target"] == "flink"
+        assert "ports" not in service, "whoever reaches a job manager can run what they like"
+        assert any(str(job["checkpoints"]).startswith(one.split(":")[1]) for one in service["volumes"])
+    assert job["parallelism"] <= len(workers) * runtime.SLOTS
+    assert job["keep"]
+    assert (job["events"], job["examples"]) == (options("ingest")["events"], options("train")["examples"])
 
 
 def test_prometheus_asks_where_metrics_are_served() -> None:
@@ -178,8 +205,11 @@ def test_the_image_is_built_from_the_lock_for_an_ordinary_user() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     synced = [line for line in lines if line.startswith("RUN uv sync")]
     assert all("--frozen" in line for line in synced)
-    extras = {extra for line in synced for extra in re.findall(r"--extra (\w+)", line)}
-    assert extras == {"live", "serve", "torch"} <= set(project["project"]["optional-dependencies"])
+    extras = {frozenset(re.findall(r"--extra (\w+)", line)) for line in synced}
+    assert extras == {frozenset({"live", "serve", "torch"}), frozenset({"flink"})}
+    assert frozenset().union(*extras) <= set(project["project"]["optional-dependencies"])
+    assert "FROM run AS flink" in lines
+    assert lines[-2:] == ["FROM run", "COPY --from=build /ebbtide/.venv /ebbtide/.venv"], "the default"
     packages = project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
     assert {f"COPY {package} {package}" for package in packages} <= set(lines)
     allowed = (OPS / "Dockerfile.dockerignore").read_text().splitlines()

@@ -13,6 +13,8 @@ for command in (
     cluster.status,
     cluster.up,
     cluster.down,
+    cluster.jobmanager,
+    cluster.taskmanager,
     verify.verify,
 ):
     app.command()(command)

@@ -1,8 +1,9 @@
-"""`ebbtide flink up`, `down` and `status`: a session cluster on this machine, and the jobs of any."""
+"""`ebbtide flink up`, `down`, `jobmanager`, `taskmanager`, `status`: session clusters, and their jobs."""
 
+import os
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -11,9 +12,21 @@ from ebbtide.commands.flink.options import CLUSTER, JobManagerAt, manager
 from ebbtide.commands.live_options import Json
 from ebbtide.commands.output import print_json
 
+if TYPE_CHECKING:
+    from ebbtide.flink.node import Role
+
 Folder = Annotated[
     Path, typer.Option("--dir", metavar="D", help="Where the cluster's logs and settings are.")
 ]
+
+Host = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME",
+        help="What other machines call this one; it answers all who reach it, without a password.",
+    ),
+]
+_LOOPBACK, _REST = "127.0.0.1", 8081
 
 
 def up(
@@ -40,6 +53,40 @@ def down(folder: Folder = CLUSTER) -> None:
     from ebbtide.flink import cluster
 
     Console().print(f"ended {len(cluster.down(folder))} processes", highlight=False)
+
+
+def jobmanager(
+    folder: Folder = CLUSTER,
+    host: Host = _LOOPBACK,
+    port: Annotated[int, typer.Option(metavar="P", min=1, max=65535, help="For jobs and questions.")] = _REST,
+) -> None:
+    """Be the job manager of a cluster over several machines or containers, until ended."""
+    _be("jobmanager", folder, host, jobmanager=host, port=port)
+
+
+def taskmanager(
+    jobmanager: Annotated[
+        str, typer.Option("--jobmanager", metavar="NAME", help="The --host of the job manager.")
+    ] = _LOOPBACK,
+    folder: Folder = CLUSTER,
+    host: Host = _LOOPBACK,
+) -> None:
+    """Be a task manager of two slots of such a cluster, until ended."""
+    _be("taskmanager", folder, host, jobmanager=jobmanager)
+
+
+def _be(role: "Role", folder: Path, host: str, *, jobmanager: str, port: int = _REST) -> None:
+    """Become the process of Flink that it is."""
+    from ebbtide.flink import runtime
+
+    runtime.here()
+    from ebbtide.flink.node import Node
+
+    bind = host if host == _LOOPBACK else "0.0.0.0"
+    node = Node(role=role, jobmanager=jobmanager, host=host, bind=bind, rest=port, name=role, quick=False)
+    node.configure(folder.resolve(), log=None)
+    command = node.command(folder.resolve(), log=None)
+    os.execv(command[0], command)
 
 
 def status(jobmanager: JobManagerAt = None, as_json: Json = False) -> None:

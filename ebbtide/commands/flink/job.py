@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,13 +17,14 @@ from ebbtide.commands.flink.options import CHECKPOINTS, GROUP, Checkpoints, JobM
 from ebbtide.commands.live_options import Brokers, DeadLetters, Events, Examples, Group, Json
 from ebbtide.commands.output import log_to_stderr
 from ebbtide.commands.worker_lines import Told
-from state.errors import InputError
+from state.errors import EbbtideError, InputError
 
 if TYPE_CHECKING:
     from ebbtide.flink.job import Wanted
     from ebbtide.flink.rest import JobManager
     from streams.engines.engine_config import EngineConfig
 
+_LOOK_S = 1.0
 log = logging.getLogger("ebbtide.flink")
 
 Restore = Annotated[
@@ -101,22 +103,60 @@ def run(wanted: "Wanted", *, as_json: Json = False) -> None:
 
 
 @built_by(wanted_job)
-def submit(wanted: "Wanted", *, jobmanager: JobManagerAt = None) -> None:
+def submit(
+    wanted: "Wanted",
+    *,
+    jobmanager: JobManagerAt = None,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Stay, and submit it again when a job manager has forgotten it.")
+    ] = False,
+) -> None:
     """The same as a job of a session cluster, which goes on by itself; from the newest checkpoint.
 
     Prints the job's id.
     """
     log_to_stderr()
+    there = manager(jobmanager)
+    identity = _submitted(wanted, there)
+    if keep:
+        _keep(wanted, there, identity)
+
+
+def _keep(wanted: "Wanted", there: "JobManager", identity: str) -> None:
+    """Until it has ended. Raises EbbtideError where it has failed for good."""
+    from ebbtide.flink.rest import ENDED
+
+    said = ""
+    while True:
+        time.sleep(_LOOK_S)
+        try:
+            states = {job.id: job.state for job in there.jobs()}
+            if identity not in states:
+                identity = _submitted(wanted, there)
+            elif states[identity] == "FAILED":
+                raise EbbtideError(f"job {identity} has failed: {there.trouble(identity)}")
+            elif states[identity] in ENDED:
+                return
+            said = ""
+        except InputError as error:
+            if str(error) != said:
+                log.warning("%s; waiting", error)
+            said = str(error)
+
+
+def _submitted(wanted: "Wanted", there: "JobManager") -> str:
+    """The job's id, said. Raises InputError."""
     from ebbtide.flink import runtime
     from ebbtide.flink.job import job_of
     from streams.engines import flink as engine
 
-    there = manager(jobmanager)
     _room(there, engine.title(wanted.group), wanted.parallelism)
     job = job_of(wanted)
     log.info("going on from %s", job.restore or "the beginning")
     runtime.prepare(wanted.checkpoints / "logs")
-    print(engine.start(job, runtime.remote(there.address)), flush=True)
+    identity = engine.start(job, runtime.remote(there.address))
+    print(identity, flush=True)
+    return identity
 
 
 def _room(there: "JobManager", name: str, parallelism: int) -> None:
