@@ -78,12 +78,20 @@ def logits(
     return logit_C
 
 
-def nearest(vector_BD: Floats, item_DS: Floats, count: int) -> Int64s:
-    """Places in S of the `count` best inner products of each row (B, count), best first.
+def apart(width: int, size: int) -> Floats:
+    """Zeros (`width`, at least `size`), whose rows are an odd number of cache lines long: rows that lie a
+    power of two apart push each other out of the cache when columns are written; 2,048 cost 30 times as
+    much."""
+    return np.zeros((width, (size // 16 | 1) * 16 + 32 * (size % 16 > 0)), np.float32)
+
+
+def nearest(vector_BD: Floats, item_DS: Floats, size: int, count: int) -> Int64s:
+    """Places among the first `size` items of the `count` best inner products of each row (B, count), best
+    first.
 
     Ties go to the lower place; -1 where there are fewer than `count`.
     """
-    score_BS = np.empty((len(vector_BD), item_DS.shape[1]), np.float32)
+    score_BS = np.empty((len(vector_BD), size), np.float32)
     scores(vector_BD, item_DS, score_BS)
     place_BT = np.full((len(vector_BD), count), -1, np.int64)
     _best(score_BS, place_BT)

@@ -144,10 +144,10 @@ class InterestUnit(Unit[Floats]):
         """
         rows_S = self.sampler.most_drawn(among)
         catalogue_S1 = np.append(self.context.catalogue.items.rows(self.table.ids.keys[rows_S]), -1)
-        item_DS = np.zeros((users.shape[1], len(rows_S)), np.float32)
+        item_DS = search.apart(users.shape[1], len(rows_S))
         weight = self.table.weight
         side_by_side(rows_S, weight["item"], weight["bias"], self.kinds.kind_NP, item_DS)
-        return catalogue_S1[search.nearest(users, item_DS, count)]
+        return catalogue_S1[search.nearest(users, item_DS, len(rows_S), count)]
 
     def relearn(self, batch: ExampleBatch) -> None:
         self.learn(batch)

@@ -90,7 +90,7 @@ def test_the_best_are_what_sorting_says(seed: int, size: int, count: int) -> Non
     item_SD = rng.integers(-2, 3, (size, 4)).astype(np.float32)  # few values: many ties
     score_S = item_SD.sum(1)
     expected = np.argsort(-score_S, kind="stable")[:count].tolist()
-    got = search.nearest(np.ones((2, 4), np.float32), np.ascontiguousarray(item_SD.T), count)
+    got = search.nearest(np.ones((2, 4), np.float32), np.ascontiguousarray(item_SD.T), size, count)
     assert got.tolist() == [expected + [-1] * (count - len(expected))] * 2
 
 
