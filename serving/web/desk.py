@@ -120,8 +120,8 @@ class Desk:
     async def ask(self, question: Callable[[Run], T]) -> T:
         """The answer of the thread.
 
-        Raises BusyError where too many wait, Problem where nothing is known yet, TimeoutError where it takes
-        too long, and whatever the question does.
+        Raises BusyError where too many wait, or those before it take too long, Problem where nothing is known
+        yet or the store is away meanwhile, and whatever the question does.
         """
         run = self._run
         if run is None:
@@ -131,8 +131,12 @@ class Desk:
         self._waiting += 1
         future = asyncio.get_running_loop().run_in_executor(self._thread, question, run)
         future.add_done_callback(self._done)
-        async with asyncio.timeout(PATIENCE_S):
-            return await asyncio.shield(future)
+        await asyncio.wait([future], timeout=PATIENCE_S)
+        if future.done():
+            return future.result()
+        if not self.ready:
+            raise Problem(503, self.why)
+        raise BusyError(f"no answer within {PATIENCE_S:g} s, so much is asked; ask again in a moment")
 
     def _done(self, future: "asyncio.Future[T]") -> None:
         self._waiting -= 1

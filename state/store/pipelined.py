@@ -6,7 +6,6 @@ connects, signs in and encrypts; then its connection is taken over. For one even
 """
 
 import asyncio
-import time
 from collections import deque
 from typing import Any, cast
 
@@ -21,9 +20,11 @@ from state.store.redis import RedisStore, UnreachableError
 
 MOST = 1024
 """Questions that wait for an answer."""
-PATIENCE_S = 2.0
-"""How long a server may keep one waiting before it is taken for gone."""
+_CONNECT_S = 4.0
 _LOOK_S = 0.25
+_LOOKS = 8
+"""So often is looked before a server that leaves somebody waiting is taken for gone. By looks and not by a
+clock, which passes also while this process has no time to read what has been answered long ago."""
 _PAUSE_S, _LONGEST_PAUSE_S = 0.05, 1.0
 
 
@@ -80,9 +81,9 @@ class PipelinedReader:
 
     async def _connected(self) -> "_Pipe":
         url = await asyncio.to_thread(self._store.address)
-        client: Any = redis.asyncio.Redis.from_url(url, protocol=2, socket_connect_timeout=PATIENCE_S)
+        client: Any = redis.asyncio.Redis.from_url(url, protocol=2, socket_connect_timeout=_CONNECT_S / 2)
         connection = client.connection_pool.make_connection()
-        await asyncio.wait_for(connection.connect(), 2 * PATIENCE_S)
+        await asyncio.wait_for(connection.connect(), _CONNECT_S)
         pipe = _Pipe(connection._writer, self._store)  # there is no public way to take it over
         connection._reader = connection._writer = None
         return pipe
@@ -90,42 +91,44 @@ class PipelinedReader:
 
 class _Pipe(asyncio.Protocol):
     def __init__(self, writer: asyncio.StreamWriter, store: RedisStore) -> None:
-        self.waiting: deque[tuple[float, asyncio.Future[bytes | None]]] = deque()
+        self.waiting: deque[asyncio.Future[bytes | None]] = deque()
         self._writer, self._store = writer, store  # a writer that nobody holds ends its connection
         self._transport = cast(asyncio.Transport, writer.transport)
         self._transport.set_protocol(self)
         self._loop = asyncio.get_running_loop()
         self._replies = hiredis.Reader(notEnoughData=_NOTHING)
-        self._lost = False
+        self._lost = self._answered = False
 
     def ask(self, command: bytes) -> "asyncio.Future[bytes | None]":
         future: asyncio.Future[bytes | None] = self._loop.create_future()
         if self._lost:
             future.set_exception(self.gone())
             return future
-        self.waiting.append((time.monotonic(), future))
+        self.waiting.append(future)
         self._transport.write(command)
         return future
 
     async def ended(self) -> None:
         """Until the connection is lost, or the server keeps somebody waiting."""
-        while not self._lost:
+        looks = 0
+        while not self._lost and looks < _LOOKS:
+            self._answered = False
             await asyncio.sleep(_LOOK_S)
-            if self.waiting and time.monotonic() - self.waiting[0][0] > PATIENCE_S:
-                return
+            looks = looks + 1 if self.waiting and not self._answered else 0
 
     def abort(self) -> None:
         self._lost = True
         self._transport.abort()
         while self.waiting:
-            _, future = self.waiting.popleft()
+            future = self.waiting.popleft()
             if not future.done():
                 future.set_exception(self.gone())
 
     def data_received(self, data: bytes) -> None:
         self._replies.feed(data)
         while self.waiting and (reply := self._replies.gets()) is not _NOTHING:
-            _, future = self.waiting.popleft()
+            self._answered = True
+            future = self.waiting.popleft()
             if future.done():
                 continue
             if isinstance(reply, hiredis.ReplyError):

@@ -4,14 +4,21 @@ import asyncio
 import os
 import re
 import signal
+import socket
 import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+import uvloop
 
 from serving.run import Run
+from serving.web import desk as desks
 from serving.web.desk import Desk
 from serving.web.problems import of
+from state.store import pipelined
 from state.store.pipelined import BusyError, PipelinedReader
 from state.store.records import unpack
 from state.store.redis import RedisStore, UnreachableError
@@ -120,4 +127,69 @@ def test_many_ask_over_one_connection_and_everybody_gets_their_own(server: Embed
 
     with RedisStore(f"unix://{server.ensure()}?run=many") as store:
         store.put_items(1, items(*((one, 1, float(n)) for n, one in enumerate(ids))))
+        asyncio.run(asked(store))
+
+
+@pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_a_process_that_was_kept_from_its_work_does_not_take_its_store_for_gone(
+    server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch, loop: Callable[[], asyncio.AbstractEventLoop]
+) -> None:
+    """At ten times too much one run answered 503 for seconds: nobody had read what the store had said."""
+    monkeypatch.setattr(pipelined, "_LOOK_S", 0.01)
+
+    async def asked(store: RedisStore) -> None:
+        near, far = socket.socketpair()
+        _, writer = await asyncio.open_connection(sock=near)
+        pipe = pipelined._Pipe(writer, store)  # to stand where the store does
+        ended = asyncio.create_task(pipe.ended())
+        await asyncio.sleep(0)
+        for _ in range(3):
+            answer = pipe.ask(b"question")
+            assert far.recv(100) == b"question"
+            far.sendall(b"$6\r\nanswer\r\n")
+            time.sleep(10 * pipelined._LOOKS * pipelined._LOOK_S)  # all is late, and this loop alone is
+            assert await answer == b"answer"
+            assert not ended.done()
+        silence = pipe.ask(b"question")
+        await ended
+        pipe.abort()
+        with pytest.raises(UnreachableError, match="does not answer"):
+            await silence
+        far.close()
+
+    with (
+        RedisStore(f"unix://{server.ensure()}?run=late") as store,
+        asyncio.Runner(loop_factory=loop) as runner,
+    ):
+        runner.run(asked(store))
+
+
+def test_who_waits_too_long_for_others_is_one_too_many(
+    server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(desks, "PATIENCE_S", 0.01)
+
+    async def asked(store: RedisStore) -> None:
+        desk, held = Desk(store), threading.Event()
+        await desk.open()
+        while not desk.ready:
+            await asyncio.sleep(0.01)
+        slow = asyncio.create_task(desk.ask(lambda _: held.wait()))
+        await asyncio.sleep(0)
+        try:
+            with pytest.raises(BusyError, match="so much is asked") as refused:
+                await desk.ask(lambda run: run.version)
+        finally:
+            held.set()
+        assert of(refused.value).status == 429
+        with suppress(BusyError):
+            await slow
+        while desk._waiting:
+            await asyncio.sleep(0.01)
+        monkeypatch.undo()
+        assert await desk.ask(lambda run: run.version) == 4
+        await desk.close()
+
+    with RedisStore(f"unix://{server.ensure()}?run=long") as store:
+        published(store)
         asyncio.run(asked(store))
