@@ -68,7 +68,7 @@ def a_batch_is_its_rows(case: Case) -> None:
 
 def answers_are_in_range(case: Case) -> None:
     """From the first event on: probabilities are, and ranks are within the catalogue."""
-    bench = case.bench().run(size=1, stop=60)
+    bench = case.bench(ranked=1.0).run(size=1, stop=60)
     for part in bench.scored:
         outcome = part.outcomes[bench.learner.name]
         if bench.learner.predicting:
@@ -146,6 +146,7 @@ def what_is_the_items_own_moves_no_rank(case: Case) -> None:
 def _last_ranks(case: Case, disguise: bool) -> list[int]:
     """Of the last rows, of which nothing is learned before all are ranked."""
     bench = case.bench(delay_ms=3 * DAY_MS).run(0, _LAST)
+    bench.trainer.rank_share = 1.0
     batch = bench.source.examples(_LAST, SIZE)
     bench.trainer.step(_disguised(batch) if disguise else batch)
     rank_R = bench.scored[-1].outcomes[bench.learner.name].rank_R

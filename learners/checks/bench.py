@@ -21,6 +21,8 @@ from state.tree import Tree
 
 SIZE, LONG, GAPS = 600, 2000, 60
 """Rows of a stream; of one without an end; of one with gaps."""
+RANKED = 0.25
+"""Share of the rows that are ranked: the others are learned from."""
 HOUR_MS, DAY_MS = 3_600_000, 86_400_000
 Kind = Literal["plain", "turned", "endless", "gaps"]
 """Of a stream: as usual; with every label turned round; on which nobody and nothing is there for longer than
@@ -68,6 +70,7 @@ class Bench:
         kind: Kind = "plain",
         delay_ms: int = 0,
         expire_ms: int | None = None,
+        ranked: float = RANKED,
     ) -> None:
         self.catalogue = Catalogue()
         context = context_of(labelled, self.catalogue, seed)
@@ -81,6 +84,7 @@ class Bench:
             {cls.name: self.learner},
             self.catalogue,
             Had("none"),
+            rank_share=ranked,
             listeners=(self.scored.append,),
             expiry=None if expire_ms is None else Expiry(expire_ms, every=64),
         )
@@ -121,10 +125,16 @@ class Case:
     config: Settings | None = None
 
     def bench(
-        self, *, seed: int = 0, kind: Kind = "plain", delay_ms: int = 0, expire_ms: int | None = None
+        self,
+        *,
+        seed: int = 0,
+        kind: Kind = "plain",
+        delay_ms: int = 0,
+        expire_ms: int | None = None,
+        ranked: float = RANKED,
     ) -> Bench:
         """One more of it, on a stream from its beginning."""
-        more = {"seed": seed, "delay_ms": delay_ms, "expire_ms": expire_ms}
+        more = {"seed": seed, "delay_ms": delay_ms, "expire_ms": expire_ms, "ranked": ranked}
         return Bench(self.cls, self.labelled, self.make, config=self.config, kind=kind, **more)  # type: ignore[arg-type]
 
 

@@ -116,6 +116,8 @@ def doubting_is_felt_and_kept(case: Case) -> None:
     doubting.learner.doubt(1.0)
     if case.cls.saved:
         loaded.trainer.load(doubting.trainer.tree())
+    for bench in (doubting, loaded, still):
+        bench.trainer.rank_share = 1.0
     later = [bench.run(300).said() for bench in (doubting, loaded, still)]
     expect(later[0] != later[2], "doubt: expected other answers later, got the same; it does nothing")
     expect(
@@ -148,7 +150,7 @@ def no_gap_breaks_it(case: Case) -> None:
 
 def memory_is_bounded(case: Case) -> None:
     """With an expiry, on a stream without an end on which nobody comes back, nothing grows for ever."""
-    bench = case.bench(kind="endless", expire_ms=DAY_MS)
+    bench = case.bench(kind="endless", expire_ms=DAY_MS, ranked=0.05)
     sizes: list[tuple[int, int]] = []
     for start in range(0, LONG, 50):
         bench.run(start, start + 50)
