@@ -170,7 +170,7 @@ BENCHMARK = Benchmark(
         "rounds": Option(help="rounds, in turns", default=3, quick=1, kind=int),
     },
     bars=(
-        Bar("Arrow, times plain Faust", RATES, ARROW, "times plain", 10.0),
-        Bar("JSON, times plain Faust", RATES, JSON, "times plain", 2.0),
+        Bar("Arrow, times plain Faust", RATES, ARROW, "times plain", 15.0),
+        Bar("JSON, times plain Faust", RATES, JSON, "times plain", 8.0),
     ),
 )

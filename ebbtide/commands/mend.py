@@ -8,7 +8,6 @@ from rich.console import Console
 
 from ebbtide.commands.live_options import Brokers, DeadLetters, Events, Examples, Group, Json
 from ebbtide.commands.output import print_json
-from state.errors import InputError
 
 if TYPE_CHECKING:
     from streams.engines.mending import Clock
@@ -35,18 +34,12 @@ def mend(
     from ebbtide.commands import addresses
     from ebbtide.units import duration_ms
     from streams.engines.mending import Place, clocks
-    from streams.kafka import client
     from streams.kafka.observer import Observer
     from streams.kafka.security import from_environment
     from streams.kafka.topics import Topics
 
-    ahead_ms, found = duration_ms(ahead, "--ahead"), addresses.brokers(brokers)
-    count = client.members(found, group)
-    if count:
-        raise InputError(
-            f"the group {group!r} has {count} worker{'s' * (count != 1)}: stop every `ebbtide ingest` first; "
-            "one that was killed counts for a few seconds more"
-        )
+    ahead_ms = duration_ms(ahead, "--ahead")
+    found = addresses.without_workers(addresses.brokers(brokers), group)
     topics = Topics(events, examples, dead_letters, f"{group}-changelog")
     now_ms = int(time.time() * 1000)
     with Observer(found) as observer:

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from ebbtide.flink import runtime, saved
+from ebbtide.flink import moved, runtime, saved
 from ebbtide.flink.saved import Belongs
 from ebbtide.services.jars import FLINK, Tell, jars
 from state.errors import InputError
-from state.progress import HEADER, progress
 from streams.engines.engine_config import EngineConfig
 from streams.kafka import security, topics
 from streams.kafka.client import ensure_topic
@@ -70,6 +69,7 @@ def job_of(wanted: Wanted, tell: Tell | None = None) -> "Job":
         partitions=_partitions(wanted),
         checkpoints=wanted.checkpoints.resolve().as_uri(),
         restore=None if restore is None else restore.resolve().as_uri(),
+        imported=moved.imported(wanted.checkpoints),
         claim=restore is not None and not saved.is_savepoint(restore),
         parallelism=wanted.parallelism,
         every_ms=wanted.every_ms,
@@ -79,16 +79,22 @@ def job_of(wanted: Wanted, tell: Tell | None = None) -> "Job":
 
 
 def _begin(wanted: Wanted) -> None:
-    """Nothing is gone on from: then nobody may have made examples there. Raises InputError."""
+    """Nothing is gone on from but what was imported: without that nobody may have made examples there.
+
+    Raises InputError.
+    """
+    source = moved.imported(wanted.checkpoints)
+    if source is not None:
+        moved.fitting(source, wanted.brokers, wanted.topics, wanted.engine)
+        return
     topic = wanted.topics.examples
     with Observer(wanted.brokers) as observer:
-        had = [progress(dict(one.headers)[HEADER]) for one in observer.newest(topic).values()]
-    made = sum(one.examples for one in had)
+        made = sum(one.examples for one in observer.progress(topic).values())
     if made:
         raise InputError(
             f"--checkpoints {wanted.checkpoints}: nothing to go on from, but {topic} has {made:,} examples "
-            "of these events, which would be made again; name the folder of their job, or other topics with "
-            "--examples and --dead-letters"
+            "of these events, which would be made again; name the folder of their job, bring their state by "
+            "`ebbtide state import`, or name other topics with --examples and --dead-letters"
         )
 
 

@@ -14,7 +14,7 @@ from ebbtide.flink.rest import ENDED, JobManager
 from ebbtide.services import processes
 from ebbtide.services.launch import started
 from state.errors import EbbtideError, InputError
-from state.progress import HEADER, Progress, progress
+from state.progress import Progress
 from streams.kafka import topics
 from streams.kafka.observer import Observer
 
@@ -133,14 +133,13 @@ class _Source:
         """Of every partition, as committed."""
         try:
             with Observer(self._job.brokers) as observer:
-                found = observer.newest(self._job.topics.examples)
+                self._newest = observer.progress(self._job.topics.examples)
         except EbbtideError as error:
             if not self._away:
                 log.warning("%s; the job goes on once the broker answers", error)
             self._away = True
             return self._newest
         self._away = False
-        self._newest = {at: progress(dict(one.headers)[HEADER]) for at, one in found.items()}
         return self._newest
 
     def grown(self) -> bool:

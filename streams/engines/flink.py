@@ -10,7 +10,7 @@ where their source is.
 """
 
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,7 @@ from streams.engines.keyed import Keyed, keys
 from streams.engines.partition import Engine, Output
 from streams.kafka.place import Span
 from streams.kafka.topics import Topics
+from streams.records import folder
 from streams.wire.message import Message
 
 NAME = "ebbtide"
@@ -95,6 +96,8 @@ class Job:
     """A checkpoint or savepoint."""
     claim: bool = True
     """Whether what is restored becomes the job's own, to be deleted when it is older than others."""
+    imported: Path | None = None
+    """What partitions without a state begin with (`streams.records.folder`)."""
     parallelism: int = 1
     every_ms: int = 1000
     """Between two checkpoints, and so the age of what readers of committed messages are given."""
@@ -140,9 +143,7 @@ def environment(job: Job, more: Mapping[str, str]) -> StreamExecutionEnvironment
     for name, text in settings.items():
         configuration.set_string(name, text)
     made = get_gateway().jvm.org.apache.flink.streaming.api.environment.StreamExecutionEnvironment
-    env = StreamExecutionEnvironment(made(configuration._j_configuration))
-    _assemble(job, env)
-    return env
+    return StreamExecutionEnvironment(made(configuration._j_configuration))
 
 
 _started: dict[str, Any] = {}
@@ -153,13 +154,22 @@ def start(job: Job, more: Mapping[str, str]) -> str:
 
     Raises InputError with the heart of what Flink says.
     """
-    try:
-        client = environment(job, more).execute_async(title(job.group))
-    except Py4JJavaError as error:
-        raise InputError(f"Flink: {_cause(error.java_exception)}") from error
+    env = environment(job, more)
+    _assemble(job, env)
+    with said_plainly():
+        client = env.execute_async(title(job.group))
     identity = str(client.get_job_id())
     _started[identity] = client
     return identity
+
+
+@contextmanager
+def said_plainly() -> Iterator[None]:
+    """What Flink raises is an InputError with the heart of it."""
+    try:
+        yield
+    except Py4JJavaError as error:
+        raise InputError(f"Flink: {_cause(error.java_exception)}") from error
 
 
 def java_process() -> int:
@@ -207,7 +217,7 @@ def _assemble(job: Job, env: StreamExecutionEnvironment) -> None:
     gathered = GATHERED.format(key="`partition`", gather_s=f"{job.gather_ms / 1000:.3f}")
     whole = Types.ROW([Types.INT(), _value_type()])
     stream = tables.to_append_stream(tables.sql_query(gathered), whole)
-    made = _keyed(stream).process(Remember(job), _made_type()).uid("remember").name("remember")
+    made = keyed(stream, _value_type()).process(Remember(job), _made_type()).uid("remember").name("remember")
     schema = (
         Schema.new_builder()
         .column("topic", "STRING")
@@ -221,13 +231,13 @@ def _assemble(job: Job, env: StreamExecutionEnvironment) -> None:
     statements.attach_as_datastream()
 
 
-def _keyed(stream: DataStream) -> KeyedStream:
+def keyed(stream: DataStream, value_type: Any) -> KeyedStream:
     """By the first field: rows are (key, value) already, as PyFlink's own `key_by` makes them, at the price
     of another Python stage."""
     jvm = get_gateway().jvm
     selector = jvm.org.apache.flink.streaming.api.functions.python.KeyByKeySelector()
     by = stream._j_data_stream.keyBy(selector, Types.ROW([Types.INT()]).get_java_type_info())
-    return KeyedStream(by, _value_type(), stream)
+    return KeyedStream(by, value_type, stream)
 
 
 def _bytes() -> Any:
@@ -245,6 +255,17 @@ def _made_type() -> Any:
     return Types.ROW_NAMED(["topic", "k", "v", "headers"], [Types.STRING(), _bytes(), _bytes(), headers])
 
 
+def entries_of(runtime_context: Any) -> Any:
+    return runtime_context.get_map_state(MapStateDescriptor("records", Types.STRING(), _bytes()))
+
+
+def begin(job: Job, partition: int, entries: Any) -> None:
+    """Put what was imported into a map that nothing was ever put into."""
+    if job.imported is not None and partition in folder.partitions(job.imported) and entries.is_empty():
+        for key, value in folder.read(job.imported, partition).records.items():
+            entries.put(key.decode(), value)
+
+
 class Remember(KeyedProcessFunction):  # type: ignore[misc]
     """Gathered messages of a partition in, rows of the table of what is made out."""
 
@@ -253,7 +274,7 @@ class Remember(KeyedProcessFunction):  # type: ignore[misc]
 
     def open(self, runtime_context: Any) -> None:
         rehearse(self._job.engine)
-        self._entries = runtime_context.get_map_state(MapStateDescriptor("records", Types.STRING(), _bytes()))
+        self._entries = entries_of(runtime_context)
         self._held: dict[int, Keyed] = {}
         self._keys = keys(self._job.partitions)
 
@@ -261,6 +282,7 @@ class Remember(KeyedProcessFunction):  # type: ignore[misc]
         partition, gathered = value
         held = self._held.get(partition)
         if held is None:
+            begin(self._job, partition, self._entries)
             engine = Engine(self._job.engine, self._job.topics.events, partition)
             held = Keyed(engine, self._entries, self._job.spans.get(partition))
             self._held[partition] = held

@@ -68,6 +68,10 @@ class Keyed:
             self._entries.put(key, value)
             self._logged.append(key)
             return
+        self.settle()
+
+    def settle(self) -> None:
+        """Let the map hold the engine's records and nothing besides."""
         for record, content in self.engine.records().items():
             if content is None:
                 self._entries.remove(record.decode())

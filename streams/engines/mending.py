@@ -70,7 +70,7 @@ async def _clock(place: Place, partition: int, span: Span, most_ms: int, *, writ
         if not records:
             return None
         engine = Engine(kept_config(records), place.topics.events, partition)
-        await restored(engine, outlet, span)
+        await restored(engine, outlet, span, records)
         clock_ms = engine.progress.clock_ms
         if not is_ahead(engine, most_ms):
             return Clock(partition, clock_ms, most_ms, None)

@@ -123,7 +123,7 @@ class Engine:
     def records(self) -> dict[bytes, bytes | None]:
         """The state's records that changed since the last call; None where one is gone."""
         said = {"progress": msgspec.to_builtins(self.progress), "made_by": self.made_by}
-        return {**self._durable.records(), **self._changed_names(), _ENGINE: msgspec.json.encode(said)}
+        return {**self._durable.records(), **self._changed_names(), ENGINE: msgspec.json.encode(said)}
 
     def restore(self, records: Mapping[bytes, bytes]) -> None:
         """Take over what `records` gave, from the first call on, the newest of each key.
@@ -134,13 +134,13 @@ class Engine:
             return
         left = dict(records)
         try:
-            said = msgspec.json.decode(left.pop(_ENGINE), type=_Said)
+            said = _said(left.pop(ENGINE, None))
             self.names = {
                 int(key.removeprefix(_NAME)): left.pop(key).decode()
                 for key in records
                 if key.startswith(_NAME)
             }
-        except (KeyError, ValueError, msgspec.DecodeError) as error:
+        except (ValueError, msgspec.DecodeError) as error:
             raise InputError(f"state of {self.topic}/{self.partition}: {error}") from error
         both = altered(said.made_by, self.made_by)
         if both:
@@ -236,16 +236,25 @@ class _Said(msgspec.Struct):
     made_by: dict[str, Any]
 
 
-_ENGINE, _NAME = b"engine", b"name/"
+ENGINE, _NAME = b"engine", b"name/"
+"""The first is the record without which no others are taken up."""
 
 
 def kept_config(records: Mapping[bytes, bytes]) -> EngineConfig:
     """The settings that a state was made with. Raises InputError."""
     try:
-        said = msgspec.json.decode(records[_ENGINE], type=_Said)
-        return config_of(said.made_by)
-    except (KeyError, msgspec.DecodeError) as error:
+        return config_of(_said(records.get(ENGINE)).made_by)
+    except (ValueError, msgspec.DecodeError) as error:
         raise InputError(f"state of a partition: {error}") from error
+
+
+def _said(record: bytes | None) -> _Said:
+    """Raises ValueError, msgspec.DecodeError."""
+    if record is None:
+        raise ValueError(
+            "its record 'engine' is not there: an import was cut off; `ebbtide state import` it again"
+        )
+    return msgspec.json.decode(record, type=_Said)
 
 
 def _few_at_once(events: EventBatch) -> Iterator[EventBatch]:

@@ -1,7 +1,7 @@
 """A fresh engine brought to where its partition was committed: the state, and what was computed since."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from state.progress import Progress
 from streams.engines.outlet import Gone, Outlet
@@ -15,13 +15,13 @@ _MOST_MESSAGES, _MOST_BYTES = 4096, 512 << 10
 """What goes through an engine at a time, and out in a transaction, about."""
 
 
-async def restored(engine: Engine, outlet: Outlet, span: Span) -> int:
-    """Bring a fresh engine to the last committed example; returns the offset at which its state was saved.
+async def restored(engine: Engine, outlet: Outlet, span: Span, state: Mapping[bytes, bytes]) -> int:
+    """Bring a fresh engine to the last committed example; returns the offset at which `state` was saved.
 
     Raises KafkaError, InputError.
     """
     committed = await outlet.committed()
-    engine.restore(await outlet.state())
+    engine.restore(state)
     saved = engine.progress.offset
     remade = engine.progress.topic_id not in (None, span.topic_id) or span.end < committed.next
     missing = committed.offset - saved if remade else await _computed(engine, outlet, committed)

@@ -188,7 +188,7 @@ class Partitions:
         try:
             await outlet.open()
             span = await self._span(partition)
-            saved = await restored(engine, outlet, span)
+            saved = await restored(engine, outlet, span, await outlet.state())
             held = Held(engine, outlet, saved, time.monotonic())
             await self._follow(held, span, engine.progress.next)
         except BaseException:
@@ -277,6 +277,8 @@ class Partitions:
 
     async def _feed(self, held: Held, messages: Sequence[Message]) -> None:
         for part in parts(messages):
+            if held.engine.partition not in self.owned:
+                return
             await self._commit(held, held.engine.take(part), save=self._due(held))
 
     async def _commit(self, held: Held, output: Output, *, save: bool) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from types import TracebackType
 from typing import Any, Self
 
+from state.progress import HEADER, Progress, progress
 from streams.kafka.client import asking, consumer, partition_at, unreachable
 from streams.wire.message import Message, message_of
 
@@ -68,6 +69,11 @@ class Observer:
                 if message is not None:
                     found[at.partition] = message
         return found
+
+    def progress(self, examples: str) -> dict[int, Progress]:
+        """Partition -> how far its examples have come; without those that have none."""
+        found = self.newest(examples)
+        return {partition: progress(dict(one.headers)[HEADER]) for partition, one in found.items()}
 
     def behind(self, topic: str, offsets: Mapping[int, int]) -> dict[int, int]:
         """How many offsets lie between what is read next and the newest message: 0 if there is none after it.

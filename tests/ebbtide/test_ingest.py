@@ -81,8 +81,13 @@ def test_live_equals_replay(live: Live, replayed: str, partitions: int, workers:
     assert_once(live, replayed)
 
 
-def test_killed_workers_lose_and_double_nothing(live: Live, replayed: str) -> None:
+def test_killed_workers_lose_and_double_nothing(
+    live: Live, replayed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor do they leave anything behind on the machine."""
     ensure_topic(live.brokers, live.events, 2)
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
     chance = random.Random(5)
     with subprocess.Popen(sending(live, rate=250)) as sender:
         for _ in range(2):
@@ -95,6 +100,7 @@ def test_killed_workers_lose_and_double_nothing(live: Live, replayed: str) -> No
         assert sender.wait(PATIENCE_S) == 0
     assert_once(live, replayed)
     assert "computed up to" in live.said()
+    assert not list((tmp_path / "tmp").iterdir())
 
 
 def test_workers_forget_as_a_replay_does_and_over_kills(live: Live) -> None:

@@ -1,0 +1,99 @@
+"""A state that comes from another engine into a Flink job, or leaves one."""
+
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from msgspec import to_builtins
+
+from ebbtide.flink import runtime, saved
+from ebbtide.services.jars import FLINK, jars
+from state.errors import InputError
+from state.progress import Progress
+from streams.engines.engine_config import EngineConfig, altered, config_of
+from streams.engines.moved import Moved, check, exported
+from streams.engines.partition import kept_config
+from streams.kafka import topics
+from streams.kafka.observer import Observer
+from streams.kafka.place import Span
+from streams.kafka.topics import Topics
+from streams.records import folder
+
+_IMPORTED = "imported"
+
+
+def imported(checkpoints: Path) -> Path | None:
+    """Where what a job begins with lies, if anything was imported."""
+    found = (checkpoints / _IMPORTED).resolve()
+    return found if found.is_dir() else None
+
+
+def fitting(source: Path, brokers: str, names: Topics, engine: EngineConfig | None = None) -> list[Moved]:
+    """What was exported, if examples go on from it just where they are, and `engine` makes them.
+
+    Raises InputError.
+    """
+    spans, found = topics.look(brokers, names.events), [*exported(source)]
+    with Observer(brokers) as observer:
+        committed = observer.progress(names.examples)
+    for moved in found:
+        partition, said = moved.kept.partition, moved.kept.records
+        check(moved, names.events, spans.get(partition), committed.get(partition, Progress()), exactly=True)
+        both = altered(to_builtins(kept_config(said)), to_builtins(engine)) if engine else []
+        if both:
+            differ = ", ".join(f"{name} was {one}, is {other}" for name, one, other in both)
+            raise InputError(f"{source}: made with other settings: {differ}; use the same")
+    return found
+
+
+def take(source: Path, checkpoints: Path, brokers: str, names: Topics) -> list[Moved]:
+    """Have a job that has not begun begin with what was exported. Raises InputError."""
+    begun = saved.newest(checkpoints)
+    if begun is not None:
+        raise InputError(
+            f"--checkpoints {checkpoints}: expected a folder of no job, got one with {begun}; name another"
+        )
+    found = fitting(source, brokers, names)
+    aside = checkpoints / f".{_IMPORTED}.{os.getpid()}"
+    try:
+        for moved in found:
+            folder.write(aside, moved.kept, moved.progress.events)
+        shutil.rmtree(checkpoints / _IMPORTED, ignore_errors=True)
+        aside.rename(checkpoints / _IMPORTED)
+    except OSError as error:
+        raise InputError(
+            f"--checkpoints {checkpoints}: expected a folder that can be written ({error.strerror})"
+        ) from error
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    return found
+
+
+def give(checkpoints: Path, restore: Path | None, to: Path) -> None:
+    """Write what a job would go on from. Needs PyFlink. Raises InputError."""
+    from streams.engines.flink import Job
+    from streams.engines.flink_export import export
+
+    found, begun = restore or saved.newest(checkpoints), imported(checkpoints)
+    if found is None:
+        raise InputError(f"--checkpoints {checkpoints}: expected a checkpoint of a job, got none")
+    said = saved.said_of(found)
+    runtime.prepare(checkpoints / "logs")
+    with tempfile.TemporaryDirectory(prefix="ebbtide-export-") as aside:
+        job = Job(
+            brokers="",
+            group=said.group,
+            topics=Topics(said.events, "", "", ""),
+            engine=config_of(said.made_by),
+            spans=dict.fromkeys(range(said.partitions), Span(said.topic_id, 0, 0)),
+            partitions=said.partitions,
+            checkpoints=Path(aside).as_uri(),
+            restore=found.resolve().as_uri(),
+            imported=begun,
+            claim=False,
+            python=sys.executable,
+            jars=tuple(jars(of=FLINK)),
+        )
+        export(job, runtime.local(runtime.free_port()), to)

@@ -1,0 +1,54 @@
+"""What a checkpoint or savepoint holds, written out by a job that ends: no client reads keyed state."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from pyflink.common import Row, Types  # type: ignore[import-not-found]
+from pyflink.datastream import KeyedProcessFunction  # type: ignore[import-not-found]
+from pyflink.table import StreamTableEnvironment  # type: ignore[import-not-found]
+
+from streams.engines.flink import Job, begin, entries_of, environment, keyed, said_plainly, title
+from streams.engines.keyed import Keyed
+from streams.engines.partition import Engine
+from streams.records import folder
+from streams.records.folder import Kept
+
+_ALSO_OTHERS = {"execution.state-recovery.ignore-unclaimed-state": "true"}
+"""The state of source and sink is nobody's here."""
+
+
+def export(job: Job, more: Mapping[str, str], to: Path) -> None:
+    """Write what the job would go on from into a folder (`streams.records.folder`). Raises InputError."""
+    env = environment(job, {**more, **_ALSO_OTHERS})
+    tables = StreamTableEnvironment.create(env)
+    tables.execute_sql("CREATE TABLE nothing (`partition` INT) WITH ('connector' = 'blackhole')")
+    every = ", ".join(f"({partition})" for partition in sorted(job.spans))
+    asked = tables.sql_query(f"SELECT p AS k, p AS v FROM (VALUES {every}) AS of_them(p)")
+    stream = tables.to_append_stream(asked, Types.ROW([Types.INT(), Types.INT()]))
+    one = Types.ROW([Types.INT()])
+    written = keyed(stream, Types.INT()).process(Export(job, to), one).uid("remember").name("export")
+    statements = tables.create_statement_set()
+    statements.add_insert("nothing", tables.from_data_stream(written))
+    statements.attach_as_datastream()
+    with said_plainly():
+        env.execute(f"{title(job.group)} export")
+
+
+class Export(KeyedProcessFunction):  # type: ignore[misc]
+    """Numbers of partitions in, their records into a folder."""
+
+    def __init__(self, job: Job, to: Path) -> None:
+        self._job, self._to = job, to
+
+    def open(self, runtime_context: Any) -> None:
+        self._entries = entries_of(runtime_context)
+
+    def process_element(self, partition: Any, ctx: Any) -> Iterator[Row]:
+        begin(self._job, partition, self._entries)
+        if not self._entries.is_empty():
+            held = Keyed(Engine(self._job.engine, self._job.topics.events, partition), self._entries)
+            held.settle()
+            records = {key.encode(): value for key, value in self._entries.items()}
+            folder.write(self._to, Kept(held.engine.topic, partition, records), held.engine.progress.events)
+        yield Row(partition)
