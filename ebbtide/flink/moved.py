@@ -77,6 +77,9 @@ def give(checkpoints: Path, restore: Path | None, to: Path) -> None:
     from streams.engines.flink_export import export
 
     found, begun = restore or saved.newest(checkpoints), imported(checkpoints)
+    if found is None and begun is not None:
+        shutil.copytree(begun, to, dirs_exist_ok=True)
+        return
     if found is None:
         raise InputError(f"--checkpoints {checkpoints}: expected a checkpoint of a job, got none")
     said = saved.said_of(found)

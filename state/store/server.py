@@ -33,7 +33,8 @@ _WITH_PARENT = (
     "if sys.platform == 'linux': ctypes.CDLL(None).prctl(1, 15)\n"
     "os.execv(sys.argv[1], sys.argv[1:])"
 )
-"""PR_SET_PDEATHSIG: the server gets SIGTERM, and saves, when the thread that started it ends."""
+"""PR_SET_PDEATHSIG: the server gets SIGTERM, and saves, when the thread that started it ends. Where it cannot
+save, since its folder is gone or the disk is full, it ends all the same: nobody would ever end it."""
 
 
 class EmbeddedServer:
@@ -135,6 +136,7 @@ def _command(address: str) -> list[str]:
         "dbfilename": DATA,
         "save": "300 1",
         "appendonly": "no",
+        "shutdown-on-sigterm": "force",
         "daemonize": "no",
         "loglevel": "warning",
     }

@@ -80,10 +80,11 @@ class Worker:
     def __init__(self, settings: Settings, tell: Callable[[Mapping[int, Progress]], None]) -> None:
         self.settings, self._tell = settings, tell
         self.failure: BaseException | None = None
-        self._partitions = Partitions(settings)
+        self._partitions = Partitions(settings, self._confirmed)
         self._watch = Watch(settings, self._partitions)
         self._busy = asyncio.Lock()
         self._stop = asyncio.Event()
+        self._faust: Any = None
 
     @property
     def progress(self) -> dict[int, Progress]:
@@ -96,7 +97,7 @@ class Worker:
 
     async def run(self) -> None:
         """Until `stop`; afterwards `failure` says why it ended without."""
-        app = self._app()
+        self._faust = app = self._app()
         await app.start()
         watching = asyncio.create_task(self._watch.run(self._busy))
         told_s = 0.0
@@ -162,6 +163,20 @@ class Worker:
     async def _take(self, messages: Sequence[Message]) -> None:
         async with self._busy:
             await self._partitions.take(messages)
+
+    async def _confirmed(self, partition: int) -> bool:
+        """Whether the group, asked to note how far a partition has come, takes that from this worker."""
+        held = self._partitions.held.get(partition)
+        if held is None or partition not in self._partitions.owned:
+            return False
+        at = TP(self.settings.topics.events, partition)
+        with suppress(TimeoutError):
+            return bool(
+                await asyncio.wait_for(
+                    self._faust.consumer._commit({at: held.engine.progress.next}), timeout=_HEARTBEAT_S
+                )
+            )
+        return False
 
     async def _leave(self, app: Any) -> None:
         if self.failure is None:

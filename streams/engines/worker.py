@@ -8,7 +8,7 @@ source then.
 import asyncio
 import logging
 import time
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,8 +29,8 @@ log = logging.getLogger("ebbtide.ingest")
 
 SESSION_S = 6.0
 _REFUSED_S = 2 * SESSION_S
-"""How long a fenced worker keeps off a partition that it still counts as its own: who fenced it owns the
-partition, or has slept through its session and finds that out within this time."""
+"""How long a fenced worker keeps off a partition that it still counts as its own, and the group does not: who
+fenced it owns the partition, or has slept through its session and finds that out within this time."""
 _AT_ONCE = 4096
 """Messages that are read from the source in one go where nobody delivers them."""
 _COMMIT_S = 20.0
@@ -69,8 +69,9 @@ class Partitions:
     One call at a time, but for `own` and `disown`, which do not wait.
     """
 
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
+    def __init__(self, settings: Settings, confirmed: Callable[[int], Awaitable[bool]]) -> None:
+        """`confirmed` asks the group whether it counts a partition as this worker's, now."""
+        self.settings, self._confirmed = settings, confirmed
         self.failure: InputError | None = None
         """Why the worker cannot go on."""
         self.owned: set[int] = set()
@@ -299,8 +300,11 @@ class Partitions:
         try:
             await work
         except Fenced:
-            log.warning("partition %d was taken over by another worker", partition)
-            self._failed.keep_off(partition, _REFUSED_S)
+            if await self._confirmed(partition):
+                self._failed.add(partition, "the broker ended its transaction, which took too long")
+            else:
+                log.warning("partition %d was taken over by another worker", partition)
+                self._failed.keep_off(partition, _REFUSED_S)
             await self._let_go(partition)
         except (*FAILURES, asyncio.CancelledError) as error:
             task = asyncio.current_task()

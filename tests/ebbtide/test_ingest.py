@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from kafka import KafkaAdminClient  # type: ignore[import-untyped]
+from kafka import KafkaAdminClient, KafkaProducer  # type: ignore[import-untyped]
 from kafka.admin import ConfigResource, ConfigResourceType  # type: ignore[import-untyped]
 
 from ebbtide import api
@@ -151,6 +151,22 @@ def test_a_worker_that_wakes_up_late_is_refused(live: Live, replayed: str) -> No
             live.until(EVENTS)
         assert sender.wait(PATIENCE_S) == 0
     assert_once(live, replayed)
+
+
+def test_an_owner_whose_transaction_was_ended_goes_on(live: Live, replayed: str) -> None:
+    """As a broker does with one that takes too long: the group knows that nobody else has taken over."""
+    ensure_topic(live.brokers, live.events, 1)
+    with subprocess.Popen(sending(live, rate=400)) as sender, live.worker() as process:
+        live.until(EVENTS // 4)
+        other = KafkaProducer(bootstrap_servers=live.brokers, transactional_id=f"{live.name}-{live.events}-0")
+        other.init_transactions()
+        other.close()
+        live.until(EVENTS)
+        assert sender.wait(PATIENCE_S) == 0
+        stop(process)
+    assert_once(live, replayed)
+    assert "the broker ended its transaction" in live.said()
+    assert "taken over by another worker" not in live.said()
 
 
 def sending(live: Live, rate: int) -> list[str]:

@@ -102,12 +102,13 @@ def test_a_job_of_flink_takes_over_and_gives_back(live: Live, replayed: str) -> 
         with live.worker() as process:
             live.until(EVENTS // 3)
             stop(process)
+        before = sum(one.events for one in live.progress().values())
         moved(live, "export", out, "--group", live.name)
         moved(live, "import", out, *job)
         moved(live, "export", again, *job)
         assert files(again) == files(out)
         with flink.worker(log="flink") as process:
-            live.until(EVENTS // 3 * 2)
+            live.until(before + 1)
             stop(process)
         assert sender.wait(PATIENCE_S) == 0
     moved(live, "export", back, *job)

@@ -1,6 +1,7 @@
 """A store with a server of its own: folders, sockets, owners and guests, and what a crash leaves behind."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -62,19 +63,25 @@ def test_a_guest_outlives_the_host(tmp_path: Path) -> None:
 @pytest.mark.skipif(
     sys.platform != "linux", reason="only Linux ends a server with the process that started it"
 )
-def test_a_killed_owner_takes_its_server_along_and_keeps_the_data(tmp_path: Path) -> None:
+@pytest.mark.parametrize("gone", [False, True])
+def test_a_killed_owner_takes_its_server_along_and_keeps_the_data(tmp_path: Path, gone: bool) -> None:
+    """The server ends also where the folder was deleted, and it has no place to save to."""
+    folder = tmp_path / "store"
     script = (
         "import sys, time; from state.store.embedded import EmbeddedStore\n"
         "store = EmbeddedStore(sys.argv[1]); store.advance(11)\n"
         "print(store._server._process.pid, flush=True); time.sleep(600)"
     )
-    owner = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    owner = subprocess.Popen([sys.executable, "-c", script, str(folder)], stdout=subprocess.PIPE, text=True)
     assert owner.stdout is not None
     server = int(owner.stdout.readline())
+    if gone:
+        shutil.rmtree(folder)
     owner.send_signal(signal.SIGKILL)
     owner.communicate()
-    with EmbeddedStore(tmp_path) as store:
-        assert store.version() == 11
+    if not gone:
+        with EmbeddedStore(folder) as store:
+            assert store.version() == 11
     until(lambda: not_running(server))
 
 
