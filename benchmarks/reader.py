@@ -16,7 +16,8 @@ import numpy as np
 
 from benchmarks.benchmark import Bench, Benchmark, Option
 from benchmarks.tables import Row, Tables
-from serving.catalogue import Catalogue, Follower
+from serving.scoring.catalogue import Catalogue
+from serving.scoring.follower import Follower
 from state.evidence import STIM
 from state.ids import key_of
 from state.store.contract import EmbeddingStore, Gone, ItemRows, RunInfo

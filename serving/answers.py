@@ -1,20 +1,15 @@
-"""What is answered, as data. `json_of` gives the JSON of `ebbtide query --json` and of `ebbtide serve`."""
+"""What is answered, as data, and what may be asked for."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Literal, NamedTuple, Protocol, Self, TypedDict, Unpack
+from typing import Literal, Protocol, Self, TypedDict, Unpack
 
-from serving.item_facts import ItemsAnswer
 from serving.reasons import Because as Because
 from serving.reasons import PastEvent as PastEvent
-from serving.reasons import Reasons, iso
-from serving.remembered import MemoryAnswer
+from serving.reasons import Reasons
+from serving.session import Visit as Visit
 from state.errors import UnknownIdError
-from state.store.contract import EmbeddingStore
-
-LISTED = 1000
-"""Items of a list that is read page by page, and recommendations in one answer of `ebbtide serve`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +66,6 @@ class SimilarAnswer:
     items: list[Similar]
 
 
-Answer = UserAnswer | ItemAnswer | RecommendAnswer | SimilarAnswer | MemoryAnswer | ItemsAnswer
-
-
 class Moment(TypedDict, total=False):
     """When and where; what is left out is as of the last event."""
 
@@ -95,19 +87,6 @@ class Asked(Moment, total=False):
     """From 0, the best, to 1, the least alike (`serving.ranking.diverse`)."""
     page: int | None
     """0 begins a list of up to LISTED items, of which the pages after it are: they repeat nothing."""
-
-
-class Visit(NamedTuple):
-    """An event of somebody who has no id."""
-
-    item: str
-    time_ms: int
-    lat: float | None = None
-    lon: float | None = None
-    tz_min: int = 0
-    """Minutes that local time is ahead of UTC."""
-    label: float | None = None
-    """How it came out, where that is known: at most 1/2 does not speak for its item."""
 
 
 class UnknownUserError(UnknownIdError):
@@ -145,24 +124,3 @@ class Answers(Protocol):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def versions_of(store: EmbeddingStore) -> dict[str, Any]:
-    """Which version readers are served, which is the newest, and which are kept, as JSON."""
-    kept = [
-        {
-            "version": one.version,
-            "note": one.facts.note,
-            "made": iso(one.facts.made_ms),
-            "clock": None if one.facts.clock_ms is None else iso(one.facts.clock_ms),
-            "bytes": one.nbytes,
-            "served": one.served,
-        }
-        for one in store.kept()
-    ]
-    return {"version": store.pointer().version, "newest": store.version(), "kept": kept}
-
-
-def json_of(answer: Answer) -> dict[str, Any]:
-    """The answer as what `json.dumps` takes."""
-    return asdict(answer)

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from serving.answers import Answers
-from serving.recalled import Explain, evidence
 from serving.remote import SCHEMES, RemoteRun
 from serving.run import Run
+from serving.scoring.recalled import Explain, evidence
 from state.store.embedded import open_store
 
 

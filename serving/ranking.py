@@ -8,11 +8,12 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from serving.answers import LISTED
-from serving.catalogue import Catalogue
+from serving.scoring.catalogue import Catalogue
 from state.arrays import Bools, Doubles, Floats, Int64s, largest
 from state.errors import InputError
 
+LISTED = 1000
+"""Items of a list that is read page by page, and recommendations in one answer of `ebbtide serve`."""
 _LISTS = 1000
 """Lists that are read page by page, and kept: those asked for last."""
 _POOL = 2000
@@ -61,7 +62,7 @@ def having(columns: Mapping[str, Only], only: Only, catalogue: Catalogue) -> Boo
         having_N = np.zeros(len(catalogue.ids), np.bool_)
         for value in values:
             ids = columns[column].get(value, ())
-            having_N[[row for one in ids if (row := catalogue.row_of_id.get(one)) is not None]] = True
+            having_N[catalogue.row_of_id.rows_of(ids)] = True
         allowed_N &= having_N
     return allowed_N
 

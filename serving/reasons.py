@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from serving.recalled import Recalled
-from serving.scoring import Scored
+from serving.scoring.copy import Scored
+from serving.scoring.recalled import Recalled
 from state.arrays import Doubles
 from state.evidence import PARTS
 from state.store.records import Entries

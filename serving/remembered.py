@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from serving.catalogue import Catalogue
 from serving.reasons import Name, iso
-from serving.recalled import Recalled, utc_offset_min
+from serving.scoring.catalogue import Catalogue
+from serving.scoring.recalled import Recalled, utc_offset_min
 from state.arrays import largest
 from state.cells import point_of
 from state.store.contract import RunInfo

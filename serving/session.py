@@ -9,18 +9,31 @@ Shape suffixes: W memory entries, D width.
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
-from serving.answers import Visit
-from serving.catalogue import Catalogue
-from serving.recalled import cell_at
+from serving.scoring.catalogue import Catalogue
+from serving.scoring.recalled import cell_at
 from state.ids import NO_KEY, key_of
 from state.store.records import MEMORY_ENTRY, MEMORY_LIMIT, Entries, Record, linked
 from state.weeks import minute_of_week
 
 STRENGTH_S, GAIN, STRENGTH_CAP_S = 3 * 86_400.0, 0.7, 60 * 86_400.0
 """Those of `state.memory.users`."""
+
+
+class Visit(NamedTuple):
+    """An event of somebody who has no id."""
+
+    item: str
+    time_ms: int
+    lat: float | None = None
+    lon: float | None = None
+    tz_min: int = 0
+    """Minutes that local time is ahead of UTC."""
+    label: float | None = None
+    """How it came out, where that is known: at most 1/2 does not speak for its item."""
 
 
 def memory_of(history: Sequence[Visit]) -> Entries:

@@ -53,8 +53,8 @@ ORDER = {
     "learners": "tables insight contract labels blocks slots usual_parts gaussian_rows interests judging "
     "training checks check counting floors residuals mixing copying coevolution bridges registry systems",
     "monitor": "detectors alarms actions blocks expected inputs series gaps embeddings waiting drift",
-    "serving": "exploring recalled near scoring catalogue reasons item_facts remembered answers ranking "
-    "session run remote connection web",
+    "serving": "exploring scoring reasons item_facts remembered session answers said ranking "
+    "recommending run remote connection web",
     "ebbtide": "units waiting alone config services publishing report running live simulated supervising "
     "api flink commands __main__",
 }
@@ -63,8 +63,6 @@ LONGEST_CHAIN = 6
 LONGER = {
     "ebbtide/live": 10,
     "learners/coevolution": 10,
-    "serving": 9,
-    "serving/web": 7,
     "streams/engines": 7,
 }
 """Folders with a longer chain, and how long it is: it may only become shorter."""

@@ -19,7 +19,7 @@ Source = Annotated[
         "--from", metavar="DIR|URL", help="A folder of `replay --out`, a redis:// or an http:// URL."
     ),
 ]
-Count = Annotated[int, typer.Option("-k", min=1, max=10_000, help="How many.")]
+Count = Annotated[int, typer.Option("-k", min=1, max=1000, help="How many.")]
 
 
 @query.command("user")
@@ -73,8 +73,9 @@ def query_similar(
 
 def _answer(source: str, as_json: bool, ask: Any) -> None:
     from ebbtide.commands import query_screens
-    from serving.answers import Answer, UnknownUserError, json_of
+    from serving.answers import UnknownUserError
     from serving.connection import connect
+    from serving.said import Answer, json_of
 
     with connect(source) as run:
 

@@ -6,15 +6,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from serving.answers import (
-    Answer,
-    Because,
-    ItemAnswer,
-    PastEvent,
-    RecommendAnswer,
-    SimilarAnswer,
-    UserAnswer,
-)
+from serving.answers import Because, ItemAnswer, PastEvent, RecommendAnswer, SimilarAnswer, UserAnswer
+from serving.said import Answer
 from state.printable import printable
 
 _FIRST = 8

@@ -65,7 +65,7 @@ def resume(store: Store = None, as_json: Json = False) -> None:
 
 def _do(store: str | None, as_json: bool, what: "Callable[[EmbeddingStore], Any]") -> None:
     from ebbtide.commands import addresses
-    from serving.answers import versions_of
+    from serving.said import versions_of
     from state.store.embedded import open_store
 
     with open_store(store or addresses.store(None)) as held:

@@ -7,8 +7,9 @@ from typing import Annotated, Any
 from fastapi import FastAPI, Path, Request, Response
 
 from ebbtide.live.posted import check
+from serving.said import encoded
 from serving.web.desk import Desk
-from serving.web.forms import answers, encoded, versions_said
+from serving.web.forms import answers, versions_said
 
 _KEYED: dict[str, Any] = {"security": [{"key": []}]}
 

@@ -5,7 +5,7 @@ import resource
 from ebbtide.report import report
 from ebbtide.running.run import Run
 from learners.judging.evaluation import Evaluation
-from serving.scoring import followed
+from serving.scoring.copy import followed
 
 
 def facts(run: Run, evaluation: Evaluation, *, seconds: float, cpu: float, setup: float) -> report.RunFacts:

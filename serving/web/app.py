@@ -11,9 +11,10 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import StreamingResponse
 
-from serving.answers import Answer, Explored, RecommendAnswer, UnknownUserError
+from serving.answers import Explored, RecommendAnswer, UnknownUserError
 from serving.exploring import with_tried
 from serving.run import Run, item_answer, user_answer
+from serving.said import Answer, encoded
 from serving.web import live, looking, page, problems
 from serving.web.changes import SINGULAR, Form
 from serving.web.desk import Desk
@@ -28,7 +29,6 @@ from serving.web.forms import (
     TimeMs,
     answers,
     components,
-    encoded,
     identifier_of,
     versions_said,
 )

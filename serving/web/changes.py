@@ -15,7 +15,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from serving.reasons import iso
-from serving.web.forms import encoded
+from serving.said import encoded
 from serving.web.problems import Problem
 from state.store.contract import KINDS, EmbeddingStore, Kind
 from state.store.kept import NEWEST

@@ -1,30 +1,16 @@
 """What routes take and give, as declared: parameters with their bounds, bodies with their schemas."""
 
-import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 from urllib.parse import unquote
 
-import msgspec
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from serving.answers import (
-    LISTED,
-    Answer,
-    Asked,
-    ItemAnswer,
-    Moment,
-    RecommendAnswer,
-    SimilarAnswer,
-    UserAnswer,
-    Visit,
-    json_of,
-    versions_of,
-)
-from serving.item_facts import ItemsAnswer
-from serving.remembered import MemoryAnswer
+from serving.answers import Asked, Moment, Visit
+from serving.ranking import LISTED
 from serving.run import Run
+from serving.said import ANSWERS, versions_of
 from serving.web import problems
 from serving.web.problems import Problem
 
@@ -32,7 +18,6 @@ MOST_USERS, MOST_VISITS, MOST_NAMED = 64, 256, 100
 CATEGORY = "category"
 """The column that `category=` asks about."""
 _REFUSALS = {400: "Not what was published", 422: "Not as declared", 429: "Overload", 503: "No store"}
-_ANSWERS = (UserAnswer, ItemAnswer, RecommendAnswer, SimilarAnswer, MemoryAnswer, ItemsAnswer)
 POSTED = {"s408": "The body did not arrive in time", "s413": "The body is too large"}
 """What else becomes of a question with a body."""
 TimeMs = Callable[[str], int]
@@ -190,14 +175,6 @@ def versions_said(run: Run) -> dict[str, Any]:
     return {**versions_of(run.store), "version": run.version, **told, **counts}
 
 
-def encoded(answer: Answer | Mapping[str, object] | Sequence[object]) -> bytes:
-    """An answer as JSON; in ASCII where an id is no text that UTF-8 has."""
-    try:
-        return msgspec.json.encode(answer)
-    except UnicodeEncodeError:
-        return json.dumps(json_of(answer) if isinstance(answer, _ANSWERS) else answer).encode()
-
-
 def answers(kind: str | None = None, *media: str, **more: str) -> dict[int | str, dict[str, Any]]:
     """The answers of a route, as OpenAPI declares them: a component as JSON, or other types of media."""
     problem = {"content": {problems.MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}}
@@ -215,7 +192,7 @@ def answers(kind: str | None = None, *media: str, **more: str) -> dict[int | str
 
 def components() -> dict[str, Any]:
     """Schemas of what is answered."""
-    adapters = [(kind.__name__, "serialization", TypeAdapter(kind)) for kind in _ANSWERS]
+    adapters = [(kind.__name__, "serialization", TypeAdapter(kind)) for kind in ANSWERS]
     _, made = TypeAdapter.json_schemas(adapters, ref_template="#/components/schemas/{model}")  # type: ignore[arg-type]
     found: dict[str, Any] = made["$defs"]
     several = {"type": "array", "items": {"$ref": "#/components/schemas/RecommendAnswer"}}

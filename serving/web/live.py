@@ -9,8 +9,9 @@ import msgspec
 from fastapi import FastAPI, Response
 from fastapi.responses import StreamingResponse
 
+from serving.said import encoded
 from serving.web.desk import Desk
-from serving.web.forms import answers, encoded
+from serving.web.forms import answers
 from state.store.pipelined import BusyError
 
 EVENT_STREAM = "text/event-stream"

@@ -6,6 +6,7 @@ from typing import Annotated
 from fastapi import FastAPI, Query, Response
 
 from serving.run import Run
+from serving.said import encoded
 from serving.web import problems
 from serving.web.forms import (
     MOST_NAMED,
@@ -16,7 +17,6 @@ from serving.web.forms import (
     Presence,
     TimeMs,
     answers,
-    encoded,
     identifier_of,
 )
 from serving.web.variants import Variants

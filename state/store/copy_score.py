@@ -9,7 +9,7 @@ constant, is published with the weights (`state.evidence`): own_i is (S_i,hour_2
 (1 + S,own_64d of all items), p_i how likely one returns to it by now (`state.returns`). The items of the
 memory are candidates, and so are those that lead in popularity, those most like the interests among the more
 popular, and those near; all others rank behind, by prior and crowd. `learners.copying.distil` fits the
-weights, `serving.scoring` evaluates them.
+weights, `serving.scoring.copy` evaluates them.
 """
 
 from typing import NamedTuple, Self

@@ -10,7 +10,7 @@ import pytest
 
 from ebbtide.publishing.delivery import Delivery
 from ebbtide.publishing.mirror import NAME, Mirror, remove
-from serving.catalogue import Follower
+from serving.scoring.follower import Follower
 from state.progress import trainer_status
 from state.store.contract import KINDS, EmbeddingStore, Gone, RunInfo
 from state.store.in_memory import DictStore

@@ -12,8 +12,8 @@ from learners.contract import Learner, Needs, RankRequest, Settings
 from learners.tables.expiry import Forgotten
 from learners.tables.leaveout import Had
 from learners.training.trainer import Scored
-from serving.recalled import last_place, recalled
 from serving.run import Run
+from serving.scoring.recalled import last_place, recalled
 from state.examples import ExampleBatch, Floats
 from state.keys import NO_KEY, Int64s, Names
 from state.memory.after import after

@@ -13,7 +13,7 @@ from ebbtide.publishing.publish import Publisher
 from learners.contract import Learner, Needs, RankRequest, Settings
 from learners.tables.leaveout import Had
 from learners.training.trainer import Scored
-from serving.recalled import recalled
+from serving.scoring.recalled import recalled
 from state.examples import ExampleBatch, Floats, Window
 from state.keys import NO_KEY, Int64s, Names
 from state.memory.memory_config import MemoryConfig

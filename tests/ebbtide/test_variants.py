@@ -11,9 +11,9 @@ import pytest
 
 from ebbtide.live.posted import RECOMMENDATION, of_body
 from ebbtide.live.variants import FEWEST, verdict
-from serving.answers import json_of
 from serving.connection import connect
 from serving.run import Run
+from serving.said import json_of
 from state.arms import BASE, Arms, recommended_by
 from state.errors import InputError
 from state.store.contract import ItemRows, UserRows

@@ -10,8 +10,8 @@ import pytest
 
 from ebbtide.publishing.delivery import Delivery
 from ebbtide.publishing.mirror import Mirror
-from serving.answers import json_of
 from serving.run import Run
+from serving.said import json_of
 from state.store.contract import ItemRows, UserRows
 from state.store.embedded import EmbeddedStore, open_store
 from state.store.in_memory import DictStore

@@ -7,10 +7,11 @@ import msgspec
 import numpy as np
 import pytest
 
-from serving.answers import Because, PastEvent, UnknownUserError, json_of
+from serving.answers import Because, PastEvent, UnknownUserError, Visit
 from serving.connection import connect
-from serving.recalled import cell_at, utc_offset_min
 from serving.run import Run
+from serving.said import json_of
+from serving.scoring.recalled import cell_at, utc_offset_min
 from state.errors import InputError, UnknownIdError
 from state.examples import Doubles, Floats
 from state.forgetting import minute_of_week
@@ -289,3 +290,18 @@ def test_local_time_is_the_newest_entrys() -> None:
 def test_a_folder_without_a_run_says_so(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no embeddings there"):
         connect(tmp_path)
+
+
+@pytest.mark.parametrize("k", [0, -1, 1001, 10**9])
+def test_a_count_that_is_none_is_refused_as_over_http(k: int) -> None:
+    store = DictStore()
+    published(store)
+    run = Run(store)
+    for ask in (
+        lambda: run.recommend("ann", k),
+        lambda: run.recommend("nobody", k),
+        lambda: run.recommend_after([Visit("tea", MORNING)], k),
+        lambda: run.similar("tea", k),
+    ):
+        with pytest.raises(InputError, match=f"k: expected from 1 to 1000, got {k}"):
+            ask()

@@ -10,8 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from serving.answers import UnknownUserError
-from serving.catalogue import Catalogue, Follower
 from serving.run import Run
+from serving.scoring.catalogue import Catalogue
+from serving.scoring.follower import Follower
 from state.errors import InputError
 from state.store import versions
 from state.store.contract import EmbeddingStore, Gone, Kind, RunInfo
@@ -52,12 +53,16 @@ def same(store: EmbeddingStore, follower: Follower) -> None:
     found, fresh = follower.catalogue(), Catalogue(store.items(), info.copy)
     assert found.ids == fresh.ids
     assert found.row_of_id == fresh.row_of_id
-    assert found.row_of_key == fresh.row_of_key
+    assert found.row_of_id.key_N.tolist() == fresh.row_of_id.key_N.tolist()
+    keys = [*fresh.row_of_id.key_N.tolist(), 1]
+    assert found.rows(keys).tolist() == fresh.rows(keys).tolist() == [*range(len(fresh.ids)), -1]
     np.testing.assert_array_equal(found.vectors_ND.reshape(fresh.vectors_ND.shape), fresh.vectors_ND)
     assert follower.info == info
     assert found.copy is not None
     assert fresh.copy is not None
     assert found.copy.weights == fresh.copy.weights
+    here = np.array([2.35, 48.86])
+    assert found.copy._around.best(here, 3).tolist() == fresh.copy._around.best(here, 3).tolist()
     for mine, theirs in zip(found.copy.items, fresh.copy.items, strict=True):
         np.testing.assert_array_equal(mine, theirs)
 

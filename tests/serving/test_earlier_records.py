@@ -12,8 +12,8 @@ import msgspec
 import numpy as np
 import pytest
 
-from serving.answers import json_of
 from serving.run import Run
+from serving.said import json_of
 from state.evidence import FIRST
 from state.store.contract import KINDS, RunInfo
 from state.store.copy_score import CopyScore

@@ -7,9 +7,10 @@ import msgspec
 import numpy as np
 import pytest
 
-from serving.answers import PastEvent, Visit, json_of
-from serving.recalled import cell_at
+from serving.answers import PastEvent, Visit
 from serving.run import Run
+from serving.said import json_of
+from serving.scoring.recalled import cell_at
 from state.errors import InputError
 from state.ids import NO_KEY
 from state.store.embedded import open_store

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serving import near
-from serving.near import Around
 from serving.run import Run
+from serving.scoring import near
+from serving.scoring.near import Around
 from state.ids import NO_KEY, key_of
 from state.store.contract import ItemRows, RunInfo, UserRows
 from state.store.copy_score import AMONG, LEADING, ItemTerms

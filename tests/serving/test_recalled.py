@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from learners.copying.candidates.evidence import OWN, own, remember_own, tables
-from serving.recalled import Places, kernels, recalled
+from serving.scoring.recalled import Places, kernels, recalled
 from state.evidence import STIM
 from state.examples import empty_window
 from state.forgetting import minute_of_week

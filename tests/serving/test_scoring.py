@@ -16,10 +16,11 @@ from ebbtide.running.plan import operator_of, selection_of
 from ebbtide.running.run import Run as ReplayRun
 from learners.copying.candidates.evidence import MEMORY
 from replay.log import Log
-from serving.answers import Because, PastEvent, RecommendAnswer, Recommended, json_of
+from serving.answers import Because, PastEvent, RecommendAnswer, Recommended
 from serving.reasons import iso
 from serving.run import Run
-from serving.scoring import followed
+from serving.said import json_of
+from serving.scoring.copy import followed
 from state.evidence import STIM
 from state.examples import ExampleBatch, concat
 from state.keys import NO_KEY, key_of

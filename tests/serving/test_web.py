@@ -17,10 +17,11 @@ import numpy as np
 import pytest
 import uvicorn
 
-from serving.answers import Asked, UnknownUserError, Visit, json_of
+from serving.answers import Asked, UnknownUserError, Visit
 from serving.connection import connect
 from serving.remote import RemoteRun
 from serving.run import Run
+from serving.said import json_of
 from serving.web import doors, server
 from serving.web.metrics import Metrics
 from serving.web.problems import Problem

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from serving.catalogue import Follower
+from serving.scoring.follower import Follower
 from state.arrays import Floats
 from state.errors import InputError
 from state.store import kept

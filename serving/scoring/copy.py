@@ -7,13 +7,13 @@ answered for the same minute of that week, since nobody knows how much more will
 Shape suffixes: N items of the catalogue, W memory entries, I items of the memory, K kernels, V parts.
 """
 
-from typing import NamedTuple, Protocol, TypeVar
+from typing import NamedTuple, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
-from serving.near import Around
-from serving.recalled import Places, Recalled, kernels, speaking
+from serving.scoring.near import Around
+from serving.scoring.recalled import Places, Recalled, kernels, speaking
+from serving.scoring.rows import changed
 from state.arrays import Bools, Doubles, Int64s, largest
 from state.evidence import PARTS
 from state.returns import bins
@@ -24,7 +24,6 @@ from state.weeks import WEEK_MIN
 WEEK_MS = WEEK_MIN * 60_000
 _NONE = (0.0, 0.0, 0.0)
 SAMPLED = 4096
-Scalar = TypeVar("Scalar", bound=np.generic)
 
 
 class Interest(Protocol):
@@ -77,6 +76,7 @@ class Copy:
         """Between how many hours one mostly comes back to an item, by its key, where that is known."""
         self._row_of_known = dict(zip(self._known.key_N.tolist(), range(len(self._known.key_N)), strict=True))
         self._settle(self._of(key_N))
+        self._settle_places()
         names = [kernel.name for kernel in self._by.kernels]
         self._memory_K = np.array([copy.memory[name] for name in names])
         self._floor_K = np.array([kernel.floor for kernel in self._by.kernels])
@@ -93,12 +93,14 @@ class Copy:
         """Rows that may be candidates for the interests' sake."""
         self._leading = np.flatnonzero(items.found_N & LEADING)
         self._crowd_N = items.prior_N + self.weights.base * np.log(self._by.least + items.crowd_N)
-        worth_P = items.crowd_N[self._placed] ** (1.0 / self._by.worth_power)
-        self._around = Around(items.place_N2[self._placed], worth_P, self._by.worth_km2)
         self.sample = slice(None, None, max(1, len(items.key_N) // SAMPLED))
         """Rows by which the usual is known."""
         crowd_S = self._crowd_N[self.sample]
         self._usual_crowd = float(crowd_S.mean()) if len(crowd_S) else 0.0
+
+    def _settle_places(self) -> None:
+        worth_P = self.items.crowd_N[self._placed] ** (1.0 / self._by.worth_power)
+        self._around = Around(self.items.place_N2[self._placed], worth_P, self._by.worth_km2)
 
     @property
     def placed(self) -> bool:
@@ -115,7 +117,10 @@ class Copy:
             changed(old.place_N2, leave, places, new.place_N2),
             changed(old.found_N, leave, places, new.found_N),
         )
+        moved = not np.isnan(np.concatenate([old.place_N2[leave], new.place_N2])).all()
         self._settle(terms)
+        if moved:
+            self._settle_places()
 
     def _of(self, key_N: Int64s) -> ItemTerms:
         """What is published of items; of one that is not known the least prior, and nothing else."""
@@ -263,10 +268,3 @@ def followed(info: RunInfo | None) -> list[str]:
         "recommend goes by the published interests alone: a sum of few terms does not follow "
         f"{info.learner}'s ranking here ({worth})"
     ]
-
-
-def changed(
-    column_N: NDArray[Scalar], leave: Int64s, places: Int64s, new_B: NDArray[Scalar]
-) -> NDArray[Scalar]:
-    """A column without rows `leave`, and then with new ones, each before what is at its place of that."""
-    return np.insert(np.delete(column_N, leave, axis=0), places, new_B, axis=0)

@@ -5,7 +5,7 @@ Shape suffixes: P places, M blocks of them, B places that are looked at.
 
 import numpy as np
 
-from serving.recalled import Places
+from serving.scoring.recalled import Places
 from state.arrays import Doubles, Int64s, largest
 from state.store.copy_score import KM
 
