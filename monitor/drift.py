@@ -34,7 +34,7 @@ from monitor.embeddings import Embeddings, Vectors
 from monitor.expected import LEAST_P, Calibration
 from monitor.gaps import Gaps
 from monitor.inputs import Shares
-from monitor.series import BLOCK, DELTA, SEGMENT_DELTA, SHOWN, Change, Series
+from monitor.series import BLOCK, DELTA, SEGMENT_DELTA, Series, alarm_of
 from monitor.waiting import Outcomes, Waiting
 from state.drift_alarm import Segment
 from state.examples import Doubles, ExampleBatch
@@ -190,7 +190,7 @@ class DriftMonitor:
                 while waiting and waiting[0].event <= at:
                     raised.append(waiting.popleft())
                     self._add(raised[-1])
-                alarm = _alarm(change, _NAMES[signal], self._segment(scope), at, at_ms)
+                alarm = alarm_of(change, _NAMES[signal], self._segment(scope), at, at_ms)
                 column = signal - len(OUTCOMES) - len(ARRIVALS)
                 if column >= 0:
                     psi, js = apart_NX2[row, column].tolist()
@@ -295,31 +295,3 @@ class DriftMonitor:
 def _columns(batch: ExampleBatch) -> Int64s:
     """(B, X): keys of COLUMNS."""
     return np.stack([batch.category_B, batch.scene_B, batch.source_B, batch.action_B, batch.cell_B], 1)
-
-
-def _alarm(
-    change: Change, signal: str, segment: tuple[Segment | None, int | None], at: int, at_ms: int
-) -> Alarm:
-    before, after = change.mean_N[: change.at], change.mean_N[change.at :]
-    step = -(-len(change.mean_N) // SHOWN)
-    first = change.at % step
-    means_N = change.mean_N[first:]
-    shown = [float(means_N[n : n + step].mean()) for n in range(0, len(means_N), step)]
-    kind, key = segment
-    return Alarm(
-        detector="adwin",
-        signal=signal,
-        segment=kind,
-        key=key,
-        event=at,
-        time_ms=at_ms,
-        since_event=int(change.event_N[change.at - 1]),
-        since_ms=int(change.time_ms_N[change.at - 1]),
-        mean_before=float(before.mean()),
-        mean_after=float(after.mean()),
-        usual=change.usual,
-        values_before=len(before) * BLOCK,
-        values_after=len(after) * BLOCK,
-        means=tuple(round(mean, 6) for mean in shown),
-        change=(change.at - first) // step,
-    )

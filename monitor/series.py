@@ -9,7 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from monitor.alarms import Alarm
 from monitor.detectors import ADWIN, DriftDetector
+from state.drift_alarm import Segment
 from state.examples import Doubles
 from state.keys import Int64s
 from state.tree import Tree
@@ -133,3 +135,32 @@ def _change(means: list[float]) -> int:
     before = np.arange(1, len(mean_N))
     drift = np.cumsum(mean_N - mean_N.mean())[:-1]
     return 1 + int(np.argmax(np.abs(drift) / np.sqrt(before * (len(mean_N) - before))))
+
+
+def alarm_of(
+    change: Change, signal: str, segment: tuple[Segment | None, int | None], at: int, at_ms: int
+) -> Alarm:
+    """What is told of a change of a signal of a segment, found at event `at`."""
+    before, after = change.mean_N[: change.at], change.mean_N[change.at :]
+    step = -(-len(change.mean_N) // SHOWN)
+    first = change.at % step
+    means_N = change.mean_N[first:]
+    shown = [float(means_N[n : n + step].mean()) for n in range(0, len(means_N), step)]
+    kind, key = segment
+    return Alarm(
+        detector="adwin",
+        signal=signal,
+        segment=kind,
+        key=key,
+        event=at,
+        time_ms=at_ms,
+        since_event=int(change.event_N[change.at - 1]),
+        since_ms=int(change.time_ms_N[change.at - 1]),
+        mean_before=float(before.mean()),
+        mean_after=float(after.mean()),
+        usual=change.usual,
+        values_before=len(before) * BLOCK,
+        values_after=len(after) * BLOCK,
+        means=tuple(round(mean, 6) for mean in shown),
+        change=(change.at - first) // step,
+    )

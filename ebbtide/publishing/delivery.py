@@ -4,7 +4,7 @@ Deltas that wait are one: the newest row of each user and item, sent under one v
 slow or gone holds up nobody, what waits is bounded by users and items, and nothing is lost.
 
 With every delta, and every two seconds besides, it is asked whether the store still holds all that it was
-given. If not, everything is published again from the mirror.
+given (`sending`). If not, everything is published again from the mirror.
 
 Shape suffixes: B rows, P moments of production.
 """
@@ -15,29 +15,20 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import msgspec
 import numpy as np
 
 from ebbtide.publishing.delta import Delta, from_tree, merged, to_tree
 from ebbtide.publishing.mirror import Mirror
-from state import progress
+from ebbtide.publishing.sending import LOOK_S, Sending
 from state.errors import InputError
 from state.keys import Int64s
 from state.progress import TrainerStatus
 from state.store.contract import (
-    KINDS,
     EmbeddingStore,
-    Gone,
     ItemRows,
-    Kind,
-    Publication,
     RunInfo,
     UserRows,
-    packed_items,
-    packed_users,
 )
-from state.store.kept import NEWEST
-from state.store.records import Packed
 from state.tree import Tree
 
 log = logging.getLogger("ebbtide.train")
@@ -45,11 +36,6 @@ log = logging.getLogger("ebbtide.train")
 MOST_BYTES = 256 << 20
 """Of users' rows that wait; with more, learning should wait too."""
 _PAUSE_S, _LONGEST_PAUSE_S = 0.2, 5.0
-_LOOK_S = 2.0
-_GONE = (
-    "what was published is gone (emptied, restarted from older data, a replica that was behind, or evicted); "
-    "publishing all of it again"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,16 +55,9 @@ class Delivery:
 
     def __init__(self, store: EmbeddingStore, mirror: Mirror, version: int = 0) -> None:
         self.store, self.mirror = store, mirror
-        self.version = version
-        """The newest that is in the store."""
-        self.readers_at = 0
-        """The version that the store has pointed readers at, as far as is known; 0 before it was asked."""
-        self._look_s = 0.0
-        """When to ask next whether all is still there."""
+        self._to_store = Sending(store, mirror, version, self._newest_said)
         self.trouble: str | None = None
         """Why nothing arrives."""
-        self.lost: str | None = None
-        """How far the publishing of all is, while what was published is not all there."""
         self.failure: Exception | None = None
         """What ended the thread, which nothing should."""
         self.holding = False
@@ -91,10 +70,24 @@ class Delivery:
         self._said: TrainerStatus | None = None
         self._to_keep: tuple[str, int] | None = None
         self._back_to_ms: int | None = None
-        self._above_store = False
         self._closing = False
         self._news = threading.Condition()
         self._thread = threading.Thread(target=self._run, name="delivery", daemon=True)
+
+    @property
+    def version(self) -> int:
+        """The newest that is in the store."""
+        return self._to_store.version
+
+    @property
+    def readers_at(self) -> int:
+        """The version that the store has pointed readers at, as far as is known; 0 before it was asked."""
+        return self._to_store.readers_at
+
+    @property
+    def lost(self) -> str | None:
+        """How far the publishing of all is, while what was published is not all there."""
+        return self._to_store.lost
 
     def start(self) -> None:
         self._thread.start()
@@ -189,7 +182,7 @@ class Delivery:
         while True:
             with self._news:
                 if not (self._closing or self._ready()):
-                    self._news.wait(_LOOK_S)
+                    self._news.wait(LOOK_S)
                 if self._closing:
                     return
                 info, said, to_keep = self._info, self._said, self._to_keep
@@ -197,8 +190,9 @@ class Delivery:
                     self._sending, self._waiting = self._waiting, []
             try:
                 self._send(info, said)
-                self._keep(to_keep)
-                self._serve_earlier()
+                if not self.holding:
+                    self._keep(to_keep)
+                    self._serve_earlier()
                 self.trouble, pause_s = None, _PAUSE_S
             except InputError as error:
                 self.trouble = f"store: {error}"
@@ -215,119 +209,41 @@ class Delivery:
         return bool((waits and not self.holding) or self._info or self._said)
 
     def _send(self, info: RunInfo | None, said: TrainerStatus | None) -> None:
-        if not self._above_store:
-            self._begin()
+        self._to_store.begin()
         if self._sending:
-            self._publish(merged(self._sending))
-        elif time.monotonic() >= self._look_s:
-            self._look()
+            delta = merged(self._sending)
+            at_ms = self._to_store.publish(delta)
+            with self._news:
+                self._sending = []
+                self._arrived.append(Arrived(at_ms, delta.produced_ms_P, delta.count_P))
+        else:
+            self._to_store.look()
         if info is not None:
-            self.store.put_info(info)
-            self.mirror.keep_info(info)
+            self._to_store.tell(info)
         if said is not None:
-            self._put_status(said)
+            self._to_store.say(said)
         with self._news:
             self._info = None if self._info is info else self._info
             self._said = None if self._said is said else self._said
 
     def _keep(self, to_keep: tuple[str, int] | None) -> None:
-        if to_keep is None or self.holding:
+        if to_keep is None:
             return
-        if self.readers_at and self.store.pointer().at == NEWEST:
-            self.store.keep(*to_keep)
+        self._to_store.keep(*to_keep)
         with self._news:
             self._to_keep = None if self._to_keep is to_keep else self._to_keep
 
     def _serve_earlier(self) -> None:
         time_ms = self._back_to_ms
-        if time_ms is None or self.holding:
+        if time_ms is None:
             return
-        earlier = [
-            kept.version
-            for kept in self.store.kept()
-            if kept.facts.clock_ms is not None and kept.facts.clock_ms < time_ms
-        ]
-        if earlier:
-            self.store.rollback(earlier[-1])
-            log.warning("readers are served version %d again, until `ebbtide versions resume`", earlier[-1])
-        else:
-            log.error("no version is kept from before the change; readers are served the newest")
+        self._to_store.serve_earlier(time_ms)
         with self._news:
             self._back_to_ms = None if self._back_to_ms == time_ms else self._back_to_ms
 
-    def _begin(self) -> None:
-        """Versions go on above the store's, which holds what the mirror does: what it has, or all of it."""
-        self.readers_at = self.store.version()
-        if self.mirror.mark is None:
-            self.mirror.fill(self.store)
-        self.version = max(self.version, self.readers_at + 1)
-        self.readers_at = self.mirror.version
-        self._above_store = True
-
-    def _publish(self, delta: Delta) -> None:
-        version = self.version + 1
-        rows: dict[Kind, Packed] = {
-            "items": packed_items(version, delta.items),
-            "users": packed_users(version, delta.users),
-        }
-        gone: dict[Kind, Gone] = {"items": delta.items.gone, "users": delta.users.gone}
-        assert self.mirror.mark is not None
-        self._look_s = time.monotonic() + _LOOK_S
-        whole = self.store.write(Publication(version, rows, gone), self.mirror.mark, self.readers_at)
-        for kind in rows:
-            self.mirror.remove(kind, gone[kind])
-        if whole:
-            self.readers_at = self.version = version
-            at_ms = time.time() * 1000
-            self.mirror.keep(rows, version)
-        else:
-            self.mirror.keep(rows, self.readers_at)
-            self._publish_all(version)
-            at_ms = time.time() * 1000
+    def _newest_said(self) -> TrainerStatus | None:
         with self._news:
-            self._sending = []
-            self._arrived.append(Arrived(at_ms, delta.produced_ms_P, delta.count_P))
-
-    def _look(self) -> None:
-        """Publish everything again if the store has lost any of it."""
-        assert self.mirror.mark is not None
-        self._look_s = time.monotonic() + _LOOK_S
-        if not self.store.intact(self.mirror.mark, self.readers_at):
-            self._publish_all(self.version + 1)
-
-    def _publish_all(self, version: int) -> None:
-        """Rows as they were, with their stamps: none goes backwards. The version is new to readers."""
-        assert self.mirror.mark is not None
-        if self.lost is None:
-            self.mirror.count_loss()
-        self.store.forget_kept()  # their rows are those of the newest, of which some are gone
-        done, whole = 0, self.mirror.count()
-        for kind in KINDS:
-            for page in self.mirror.pages(kind):
-                self._say_lost(f"{done:,} of {whole:,} rows are there again")
-                self.store.put(kind, page)
-                done += len(page)
-        info = self.mirror.info
-        if info is not None:
-            self.store.put_info(info)
-        self.store.mark(self.mirror.mark)
-        self.store.advance(version)
-        self.readers_at = self.version = version
-        log.warning("store: what was published had gone; all %d rows are there again", done)
-        self.lost = None
-
-    def _say_lost(self, how_far: str) -> None:
-        if self.lost is None:
-            log.warning("store: %s", _GONE)
-        self.lost = f"store: {_GONE}: {how_far}"
-        with self._news:
-            said = self._said
-        if said is not None:
-            self._put_status(said)
-
-    def _put_status(self, said: TrainerStatus) -> None:
-        now = msgspec.structs.replace(said, version=self.version, readers_at=self.readers_at)
-        self.store.put_status(progress.encode(now))
+            return self._said
 
     def still(self) -> Callable[[], Tree]:
         """The version and what has not arrived by now, as far as is known: a tree, made when it is called."""
@@ -338,6 +254,6 @@ class Delivery:
 
     def load(self, tree: Tree) -> None:
         with self._news:
-            self.version = int(tree["version"])
+            self._to_store.version = int(tree["version"])
             if "users" in tree:
                 self._waiting.insert(0, from_tree(tree))

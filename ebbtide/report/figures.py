@@ -8,7 +8,7 @@ import numpy as np
 
 from ebbtide.report import findings
 from ebbtide.report.curves import Curve
-from ebbtide.report.markup import Markup, el, join
+from ebbtide.report.markup import Markup, el, join, meter, meters
 from ebbtide.report.plots import legend
 from ebbtide.report.report import Report
 from ebbtide.report.svg import Plot, nice_ticks
@@ -250,17 +250,14 @@ def _views(views: Sequence[View]) -> Figure | None:
         el(
             "tr",
             el("td", view.name),
-            el("td", _meter(1.0 - (view.empty or 0.0)), f"{1.0 - (view.empty or 0.0):.0%}"),
-            el("td", _meter((view.entries or 0.0) / most), f"{view.entries or 0.0:.1f}"),
-            el("td", _meter(view.gate) if view.gate is not None else None, measure(view.gate, 2)),
+            el("td", meter(1.0 - (view.empty or 0.0)), f"{1.0 - (view.empty or 0.0):.0%}"),
+            el("td", meter((view.entries or 0.0) / most), f"{view.entries or 0.0:.1f}"),
+            el("td", meter(view.gate) if view.gate is not None else None, measure(view.gate, 2)),
         )
         for view in shown
     ]
-    head = [el("th", name) for name in ("view", "not empty", "entries", "gate")]
-    table = el("table", el("thead", el("tr", *head)), el("tbody", *rows), class_="meters")
-    return Figure(
-        "What each view holds", None, el("div", table, class_="scroll", tabindex=0), findings.of_views(shown)
-    )
+    picture = meters(("view", "not empty", "entries", "gate"), rows)
+    return Figure("What each view holds", None, picture, findings.of_views(shown))
 
 
 def _codes(codes: Codes | None) -> Figure | None:
@@ -270,24 +267,17 @@ def _codes(codes: Codes | None) -> Figure | None:
         el(
             "tr",
             el("td", f"book {number}"),
-            el("td", _meter(book.utilisation), f"{book.utilisation:.0%}"),
-            el("td", _meter(book.entropy), measure(book.entropy, 2)),
+            el("td", meter(book.utilisation), f"{book.utilisation:.0%}"),
+            el("td", meter(book.entropy), measure(book.entropy, 2)),
         )
         for number, book in enumerate(codes.books, 1)
     ]
-    head = [el("th", name) for name in ("", "codes in use", "entropy")]
-    table = el("table", el("thead", el("tr", *head)), el("tbody", *rows), class_="meters")
     kept = "" if codes.kept is None else f", which left {codes.kept:.0%} of earlier codes as they were"
     says = f"Version {codes.version} of the books, fitted to {count(codes.items)} items{kept}."
-    return Figure("Codes of items", None, el("div", table, class_="scroll", tabindex=0), says)
+    return Figure("Codes of items", None, meters(("", "codes in use", "entropy"), rows), says)
 
 
 def _moves(weights: Sequence[float | None]) -> bool:
     """Whether a line has a course that one could look at."""
     known = [weight for weight in weights if weight is not None]
     return bool(known) and max(known) - min(known) >= _FLAT
-
-
-def _meter(share: float) -> Markup:
-    bar = el("span", style=f"width:{min(max(share, 0.0), 1.0):.1%}")
-    return el("span", bar, class_="meter", aria_hidden="true")

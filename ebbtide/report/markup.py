@@ -1,5 +1,6 @@
 """Markup that cannot be forgotten to be escaped: whatever is not `Markup` already is text."""
 
+from collections.abc import Sequence
 from html import escape
 
 
@@ -40,3 +41,15 @@ def join(*children: Child) -> Markup:
 
 def _plain(value: str | float) -> str:
     return f"{value:.2f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)
+
+
+def meter(share: float) -> Markup:
+    """A bar that is full at 1."""
+    bar = el("span", style=f"width:{min(max(share, 0.0), 1.0):.1%}")
+    return el("span", bar, class_="meter", aria_hidden="true")
+
+
+def meters(head: Sequence[str], rows: Sequence[Markup]) -> Markup:
+    """A table of bars."""
+    names = el("thead", el("tr", *(el("th", name) for name in head)))
+    return el("div", el("table", names, el("tbody", *rows), class_="meters"), class_="scroll", tabindex=0)

@@ -1,12 +1,14 @@
 """Scores of given candidates, and the nearest items of a user's vector.
 
 Shape suffixes: B rows, C candidates of all rows, N table rows, P kinds of an item, S items searched,
-K width, D = K + 1 (a user's vector has zeros up to a multiple of 4), T the nearest.
+R rows to rank, K width, D = K + 1 (a user's vector has zeros up to a multiple of 4), T the nearest.
 """
 
 import numpy as np
 
+from learners.contract import RankRequest
 from learners.interests.views import Int32s
+from learners.tables.true_ranks import true_ranks
 from state.compiled import compiled, reordered
 from state.examples import Floats
 from state.keys import Int64s, find
@@ -31,6 +33,29 @@ def scores(vector_BD: Floats, item_DN: Floats, score_BN: Floats) -> None:
                 x2, x3 = vector_BD[b, d + 2], vector_BD[b, d + 3]
                 for t in range(out_T.shape[0]):
                     out_T[t] += (x0 * a_T[t] + x1 * b_T[t]) + (x2 * c_T[t] + x3 * d_T[t])
+
+
+def scored(vector_BD: Floats, item_DN: Floats, size: int) -> Floats:
+    """The first `size` of the scores of each row (B, `size`)."""
+    score_BN = np.empty((len(vector_BD), size), np.float32)
+    scores(vector_BD, item_DN, score_BN)
+    return score_BN
+
+
+def ranks(vector_RD: Floats, item_DN: Floats, size: int, request: RankRequest, chunk: int = 64) -> Int64s:
+    """Ranks of the requested rows by these scores, some rows at a time."""
+    ranks_R = np.empty(len(vector_RD), np.int64)
+    for start in range(0, len(ranks_R), chunk):
+        part = slice(start, min(start + chunk, len(ranks_R)))
+        true_ranks(
+            scored(vector_RD[part], item_DN, size),
+            request.true_R[part],
+            request.size_R[part],
+            request.left_start_R1[start : part.stop + 1],
+            request.left_out,
+            ranks_R[part],
+        )
+    return ranks_R
 
 
 @reordered

@@ -35,7 +35,6 @@ from learners.tables.embedding import PUBLISH, RANK, EmbeddingTable, Slot
 from learners.tables.expiry import Forgotten
 from learners.tables.item_columns import Columns
 from learners.tables.popularity_draws import Sampler, identities
-from learners.tables.true_ranks import true_ranks
 from state.errors import InputError, bringing
 from state.examples import Doubles, ExampleBatch, Floats, Window, window_of
 from state.keys import Int64s
@@ -92,26 +91,13 @@ class InterestUnit(Unit[Floats]):
     def rank(self, batch: ExampleBatch) -> Floats:
         items = self.context.catalogue.items
         item_DN = self._columns()
-        return _scores(self.users(batch), item_DN, len(items))
+        return search.scored(self.users(batch), item_DN, len(items))
 
     def ranked(self, batch: ExampleBatch, request: RankRequest, chunk: int = 64) -> Int64s:
-        ranks_R = np.empty(len(request.rows_R), np.int64)
-        if not len(ranks_R):
-            return ranks_R
-        items = self.context.catalogue.items
-        item_DN = self._columns()
-        vector_RD = self.users(batch.take(request.rows_R))
-        for start in range(0, len(ranks_R), chunk):
-            part = slice(start, min(start + chunk, len(ranks_R)))
-            true_ranks(
-                _scores(vector_RD[part], item_DN, len(items)),
-                request.true_R[part],
-                request.size_R[part],
-                request.left_start_R1[start : part.stop + 1],
-                request.left_out,
-                ranks_R[part],
-            )
-        return ranks_R
+        if not len(request.rows_R):
+            return np.empty(0, np.int64)
+        item_DN, size = self._columns(), len(self.context.catalogue.items)
+        return search.ranks(self.users(batch.take(request.rows_R)), item_DN, size, request, chunk)
 
     def users(self, batch: ExampleBatch) -> Floats:
         """The sum of each row's interests (B, D), with D filled up as in `columns`."""
@@ -326,9 +312,3 @@ class InterestUnit(Unit[Floats]):
         self.repeats[:] = tree["repeats"]
         self.swept_ms = int(tree["swept_ms"])
         self.columns = Columns(self.settings.width, self.settings.cold_bias)
-
-
-def _scores(vector_BD: Floats, item_DN: Floats, size: int) -> Floats:
-    score_BN = np.empty((len(vector_BD), size), np.float32)
-    search.scores(vector_BD, item_DN, score_BN)
-    return score_BN

@@ -5,7 +5,7 @@ import msgspec
 from state.errors import EbbtideError, InputError, UnknownIdError
 from state.store.kept import VersionGoneError
 from state.store.pipelined import BusyError
-from state.store.redis import UnreachableError
+from state.store.redis_refusals import UnreachableError
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_S = b"1"

@@ -6,7 +6,8 @@ from typing import TypeVar
 from urllib.parse import quote
 
 from state.errors import InputError
-from state.store.redis import RedisStore, UnreachableError
+from state.store.redis import RedisStore
+from state.store.redis_refusals import UnreachableError
 from state.store.server import DATA, EmbeddedServer
 
 T = TypeVar("T")

@@ -13,10 +13,11 @@ import hiredis
 import redis.asyncio
 
 from state.errors import EbbtideError
-from state.store import redis_versions
+from state.store import redis_kept_scripts
 from state.store.contract import Kind
 from state.store.kept import NEWEST
-from state.store.redis import RedisStore, UnreachableError
+from state.store.redis import RedisStore
+from state.store.redis_refusals import UnreachableError
 
 MOST = 1024
 """Questions that wait for an answer."""
@@ -148,4 +149,4 @@ def _command(*words: bytes) -> bytes:
 
 
 _NOTHING: Any = object()
-_ROW = redis_versions.ROW.encode()
+_ROW = redis_kept_scripts.ROW.encode()

@@ -5,7 +5,7 @@ A run's rows are two hashes, `ebbtide:{RUN}:users` and `:items`, id -> row (`sta
 feed of changes (`versions`), a stream, `:users:feed` and `:items:feed`. `:fed` is the version up to which
 feeds are whole, with what tells the move to it from others: it stays behind `:version` where an earlier
 release of ours publishes, which writes none. `:told` changes with `:info`. Kept versions are in
-`redis_versions`. The braces keep a run in one slot of a cluster. Rows travel a hundred or so to a script
+`redis_versions`. Rows travel a hundred or so to a script
 call, packed, because a command of its own for each costs the client ten times as much; the script compares
 stamps where the data is, so that writers may race. A publication is one transaction: of one who is killed in
 its midst the server takes nothing.
@@ -14,46 +14,35 @@ its midst the server takes nothing.
 import re
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any, NamedTuple, TypeVar, cast
 from urllib.parse import parse_qsl, urlencode
 
 import msgspec
-import numpy as np
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from state.errors import InputError
-from state.store import kept, redis_versions, versions
+from state.store import kept, redis_refusals, redis_versions, versions
 from state.store import redis_scripts as scripts
 from state.store.contract import KINDS, EmbeddingStore, Flaw, Gone, Kind, Pointer, Publication, RunInfo
 from state.store.kept import NEWEST, Facts, Kept
 from state.store.records import Packed, Record, named, packed_rows, unpack, unpacked
+from state.store.redis_calls import FEEDS, Call, Calls, Keys
 from state.store.redis_health import flaws_of, policy_of
+from state.store.redis_refusals import ForbiddenError
 from state.store.redis_versions import RedisVersions
 from state.store.versions import Changes
 
 T = TypeVar("T")
-_Call = tuple[Any, list[str], list[int | bytes]]
-"""A script, its keys, its arguments."""
 
 _MARK = b"\xff"
 """The field of the mark in either hash: no text, so no id."""
-_FEEDS = [f"{kind}:feed" for kind in KINDS]
-_ROWS_A_CALL = versions.IDS_A_NOTE
 _NOTES_A_PAGE = 64
 _CALLS_A_PIPELINE = 64
 _ROWS_A_PAGE = 2048
-
-
-class UnreachableError(InputError):
-    """No server answers there."""
-
-
-class ForbiddenError(InputError):
-    """The server does not let this user ask."""
 
 
 class RedisStore(EmbeddingStore):
@@ -69,13 +58,13 @@ class RedisStore(EmbeddingStore):
             raise InputError(
                 f"{self._shown}: run={run!r} is no name; expected letters, digits, '.', '_' and '-'"
             )
-        self._run = run
+        self._key = Keys(run)
         self._patience: dict[str, Any] = {"socket_connect_timeout": 5.0, "socket_timeout": 60.0}
         self._url = f"{address}?{urlencode(options)}" if options else address
         self._connect()
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self._shown!r}, run={self._run!r})"
+        return f"{type(self).__name__}({self._shown!r}, run={self._key.run!r})"
 
     def _connect(self) -> None:
         try:
@@ -84,48 +73,37 @@ class RedisStore(EmbeddingStore):
             raise InputError(
                 f"{self._shown}: no such address; expected redis://HOST:PORT/DB, rediss://... or unix://PATH"
             ) from error
-        self._merge_script = self._redis.register_script(scripts.MERGE)
-        self._remove_script = self._redis.register_script(scripts.REMOVE)
-        self._advance_script = self._redis.register_script(scripts.ADVANCE)
-        self._intact_script = self._redis.register_script(scripts.INTACT)
+        self._calls = Calls(self._redis, self._key)
         self._page_script = self._redis.register_script(scripts.PAGE)
         self._position_script = self._redis.register_script(scripts.POSITION)
         self._changes_script = self._redis.register_script(scripts.CHANGES)
         self._info_script = self._redis.register_script(scripts.PUT_INFO)
         client = cast(redis_versions.Client, self._redis)
-        self._versions = RedisVersions(client, self._kept_keys(), self._key("version"))
+        self._versions = RedisVersions(client, self._key.kept, self._key("version"))
 
     def write(self, publication: Publication, mark: bytes | None = None, version: int = 0) -> bool:
-        calls: list[_Call] = []
+        calls: list[Call] = []
         for kind, packed in publication.rows.items():
-            calls += [*self._removes(kind, publication.gone[kind]), *self._merges(kind, packed)]
+            calls += [*self._calls.removes(kind, publication.gone[kind]), *self._calls.merges(kind, packed)]
         to = publication.version
-        calls.append(self._advance(to) if mark is None else self._intact(mark, version, to))
-        found = int(self._ask(lambda: self._at_once(calls, transaction=True))[-1])
+        calls.append(self._calls.advance(to) if mark is None else self._calls.intact(mark, version, to))
+        found = int(self._ask(lambda: self._calls.at_once(calls, transaction=True))[-1])
         if mark is not None and found < 0:
             raise self.shared()
         return mark is None or found == 1
 
     def advance(self, version: int) -> int:
-        return int(self._ask(self._at_once, [self._advance(version)])[0])
-
-    def _advance(self, version: int) -> _Call:
-        keys = [self._key(name) for name in ("version", "fed", *_FEEDS)]
-        return self._advance_script, keys, [version, versions.new_token()]
+        return int(self._ask(self._calls.at_once, [self._calls.advance(version)])[0])
 
     def mark(self, mark: bytes) -> None:
         for kind in KINDS:
             self._ask(lambda key: self._redis.hset(key, mapping={_MARK: mark}), self._key(kind))
 
     def intact(self, mark: bytes, version: int, then: int | None = None) -> bool:
-        found = int(self._ask(self._at_once, [self._intact(mark, version, then)])[0])
+        found = int(self._ask(self._calls.at_once, [self._calls.intact(mark, version, then)])[0])
         if found < 0:
             raise self.shared()
         return found == 1
-
-    def _intact(self, mark: bytes, version: int, then: int | None) -> _Call:
-        keys = [self._key(name) for name in (*KINDS, "version", "fed", *_FEEDS)]
-        return self._intact_script, keys, [mark, version, then or 0, versions.new_token()]
 
     def pointer(self) -> Pointer:
         keys = [self._key(name) for name in ("version", "fed", "told", "served")]
@@ -158,7 +136,7 @@ class RedisStore(EmbeddingStore):
         self._ask(lambda: self._versions.forget())
 
     def put_info(self, info: RunInfo) -> None:
-        keys = [self._key("info"), self._key("told"), *self._kept_keys()]
+        keys = [self._key("info"), self._key("told"), *self._key.kept]
         args: list[int | bytes] = [msgspec.json.encode(info), versions.new_token(), kept.MOST_BYTES]
         self._ask(lambda: self._info_script(keys=keys, args=args))
 
@@ -219,49 +197,25 @@ class RedisStore(EmbeddingStore):
         return named([one for one in cast("list[bytes]", found) if one != _MARK])[:count]
 
     def clear(self) -> None:
-        names = ("version", "fed", "info", "told", "status", *KINDS, *_FEEDS)
+        names = ("version", "fed", "info", "told", "status", *KINDS, *FEEDS)
         self.forget_kept()
-        self._ask(lambda: self._redis.unlink(*map(self._key, names)))
+        self._ask(lambda: self._redis.unlink(*(self._key(name) for name in names)))
 
     def close(self) -> None:
         self._redis.close()
 
     def put(self, kind: Kind, packed: Packed) -> int:
-        return self._done(self._merges(kind, packed))
+        return self._done(self._calls.merges(kind, packed))
 
     def remove(self, kind: Kind, gone: Gone) -> int:
-        return self._done(self._removes(kind, gone))
+        return self._done(self._calls.removes(kind, gone))
 
-    def _done(self, calls: Iterator[_Call]) -> int:
+    def _done(self, calls: Iterator[Call]) -> int:
         """Some calls at a time; the sum of what they answer."""
         found = 0
         while some := list(islice(calls, _CALLS_A_PIPELINE)):
-            found += sum(map(int, self._ask(self._at_once, some)))
+            found += sum(map(int, self._ask(self._calls.at_once, some)))
         return found
-
-    def _at_once(self, calls: Iterable[_Call], *, transaction: bool = False) -> list[Any]:
-        pipeline = self._redis.pipeline(transaction=transaction)
-        for script, keys, args in calls:
-            script(keys=keys, args=args, client=pipeline)
-        return pipeline.execute()
-
-    def _merges(self, kind: Kind, packed: Packed) -> Iterator[_Call]:
-        for first in range(0, len(packed), _ROWS_A_CALL):
-            ids = packed.ids[first : first + _ROWS_A_CALL]
-            at = packed.start_B1[first : first + len(ids) + 1]
-            lengths = np.concatenate([np.fromiter(map(len, ids), "<u4", len(ids)), np.diff(at)]).astype("<u4")
-            said = [lengths.tobytes(), b"".join(ids), packed.blob[at[0] : at[-1]]]
-            yield self._change(self._merge_script, kind, said)
-
-    def _removes(self, kind: Kind, gone: Gone) -> Iterator[_Call]:
-        ids = [identifier.encode("utf-8", "surrogatepass") for identifier in gone.ids]
-        for first in range(0, len(ids), _ROWS_A_CALL):
-            said: list[int | bytes] = [gone.before_ms, *ids[first : first + _ROWS_A_CALL]]
-            yield self._change(self._remove_script, kind, said)
-
-    def _change(self, script: Any, kind: Kind, said: Sequence[int | bytes]) -> _Call:
-        args = [versions.new_token(), versions.FEED, kept.MOST_BYTES, *said]
-        return script, [*self._fed(kind), *self._kept_keys()], args
 
     def _get(self, kind: Kind, identifier: str, at: int = NEWEST) -> bytes | None:
         name, key = identifier.encode("utf-8", "surrogatepass"), self._key(kind)
@@ -283,7 +237,7 @@ class RedisStore(EmbeddingStore):
             return cast("bytes | None", script(keys=keys, args=[name]))
 
     def position(self, kind: Kind) -> bytes:
-        keys = [*self._fed(kind)[1:], self._key("version"), self._key("fed")]
+        keys = [*self._key.fed(kind)[1:], self._key("version"), self._key("fed")]
         return self._ask(lambda: bytes(self._position_script(keys=keys)))
 
     def changes(self, kind: Kind, since: bytes) -> Changes | None:
@@ -303,7 +257,7 @@ class RedisStore(EmbeddingStore):
         return Changes(since, there, named(gone), found.as_of)
 
     def _changes_page(self, kind: Kind, since: bytes) -> "_Page | None":
-        keys = [*self._fed(kind), self._key("version"), self._key("fed")]
+        keys = [*self._key.fed(kind), self._key("version"), self._key("fed")]
         found = self._changes_script(keys=keys, args=[*since.split(b" ", 1), _NOTES_A_PAGE])
         if found is None:
             return None
@@ -325,13 +279,6 @@ class RedisStore(EmbeddingStore):
         following, lengths, ids, rows = self._page_script(keys=[key], args=[cursor, _ROWS_A_PAGE])
         return (None if following == b"0" else following), unpacked(lengths, ids, rows)
 
-    def _fed(self, kind: Kind) -> list[str]:
-        """The hash of a kind, and its feed."""
-        return [self._key(kind), self._key(f"{kind}:feed")]
-
-    def _kept_keys(self) -> list[str]:
-        return [self._key(name) for name in ("kept", "kept:facts", "served")]
-
     def hurry(self, seconds: float) -> None:
         """Fail after so long, and try nothing twice: for who tries again by itself."""
         once = Retry(NoBackoff(), 0)
@@ -347,9 +294,6 @@ class RedisStore(EmbeddingStore):
         """The hash of a kind, or the list of kept versions, for other clients."""
         return self._key(name).encode()
 
-    def _key(self, name: str) -> str:
-        return f"ebbtide:{{{self._run}}}:{name}"
-
     def _ask(self, ask: Callable[..., T], *arguments: object) -> T:
         """Every word with the server goes through here, so that every failure has one line."""
         try:
@@ -359,26 +303,7 @@ class RedisStore(EmbeddingStore):
 
     def in_one_line(self, error: redis.RedisError | OSError) -> InputError:
         """What a client's failure means, and what to do."""
-        said = _first_line(error)
-        match error:
-            case redis.AuthenticationError():
-                return InputError(f"{self._shown}: refuses the user or password; check the URL ({error})")
-            case redis.exceptions.NoPermissionError():
-                return ForbiddenError(
-                    f"{self._shown}: this user may not do that ({said}); see the page on operation"
-                )
-            case redis.BusyLoadingError():
-                return InputError(
-                    f"{self._shown}: is still reading its data from disk; it answers when that is done"
-                )
-            case redis.ConnectionError() | redis.TimeoutError() | OSError():
-                return UnreachableError(
-                    f"{self._shown}: cannot be reached ({said}); start Redis there, or one with "
-                    "`ebbtide services up`; `ebbtide replay` without --store brings its own"
-                )
-        return redis_versions.refusal(said) or InputError(
-            f"{self._shown}: {said}; is this Redis writable and ours?"
-        )
+        return redis_refusals.in_one_line(error, self._shown)
 
 
 class _Page(NamedTuple):
@@ -388,7 +313,3 @@ class _Page(NamedTuple):
     notes: int
     as_of: tuple[int, bytes]
     rows: Packed
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")

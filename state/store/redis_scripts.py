@@ -8,7 +8,7 @@ Scripts that write have in KEYS, after the hash and its feed, what is said of ke
 take.
 """
 
-from state.store.redis_versions import SAVE
+from state.store.redis_kept_scripts import PAGED, SAVE
 
 _NOTE = """
 local function note(lengths, ids)
@@ -161,16 +161,9 @@ local now, fed = redis.call('GET', KEYS[3]) or '0', redis.call('GET', KEYS[4]) o
 return {last[1], last[2][2], #notes, now, fed, table.concat(lengths), table.concat(ids), table.concat(rows)}
 """
 )
-PAGE = """
-local page = redis.call('HSCAN', KEYS[1], ARGV[1], 'COUNT', ARGV[2])
-local ids, rows, lengths = {}, {}, {}
-for i = 1, #page[2], 2 do
-  local id, row = page[2][i], page[2][i + 1]
-  if id ~= '\\255' then
-    ids[#ids + 1] = id
-    rows[#rows + 1] = row
-    lengths[#lengths + 1] = struct.pack('<I4I4', #id, #row)
-  end
-end
-return {page[1], table.concat(lengths), table.concat(ids), table.concat(rows)}
+PAGE = (
+    PAGED
+    + """
+return paged(redis.call('HSCAN', KEYS[1], ARGV[1], 'COUNT', ARGV[2]), function() return true end)
 """
+)

@@ -1,13 +1,11 @@
-"""Kafka: topics, and a producer that neither doubles nor reorders. The one file that knows the client.
+"""Kafka: topics, and a producer that neither doubles nor reorders. The file that knows the client; `refusals`
+knows why it fails.
 
 What is slow to import stays out of here, so that commands which only look at a broker answer at once.
 """
 
-import logging
-import socket
 import time
 import uuid
-from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from types import TracebackType
@@ -21,66 +19,35 @@ from kafka import (  # type: ignore[import-untyped]
 )
 from kafka.errors import (  # type: ignore[import-untyped]
     CoordinatorNotAvailableError,
-    KafkaConnectionError,
     KafkaError,
-    KafkaTimeoutError,
     LogTruncationError,
     NoOffsetForPartitionError,
     OffsetOutOfRangeError,
-    SaslAuthenticationFailedError,
     TopicAlreadyExistsError,
 )
 from kafka.partitioner.default import murmur2  # type: ignore[import-untyped]
 
 from state.errors import InputError
-from streams.kafka.security import CA, CERT, MECHANISM, PASSWORD, PROTOCOL, USER, Security, from_environment
+from streams.kafka.refusals import TIMEOUT_MS, reach, unreachable
+from streams.kafka.security import Security, from_environment
 
 if TYPE_CHECKING:
     from streams.wire.message import Message
 
-_TIMEOUT_MS = 10_000
 _BATCH_BYTES = 128 << 10
 _LINGER_MS = 5
 _CLOSE_S = 5.0
 _LOOK_S = 0.01
 _GRACE_S = 2.0  # the client's own patience ends first, and says more
-_TLS = "[SSL:"
-"""How the client's words on a failed handshake begin."""
 NOT_THERE = (OffsetOutOfRangeError, NoOffsetForPartitionError, LogTruncationError)
 """A reader's place is not in its partition (any more)."""
 FAILED = KafkaError
 
 
-class _Refusals(logging.Handler):
-    """Why brokers turned us away: the client says so in its log only, and then that time is up.
-
-    Where a password is wrong it often sees no more than a connection that is closed.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._heard: deque[tuple[float, Exception]] = deque(maxlen=64)
-
-    def emit(self, record: logging.LogRecord) -> None:
-        for one in record.args if isinstance(record.args, tuple) else ():
-            if isinstance(one, (SaslAuthenticationFailedError, KafkaConnectionError)):
-                self._heard.append((time.monotonic(), one))
-
-    def since(self, moment: float) -> Exception | None:
-        """The newest; one of TLS, if there is any."""
-        heard = [one for at, one in self._heard if at >= moment]
-        return next(reversed([one for one in heard if _TLS in str(one)] or heard), None)
-
-
-_refusals = _Refusals()
-logging.getLogger("kafka").addHandler(_refusals)
-logging.getLogger("kafka").setLevel(logging.WARNING)  # below that it writes passwords into the log
-
-
 def check(brokers: str) -> None:
     """Raises InputError where nothing listens."""
     try:
-        _reach(brokers)
+        reach(brokers)
     except OSError as error:
         raise unreachable(brokers, error) from error
 
@@ -88,7 +55,7 @@ def check(brokers: str) -> None:
 def cluster_id(brokers: str, security: Security | None = None) -> str | None:
     """The id of the cluster whose broker is ready for clients there, or nothing."""
     try:
-        _reach(brokers)
+        reach(brokers)
         with closing(admin(brokers, security)) as asked:
             found = asked.describe_cluster()
     except (OSError, KafkaError):
@@ -109,7 +76,7 @@ def ensure_topic(
     `partitions` must be what the topic has, if it is given and the topic is there.
     """
     try:
-        _reach(brokers)
+        reach(brokers)
         with closing(admin(brokers, security)) as asked:
             if topic not in asked.list_topics():
                 try:
@@ -118,7 +85,7 @@ def ensure_topic(
                         "replication_factor": -1,
                         "configs": dict(configs or {}),
                     }
-                    asked.create_topics({topic: options}, timeout_ms=_TIMEOUT_MS, wait_for_metadata=True)
+                    asked.create_topics({topic: options}, timeout_ms=TIMEOUT_MS, wait_for_metadata=True)
                 except TopicAlreadyExistsError:
                     pass  # somebody was faster
             found = len(asked.describe_topics([topic])[0]["partitions"])
@@ -144,11 +111,11 @@ def members(brokers: str, group: str) -> int:
 def transactions(brokers: str) -> str:
     """The broker's version; raises InputError where it does not take transactions."""
     with asking(brokers):
-        _reach(brokers)
+        reach(brokers)
         with closing(admin(brokers)) as asked:
             (node, *_) = asked.describe_cluster()["brokers"]
             version = asked.get_broker_version_data(node["broker_id"]).broker_version
-        options = {"transactional_id": f"ebbtide-doctor-{uuid.uuid4().hex}", "max_block_ms": _TIMEOUT_MS}
+        options = {"transactional_id": f"ebbtide-doctor-{uuid.uuid4().hex}", "max_block_ms": TIMEOUT_MS}
         producer = KafkaProducer(**client(brokers), **options)
         try:
             producer.init_transactions()
@@ -254,13 +221,13 @@ class Producer:
 def consumer(brokers: str, **options: Any) -> Any:
     """kafka-python's consumer, of no group, which sees what is committed only. Raises InputError."""
     try:
-        _reach(brokers)
+        reach(brokers)
         defaults = {
             "isolation_level": "read_committed",
             "enable_auto_commit": False,
             "auto_offset_reset": "earliest",
             "allow_auto_create_topics": False,
-            "request_timeout_ms": _TIMEOUT_MS,
+            "request_timeout_ms": TIMEOUT_MS,
         }
         return KafkaConsumer(**client(brokers), **{**defaults, **options})
     except (KafkaError, OSError, ValueError) as error:
@@ -272,11 +239,6 @@ def known(held: Any, topic: str) -> tuple[frozenset[int], str | None]:
     cluster = held._cluster  # its public words ask the broker, and wait, where a topic is gone
     topic_id = cluster.topic_id(topic)
     return frozenset(cluster.partitions_for_topic(topic) or ()), None if topic_id is None else str(topic_id)
-
-
-def turned_away(seconds: float) -> Exception | None:
-    """Why a broker could not be reached within the last seconds, if that was so."""
-    return _refusals.since(time.monotonic() - seconds)
 
 
 def partition_at(topic: str, partition: int) -> Any:
@@ -293,57 +255,16 @@ def asking(brokers: str) -> Iterator[None]:
         raise unreachable(brokers, error) from error
 
 
-def unreachable(brokers: str, error: Exception) -> InputError:
-    """What one is told when there is no Kafka."""
-    refusal = _refusals.since(time.monotonic() - _TIMEOUT_MS / 1000)
-    if _TLS in str(refusal):
-        why = str(refusal)[str(refusal).index(_TLS) :]
-        return InputError(
-            f"{brokers}: no encrypted connection ({why}); check {PROTOCOL} and {CA}, "
-            f"and {CERT} if the broker asks for one"
-        )
-    if refusal is not None and isinstance(error, KafkaTimeoutError) and _listens(brokers):
-        return InputError(
-            f"{brokers}: what listens there turns us away; check {USER} and {PASSWORD}, "
-            f"{MECHANISM} and {PROTOCOL}, and that it is Kafka"
-        )
-    return InputError(
-        f"{brokers}: expected a Kafka broker, got {error}; start one with "
-        "`ebbtide services up`, or give the address of yours"
-    )
-
-
-def _listens(brokers: str) -> bool:
-    try:
-        _reach(brokers)
-    except OSError:
-        return False
-    return True
-
-
-def _reach(brokers: str) -> None:
-    """Raises OSError at once where nothing listens; the client itself would go on trying."""
-    refusal = OSError("no address")
-    for one in brokers.split(","):
-        host, _, port = one.rpartition(":")
-        try:
-            socket.create_connection((host.strip("[]"), int(port)), timeout=_TIMEOUT_MS / 1000).close()
-            return
-        except OSError as error:
-            refusal = error
-    raise refusal
-
-
 def client(brokers: str, security: Security | None = None) -> dict[str, Any]:
     """Options of every client: where the brokers are, and how to prove who we are (the environment's)."""
     secured = security or from_environment()
     return {
         "bootstrap_servers": brokers.split(","),
-        "bootstrap_timeout_ms": _TIMEOUT_MS,
+        "bootstrap_timeout_ms": TIMEOUT_MS,
         **secured.kafka_python(),
     }
 
 
 def admin(brokers: str, security: Security | None = None) -> Any:
     """kafka-python's client for administration; to be closed."""
-    return KafkaAdminClient(**client(brokers, security), request_timeout_ms=_TIMEOUT_MS)
+    return KafkaAdminClient(**client(brokers, security), request_timeout_ms=TIMEOUT_MS)

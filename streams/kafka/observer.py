@@ -10,7 +10,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from state.progress import HEADER, Progress, progress
-from streams.kafka.client import asking, consumer, partition_at, unreachable
+from streams.kafka.client import asking, consumer, partition_at
+from streams.kafka.refusals import unreachable
 from streams.wire.message import Message, message_of
 
 _PATIENCE_S = 10.0

@@ -7,7 +7,8 @@ from types import TracebackType
 from typing import Self
 
 from state.errors import InputError
-from streams.kafka.client import FAILED, NOT_THERE, asking, consumer, known, partition_at, turned_away
+from streams.kafka.client import FAILED, NOT_THERE, asking, consumer, known, partition_at
+from streams.kafka.refusals import turned_away
 from streams.wire.message import Message, message_of
 
 _AHEAD_BYTES = 64 << 20

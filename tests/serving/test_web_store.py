@@ -21,7 +21,8 @@ from serving.web.problems import of
 from state.store import pipelined
 from state.store.pipelined import BusyError, PipelinedReader
 from state.store.records import unpack
-from state.store.redis import RedisStore, UnreachableError
+from state.store.redis import RedisStore
+from state.store.redis_refusals import UnreachableError
 from state.store.server import EmbeddedServer
 from tests.patience import until
 from tests.serving.server import Served, served
