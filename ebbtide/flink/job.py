@@ -1,6 +1,7 @@
 """What a job is made of, checked before Flink sees any of it."""
 
 import sys
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from ebbtide.flink.saved import Belongs
 from ebbtide.services.jars import FLINK, Tell, jars
 from state.errors import InputError
 from streams.engines.engine_config import EngineConfig
+from streams.engines.keyed import Look
 from streams.kafka import security, topics
 from streams.kafka.client import ensure_topic
 from streams.kafka.observer import Observer
@@ -46,6 +48,7 @@ def job_of(wanted: Wanted, tell: Tell | None = None) -> "Job":
     files = jars(tell, FLINK) if tell else jars(of=FLINK)
     count = ensure_topic(wanted.brokers, wanted.topics.events, wanted.partitions)
     topics.make_room(wanted.brokers, wanted.topics, count)
+    restore = wanted.restore or saved.newest(wanted.checkpoints)
     spans = topics.look(wanted.brokers, wanted.topics.events)
     now = Belongs(
         flink=runtime.version(),
@@ -55,17 +58,17 @@ def job_of(wanted: Wanted, tell: Tell | None = None) -> "Job":
         partitions=len(spans),
         made_by=msgspec.to_builtins(wanted.engine),
     )
-    restore = wanted.restore or saved.newest(wanted.checkpoints)
     if restore is not None:
         saved.check(restore, now)
     else:
         _begin(wanted)
     saved.write(wanted.checkpoints, now)
+    look = uuid.uuid4().hex
     where: dict[str, Any] = {"brokers": wanted.brokers, "group": wanted.group, "topics": wanted.topics}
     return Job(
         **where,
         engine=wanted.engine,
-        spans=spans,
+        looks={partition: Look(look, span) for partition, span in spans.items()},
         partitions=_partitions(wanted),
         checkpoints=wanted.checkpoints.resolve().as_uri(),
         restore=None if restore is None else restore.resolve().as_uri(),

@@ -148,6 +148,6 @@ class _Source:
         if self._away or self._looks % _GROWN_EVERY:
             return False
         try:
-            return len(topics.look(self._job.brokers, self._job.topics.events)) > len(self._job.spans)
+            return len(topics.look(self._job.brokers, self._job.topics.events)) > len(self._job.looks)
         except EbbtideError:
             return False

@@ -30,9 +30,8 @@ from pyflink.table import Schema, StreamTableEnvironment  # type: ignore[import-
 from state import example_wire, progress
 from state.errors import InputError
 from streams.engines.engine_config import EngineConfig
-from streams.engines.keyed import Keyed, keys
+from streams.engines.keyed import Keyed, Look, keys
 from streams.engines.partition import Engine, Output
-from streams.kafka.place import Span
 from streams.kafka.topics import Topics
 from streams.records import folder
 from streams.wire.message import Message
@@ -86,8 +85,8 @@ class Job:
     group: str
     topics: Topics
     engine: EngineConfig
-    spans: Mapping[int, Span]
-    """Of the topic of events, when the job was made."""
+    looks: Mapping[int, Look]
+    """At each partition of the topic of events, after what is gone on from was complete."""
     partitions: int
     """Of the topic of examples."""
     checkpoints: str
@@ -284,7 +283,7 @@ class Remember(KeyedProcessFunction):  # type: ignore[misc]
         if held is None:
             begin(self._job, partition, self._entries)
             engine = Engine(self._job.engine, self._job.topics.events, partition)
-            held = Keyed(engine, self._entries, self._job.spans.get(partition))
+            held = Keyed(engine, self._entries, self._job.looks.get(partition))
             self._held[partition] = held
         messages = [
             Message(v, k, tuple((headers or {}).items()), partition, offset, produced_ms)

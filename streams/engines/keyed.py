@@ -7,7 +7,7 @@ unsent, by whoever is given the map next.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
 
@@ -17,7 +17,7 @@ from streams.kafka.client import partition_of
 from streams.kafka.place import Span
 from streams.wire.message import Message
 
-_LOGGED = "log/"
+_LOGGED, _LOOK = "log/", "look"
 _MOST_CALLS, _MOST_BYTES = 64, 4 << 20
 """Of messages that are kept; then the engine's records are written."""
 
@@ -35,19 +35,30 @@ class Entries(Protocol):
     def remove(self, key: str) -> None: ...
 
 
+class Look(NamedTuple):
+    """What was there of the source when a job was made; all who are given the map by that job go by it."""
+
+    name: str
+    """Of this look, and no other."""
+    span: Span
+
+
 class Keyed:
     """An `Engine` in a map."""
 
-    def __init__(self, engine: Engine, entries: Entries, span: Span | None = None) -> None:
-        """Goes on from what the map holds, and where the source is now. Raises InputError."""
+    def __init__(self, engine: Engine, entries: Entries, look: Look | None = None) -> None:
+        """Goes on from what the map holds, and where the source was, if nobody has after this look.
+
+        Whoever did may have read on since, and then the look is old: the source has not lost its end.
+        Raises InputError.
+        """
         self.engine, self._entries = engine, entries
         self._logged: list[str] = []
         self._bytes = 0
-        self._restore()
-        if span is not None:
-            self._moved = engine.follow(span, engine.progress.next)
-        else:
-            self._moved = NOTHING
+        followed = self._restore()
+        self._look, self._moved = None, NOTHING
+        if look is not None and look.name != followed:
+            self._look, self._moved = look.name, engine.follow(look.span, engine.progress.next)
 
     def take(self, messages: Sequence[Message]) -> Output:
         """What messages come to, those among them that have been here passed over."""
@@ -63,7 +74,7 @@ class Keyed:
     def _keep(self, messages: Sequence[Message]) -> None:
         value = _encoder.encode(messages)
         self._bytes += len(value)
-        if self._moved is NOTHING and len(self._logged) < _MOST_CALLS and self._bytes < _MOST_BYTES:
+        if self._look is None and len(self._logged) < _MOST_CALLS and self._bytes < _MOST_BYTES:
             key = f"{_LOGGED}{self.engine.progress.offset:020d}"
             self._entries.put(key, value)
             self._logged.append(key)
@@ -79,10 +90,14 @@ class Keyed:
                 self._entries.put(record.decode(), content)
         for key in self._logged:
             self._entries.remove(key)
-        self._logged, self._bytes = [], 0
+        if self._look is not None:
+            self._entries.put(_LOOK, self._look.encode())
+        self._look, self._logged, self._bytes = None, [], 0
 
-    def _restore(self) -> None:
+    def _restore(self) -> str | None:
+        """The look that was gone by."""
         kept = dict(self._entries.items())
+        look = kept.pop(_LOOK, None)
         self._logged = sorted(key for key in kept if key.startswith(_LOGGED))
         logged = [kept.pop(key) for key in self._logged]
         self.engine.restore({key.encode(): value for key, value in kept.items()})
@@ -92,6 +107,7 @@ class Keyed:
                 self.engine.take(_decoder.decode(value))
         except msgspec.DecodeError as error:
             raise InputError(f"state of {self.engine.topic}/{self.engine.partition}: {error}") from error
+        return None if look is None else look.decode()
 
 
 def keys(partitions: int) -> list[bytes]:

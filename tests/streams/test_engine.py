@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import Any
 
 import msgspec
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,15 +13,12 @@ from hypothesis import strategies as st
 from state import example_wire
 from state.errors import InputError
 from state.examples import concat
-from state.progress import OTHERS, Progress
+from state.progress import Progress
 from state.tree import digest
 from streams.engines.engine_config import EngineConfig
 from streams.engines.partition import NOTHING, Engine, Output
 from streams.kafka.place import Span
-from streams.schema import EventBatch
-from streams.wire import arrow_form
-from streams.wire.decode import decode
-from streams.wire.letters import DETAIL, REASON, SOURCE
+from streams.wire.letters import REASON, SOURCE
 from streams.wire.message import Message, iso
 
 NOW_MS, HOUR_MS = 1_764_000_000_000, 3_600_000
@@ -51,22 +47,6 @@ def together(outputs: Iterable[Output]) -> tuple[str, list[Message]]:
     return digest(replace(examples, window=None).tree()), [letter for one in made for letter in one.dead]
 
 
-def test_an_event_of_2099_is_a_dead_letter_and_deafens_nobody() -> None:
-    one = engine()
-    honest = [event(0, NOW_MS - 5), event(2, NOW_MS - 4)]
-    output = one.take([honest[0], event(1, YEAR_2099_MS), honest[1]])
-    assert (one.progress.examples, one.progress.clock_ms, one.progress.late) == (2, NOW_MS - 4, 0)
-    [letter] = output.dead
-    said = {name: text.decode() for name, text in letter.headers}
-    assert said[REASON] == "bad time: ahead of the broker"
-    assert said[SOURCE] == "events/0/1"
-    assert said[DETAIL] == (
-        "2099-01-01T00:00:00.000Z is ahead of 2025-11-24T16:00:00.000Z, when the broker had it, by more than "
-        "3,600,000 ms (--ahead): a clock that is wrong, or another unit"
-    )
-    assert letter.value == event(1, YEAR_2099_MS).value
-
-
 @pytest.mark.parametrize(("ahead_ms", "dead"), [(HOUR_MS, 0), (HOUR_MS - 1, 1), (0, 1)])
 def test_how_far_ahead_is_a_setting(ahead_ms: int, dead: int) -> None:
     one = engine(ahead_ms=ahead_ms)
@@ -91,31 +71,6 @@ def test_a_log_of_old_events_is_not_ahead_of_anything() -> None:
     assert (one.progress.examples, one.progress.clock_ms) == (2, NOW_MS)
 
 
-def test_every_event_is_accounted_for_and_late_ones_can_be_seen() -> None:
-    day_ms = 86_400_000
-    one = engine()
-    sent = [
-        event(0, NOW_MS, event_id="a"),
-        event(1, NOW_MS, event_id="a"),
-        event(2, NOW_MS - day_ms - 1),
-        event(3, YEAR_2099_MS),
-        Message(b"{", b"ann", (), 0, 4, NOW_MS),
-        event(5, NOW_MS - day_ms),
-    ]
-    output = one.take(sent)
-    said = one.progress
-    assert (said.examples, said.duplicates, said.late) == (2, 1, 1)
-    assert said.dead_letters == {"bad time: ahead of the broker": 1, "malformed json": 1}
-    assert said.events == said.examples + said.duplicates + said.late + sum(said.dead_letters.values())
-    assert reasons(output) == ["late", "bad time: ahead of the broker", "malformed json"]
-    assert output.dead[0].value == sent[2].value
-    late = dict(output.dead[0].headers)[DETAIL].decode()
-    assert late == (
-        "2025-11-23T15:59:59.999Z is older than the partition's newest event by more than 86,400,000 ms "
-        "(operator.lateness_ms)"
-    )
-
-
 TIMES = st.sampled_from([NOW_MS, NOW_MS - HOUR_MS, NOW_MS - 10**9, NOW_MS + 2 * HOUR_MS, YEAR_2099_MS, 0])
 FIELDS = st.sampled_from(["lable", "prise", "x"])
 
@@ -130,34 +85,6 @@ def test_cutting_messages_otherwise_changes_nothing(
     expected = together([whole.take(sent)])
     assert together([parts.take(sent[:cut]), parts.take(sent)]) == expected
     assert parts.progress == whole.progress
-
-
-def test_unknown_fields_are_counted_by_name_up_to_a_bound() -> None:
-    one = engine()
-    one.take([event(i, NOW_MS, **{f"field {i}": 1, "lable": 0, "n" * 1000: 1}) for i in range(20)])
-    said = one.progress.unknown_fields
-    assert said["lable"] == said["n" * 64] == 20
-    assert len(said) == 17
-    assert said[OTHERS] == 20 - 14
-    assert one.progress.examples == 20
-
-
-def test_many_events_of_one_batch_with_one_reason_are_one_dead_letter() -> None:
-    size = 200
-    wrong = np.arange(size) % 3 == 0
-    time_ms = np.where(wrong, YEAR_2099_MS, NOW_MS + np.arange(size))
-    time_ms[5] = NOW_MS - 10**9
-    ids = np.arange(size)
-    batch = arrow_form.encode(EventBatch.of(user=ids % 5, item=ids, time_ms=time_ms), {})
-    one = engine()
-    output = one.take([Message(batch, b"0", (), 0, 0, NOW_MS)])
-    count = int(wrong.sum())
-    assert one.progress.dead_letters == {"bad time: ahead of the broker": count}
-    assert (one.progress.late, one.progress.examples) == (1, size - count - 1)
-    assert sorted(reasons(output)) == ["bad time: ahead of the broker", "late"]
-    [ahead] = [letter for letter in output.dead if dict(letter.headers)[REASON] != b"late"]
-    assert f"; and {count - 1} more like it, all here" in dict(ahead.headers)[DETAIL].decode()
-    assert decode([ahead]).events.item_B.tolist() == ids[wrong].tolist()
 
 
 def test_what_the_broker_had_deleted_is_counted_and_reading_goes_on() -> None:

@@ -12,24 +12,14 @@ from state.progress import Progress
 from state.tree import digest
 from streams.engines import keyed
 from streams.engines.engine_config import EngineConfig
-from streams.engines.keyed import Keyed
+from streams.engines.keyed import Keyed, Look
 from streams.engines.partition import NOTHING, Engine
-from streams.join.impressions import JoinConfig
 from streams.kafka.place import Span
 from streams.wire.message import Message
-from tests.streams.test_engine import HOUR_MS, NOW_MS, YEAR_2099_MS, event, together
+from tests.streams.engines import Map
+from tests.streams.test_engine import NOW_MS, YEAR_2099_MS, event, together
 
 EVENTS = 60
-
-
-class Map(dict[str, bytes]):
-    """Flink's map, without Flink."""
-
-    def put(self, key: str, value: bytes) -> None:
-        self[key] = value
-
-    def remove(self, key: str) -> None:
-        del self[key]
 
 
 def fresh(**settings: object) -> Engine:
@@ -74,17 +64,6 @@ def test_whoever_is_given_the_map_goes_on(cuts: set[int], kills: set[int], data:
     assert digest(again.engine.operator.tree()) == digest(expected.operator.tree())
 
 
-def test_a_join_that_waits_goes_along() -> None:
-    config = {"join": JoinConfig(window_ms=HOUR_MS)}
-    shown = [event(n, NOW_MS + n, label=None, event_id=f"e{n}") for n in range(4)]
-    clicked = event(4, NOW_MS + 9, event_id="e2")
-    last = event(5, NOW_MS + 2 * HOUR_MS, event_id="e9", broker_ms=NOW_MS + 2 * HOUR_MS)
-    whole, entries = fresh(**config), Map()
-    wanted = together([whole.take([*shown, clicked, last])])
-    outputs = [Keyed(fresh(**config), entries).take([one]) for one in (*shown, clicked, last)]
-    assert together(outputs) == wanted
-
-
 def test_what_was_had_is_passed_over_and_order_is_that_of_offsets() -> None:
     held, messages = Keyed(fresh(), Map()), sent()
     expected = together([fresh().take(messages)])
@@ -94,7 +73,7 @@ def test_what_was_had_is_passed_over_and_order_is_that_of_offsets() -> None:
 
 
 def test_where_the_source_is_now_counts_and_is_said_once() -> None:
-    held = Keyed(fresh(), Map(), Span("one", 7, 90))
+    held = Keyed(fresh(), Map(), Look("a", Span("one", 7, 90)))
     output = held.take(sent()[7:9])
     assert (held.engine.progress.topic_id, held.engine.progress.examples) == ("one", 2)
     assert len(output.examples) == 2
@@ -114,3 +93,13 @@ def test_a_state_of_other_settings_or_a_damaged_one_is_refused() -> None:
     entries["log/9"] = msgspec.msgpack.encode("no messages")
     with pytest.raises(InputError, match=r"state of events/0: Expected `array`, got `str`"):
         Keyed(fresh(), entries)
+
+
+def test_a_look_at_the_source_is_gone_by_once_however_old_it_is_for_those_who_come_later() -> None:
+    """A worker that is started again in mid-stream is given the look that its job began with."""
+    messages, entries, look = sent(), Map(), Look("a", Span("one", 0, 3))
+    wanted = together([fresh().take(messages)])
+    outputs = [Keyed(fresh(), entries, look).take(some) for some in ([], messages[:20], messages[20:])]
+    assert together(outputs) == wanted
+    later = Keyed(fresh(), entries, Look("b", Span("one", 0, 3)))
+    assert (later.engine.progress.next, later.engine.progress.remade) == (3, 1)
