@@ -13,6 +13,7 @@ from ebbtide.services.jars import FLINK, jars
 from state.errors import InputError
 from state.progress import Progress
 from streams.engines.engine_config import EngineConfig, altered, config_of
+from streams.engines.keyed import Look
 from streams.engines.moved import Moved, check, exported
 from streams.engines.partition import kept_config
 from streams.kafka import topics
@@ -90,7 +91,7 @@ def give(checkpoints: Path, restore: Path | None, to: Path) -> None:
             group=said.group,
             topics=Topics(said.events, "", "", ""),
             engine=config_of(said.made_by),
-            spans=dict.fromkeys(range(said.partitions), Span(said.topic_id, 0, 0)),
+            looks=dict.fromkeys(range(said.partitions), Look("export", Span(said.topic_id, 0, 0))),
             partitions=said.partitions,
             checkpoints=Path(aside).as_uri(),
             restore=found.resolve().as_uri(),

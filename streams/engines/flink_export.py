@@ -23,7 +23,7 @@ def export(job: Job, more: Mapping[str, str], to: Path) -> None:
     env = environment(job, {**more, **_ALSO_OTHERS})
     tables = StreamTableEnvironment.create(env)
     tables.execute_sql("CREATE TABLE nothing (`partition` INT) WITH ('connector' = 'blackhole')")
-    every = ", ".join(f"({partition})" for partition in sorted(job.spans))
+    every = ", ".join(f"({partition})" for partition in sorted(job.looks))
     asked = tables.sql_query(f"SELECT p AS k, p AS v FROM (VALUES {every}) AS of_them(p)")
     stream = tables.to_append_stream(asked, Types.ROW([Types.INT(), Types.INT()]))
     one = Types.ROW([Types.INT()])

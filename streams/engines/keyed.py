@@ -55,10 +55,10 @@ class Keyed:
         self.engine, self._entries = engine, entries
         self._logged: list[str] = []
         self._bytes = 0
-        followed = self._restore()
-        self._look, self._moved = None, NOTHING
-        if look is not None and look.name != followed:
-            self._look, self._moved = look.name, engine.follow(look.span, engine.progress.next)
+        self._look = self._restore()
+        self._new_look, self._moved = None, NOTHING
+        if look is not None and look.name != self._look:
+            self._new_look, self._moved = look.name, engine.follow(look.span, engine.progress.next)
 
     def take(self, messages: Sequence[Message]) -> Output:
         """What messages come to, those among them that have been here passed over."""
@@ -74,12 +74,16 @@ class Keyed:
     def _keep(self, messages: Sequence[Message]) -> None:
         value = _encoder.encode(messages)
         self._bytes += len(value)
-        if self._look is None and len(self._logged) < _MOST_CALLS and self._bytes < _MOST_BYTES:
+        if self._new_look is None and len(self._logged) < _MOST_CALLS and self._bytes < _MOST_BYTES:
             key = f"{_LOGGED}{self.engine.progress.offset:020d}"
             self._entries.put(key, value)
             self._logged.append(key)
             return
+        look = self._new_look or self._look
         self.settle()
+        if look is not None:
+            self._entries.put(_LOOK, look.encode())
+        self._look, self._new_look = look, None
 
     def settle(self) -> None:
         """Let the map hold the engine's records and nothing besides."""
@@ -91,7 +95,7 @@ class Keyed:
         for key in self._logged:
             self._entries.remove(key)
         if self._look is not None:
-            self._entries.put(_LOOK, self._look.encode())
+            self._entries.remove(_LOOK)
         self._look, self._logged, self._bytes = None, [], 0
 
     def _restore(self) -> str | None:

@@ -103,3 +103,12 @@ def test_a_look_at_the_source_is_gone_by_once_however_old_it_is_for_those_who_co
     assert together(outputs) == wanted
     later = Keyed(fresh(), entries, Look("b", Span("one", 0, 3)))
     assert (later.engine.progress.next, later.engine.progress.remade) == (3, 1)
+
+
+def test_what_a_job_went_by_is_none_of_what_is_settled() -> None:
+    entries, plain = Map(), Map()
+    Keyed(fresh(), entries, Look("a", Span("one", 0, 3))).take(sent())
+    Keyed(fresh(), plain, Look("b", Span("one", 0, 3))).take(sent())
+    for one in (entries, plain):
+        Keyed(fresh(), one).settle()
+    assert entries == plain

@@ -19,10 +19,11 @@ from streams.records import folder
 from streams.records.folder import Kept
 from streams.records.sealed import opened_all, sealed
 from streams.wire.message import Message
+from tests.streams.engines import Map
 from tests.streams.kept import Kept as Changelog
 from tests.streams.kept import merge
 from tests.streams.test_engine import HOUR_MS, NOW_MS, event, together
-from tests.streams.test_keyed import EVENTS, Map, fresh, sent
+from tests.streams.test_keyed import EVENTS, fresh, sent
 
 JOIN = {"join": JoinConfig(window_ms=HOUR_MS)}
 
