@@ -6,7 +6,6 @@ import random
 import signal
 import subprocess
 import time
-from collections.abc import Callable
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -23,9 +22,8 @@ from state.memory.mask import narrowed, select
 from state.memory.memory_config import MemoryConfig
 from state.tree import digest
 from streams.kafka.client import Producer, ensure_topic
-from streams.kafka.observer import Observer
 from streams.operator import Operator, OperatorConfig
-from streams.wire.message import HEADER, Message
+from streams.wire.message import Message
 from tests.ebbtide.workers import WINDOW, Live, by_user, kill, stop
 from tests.patience import PATIENCE_S, until
 
@@ -172,42 +170,6 @@ def test_an_owner_whose_transaction_was_ended_goes_on(live: Live, replayed: str)
 def sending(live: Live, rate: int) -> list[str]:
     to = f"kafka://{live.brokers}/{live.events}"
     return [*live.command()[:3], "replay", LOG, "--to", to, "--rate", str(rate), "--quiet"]
-
-
-POISON: dict[str, Callable[[], Message]] = {
-    "malformed json": lambda: Message(b'{"user": 1, "item"', b"1"),
-    "no item": lambda: Message(b'{"user": 1, "time": 5}', b"1"),
-    "unknown schema": lambda: Message(b"{}", b"1", [(HEADER, b"event+json/9")]),
-    "malformed arrow": lambda: Message(b"\xff\xff\xff\xff\x10\x00\x00\x00abc", b"1"),
-    "no key": lambda: Message(b'{"user": 1, "item": 2, "time": 5}'),
-    "tombstone": lambda: Message(None, b"1"),
-    "oversized": lambda: Message(b'{"text": "' + b"x" * 1_000_000 + b'"}', b"1"),
-}
-
-
-def test_poison_goes_to_the_dead_letters_and_the_partition_moves_on(live: Live) -> None:
-    ensure_topic(live.brokers, live.events, 1)
-    good = Message(b'{"user": "ann", "item": "tea", "time": 1700000000000, "label": 1}', b"ann")
-    with Producer(live.brokers, live.events) as producer:
-        for make in POISON.values():
-            producer.send(good, 0)
-            producer.send(make(), 0)
-        producer.send(good, 0)
-    sent = 2 * len(POISON) + 1
-    with live.worker():
-        [said] = live.until(sent).values()
-    assert said.dead_letters == dict.fromkeys(POISON, 1)
-    assert (said.examples, said.offset) == (len(POISON) + 1, sent - 1)
-    with Observer(live.brokers) as observer:
-        letters = list(observer.read(f"{live.name}-dead"))
-    headers = [dict(letter.headers) for letter in letters]
-    assert [one["ebbtide-reason"].decode() for one in headers] == list(POISON)
-    assert [one["ebbtide-source"].decode() for one in headers] == [
-        f"{live.events}/0/{2 * i + 1}" for i in range(len(POISON))
-    ]
-    for letter, (reason, make) in zip(letters, POISON.items(), strict=True):
-        assert letter.key == make().key
-        assert letter.value == (None if reason == "oversized" else make().value)
 
 
 def test_impressions_wait_for_their_feedback(live: Live) -> None:
