@@ -3,6 +3,8 @@
 Shape suffixes: N items, C of them that are scored, W memory entries, D width.
 """
 
+import math
+from collections import deque
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 
@@ -21,6 +23,7 @@ from state.errors import InputError
 from state.ids import NO_KEY
 from state.store.records import MEMORY_ENTRY, Record
 
+_TRY_EVERY, _RECALLS = 1000, 200
 _SHOWN = 80
 """Characters of an id that are repeated in a reason."""
 
@@ -43,11 +46,26 @@ class Recommender:
         self._lists = Lists()
         self._clustered = (-1, np.zeros(0, np.int64))
         """Version, and the cluster of each item then."""
+        self._asked = 0
+        self._recalls: deque[float] = deque(maxlen=_RECALLS)
+
+    @property
+    def recall(self) -> float:
+        """Recall@10 of lists that were made of few candidates against the ranking of all items; else NaN.
+
+        Over the last questions of those that are tried, one in a thousand.
+        """
+        return sum(self._recalls) / len(self._recalls) if self._recalls else math.nan
 
     def to(self, user: str, record: Record, k: int, asked: Asked) -> RecommendAnswer:
         """To a user who has this row. Raises InputError for half a place or an unknown column."""
         tried_D = exploring.probabilities(self._followed.info.interests, record.vectors_KD)
-        return self._best(user, record.version, self._ranked(record, asked, k), k, asked, tried_D)
+        ranked = self._ranked(record, asked, k)
+        if ranked.rows_C is not None:
+            if self._asked % _TRY_EVERY == 0:
+                self._recalls.append(_shared(ranked, self._ranked(record, asked, k, every=True)))
+            self._asked += 1
+        return self._best(user, record.version, ranked, k, asked, tried_D)
 
     def to_nobody(self, record: Record, k: int, asked: Asked) -> RecommendAnswer:
         """To somebody without an id, with what their row would be. Raises as `to` does."""
@@ -177,6 +195,13 @@ class Recommender:
             return []
         seen = self._followed.info.leave_out == "user" or exclude_seen
         return [*record.left_out.tolist(), *(record.memory["item"].tolist() if seen else [])]
+
+
+def _shared(few: _Ranked, all_: _Ranked) -> float:
+    """The share of the ten best of all that are among the ten best of few."""
+    assert few.rows_C is not None
+    best = largest(all_.score_C, min(10, int(np.count_nonzero(all_.score_C > -np.inf))))
+    return float(np.isin(best, few.rows_C[largest(few.score_C, len(best))]).mean()) if len(best) else 1.0
 
 
 def point_of(asked: Moment) -> tuple[float, float] | None:

@@ -77,6 +77,11 @@ class Run(Answers):
         """That of the catalogue which is held."""
         return self._followed.version
 
+    @property
+    def recall(self) -> float:
+        """Of lists made of few candidates (`Recommender.recall`)."""
+        return self._recommender.recall
+
     def refresh(self) -> None:
         """Take over what has changed since. Raises InputError as the store does."""
         self._followed.catalogue()

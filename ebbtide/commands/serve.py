@@ -47,8 +47,9 @@ def serve(
     variant: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="NAME=DIR|URL",
-            help="Compare: users are split by hash among --from and these; `ebbtide variants` says who wins.",
+            metavar="NAME[=DIR|URL]",
+            help="Compare: users are split by hash among --from and these; `ebbtide variants` says who wins."
+            " Without DIR or URL it is what `ebbtide train --variant NAME=FILE` publishes beside --from.",
         ),
     ] = None,
     brokers: Brokers = None,
@@ -109,15 +110,17 @@ def serve(
             log.info("%s answers from %s; Ctrl-C ends it", url, store)
 
         others = {}
-        for name, target in map(named, variant or []):
-            others[name] = Desk(open_.enter_context(open_store(target)))
+        for name, where in (named(said, target) for said in variant or []):
+            others[name] = Desk(open_.enter_context(open_store(where)))
         app = application(Variants(desk, others), lambda said: time_ms(said, "at"), Limits(rate=rate), mounts)
         server.run(app, held, started, desk.ending.set)
 
 
-def named(said: str) -> tuple[str, str]:
-    """NAME=VALUE. Raises InputError."""
+def named(said: str, base: str) -> tuple[str, str]:
+    """The name of a variant of `base`, and where it is published. Raises InputError."""
+    from state.store.embedded import variant_of
+
     name, equals, value = said.partition("=")
-    if not equals or not value:
-        raise InputError(f"--variant {said!r}: expected NAME=DIR or NAME=redis://...")
-    return name, value
+    if equals and not value:
+        raise InputError(f"--variant {said!r}: expected NAME, NAME=DIR or NAME=redis://...")
+    return name, value or variant_of(base, name)

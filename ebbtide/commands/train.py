@@ -27,6 +27,7 @@ log = logging.getLogger("ebbtide.train")
 
 
 def train(
+    context: typer.Context,
     checkpoint: Annotated[
         Path, typer.Option(metavar="DIR", help="Where the trainer saves itself, and goes on from.")
     ],
@@ -60,6 +61,14 @@ def train(
     config: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Settings (docs/configuration.md)."),
+    ] = None,
+    variant: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=FILE",
+            help="Learn the same with other settings, too; `ebbtide serve --variant NAME` splits users,"
+            " `ebbtide variants NAME` says who wins.",
+        ),
     ] = None,
     every: Annotated[
         int, typer.Option(metavar="N", min=1, help="Examples between two checkpoints, at most.")
@@ -98,6 +107,7 @@ def train(
     Try:  ebbtide train --checkpoint runs/live
     """
     from ebbtide.commands import addresses
+    from ebbtide.commands.variant_trainers import VariantTrainers, commands
     from ebbtide.config import read
     from ebbtide.live import session
     from ebbtide.live.settings import Settings
@@ -125,8 +135,17 @@ def train(
     ending: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda number, _: ending.append(number))
-    with open_store(addresses.store(store), create=True) as held, _Teller(as_json) as tell:
-        ended = session.train(settings, chosen, held, clear=clear, stop=lambda: bool(ending), tell=tell)
+    target = addresses.store(store)
+    with (
+        VariantTrainers(commands(context, variant or (), checkpoint, target), ending) as others,
+        open_store(target, create=True) as held,
+        _Teller(as_json) as tell,
+    ):
+
+        def stop() -> bool:
+            return bool(ending) or others.fallen() is not None
+
+        ended = session.train(settings, chosen, held, clear=clear, stop=stop, tell=tell)
     if ended is None:
         return
     if as_json:

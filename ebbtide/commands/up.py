@@ -57,6 +57,13 @@ def up(
     store: Annotated[
         str | None, typer.Option(metavar="URL", help="Your Redis or Valkey, with --brokers.")
     ] = None,
+    variant: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=FILE",
+            help="Learn with other settings, too, and split users: the page says who wins.",
+        ),
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print JSON once all is up: url, key, pid.")
     ] = False,
@@ -102,7 +109,7 @@ def up(
         listen, key = _free(port), api_keys.new()
         url = f"http://127.0.0.1:{listen}"
         pace = Pace(rate or RATE, history)
-        plan = Plan(folder, sent, pace, listen, given)
+        plan = Plan(folder, sent, pace, listen, given, _variants(variant))
         plan.prepare(api_keys.line("page", key))
         holder = Holder.here(url, given is None)
         folder.hold(holder)
@@ -151,6 +158,12 @@ def _called(
     )
     columns = opened.mapping.columns
     return tuple(f"{role}={columns[role]}" for role in ("item", "user") if columns.get(role))
+
+
+def _variants(said: list[str] | None) -> tuple[str, ...]:
+    """NAME=FILE of each, with files that are found from wherever this is gone on with."""
+    pairs = (one.partition("=") for one in said or ())
+    return tuple(f"{name}={_absolute(file)}" for name, _, file in pairs)
 
 
 def _path(file: Path | None) -> str | None:

@@ -63,6 +63,8 @@ class Plan:
     pace: Pace
     port: int
     given: Addresses | None
+    variants: tuple[str, ...] = ()
+    """NAME=FILE of settings that are learned with, too."""
 
     def prepare(self, key_line: str) -> None:
         """Write what the commands read: settings, unless they are there, and the key of this time."""
@@ -98,7 +100,10 @@ class Plan:
                 "--config",
                 str(folder.settings),
                 *given,
+                *(word for variant in self.variants for word in ("--variant", variant)),
             ],
         )
         listen = ["--port", str(self.port), "--keys", str(folder.keys), "--brokers", at.brokers]
-        yield "serve", ["serve", "--from", at.store, *listen]
+        names = [variant.partition("=")[0] for variant in self.variants]
+        compared = [word for name in names for word in ("--variant", name)]
+        yield "serve", ["serve", "--from", at.store, *listen, *compared]

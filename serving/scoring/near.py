@@ -13,7 +13,7 @@ MANY = 200_000
 """Places from which on blocks are worth being made."""
 _BLOCK = 256
 _FIRST = 8
-"""Blocks that are looked at first; then twice as many, and so on."""
+"""Blocks that are looked at first; then three times as many, and so on."""
 _CELLS = 1 << 10
 _A_LITTLE = 1.0 - 1e-9
 """Bounds are rounded, too."""
@@ -34,18 +34,18 @@ class Around:
         """The `count` of most worth over squared kilometres, the first first; of equals the first."""
         if self._blocks is None:
             return largest(self._worth(here, None), count)
-        order_M, bound_M = self._blocks.by_bound(here, self._worth_km2)
-        looked_at, more = 0, _FIRST
+        bound_M = self._blocks.bounds(here, self._worth_km2)
+        looked_at = _FIRST
         while True:
-            looked_at = min(looked_at + more, len(order_M))
-            rows_B = np.sort(self._blocks.rows(order_M[:looked_at]))
+            block_M = largest(bound_M, looked_at + 1)  # and the best of those that are not looked at
+            rows_B = np.sort(self._blocks.rows(block_M[:looked_at]))
             worth_B = self._worth(here, rows_B)
             best = largest(worth_B, count)
-            if looked_at == len(order_M) or (
-                len(best) == count and worth_B[best[-1]] > bound_M[order_M[looked_at]]
+            if len(block_M) <= looked_at or (
+                len(best) == count and worth_B[best[-1]] > bound_M[block_M[looked_at]]
             ):
                 return rows_B[best]
-            more *= 2
+            looked_at *= 3
 
     def _worth(self, here: Doubles, rows_B: Int64s | None) -> Doubles:
         worth_B = self._worth_P if rows_B is None else self._worth_P[rows_B]
@@ -68,16 +68,16 @@ class _Blocks:
         self._low_M2 = np.minimum.reduceat(along_P2, self._first_M)
         self._high_M2 = np.maximum.reduceat(along_P2, self._first_M)
         self._most_M = np.maximum.reduceat(worth_P[self._order_P], self._first_M)
+        half_2M = np.radians(np.stack([self._low_M2[:, 1], self._high_M2[:, 1]]) / 2.0)
+        self._cos_2M, self._sin_2M = np.cos(half_2M), np.sin(half_2M)
 
-    def by_bound(self, here: Doubles, worth_km2: float) -> tuple[Int64s, Doubles]:
-        """Blocks, and what a place of each is worth at most; those of most first."""
+    def bounds(self, here: Doubles, worth_km2: float) -> Doubles:
+        """What a place of each block is worth at most."""
+        half = np.radians(here[1] / 2.0)
+        narrow_M = (self._cos_2M * np.cos(half) - self._sin_2M * np.sin(half)).min(axis=0)
         apart_M2 = np.maximum(np.maximum(self._low_M2 - here, here - self._high_M2), 0.0) * KM
-        ends_M = [
-            np.cos(np.radians((ends_M2[:, 1] + here[1]) / 2.0)) for ends_M2 in (self._low_M2, self._high_M2)
-        ]
-        km2_M = (apart_M2[:, 0] * np.minimum(*ends_M)) ** 2 + apart_M2[:, 1] ** 2
-        bound_M = self._most_M / (km2_M * _A_LITTLE + worth_km2)
-        return np.argsort(-bound_M, kind="stable"), bound_M
+        km2_M = (apart_M2[:, 0] * narrow_M) ** 2 + apart_M2[:, 1] ** 2
+        return np.asarray(self._most_M / (km2_M * _A_LITTLE + worth_km2))
 
     def rows(self, block_B: Int64s) -> Int64s:
         """The places of blocks."""

@@ -55,6 +55,8 @@ def application(
     metrics, desk = Metrics(), variants.base
     metrics.gauge("ready", "Whether everything can be answered.", lambda: float(desk.ready))
     metrics.gauge("version", "Of the catalogue that is held.", lambda: float(desk.version))
+    said = "Recall@10 of recommendations against the ranking of all items, of one question in a thousand."
+    metrics.gauge("recall", said, lambda: desk.recall)
 
     @asynccontextmanager
     async def life(_: FastAPI) -> AsyncIterator[None]:

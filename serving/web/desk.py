@@ -6,6 +6,7 @@ the store is away at the start, or holds nothing yet, it is tried again until it
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -70,6 +71,11 @@ class Desk:
     @property
     def version(self) -> int:
         return 0 if self._run is None else self._run.version
+
+    @property
+    def recall(self) -> float:
+        """As `Run.recall`."""
+        return math.nan if self._run is None else self._run.recall
 
     def status(self) -> Status:
         """What the server and what feeds it are doing."""

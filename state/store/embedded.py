@@ -3,10 +3,10 @@
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
-from urllib.parse import quote
+from urllib.parse import parse_qsl, quote, urlencode
 
 from state.errors import InputError
-from state.store.redis import RedisStore
+from state.store.redis import RUN, RedisStore
 from state.store.redis_refusals import UnreachableError
 from state.store.server import DATA, EmbeddedServer
 
@@ -67,6 +67,20 @@ def open_store(target: str | Path, *, create: bool = False) -> RedisStore:
             "or a redis:// URL"
         )
     return EmbeddedStore(folder)
+
+
+def variant_of(target: str, name: str) -> str:
+    """Where a variant of what `target` holds is published: beside it, under a name of its own.
+
+    >>> variant_of("redis://HOST/0?run=ml", "b"), variant_of("runs/live", "b")
+    ('redis://HOST/0?run=ml.b', 'runs/live/variants/b')
+    """
+    if "://" not in target:
+        return f"{target.rstrip('/')}/variants/{name}"
+    address, _, query = target.partition("?")
+    options = dict(parse_qsl(query))
+    options["run"] = f"{options.get('run', RUN)}.{name}"
+    return f"{address}?{urlencode(options)}"
 
 
 def _url(address: str) -> str:

@@ -45,6 +45,10 @@ _CALLS_A_PIPELINE = 64
 _ROWS_A_PAGE = 2048
 
 
+RUN = "default"
+"""Under which a run is published unless the URL says otherwise."""
+
+
 class RedisStore(EmbeddingStore):
     """`redis://`, `rediss://` or `unix://`; `?run=NAME` tells runs apart that share a server."""
 
@@ -52,7 +56,7 @@ class RedisStore(EmbeddingStore):
         address, _, query = url.partition("?")
         scheme, _, rest = address.partition("://")
         options = dict(parse_qsl(query))
-        run = options.pop("run", "default")
+        run = options.pop("run", RUN)
         self._shown = f"{scheme}://{rest.rpartition('@')[2] if '@' not in query else '...'}"
         if not re.fullmatch(r"[\w.-]+", run):
             raise InputError(

@@ -18,6 +18,7 @@ from learners.copying.candidates.evidence import MEMORY
 from replay.log import Log
 from serving.answers import Because, PastEvent, RecommendAnswer, Recommended
 from serving.reasons import iso
+from serving.recommending import _Ranked, _shared
 from serving.run import Run
 from serving.said import json_of
 from serving.scoring.copy import followed
@@ -360,3 +361,14 @@ def seen_last(log: Log, run: ReplayRun) -> ExampleBatch:
     _, first = np.unique(rows.user_B[::-1], return_index=True)
     last = rows.take(np.sort(len(rows) - 1 - first))
     return after(last, selection_of(run.trainer), known=True, periodic=True)
+
+
+def test_it_is_told_how_well_few_candidates_stand_for_all_items() -> None:
+    run = published(DictStore(), copy_score())
+    assert math.isnan(run.recall)
+    run.recommend("ann", 1)
+    assert run.recall == 1.0
+    all_ = _Ranked(np.arange(20.0), lambda _: [], "copy score")
+    few = all_._replace(score_C=np.arange(12.0, 18.0), rows_C=np.arange(12, 18))
+    assert _shared(few, all_) == 0.6
+    assert _shared(few, all_._replace(score_C=np.full(20, -np.inf))) == 1.0
