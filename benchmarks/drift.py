@@ -49,7 +49,7 @@ PEERS: dict[str, Callable[[], Any]] = {
 }
 
 
-def measure(bench: Bench, *, log: str, learner: str, seeds: int, still: int) -> Tables:
+def measure(bench: Bench, *, log: str, learner: str, seeds: int, events: int, still: int) -> Tables:
     rows: list[Row] = []
     for delay, delay_ms in DELAYS.items():
         with bench.telling.step(f"{learner} on {log}, labels {delay}"):
@@ -58,8 +58,8 @@ def measure(bench: Bench, *, log: str, learner: str, seeds: int, still: int) -> 
         rows.append(_correlations("planted, chances that wander", *_wandering()))
     return {
         EXPECTED: rows,
-        EARLIER: _earlier(bench, seeds),
-        DETECTORS: _detectors(bench, seeds, still),
+        EARLIER: _earlier(bench, seeds, events),
+        DETECTORS: _detectors(bench, seeds, events, still),
         MARKED: _marked(),
     }
 
@@ -109,12 +109,12 @@ def _correlation(expected_E: Doubles, loss_E: Doubles, size: int) -> float | Non
     return float(np.corrcoef(first, second)[0, 1])
 
 
-def _earlier(bench: Bench, seeds: int) -> list[Row]:
+def _earlier(bench: Bench, seeds: int, events: int) -> list[Row]:
     rows: list[Row] = []
     delays = np.full((seeds, 2), np.inf)
     with bench.telling.step("harder events, labels a day late") as step:
         for seed in range(seeds):
-            alarms = watched("harder", seed, delay_ms=DAY_MS)
+            alarms = watched("harder", seed, events, delay_ms=DAY_MS)
             for n, signal in enumerate(("expected_log_loss", "log_loss")):
                 after = [a.event - DRIFT_AT for a in alarms if a.signal == signal and a.event > DRIFT_AT]
                 delays[seed, n] = min(after, default=np.inf)
@@ -127,7 +127,7 @@ def _earlier(bench: Bench, seeds: int) -> list[Row]:
     return rows
 
 
-def _detectors(bench: Bench, seeds: int, still: int) -> list[Row]:
+def _detectors(bench: Bench, seeds: int, events: int, still: int) -> list[Row]:
     made: dict[str, Callable[[Kind, int, int], list[int]]] = {OURS: _of_monitor}
     for name, detector in PEERS.items():
         made[name] = _alone(detector, errors=name.endswith("errors"))
@@ -138,7 +138,7 @@ def _detectors(bench: Bench, seeds: int, still: int) -> list[Row]:
             for kind in FOUND:
                 delays = []
                 for seed in range(seeds):
-                    after = [event - DRIFT_AT for event in alarms(kind, seed, EVENTS) if event > DRIFT_AT]
+                    after = [event - DRIFT_AT for event in alarms(kind, seed, events) if event > DRIFT_AT]
                     delays.append(min(after, default=np.inf))
                 median = float(np.median(delays))
                 row[kind] = median if np.isfinite(median) else None
@@ -228,6 +228,12 @@ BENCHMARK = Benchmark(
         "log": LABELLED,
         "learner": Option(help="who predicts on it", default="stim", quick="gaussian", metavar="NAME"),
         "seeds": Option(help="planted streams of a kind", default=10, quick=1, kind=int),
+        "events": Option(
+            help=f"events of a planted stream, with a drift after {DRIFT_AT:,}",
+            default=EVENTS,
+            quick=2_000,
+            kind=int,
+        ),
         "still": Option(help="events without a drift a seed", default=100_000, quick=2_000, kind=int),
     },
     bars=(
