@@ -67,9 +67,10 @@ class Child:
         record = str(self._folder.record(self.name))
         async with self._folder.turn:
             with self.log.open("ab") as log, processes.locked(self._folder.records) as lock:
-                launch = (sys.executable, "-I", "-S", launcher, CHILD, record, str(lock))
+                launch = (sys.executable, "-I", "-S", launcher, CHILD, record, str(lock), *EBBTIDE)
                 process = await asyncio.create_subprocess_exec(
-                    *(*launch, *EBBTIDE, *self.arguments),
+                    *launch,
+                    *self.arguments,
                     stdin=asyncio.subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,

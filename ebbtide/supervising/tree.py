@@ -154,10 +154,12 @@ async def _answered(url: str) -> None:
 
 async def _guard(folder: Folder, holder: Holder) -> None:
     """Keep a process that ends all where we cannot; it ends with us."""
+    guard = (sys.executable, "-m", "ebbtide.supervising.guard")
     arguments = (str(folder.path), str(holder.pid), holder.started)
     while True:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "ebbtide.supervising.guard", *arguments),
+            *guard,
+            *arguments,
             stdin=asyncio.subprocess.PIPE,
             start_new_session=True,
         )
