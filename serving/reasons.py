@@ -5,6 +5,7 @@ Shape suffixes: N items, W memory entries, V parts.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from serving.scoring.copy import Scored
 from serving.scoring.recalled import Recalled
 from state.arrays import Doubles
 from state.evidence import PARTS
-from state.store.records import Entries
+from state.store.records import Entries, Totals
 from state.weeks import WEEK_MIN
 
 REASONS = 3
@@ -52,9 +53,27 @@ class PastEvent:
     before; empty where interests alone speak."""
 
 
+class Had(NamedTuple):
+    """What the whole memory says of an item."""
+
+    times: int
+    last_ms: int
+    last_s: float
+    """How long ago the last time was."""
+
+
 Reasons = list[PastEvent | Because]
 Name = Callable[[int], str]
 """The id of an item by its key."""
+
+
+def had(totals: Totals, key: int, time_ms: int) -> Had | None:
+    """What totals say of an item at a time."""
+    mine = np.flatnonzero(totals["item"] == key)
+    if not len(mine):
+        return None
+    last_ms = int(totals["last_ms"][mine[0]])
+    return Had(int(totals["count"][mine[0]]), last_ms, max(time_ms - last_ms, 0) / 1000.0)
 
 
 def of_interests(now: Recalled, adds_W: Doubles, name: Name) -> Reasons:
@@ -78,13 +97,15 @@ def of_copy(
     liked_W: Doubles,
     name: Name,
     gap_h: tuple[float, float] | None = None,
+    had: Had | None = None,
 ) -> Reasons:
     """What brought catalogue row `row` its copy score: first what is no event, where that is most.
 
     `liked_W` is what each entry adds to the interests' score of the item. Past events are told by their hour
     of the week, or of the day where that counts more, the strongest first; the last stands for all that are
     left, so the contributions add up to 1. `gap_h` is between how many hours one mostly comes back to the
-    item: where the last time is so long ago, that is said, too.
+    item: where the last time is so long ago, that is said, too. `had` is what the whole memory says of it:
+    told where none of its events is among the entries.
     """
     place = scored.place(row)
     mine_W = np.flatnonzero((scored.row_W == row) & (scored.add_WV.sum(1) > 0.0))
@@ -103,7 +124,12 @@ def of_copy(
         reasons.append(Because(_taste(now.memory, others_W, name) if most == "like" else _SAID[most]))
     add_W = scored.add_WV.sum(1)
     left_W = mine_W[np.argsort(-add_W[mine_W], kind="stable")]
-    returning = _returning(now.age_s_W[mine_W].min(), gap_h) if len(mine_W) and gap_h is not None else None
+    returning = None
+    if not len(mine_W) and had is not None:
+        reasons.append(Because(f"had {had.times} times, last {iso(had.last_ms)}"))
+    if gap_h is not None and (len(mine_W) or had is not None):
+        age_s = had.last_s if had is not None else float(now.age_s_W[mine_W].min())
+        returning = _returning(age_s, gap_h)
     most_events = REASONS if returning is None else REASONS - 1
     while len(left_W):
         apart_W = (now.memory["minute"][left_W] - now.memory["minute"][left_W[0]]) % round_min

@@ -15,7 +15,7 @@ from serving.answers import Asked, Explored, Moment, RecommendAnswer, Recommende
 from serving.ranking import LISTED, Lists, diverse, having
 from serving.reasons import Because, Reasons
 from serving.scoring.catalogue import Catalogue
-from serving.scoring.copy import within_a_week
+from serving.scoring.copy import NO_ROWS, Rows, within_a_week
 from serving.scoring.follower import Follower
 from serving.scoring.recalled import Explain, cell_at, last_place, recalled, shift
 from state.arrays import Doubles, Int64s, largest
@@ -87,7 +87,7 @@ class Recommender:
             nobody = Record(0, 0, np.zeros((1, catalogue.width), np.float32), _NO_KEYS, _NO_ENTRIES)
             now = recalled(nobody, self._followed.info, 0, cell_at(*point) if point else NO_KEY)
             nothing = catalogue.interest(np.zeros(catalogue.width))
-            score_N = catalogue.copy.score(now, _NO_KEYS, _NO_KEYS, nothing, point).score_C
+            score_N = catalogue.copy.score(now, NO_ROWS, nothing, point).score_C
         else:
             score_N = np.full(len(catalogue.ids), -np.inf)
             for item, score in self._followed.info.popular:
@@ -115,7 +115,9 @@ class Recommender:
             then = now if near_ms == time_ms else recalled(record, info, near_ms, cell)
             before_W = catalogue.rows(record.memory["before"].tolist())
             interest = catalogue.interest(query_D)
-            scored = catalogue.copy.score(then, row_W, before_W, interest, point, every=every)
+            row_T = catalogue.rows(record.totals["item"].tolist())
+            rows = Rows(row_W, before_W, row_T)
+            scored = catalogue.copy.score(then, rows, interest, point, every=every)
             rows_C, score_C = scored.rows_C, scored.score_C.copy()
         else:
             if at_ms is not None or point is not None:
@@ -129,8 +131,9 @@ class Recommender:
             adds_W = self._explain(now, vectors_WD, catalogue.vectors_ND[row])
             if scored is None or catalogue.copy is None:
                 return reasons.of_interests(now, adds_W, name)
-            gap_h = catalogue.copy.gap_h.get(int(catalogue.copy.items.key_N[row]))
-            return reasons.of_copy(row, scored, now, adds_W, name, gap_h)
+            key = int(catalogue.copy.items.key_N[row])
+            gap_h, had = catalogue.copy.gap_h.get(key), reasons.had(record.totals, key, time_ms)
+            return reasons.of_copy(row, scored, now, adds_W, name, gap_h, had)
 
         left_out = catalogue.rows(self._left_out(record, asked.get("exclude_seen")))
         if rows_C is None:
@@ -194,7 +197,8 @@ class Recommender:
         if (exclude_seen is None and self._followed.info.leave_out == "none") or exclude_seen is False:
             return []
         seen = self._followed.info.leave_out == "user" or exclude_seen
-        return [*record.left_out.tolist(), *(record.memory["item"].tolist() if seen else [])]
+        had = [*record.memory["item"].tolist(), *record.totals["item"].tolist()] if seen else []
+        return [*record.left_out.tolist(), *had]
 
 
 def _shared(few: _Ranked, all_: _Ranked) -> float:

@@ -13,8 +13,8 @@ import numpy as np
 
 from state import texts
 from state.keys import Int64s
-from state.store.contract import NOTHING_GONE, Gone, ItemRows, UserRows
-from state.store.records import MEMORY_ENTRY, Packed, Record, pack, unpack
+from state.store.contract import NOTHING_GONE, Gone, ItemRows, UserRows, packed_items, packed_users
+from state.store.records import MEMORY_ENTRY, NO_TOTALS, Packed, Record, unpack
 from state.tree import Tree
 
 _EXACT_MS = 10_000
@@ -34,7 +34,8 @@ class Delta:
     @cached_property
     def nbytes(self) -> int:
         """Of the users."""
-        lists = (*(self.users.memory_B or ()), *(self.users.left_out_B or ()))
+        users = self.users
+        lists = (*(users.memory_B or ()), *(users.totals_B or ()), *(users.left_out_B or ()))
         return int(self.users.interests_BKD.nbytes + sum(one.nbytes for one in lists))
 
 
@@ -46,6 +47,7 @@ def merged(deltas: Sequence[Delta]) -> Delta:
     user_ids, item_ids = [i for one in users for i in one.ids], [i for one in items for i in one.ids]
     u, i = _newest(users), _newest(items)
     memory_B, left_out_B = _lists(users, "memory_B", _NO_ENTRIES), _lists(users, "left_out_B", _NO_KEYS)
+    totals_B = _lists(users, "totals_B", NO_TOTALS)
     produced_ms, counts = (
         np.concatenate([getattr(delta, name) for delta in deltas]) for name in ("produced_ms_P", "count_P")
     )
@@ -57,6 +59,7 @@ def merged(deltas: Sequence[Delta]) -> Delta:
             event_time_ms_B=np.concatenate([one.event_time_ms_B for one in users])[u],
             interests_BKD=np.concatenate([one.interests_BKD for one in users])[u],
             memory_B=None if memory_B is None else [memory_B[b] for b in u],
+            totals_B=None if totals_B is None else [totals_B[b] for b in u],
             left_out_B=None if left_out_B is None else [left_out_B[b] for b in u],
             gone=_all_gone(users),
         ),
@@ -112,11 +115,10 @@ def _gone_of(tree: Tree) -> Gone:
 
 def to_tree(delta: Delta) -> Tree:
     users, items = delta.users, delta.items
-    rows = (users.ids, users.event_time_ms_B, users.interests_BKD, users.left_out_B, users.memory_B)
     return {
-        "users": {**_packed_tree(pack(0, *rows)), "gone": _gone_tree(users.gone)},
+        "users": {**_packed_tree(packed_users(0, users)), "gone": _gone_tree(users.gone)},
         "items": {
-            **_packed_tree(pack(0, items.ids, items.event_time_ms_B, items.vectors_BD[:, np.newaxis])),
+            **_packed_tree(packed_items(0, items)),
             "gone": _gone_tree(items.gone),
         },
         "produced_ms": delta.produced_ms_P,
@@ -147,6 +149,7 @@ def from_tree(tree: Tree) -> Delta:
             event_time_ms_B=np.array([one.event_time_ms for one in users], np.int64),
             interests_BKD=interests_BKD,
             memory_B=[one.memory for one in users],
+            totals_B=[one.totals for one in users],
             left_out_B=[one.left_out for one in users],
             gone=_gone_of(tree["users"]),
         ),

@@ -16,12 +16,12 @@ from learners.contract import Learner
 from learners.tables.leaveout import Had
 from learners.training.trainer import Scored
 from state.examples import ExampleBatch, concat
-from state.keys import Int64s, Names
+from state.keys import NO_KEY, Int64s, Names
 from state.memory.after import after, last_ms
 from state.places import closeness_to_last
 from state.side import SideTable
 from state.store.contract import Gone, ItemRows, UserRows
-from state.store.records import MEMORY_ENTRY, MEMORY_LIMIT, Entries
+from state.store.records import MEMORY_ENTRY, MEMORY_LIMIT, NO_TOTALS, TOTAL, Entries, Totals
 from state.tree import Tree
 
 _NOBODY = (np.zeros(0, np.int64), np.zeros(0, np.int64), 0)
@@ -102,6 +102,7 @@ class Publisher:
                 event_time_ms_B=rows.time_ms_B,
                 interests_BKD=interests_BKD,
                 memory_B=None if seen.window is None else memory_entries(seen),
+                totals_B=None if seen.window is None else memory_totals(seen),
                 left_out_B=self._left_out(rows),
                 gone=Gone([self.names[key] for key in users.tolist()], before_ms),
             ),
@@ -202,3 +203,29 @@ def memory_entries(rows: ExampleBatch) -> list[Entries]:
     entries_E["before"] = window.before_BW[kept_BW]
     entries_E["gap_s"] = window.gap_s_BW[kept_BW]
     return [np.copy(entries) for entries in np.split(entries_E, np.cumsum(kept_B)[:-1])]
+
+
+def memory_totals(rows: ExampleBatch) -> list[Totals]:
+    """What the whole memory says of items: of users whose window does not tell it all by its entries."""
+    window = rows.window
+    assert window is not None
+    real_BI = window.total_item_BI != NO_KEY
+    made = []
+    for b, time_ms in enumerate(rows.time_ms_B.tolist()):
+        real_I, length = real_BI[b], window.length_B[b]
+        good_W = ~(window.label_BW[b, :length] <= 0.5)
+        same_IW = window.total_item_BI[b, real_I, np.newaxis] == window.item_BW[b, :length]
+        count_I = window.total_count_BI[b, real_I]
+        since_I = length - 1 - np.where(same_IW, np.arange(length), -1).max(1, initial=-1)
+        told_I = ((same_IW & good_W).sum(1) == count_I) & (since_I == window.total_since_BI[b, real_I])
+        if told_I.all():
+            made.append(NO_TOTALS)
+            continue
+        totals = np.zeros(int(real_I.sum()), TOTAL)
+        totals["item"] = window.total_item_BI[b, real_I]
+        totals["count"], totals["since"] = count_I, window.total_since_BI[b, real_I]
+        totals["faded"] = window.total_faded_BI[b, real_I]
+        for name, ago_s_BI in (("first_ms", window.total_first_s_BI), ("last_ms", window.total_last_s_BI)):
+            totals[name] = time_ms - np.rint(ago_s_BI[b, real_I].astype(np.float64) * 1000.0).astype(np.int64)
+        made.append(totals)
+    return made

@@ -4,7 +4,8 @@ about.
 An hour and a day are asked for within the week after the user's last event: what lies further away is
 answered for the same minute of that week, since nobody knows how much more will have faded by then.
 
-Shape suffixes: N items of the catalogue, W memory entries, I items of the memory, K kernels, V parts.
+Shape suffixes: N items of the catalogue, W memory entries, T items with totals, I items of the memory, K
+kernels, V parts.
 """
 
 from typing import NamedTuple, Protocol
@@ -14,8 +15,8 @@ import numpy as np
 from serving.scoring.near import Around
 from serving.scoring.recalled import Places, Recalled, kernels, speaking
 from serving.scoring.rows import changed
-from state.arrays import Bools, Doubles, Int64s, largest
-from state.evidence import PARTS
+from state.arrays import Doubles, Int64s, largest
+from state.evidence import LONGEST_S, PARTS, Kernel
 from state.returns import bins
 from state.store.contract import RunInfo
 from state.store.copy_score import AMONG, LEADING, CopyScore, ItemTerms
@@ -24,6 +25,7 @@ from state.weeks import WEEK_MIN
 WEEK_MS = WEEK_MIN * 60_000
 _NONE = (0.0, 0.0, 0.0)
 SAMPLED = 4096
+_TINY = 1e-30
 
 
 class Interest(Protocol):
@@ -36,6 +38,32 @@ class Interest(Protocol):
     def of_among(self) -> Doubles:
         """Of those of `Copy.among`."""
         ...
+
+
+class Rows(NamedTuple):
+    """A memory's items as rows of the catalogue, -1 for none."""
+
+    item_W: Int64s
+    before_W: Int64s
+    """What came just before each entry."""
+    total_T: Int64s
+
+
+NO_ROWS = Rows(*[np.zeros(0, np.int64)] * 3)
+
+
+class Mine(NamedTuple):
+    """The items of a memory, and where its entries that speak and its totals are among them."""
+
+    last: int
+    """Row of the newest entry, or -1."""
+    row_I: Int64s
+    spoken_W: Int64s
+    """Entries that speak."""
+    of_W: Int64s
+    told_T: Int64s
+    """Totals of items that are known."""
+    of_T: Int64s
 
 
 class Scored(NamedTuple):
@@ -138,8 +166,7 @@ class Copy:
     def score(
         self,
         recalled: Recalled,
-        row_W: Int64s,
-        before_W: Int64s,
+        rows: Rows,
         interest: Interest,
         point: tuple[float, float] | None = None,
         *,
@@ -147,31 +174,26 @@ class Copy:
     ) -> Scored:
         """Scores of what a memory is at a time (`within_a_week`) and a place.
 
-        `row_W` is the item of each entry as a row of the catalogue, or -1, and `before_W` that of what came
-        just before it. `interest` is what the published interests say of items. `point`, latitude and
-        longitude, is the place; else the last item's. Unless of `every` item, scores are those of the
-        candidates, which rank before all others.
+        `interest` is what the published interests say of items. `point`, latitude and longitude, is the
+        place; else the last item's. Unless of `every` item, scores are those of the candidates, which rank
+        before all others.
         """
-        by, weights = self._by, self.weights
+        by, weights, row_W = self._by, self.weights, rows.item_W
         here = self._here(row_W, point)
-        speaks_W = speaking(recalled.memory, row_W)
         kernel_WK = kernels(
-            recalled, by, row_W, before_W, self.items.place_N2, here, fades=self.weights.fades
+            recalled, by, row_W, rows.before_W, self.items.place_N2, here, fades=self.weights.fades
         )
-        add_WV, item_I, past_I = self._copied(recalled, row_W, speaks_W, kernel_WK)
-        own_W = row_W[speaks_W]
-        candidates = self._candidates(own_W, interest.of_among(), here)
+        mine = _mine(recalled, rows)
+        add_WV, past_I = self._copied(recalled, mine, kernel_WK)
+        candidates = self._candidates(mine.row_I, interest.of_among(), here)
         rows_C = None if every else candidates
         near_C = self._near(here, rows_C)
         liked_C = weights.interest * interest.of(rows_C)
         crowd_C = self._crowd_N if rows_C is None else self._crowd_N[rows_C]
         score_C = crowd_C + near_C + liked_C
-        if len(own_W) and (every or weights.repeats):
-            place_I, place_W = (
-                (one if rows_C is None else np.searchsorted(rows_C, one)) for one in (item_I, own_W)
-            )
-            score_C[place_I] += past_I
-            np.add.at(score_C, place_W, add_WV[speaks_W].sum(1))
+        if len(mine.row_I) and (every or weights.repeats):
+            place_I = mine.row_I if rows_C is None else np.searchsorted(rows_C, mine.row_I)
+            score_C[place_I] += past_I + np.bincount(mine.of_W, add_WV[mine.spoken_W].sum(1), len(mine.row_I))
         if every:
             behind_N = np.ones(len(score_C), np.bool_)
             behind_N[candidates] = False
@@ -181,8 +203,9 @@ class Copy:
         if len(self._crowd_N):
             liked = weights.interest * interest.of(self.sample)
             usual = (self._usual_crowd, float(self._near(here, self.sample).mean()), float(liked.mean()))
-        row_W = np.where(speaks_W, row_W, -1)
-        return Scored(rows_C, score_C, crowd_C, near_C, liked_C, row_W, add_WV, usual)
+        spoken_W = np.full(len(row_W), -1, np.int64)
+        spoken_W[mine.spoken_W] = row_W[mine.spoken_W]
+        return Scored(rows_C, score_C, crowd_C, near_C, liked_C, spoken_W, add_WV, usual)
 
     def _near(self, here: Doubles, rows: Int64s | slice | None) -> Doubles:
         """What it says of items how near they are."""
@@ -190,13 +213,13 @@ class Copy:
         known_km2_C = np.where(np.isnan(km2_C), self._by.far_km2, km2_C)
         return np.asarray(self.weights.near * np.log(self._by.near_floor_km2 + known_km2_C))
 
-    def _candidates(self, own_W: Int64s, liked_A: Doubles, here: Doubles) -> Int64s:
+    def _candidates(self, own_I: Int64s, liked_A: Doubles, here: Doubles) -> Int64s:
         """Rows of the items that are ranked by their score, ascending; `liked_A` is of those of `among`."""
         rows = [self._leading, self.among[largest(liked_A, self.weights.brought)]]
         if len(self._placed) and not np.isnan(here).any():  # else it is not known where the user is
             rows.append(self._placed[self._around.best(here, self._by.neighbours)])
-        found = np.unique(np.concatenate([*rows, own_W]) if self.weights.repeats else np.concatenate(rows))
-        return found if self.weights.repeats else np.setdiff1d(found, own_W)
+        found = np.unique(np.concatenate([*rows, own_I]) if self.weights.repeats else np.concatenate(rows))
+        return found if self.weights.repeats else np.setdiff1d(found, own_I)
 
     def _here(self, row_W: Int64s, point: tuple[float, float] | None) -> Doubles:
         """Longitude and latitude: the point's, else those of the last item."""
@@ -204,51 +227,82 @@ class Copy:
             return np.array(point[::-1])
         return self.items.place_N2[row_W[-1]] if len(row_W) and row_W[-1] >= 0 else np.full(2, np.nan)
 
-    def _copied(
-        self, recalled: Recalled, row_W: Int64s, speaks_W: Bools, kernel_WK: Doubles
-    ) -> tuple[Doubles, Int64s, Doubles]:
-        """What entries add (W, V); the remembered items, and what the time since the newest says of each."""
-        add_WV = np.zeros((len(row_W), len(PARTS)))
-        spoken_W = np.flatnonzero(speaks_W)
-        if not len(spoken_W):
-            return add_WV, np.zeros(0, np.int64), np.zeros(0)
-        item_I, of_W = np.unique(row_W[spoken_W], return_inverse=True)
-        kernel_WK = kernel_WK[spoken_W]
-        sum_IK = np.zeros((len(item_I), len(self._memory_K)))
-        np.add.at(sum_IK, of_W, kernel_WK)
-        worth_IK = self._memory_K * np.log1p(sum_IK / self._floor_K) / np.maximum(sum_IK, 1e-30)
-        own_IK = self._own_K * sum_IK
-        total, own_I = self._by.least + sum_IK[:, self._whole].sum(), own_IK.sum(1)
-        gain_I = np.log1p(own_I / (1.0 + total) / (self._by.least + self.items.crowd_N[item_I]))
-        base_I = self.weights.base * gain_I / np.maximum(own_I, 1e-30)
-        adds_WK = kernel_WK * (worth_IK + self._own_K * base_I[:, np.newaxis])[of_W]
+    def _copied(self, recalled: Recalled, mine: Mine, kernel_WK: Doubles) -> tuple[Doubles, Doubles]:
+        """What entries add (W, V), and what is added to each item that is no entry's: by the time since the
+        newest event with it, and by events that are no entries."""
+        size, add_WV = len(mine.row_I), np.zeros((len(kernel_WK), len(PARTS)))
+        if not size:
+            return add_WV, np.zeros(0)
+        kernel_WK = kernel_WK[mine.spoken_W]
+        entry_IK = np.zeros((size, len(self._memory_K)))
+        np.add.at(entry_IK, mine.of_W, kernel_WK)
+        sum_IK = self._whole_sums(recalled, mine, entry_IK)
+        worth_IK = self._memory_K * np.log1p(sum_IK / self._floor_K)
+        own_I, own_entry_I = ((self._own_K * of_IK).sum(1) for of_IK in (sum_IK, entry_IK))
+        total = self._by.least + sum_IK[:, self._whole].sum()
+        crowd_I = self._by.least + self.items.crowd_N[mine.row_I]
+        base_I = self.weights.base * np.log1p(own_I / (1.0 + total) / crowd_I)
+        by_entry_IK = worth_IK / np.maximum(entry_IK, _TINY)
+        by_entry_IK += self._own_K * (base_I / np.maximum(own_entry_I, _TINY))[:, np.newaxis]
+        adds_WK = kernel_WK * by_entry_IK[mine.of_W]
         for v in range(len(PARTS)):
-            add_WV[spoken_W, v] = adds_WK[:, v == self._part_K].sum(1)
-        return add_WV, item_I, self._past(recalled, row_W, item_I, spoken_W, of_W)
+            add_WV[mine.spoken_W, v] = adds_WK[:, v == self._part_K].sum(1)
+        nobodys_I = (worth_IK * (entry_IK < _TINY)).sum(1) + base_I * (own_entry_I < _TINY)
+        return add_WV, nobodys_I + self._past(recalled, mine)
 
-    def _past(
-        self, recalled: Recalled, row_W: Int64s, item_I: Int64s, spoken_W: Int64s, of_W: Int64s
-    ) -> Doubles:
+    def _whole_sums(self, recalled: Recalled, mine: Mine, entry_IK: Doubles) -> Doubles:
+        """The sums over the whole memory where it is known what it holds: of how often, and how much of it by
+        now; else over its entries."""
+        by, totals, sum_IK = self._by, recalled.totals, entry_IK.copy()
+        if not len(mine.told_T):
+            return sum_IK
+        count_T = totals.count_T[mine.told_T]
+        faded_T = totals.faded_T[mine.told_T] if self.weights.fades else count_T
+        for k, kernel in enumerate(by.kernels):
+            if kernel == Kernel(name=kernel.name, floor=kernel.floor):
+                sum_IK[mine.of_T, k] = count_T
+            elif kernel == Kernel(name=kernel.name, floor=kernel.floor, half_life_s=LONGEST_S):
+                sum_IK[mine.of_T, k] = faded_T
+        whole_I = sum_IK[:, self._whole]
+        for k, kernel in enumerate(by.kernels):
+            if kernel.share and kernel.half_life_s == by.kernels[self._whole].half_life_s:
+                sum_IK[:, k] = whole_I / (by.least + whole_I.sum())
+        return sum_IK
+
+    def _past(self, recalled: Recalled, mine: Mine) -> Doubles:
         """What the time since the newest event of each remembered item says."""
-        by, size, age_s_W = self._by, len(item_I), recalled.age_s_W[spoken_W]
-        newest_s_I, oldest_s_I, count_I = np.full(size, np.inf), np.zeros(size), np.bincount(of_W)
-        np.minimum.at(newest_s_I, of_W, age_s_W)
-        np.maximum.at(oldest_s_I, of_W, age_s_W)
+        by, size, age_s_W = self._by, len(mine.row_I), recalled.age_s_W[mine.spoken_W]
+        newest_s_I, oldest_s_I = np.full(size, np.inf), np.zeros(size)
+        count_I, newest_I = np.bincount(mine.of_W, minlength=size), np.zeros(size, np.int64)
+        np.minimum.at(newest_s_I, mine.of_W, age_s_W)
+        np.maximum.at(oldest_s_I, mine.of_W, age_s_W)
+        np.maximum.at(newest_I, mine.of_W, mine.spoken_W)
+        since_I, totals, of_T = len(recalled.memory) - 1 - newest_I, recalled.totals, mine.of_T
+        newest_s_I[of_T], oldest_s_I[of_T] = totals.last_s_T[mine.told_T], totals.first_s_T[mine.told_T]
+        count_I[of_T], since_I[of_T] = totals.count_T[mine.told_T], totals.since_T[mine.told_T]
         if by.returns is not None:
-            newest_I = np.zeros(size, np.int64)
-            np.maximum.at(newest_I, of_W, spoken_W)
-            columns = by.returns.columns(bins(newest_s_I, oldest_s_I, count_I, len(row_W) - 1 - newest_I))
+            columns = by.returns.columns(bins(newest_s_I, oldest_s_I, count_I, since_I))
         else:
             usual_s_I = (oldest_s_I - newest_s_I) / np.maximum(count_I - 1, 1)
             overdue_I = np.log((newest_s_I + by.pause_s) / (usual_s_I + by.pause_s))
             columns = {
-                "newest": (item_I == row_W[-1]).astype(np.float64),
+                "newest": (mine.row_I == mine.last).astype(np.float64),
                 "today": (newest_s_I < by.today_s).astype(np.float64),
                 "interval": np.where(count_I > 1, np.clip(overdue_I, *by.overdue), 0.0),
                 **{name: (newest_s_I < bound_s).astype(np.float64) for name, bound_s in by.since_s.items()},
             }
         columns["own"] = np.ones(size)
         return sum((self.weights.past[name] * column for name, column in columns.items()), np.zeros(size))
+
+
+def _mine(recalled: Recalled, rows: Rows) -> Mine:
+    spoken_W = np.flatnonzero(speaking(recalled.memory, rows.item_W))
+    told_T = np.flatnonzero(rows.total_T >= 0)
+    row_I, of_E = np.unique(
+        np.concatenate([rows.item_W[spoken_W], rows.total_T[told_T]]), return_inverse=True
+    )
+    last = int(rows.item_W[-1]) if len(rows.item_W) else -1
+    return Mine(last, row_I, spoken_W, of_E[: len(spoken_W)], told_T, of_E[len(spoken_W) :])
 
 
 def followed(info: RunInfo | None) -> list[str]:

@@ -1,7 +1,7 @@
 """What a user's memory is worth at a time and a place: for asking "and on Friday evening, there?".
 
-Shape suffixes: W memory entries, D width, K interests or kernels, N items. A memory is an array of
-`state.store.records.MEMORY_ENTRY`.
+Shape suffixes: W memory entries, T items with totals, D width, K interests or kernels, N items. A memory is
+an array of `state.store.records.MEMORY_ENTRY`.
 
 The published interests are as of the user's last event. For another hour or place, the memory gives
 c(t, place) = sum over k in {hour, week, place} of (sum_w R_w k_w x_w) / sqrt(sum_w R_w k_w + 1/2), with R the
@@ -20,7 +20,7 @@ import numpy as np
 from state import weeks
 from state.arrays import Bools, Doubles, Floats, Int64s
 from state.cells import Cells, closeness
-from state.evidence import Kernel, Specification
+from state.evidence import LONGEST_S, Kernel, Specification
 from state.ids import NO_KEY
 from state.store.contract import RunInfo
 from state.store.copy_score import KM
@@ -44,6 +44,21 @@ class Recalled(NamedTuple):
     hour_W: Doubles
     week_W: Doubles
     place_W: Doubles
+    totals: "Aged"
+
+
+class Aged(NamedTuple):
+    """What the whole memory says of T items at a time; of those that the entries tell all of, nothing."""
+
+    item_T: Int64s
+    """Keys."""
+    count_T: Doubles
+    first_s_T: Doubles
+    last_s_T: Doubles
+    """Ages of the first and the last event."""
+    since_T: Int64s
+    faded_T: Doubles
+    """Events faded by `state.evidence.LONGEST_S`."""
 
 
 Explain = Callable[[Recalled, Floats, Floats], Doubles]
@@ -65,6 +80,21 @@ def recalled(record: Record, info: RunInfo, time_ms: int, cell: int) -> Recalled
         np.exp(_log_kernel(info.hour_width_h, 24)[apart_W]),
         np.exp(_log_kernel(info.week_width_h, 168)[apart_W]),
         np.array([closeness(cell, place) for place in memory["cell"].tolist()], np.float64),
+        _aged(record, time_ms),
+    )
+
+
+def _aged(record: Record, time_ms: int) -> Aged:
+    totals = record.totals
+    later_s = max(time_ms - record.event_time_ms, 0) / 1000.0
+    first_s_T, last_s_T = (np.maximum(time_ms - totals[name], 0) / 1000.0 for name in ("first_ms", "last_ms"))
+    return Aged(
+        totals["item"].astype(np.int64),
+        totals["count"].astype(np.float64),
+        first_s_T,
+        last_s_T,
+        totals["since"].astype(np.int64),
+        totals["faded"] * np.exp2(-later_s / LONGEST_S),
     )
 
 

@@ -8,11 +8,13 @@ Shape suffixes: B rows, W window, E entries of all windows.
 """
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from state.examples import BY_ENTRY, ExampleBatch, Window, empty_window
 from state.keys import Int64s
+from state.memory.after_totals import totals_after
 from state.memory.mask import Selection, narrowed
 
 _LAST_MS = np.iinfo(np.int64).max
@@ -66,7 +68,8 @@ def after(rows: ExampleBatch, selection: Selection, *, known: bool, periodic: bo
         np.copyto(getattr(made, name), moved_BW, where=real_BW)
     _link(made, np.where(remembered_B, (order_BW == width).argmax(1), -1), length_B)
     columns = {name: getattr(made, name) for name in BY_ENTRY}
-    joined_rows = replace(rows, window=replace(window, length_B=length_B, **columns))
+    totals: dict[str, Any] = totals_after(rows, window, remembered_B, known=known)
+    joined_rows = replace(rows, window=replace(window, length_B=length_B, **columns, **totals))
     own_tz_min_B = window.own_minute_B - rows.time_ms_B // 60_000
     there = replace(joined_rows, tz_min_B=np.where(remembered_B, own_tz_min_B, rows.tz_min_B))
     return replace(rows, window=narrowed(there, selection).window)

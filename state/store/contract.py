@@ -29,7 +29,7 @@ from state.arrays import Floats, Int64s
 from state.errors import InputError
 from state.store.copy_score import CopyScore
 from state.store.kept import NEWEST, Facts, Kept
-from state.store.records import Entries, Packed, Record, pack, single_vectors, unpack
+from state.store.records import Entries, Packed, Record, Totals, pack, single_vectors, unpack
 from state.store.versions import Changes
 
 Kind = Literal["users", "items"]
@@ -83,6 +83,8 @@ class UserRows:
     interests_BKD: Floats
     memory_B: Sequence[Entries] | None = None
     """What each still remembers, oldest first (dtype MEMORY_ENTRY); the newest MEMORY_LIMIT are kept."""
+    totals_B: Sequence[Totals] | None = None
+    """What the whole memory says of items (dtype TOTAL), where that is more than the entries tell."""
     left_out_B: Sequence[Int64s] | None = None
     """Item keys that the run's leave-out rule keeps from each, as of the row's event."""
     gone: Gone = NOTHING_GONE
@@ -336,7 +338,8 @@ class EmbeddingStore(ABC):
 
 def packed_users(version: int, rows: UserRows) -> Packed:
     """Raises InputError as `pack` does."""
-    return pack(version, rows.ids, rows.event_time_ms_B, rows.interests_BKD, rows.left_out_B, rows.memory_B)
+    lists = (rows.left_out_B, rows.memory_B, rows.totals_B)
+    return pack(version, rows.ids, rows.event_time_ms_B, rows.interests_BKD, *lists)
 
 
 def packed_items(version: int, rows: ItemRows) -> Packed:

@@ -9,12 +9,13 @@ Little-endian, one after another:
     memory           W entries of MEMORY_ENTRY, 56 bytes each, oldest first; in rows from before 2026-11-29
                      48 bytes each, without what came before them
     vectors          K x D float32
+    totals           the rest of the row: TOTAL, 36 bytes each; none in rows from before 2026-11-29
 
-An item is a row with K = 1 and neither list.
+An item is a row with K = 1 and no list.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -47,6 +48,21 @@ _EARLIER_ENTRY = np.dtype([*_EARLIER, ("views", "<u4")])
 Entries = NDArray[np.void]
 """One-dimensional, dtype MEMORY_ENTRY."""
 
+TOTAL = np.dtype(
+    [
+        ("item", "<i8"),  # key
+        ("first_ms", "<i8"),
+        ("last_ms", "<i8"),
+        ("count", "<f4"),  # events over the whole memory, but for those that came out badly
+        ("faded", "<f4"),  # the same, faded by 64 days as of the row's event
+        ("since", "<u4"),  # entries of the memory after the newest
+    ]
+)
+"""What the whole memory says of an item (`state.memory.totals`), beside the entries that were selected."""
+Totals = NDArray[np.void]
+"""One-dimensional, dtype TOTAL."""
+NO_TOTALS: Totals = np.zeros(0, TOTAL)
+
 _HEADER = np.dtype([("stamp", "<i8", (2,)), ("sizes", "<u4", (4,))])
 _EXACT = 2**53
 """Stores compare stamps as doubles."""
@@ -54,13 +70,14 @@ _EXACT = 2**53
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What a store holds of one user or item; shapes (K, D), (L,), (W,)."""
+    """What a store holds of one user or item; shapes (K, D), (L,), (W,), (T,)."""
 
     version: int
     event_time_ms: int
     vectors_KD: Floats
     left_out: Int64s
     memory: Entries
+    totals: Totals = field(default_factory=lambda: NO_TOTALS)
 
     @property
     def stamp(self) -> tuple[int, int]:
@@ -98,6 +115,7 @@ def pack(
     vectors_BKD: Floats,
     left_out_B: Sequence[Int64s] | None = None,
     memory_B: Sequence[Entries] | None = None,
+    totals_B: Sequence[Totals] | None = None,
 ) -> Packed:
     """Rows as bytes. Raises InputError on a vector that is not finite or a stamp that is out of range."""
     size, interests, width = vectors_BKD.shape
@@ -127,9 +145,10 @@ def pack(
         memory = _NO_ENTRIES if memory_B is None else memory_B[b][-MEMORY_LIMIT:]
         assert memory.dtype == MEMORY_ENTRY
         header_B["sizes"][b, 2:] = len(left_out), len(memory)
-        parts.append(
-            b"".join((header_B[b].tobytes(), left_out.tobytes(), memory.tobytes(), vectors[b].tobytes()))
-        )
+        totals = NO_TOTALS if totals_B is None else totals_B[b]
+        assert totals.dtype == TOTAL
+        columns = (header_B[b], left_out, memory, vectors[b], totals)
+        parts.append(b"".join(column.tobytes() for column in columns))
     lengths = np.fromiter(map(len, parts), np.int64, size)
     return Packed(names, np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)]), b"".join(parts))
 
@@ -157,14 +176,17 @@ def unpack(value: bytes) -> Record:
         at_memory = _HEADER.itemsize + 8 * left
         for entry in (MEMORY_ENTRY, _EARLIER_ENTRY):
             at_vectors = at_memory + entry.itemsize * entries
-            if len(value) == at_vectors + 4 * interests * width:
+            at_totals = at_vectors + 4 * interests * width
+            rest = len(value) - at_totals
+            if rest == 0 or (rest > 0 and entry is MEMORY_ENTRY and rest % TOTAL.itemsize == 0):
                 memory = np.frombuffer(value, entry, entries, at_memory)
                 return Record(
                     int(header["stamp"][0]),
                     int(header["stamp"][1]),
-                    np.frombuffer(value, "<f4", offset=at_vectors).reshape(interests, width),
+                    np.frombuffer(value, "<f4", interests * width, at_vectors).reshape(interests, width),
                     np.frombuffer(value, "<i8", left, _HEADER.itemsize),
                     memory if entry is MEMORY_ENTRY else _of_earlier(memory),
+                    np.frombuffer(value, TOTAL, rest // TOTAL.itemsize, at_totals) if rest else NO_TOTALS,
                 )
     raise InputError(
         f"store: a row of {len(value)} bytes is not Ebbtide's; was it written by something else?"

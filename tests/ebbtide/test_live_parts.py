@@ -29,7 +29,7 @@ from state.memory.mask import select
 from state.progress import trainer_status
 from state.store.contract import KINDS, Gone, ItemRows, UserRows
 from state.store.in_memory import DictStore
-from state.store.records import MEMORY_ENTRY
+from state.store.records import MEMORY_ENTRY, TOTAL
 from streams.wire.message import Message
 from tests.ebbtide.sent_examples import batches, made_by
 from tests.ebbtide.test_status import trainer as status
@@ -117,6 +117,7 @@ def delta(user: str, time_ms: int) -> tuple[UserRows, ItemRows]:
         event_time_ms_B=np.array([time_ms]),
         interests_BKD=np.full((1, 1, 2), time_ms, np.float32),
         memory_B=[memory],
+        totals_B=[np.zeros(time_ms % 2, TOTAL)],
     )
     items = ItemRows(
         ids=["a", user],
@@ -152,7 +153,9 @@ def test_deltas_wait_for_the_store_as_one(monkeypatch: pytest.MonkeyPatch, tmp_p
     users = {name: store.user(name) for name in "uvw"}
     assert {name: one and one.event_time_ms for name, one in users.items()} == {"u": 3, "v": 2, "w": 9}
     assert users["v"] is not None
-    assert len(users["v"].memory) == 2
+    assert (len(users["v"].memory), len(users["v"].totals)) == (2, 0)
+    assert users["u"] is not None
+    assert len(users["u"].totals) == 1
     item = store.item("a")
     assert item is not None
     assert item.vectors_KD.tolist() == [[9.0, 9.0]]

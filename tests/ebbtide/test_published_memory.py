@@ -198,6 +198,47 @@ def test_under_a_mask_it_is_what_the_operator_would_select_and_fades_as_the_memo
         assert retention == pytest.approx(left[item, time_ms], abs=2e-6)
 
 
+@settings(max_examples=60)
+@given(streams(), configs, st.sampled_from([(1, 1), (3, 1), (4, 2)]), st.sampled_from([0, DAY_MS, YEAR_MS]))
+def test_totals_are_what_the_operator_would_say_next(
+    events: EventBatch, config: OperatorConfig, window: tuple[int, int], later_ms: int
+) -> None:
+    """But of the event's own item, where the one earlier event with it was not selected; and of outcomes that
+    are known only later."""
+    roomy = msgspec.structs.replace(config.memory, capacity=60)
+    config = msgspec.structs.replace(config, memory=roomy, label_delay_ms=0)
+    in_order = EventBatch(**{**vars_of(events), "time_ms_B": np.maximum.accumulate(events.time_ms_B)})
+    operator = Operator(config, *window)
+    record = published(operator, in_order, Reads(*window))
+    time_ms = record.event_time_ms + later_ms
+    now, next_of = recalled(record, INFO, time_ms, NO_KEY), said(operator, time_ms, window)
+    real_I = next_of.total_item_BI[0] != NO_KEY
+    expected = {
+        item: one
+        for item, *one in zip(
+            next_of.total_item_BI[0, real_I].tolist(),
+            next_of.total_count_BI[0, real_I].tolist(),
+            next_of.total_first_s_BI[0, real_I].tolist(),
+            next_of.total_last_s_BI[0, real_I].tolist(),
+            next_of.total_since_BI[0, real_I].tolist(),
+            next_of.total_faded_BI[0, real_I].tolist(),
+            strict=True,
+        )
+    }
+    totals = now.totals
+    own = int(in_order.item_B[-1])
+    if not len(totals.item_T):  # the entries tell it all
+        good = record.memory["item"][~(record.memory["label"] <= 0.5)].tolist()
+        assert {item: one[0] for item, one in expected.items() if item != own} == {
+            item: good.count(item) for item in good if good.count(item) > 1 and item != own
+        }
+        return
+    assert expected.keys() - {own} == set(totals.item_T.tolist()) - {own}
+    columns = (totals.count_T, totals.first_s_T, totals.last_s_T, totals.since_T, totals.faded_T)
+    for item, *got in zip(totals.item_T.tolist(), *columns, strict=True):
+        assert got == pytest.approx(expected[item], rel=1e-5, abs=1e-3)
+
+
 def vars_of(events: EventBatch) -> dict[str, np.ndarray]:
     return {name: getattr(events, name) for name in EventBatch.__slots__}
 

@@ -22,7 +22,7 @@ from serving.recommending import _Ranked, _shared
 from serving.run import Run
 from serving.said import json_of
 from serving.scoring.copy import followed
-from state.evidence import STIM
+from state.evidence import LONGEST_S, STIM
 from state.examples import ExampleBatch, concat
 from state.keys import NO_KEY, key_of
 from state.memory.after import after
@@ -31,7 +31,7 @@ from state.store.contract import EmbeddingStore, ItemRows, RunInfo, UserRows
 from state.store.copy_score import AMONG, LEADING, CopyScore, ItemTerms, packed_gaps
 from state.store.embedded import EmbeddedStore
 from state.store.in_memory import DictStore
-from state.store.records import MEMORY_ENTRY, Entries, linked
+from state.store.records import MEMORY_ENTRY, NO_TOTALS, TOTAL, Entries, Totals, linked
 from state.store.redis import RedisStore
 from tests.replay.events import write_csv
 from tests.valkeys import free_port, serving
@@ -94,7 +94,12 @@ def habits() -> Entries:
     return linked(np.array(rows, MEMORY_ENTRY))
 
 
-def published(store: EmbeddingStore, copy: CopyScore | None, memory: Entries | None = None) -> Run:
+def published(
+    store: EmbeddingStore,
+    copy: CopyScore | None,
+    memory: Entries | None = None,
+    totals: Totals = NO_TOTALS,
+) -> Run:
     vectors_BD = np.array([[0, 1, 0], [1, 0, 0], [0, 0, 0.5], [0.9, 0.1, 0], [0, 0, 0]], np.float32)
     store.put_info(RunInfo(log="planted", learner="stim", width=3, interests=("recent",), copy=copy))
     store.publish(
@@ -104,6 +109,7 @@ def published(store: EmbeddingStore, copy: CopyScore | None, memory: Entries | N
             event_time_ms_B=np.array([LAST_MS]),
             interests_BKD=np.array([[[1.0, 0.0, 1.0]]], np.float32),
             memory_B=[habits() if memory is None else memory],
+            totals_B=[totals],
         ),
         ItemRows(ids=list(ITEMS), event_time_ms_B=np.full(5, LAST_MS), vectors_BD=vectors_BD),
     )
@@ -117,6 +123,48 @@ class Place(TypedDict, total=False):
 
 def recommend(copy: CopyScore | None, at_ms: int | None = None, **place: Unpack[Place]) -> RecommendAnswer:
     return published(DictStore(), copy).recommend("ann", 5, at_ms=at_ms, **place)
+
+
+def of_all(memory: Entries, kept: int) -> tuple[Entries, Totals]:
+    """The newest entries of a memory, and what all of it says of its items as of LAST_MS."""
+    totals = np.zeros(2, TOTAL)
+    for t, item in enumerate(("bar", "cafe")):
+        at = np.flatnonzero(memory["item"] == key_of(item))
+        time_ms = memory["time_ms"][at]
+        faded = np.exp2((time_ms - LAST_MS) / 1000.0 / LONGEST_S).sum()
+        totals[t] = (key_of(item), time_ms[0], time_ms[-1], len(at), faded, len(memory) - 1 - at[-1])
+    return memory[len(memory) - kept :], totals
+
+
+@pytest.mark.parametrize("kept", [15, 6, 1])
+@pytest.mark.parametrize("at_ms", [LAST_MS, NEXT_FRIDAY])
+def test_totals_speak_for_entries_that_were_not_selected(kept: int, at_ms: int) -> None:
+    """What the whole memory adds up to is the same, whatever part of it is there as entries."""
+    memory = dict.fromkeys(MEMORY, 0.0) | {"own_64d": 0.4, "share": 0.3, "count": 0.6}
+    rates_of = rates(0.5)
+    rates_of = msgspec.structs.replace(
+        rates_of,
+        return_interval=[[0.01 * i for i in range(INTERVALS)]] * COUNTS,
+        return_events=[[0.02 * (k + e) for e in range(EVENTS)] for k in range(COUNTS)],
+    )
+    specification = msgspec.structs.replace(STIM, returns=rates_of, own={"own_64d": 0.1})
+    past = dict.fromkeys(specification.past, 0.7)
+    copy = msgspec.structs.replace(copy_score(), memory=memory, past=past, specification=specification)
+    entries, totals = of_all(habits(), kept)
+    whole = published(DictStore(), copy).recommend("ann", 5, at_ms=at_ms)
+    part = published(DictStore(), copy, entries, totals).recommend("ann", 5, at_ms=at_ms)
+    assert order(part) == order(whole)
+    assert [one.score for one in part.items] == pytest.approx([one.score for one in whole.items], rel=1e-6)
+
+
+def test_why_tells_of_an_item_of_which_no_entry_is_left() -> None:
+    entries, totals = of_all(habits(), 1)
+    why = {
+        one.item: one.why
+        for one in published(DictStore(), copy_score(), entries, totals).recommend("ann", 5).items
+    }
+    assert Because("had 8 times, last 2017-09-11T08:00:00.000Z") in why["cafe"]
+    assert not any(isinstance(reason, Because) and "had" in reason.reason for reason in why["bar"])
 
 
 def order(answer: RecommendAnswer) -> list[str]:

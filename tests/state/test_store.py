@@ -16,7 +16,7 @@ from state.errors import InputError
 from state.store.contract import EmbeddingStore, Gone, ItemRows, RunInfo, UserRows
 from state.store.embedded import EmbeddedStore, open_store
 from state.store.in_memory import DictStore
-from state.store.records import MEMORY_ENTRY, MEMORY_LIMIT, Entries
+from state.store.records import MEMORY_ENTRY, MEMORY_LIMIT, TOTAL, Entries
 from state.store.redis import RedisStore
 from state.store.server import EmbeddedServer
 from tests.valkeys import free_port, serving
@@ -97,6 +97,7 @@ def test_what_is_put_is_read(opened: Opened) -> None:
         event_time_ms_B=np.array([70]),
         interests_BKD=interests,
         memory_B=[memory(5, 6)],
+        totals_B=[np.array([(5, 1, 2, 3.0, 2.5, 4), (7, 8, 9, 1.0, 0.5, 70)], TOTAL)],
         left_out_B=[np.array([-8, 9])],
     )
     assert store.put_users(2, users) == 1
@@ -106,6 +107,7 @@ def test_what_is_put_is_read(opened: Opened) -> None:
     assert item is not None
     np.testing.assert_array_equal(user.vectors_KD, interests[0])
     np.testing.assert_array_equal(user.memory, memory(5, 6))
+    assert user.totals.tolist() == [(5, 1, 2, 3.0, 2.5, 4), (7, 8, 9, 1.0, 0.5, 70)]
     assert (user.stamp, user.left_out.tolist()) == ((2, 70), [-8, 9])
     assert (item.stamp, item.vectors_KD.tolist(), len(item.memory)) == ((2, 72), [[-2.5] * 3], 0)
     assert everything.ids == ["a", "b"]
