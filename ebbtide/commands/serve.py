@@ -84,17 +84,14 @@ def serve(
         url, mounts = server.url_of(held), list[Mount]()
         folder = None if "://" in target else Path(target.removeprefix("embedded:"))
         desk = Desk(store, report=None if folder is None else folder / "report.json")
+        broker = _broker(brokers) if said or variant else None
         if said:
             from ebbtide.live import version_routes
             from ebbtide.live.posted import Posted, mount
 
             known = api_keys.read(said, KEYS if keys is None else str(keys))
             mounts.append(lambda app: version_routes.mount(app, desk, known))
-            try:
-                broker = addresses.brokers(brokers)
-            except InputError:
-                if brokers is not None or os.environ.get(addresses.BROKERS):
-                    raise
+            if broker is None:
                 log.info("no broker, so no POST /events; --brokers HOST:PORT names one")
             else:
                 posted = Posted(broker, events)
@@ -109,11 +106,27 @@ def serve(
                 print_line({"url": url})
             log.info("%s answers from %s; Ctrl-C ends it", url, store)
 
-        others = {}
+        others = dict[str, Desk]()
         for name, where in (named(said, target) for said in variant or []):
             others[name] = Desk(open_.enter_context(open_store(where)))
+        if others and broker is not None:
+            from ebbtide.live import variant_routes
+
+            mounts.append(lambda app: variant_routes.mount(app, broker, events, [*others]))
         app = application(Variants(desk, others), lambda said: time_ms(said, "at"), Limits(rate=rate), mounts)
         server.run(app, held, started, desk.ending.set)
+
+
+def _broker(given: str | None) -> str | None:
+    """Where Kafka is, as far as anybody says. Raises InputError where it is no address."""
+    from ebbtide.commands import addresses
+
+    try:
+        return addresses.brokers(given)
+    except InputError:
+        if given is not None or os.environ.get(addresses.BROKERS):
+            raise
+        return None
 
 
 def named(said: str, base: str) -> tuple[str, str]:

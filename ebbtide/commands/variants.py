@@ -27,9 +27,9 @@ def variants(
     import msgspec
 
     from ebbtide.commands import addresses
-    from ebbtide.live.variants import read
+    from ebbtide.live.variants import Tally, read
 
-    found = read(addresses.brokers(brokers), events, names)
+    found = read(addresses.brokers(brokers), events, Tally(names))
     if as_json:
         print_json(msgspec.to_builtins(found))
         return

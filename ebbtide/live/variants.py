@@ -61,48 +61,73 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     said: str
 
 
+class Tally:
+    """What came of it so far; `names` are those of `ebbtide serve`, without the base.
+
+    It grows by a number for every user, and one for every event with an id: an event that comes twice counts
+    once.
+    """
+
+    def __init__(self, names: Sequence[str]) -> None:
+        """Raises InputError on names that are none."""
+        self._arms = Arms(names)
+        self._events: dict[str, dict[str, int]] = {name: {} for name in self._arms.names}
+        self._taken: dict[str, dict[str, int]] = {name: {} for name in self._arms.names}
+        self._met = set[int]()
+        self.offsets: dict[int, int] = {}
+        """Partition -> the next message to be taken."""
+
+    def take(self, messages: Iterator[Message]) -> None:
+        """Messages on the topic of events, each partition in its order."""
+        while some := list(islice(messages, _MESSAGES)):
+            for user, event_id, by in _events(some):
+                if event_id != NO_KEY and event_id in self._met:
+                    continue
+                self._met.add(event_id)
+                name = self._arms.of(user)
+                events, taken = self._events[name], self._taken[name]
+                events[user] = events.get(user, 0) + 1
+                taken[user] = taken.get(user, 0) + (by == name)
+            self.offsets |= {message.partition: message.offset + 1 for message in some}
+
+    def verdict(self) -> Verdict:
+        """Who wins by now."""
+        values = {name: np.array(list(of.values()), np.float64) for name, of in self._taken.items()}
+        found = [
+            Arm(
+                name=name,
+                users=len(value_U),
+                events=sum(self._events[name].values()),
+                taken=int(value_U.sum()),
+                per_user=float(value_U.mean()) if len(value_U) else None,
+            )
+            for name, value_U in values.items()
+        ]
+        if len(values) < 2:
+            return Verdict(arms=found, compared=[], winner=None, said="nothing is compared: name a variant")
+        if min(len(value_U) for value_U in values.values()) < FEWEST:
+            said = f"too few users to tell: expected {FEWEST} of each variant"
+            return Verdict(arms=found, compared=[], winner=None, said=said)
+        ranked = sorted(values, key=lambda name: (-values[name].mean(), name != BASE))
+        pairs = [(ranked[0], other) for other in ranked[1:]]
+        compared = [_against(values, best, other, len(pairs)) for best, other in pairs]
+        wins = all(one.low > 0 for one in compared)
+        said = f"{ranked[0]} wins" if wins else "no difference is shown that chance could not make"
+        return Verdict(arms=found, compared=compared, winner=ranked[0] if wins else None, said=said)
+
+
 def verdict(messages: Iterator[Message], names: Sequence[str]) -> Verdict:
-    """Of the messages on the topic of events; `names` are those of `ebbtide serve`, without the base."""
-    arms = Arms(names)
-    events: dict[str, dict[str, int]] = {name: {} for name in arms.names}
-    taken: dict[str, dict[str, int]] = {name: {} for name in arms.names}
-    met = set[int]()
-    while some := list(islice(messages, _MESSAGES)):
-        for user, event_id, by in _events(some):
-            if event_id != NO_KEY and event_id in met:
-                continue
-            met.add(event_id)
-            name = arms.of(user)
-            events[name][user] = events[name].get(user, 0) + 1
-            taken[name][user] = taken[name].get(user, 0) + (by == name)
-    values = {name: np.array(list(of.values()), np.float64) for name, of in taken.items()}
-    found = [
-        Arm(
-            name=name,
-            users=len(value_U),
-            events=sum(events[name].values()),
-            taken=int(value_U.sum()),
-            per_user=float(value_U.mean()) if len(value_U) else None,
-        )
-        for name, value_U in values.items()
-    ]
-    if len(arms.names) < 2:
-        return Verdict(arms=found, compared=[], winner=None, said="nothing is compared: name a variant")
-    if min(len(value_U) for value_U in values.values()) < FEWEST:
-        said = f"too few users to tell: expected {FEWEST} of each variant"
-        return Verdict(arms=found, compared=[], winner=None, said=said)
-    ranked = sorted(values, key=lambda name: (-values[name].mean(), name != BASE))
-    pairs = [(ranked[0], other) for other in ranked[1:]]
-    compared = [_against(values, best, other, len(pairs)) for best, other in pairs]
-    wins = all(one.low > 0 for one in compared)
-    said = f"{ranked[0]} wins" if wins else "no difference is shown that chance could not make"
-    return Verdict(arms=found, compared=compared, winner=ranked[0] if wins else None, said=said)
+    """Of these messages on the topic of events."""
+    tally = Tally(names)
+    tally.take(messages)
+    return tally.verdict()
 
 
-def read(brokers: str, topic: str, names: Sequence[str]) -> Verdict:
-    """By what is on the topic by now. Raises InputError where no broker is."""
+def read(brokers: str, topic: str, tally: Tally) -> Verdict:
+    """By what is on the topic by now; what was taken is not read again. Raises InputError."""
     with Observer(brokers) as observer:
-        return verdict(observer.read(topic), names)
+        tally.take(observer.read(topic, tally.offsets))
+    return tally.verdict()
 
 
 def _events(messages: Sequence[Message]) -> Iterator[tuple[str, int, str | None]]:

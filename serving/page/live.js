@@ -4,6 +4,7 @@ import { ask } from "./api.js";
 import { lines } from "./charts.js";
 import { card, el, problem } from "./dom.js";
 import { acted, alarmed } from "./drift.js";
+import { embeddings } from "./embeddings.js";
 import { count, duration, many, moment, number } from "./say.js";
 import { tile, tiles } from "./tiles.js";
 
@@ -39,7 +40,7 @@ export class Live {
     this.trouble.replaceChildren();
     if (!said.live) return;
     this.note(said);
-    const parts = [this.now(said), this.charts(), said.live.alarms.length && alarmed(said.live.alarms.map((one) => ({ ...one, when: moment(one.time_ms) }))), acted(said.live.actions)];
+    const parts = [this.now(said), this.charts(), said.live.alarms.length && alarmed(said.live.alarms.map((one) => ({ ...one, when: moment(one.time_ms) }))), acted(said.live.actions), embeddings(said.live.embeddings)];
     const focused = this.element.contains(document.activeElement);
     if (!focused) this.element.replaceChildren(...parts.filter(Boolean));
   }

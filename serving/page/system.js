@@ -4,6 +4,7 @@ import { ask, has } from "./api.js";
 import { card, el } from "./dom.js";
 import { Live } from "./live.js";
 import { replayed } from "./replayed.js";
+import { variants } from "./variants.js";
 import { versions } from "./versions.js";
 
 /** Nothing, of a store that cannot be asked now: the live part says so. */
@@ -13,10 +14,10 @@ function unready(error) {
 }
 
 export async function show(main) {
-  const [live, kept] = await Promise.all([Live.begun(), versions().catch(unready)]);
+  const [live, compared, kept] = await Promise.all([Live.begun(), variants().catch(unready), versions().catch(unready)]);
   const report = !live && (await has("/report")) ? replayed(await ask("/report")) : [];
   const nothing = card("The system", el("p", {}, "No trainer publishes here, and there is no report of a replay. ", el("a", { href: "/metrics" }, "Metrics of this server")));
-  const parts = [live?.element, ...report, kept].filter(Boolean);
+  const parts = [live?.element, ...report, compared, kept].filter(Boolean);
   main.replaceChildren(...(parts.length ? parts : [nothing]));
   return () => live?.end();
 }

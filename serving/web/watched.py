@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from serving.web.problems import Problem
-from state.drift_alarm import DriftAction, DriftAlarm
+from state.drift_alarm import DriftAction, DriftAlarm, EmbeddingHealth
 from state.errors import InputError
 from state.progress import TrainerStatus, trainer_status
 from state.store.contract import Kind
@@ -49,6 +49,8 @@ class Live(msgspec.Struct, frozen=True, kw_only=True):
     checkpoint_age_s: float | None
     event_time_ms: int | None
     """The latest event's."""
+    embeddings: EmbeddingHealth | None
+    """The newest look at the vectors published."""
     trouble: str | None
     silent_s: float
     """Since it said something; it does so every second, as long as it runs."""

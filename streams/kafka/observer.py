@@ -91,13 +91,13 @@ class Observer:
                 found[at.partition] = 0 if message is None else message.offset + 1 - following
         return found
 
-    def read(self, topic: str) -> Iterator[Message]:
-        """What is in a topic by now, partition after partition."""
+    def read(self, topic: str, since: Mapping[int, int] | None = None) -> Iterator[Message]:
+        """What is in a topic by now, partition after partition; from these offsets on, if any are given."""
         with asking(self.brokers):
             there = self._there(topic)
             first, end = self._consumer.beginning_offsets(there), self._consumer.end_offsets(there)
         for at in there:
-            yield from self._between(at, first[at], end[at])
+            yield from self._between(at, max(first[at], (since or {}).get(at.partition, 0)), end[at])
 
     def _there(self, topic: str) -> list[Any]:
         return [partition_at(topic, partition) for partition in self.partitions(topic)]

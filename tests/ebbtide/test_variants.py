@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from playwright.sync_api import expect
 
 from ebbtide.live.posted import RECOMMENDATION, of_body
-from ebbtide.live.variants import FEWEST, verdict
+from ebbtide.live.variants import FEWEST, Tally, verdict
 from serving.connection import connect
 from serving.run import Run
 from serving.said import json_of
@@ -20,6 +21,7 @@ from state.store.contract import ItemRows, UserRows
 from state.store.embedded import open_store
 from streams.wire.message import Message
 from tests.ebbtide.typed import run
+from tests.serving.browser import launched, opened
 from tests.serving.server import Served, served
 from tests.serving.test_answers import ITEMS, MORNING, published
 
@@ -65,6 +67,14 @@ def test_who_is_better_wins_and_chance_does_not() -> None:
     assert worse.winner == BASE
     winners = [verdict(events(random, {BASE: 0.1, "b": 0.1}, 200), ["b"]).winner for _ in range(20)]
     assert winners.count(None) >= 17, "one in twenty by chance"
+
+
+def test_what_is_read_on_is_counted_as_if_it_were_read_at_once() -> None:
+    came, tally = list(events(np.random.default_rng(0), {BASE: 0.1, "b": 0.2}, 100)), Tally(["b"])
+    for first in range(0, len(came), 300):
+        assert tally.offsets.get(0, 0) == first
+        tally.take(iter(came[first : first + 300]))
+    assert tally.verdict() == verdict(iter(came), ["b"])
 
 
 def test_what_does_not_count() -> None:
@@ -151,6 +161,12 @@ def test_each_user_is_served_by_one_and_what_comes_of_it_is_counted_for_that_one
     assert taken == {name: (n, n) for name, n in Counter(map(arms.of, USERS)).items()}
     assert "too few users to tell" in said["said"]
     assert "base" in run("variants", "b", "--brokers", brokers, "--events", TOPIC).stdout
+    assert server.ask("/variants/verdict").json() == said
+    with launched() as browser, opened(browser, f"{server.url}/#/system") as page:
+        card = page.locator(".card").filter(has=page.get_by_role("heading", name="Variants"))
+        expect(card).to_contain_text("too few users to tell: expected 30 of each variant")
+        cells = card.get_by_role("row").filter(has_text="base").get_by_role("cell")
+        expect(cells).to_have_text(["5", *[str(taken[BASE][0])] * 3, "1.0000"])
 
 
 @pytest.mark.parametrize("said", ["b", "b=", "a b=x", "b=nowhere"])

@@ -7,18 +7,31 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, expect
 
-from state.drift_alarm import DriftAlarm
+from state.drift_alarm import DriftAlarm, EmbeddingHealth
 from state.progress import TrainerStatus, encode
 from state.store.contract import EmbeddingStore
 from state.store.embedded import open_store
 from tests.serving import test_answers
 from tests.serving.browser import PATIENCE_MS, launched, opened
 from tests.serving.server import Served, served
+from tests.serving.test_answers import MORNING
 
 KEY = "ebb_of-a-test"
 expect.set_options(timeout=PATIENCE_MS)
 ALARM = DriftAlarm(
     signal="log_loss", detector="adwin", event=7, time_ms=1, before=0.5, after=0.6, worse=True, open=True
+)
+HEALTH = EmbeddingHealth(
+    event=9_000,
+    time_ms=MORNING,
+    items=1234,
+    covered=0.5,
+    norm=1.25,
+    norm_95=2.0,
+    width=64,
+    effective_rank=30.5,
+    centroid_shift=None,
+    neighbour_churn=0.25,
 )
 
 
@@ -35,6 +48,7 @@ def said(trained: int, updated_ms: int, trouble: str | None = None) -> bytes:
             floor={"recall@10": 0.2, "log_loss": 0.4},
             checkpoint_ms=None,
             alarms=[ALARM],
+            embeddings=HEALTH,
             trouble=trouble,
             started_ms=0,
             updated_ms=updated_ms,
@@ -79,6 +93,11 @@ def test_what_happens_is_shown_while_it_happens(browser: Browser, web: Served, s
         expect(page.locator("p b.bad")).to_have_text("0.5000")  # a log loss above its floor's
         expect(page.locator("tr.bad")).to_contain_text("log_loss")
         expect(page.locator(".line.s1").first).to_be_attached()
+        health = page.locator(".card").filter(has=page.get_by_role("heading", name="Embeddings"))
+        expect(health).to_contain_text("50 %of a sample of 1,234 items")
+        expect(health).to_contain_text("30.5of 64")
+        expect(health).to_contain_text("25 %of the ten nearest")
+        expect(health).not_to_contain_text("centre moved")
         store.put_status(said(2500, 2_000, trouble="the disk is full"))
         expect(tile).to_contain_text("2,500")
         expect(page.get_by_role("alert").filter(has_text="the disk is full")).to_be_visible()
