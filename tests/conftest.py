@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, settings
 
 from ebbtide.services.launch import started
 from tests.patience import PATIENCE_S
+from tests.valkeys import Cluster, cluster
 
 collect_ignore = ["planted_learners/site"]
 """To import it is to plant them."""
@@ -40,6 +41,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def form(request: pytest.FixtureRequest) -> str:
     """Each of the two in which events are on the wire."""
     return str(request.param)
+
+
+@pytest.fixture(scope="session")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A real cluster of three Valkeys."""
+    with cluster(tmp_path_factory.mktemp("cluster"), 3) as held:
+        yield held
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,12 @@ MAY_IMPORT = {
     "ebbtide": {"streams", "state", "learners", "monitor", "replay", "serving"},
 }
 OWNED = {
-    "redis": {"state/store/redis.py", "state/store/redis_refusals.py", "state/store/pipelined.py"},
+    "redis": {
+        "state/store/redis.py",
+        "state/store/redis_refusals.py",
+        "state/store/cluster.py",
+        "state/store/pipelined.py",
+    },
     "fastapi": {
         "serving/web/app.py",
         "serving/web/live.py",

@@ -115,13 +115,13 @@ def _broker(given: str | None) -> Check:
 
 def _store(given: str | None) -> Iterator[Check]:
     from ebbtide.commands import addresses
-    from state.store.redis import RedisStore
+    from state.store.embedded import open_store
 
     ahead_ms: list[float] = []
     policies: list[str | None] = []
 
     def probe(url: str) -> str:
-        with RedisStore(url) as held:
+        with open_store(url) as held:
             ahead_ms.append(held.probe())
             policies.append(held.policy())
             return f"{held!r} answers and can be written"
@@ -138,7 +138,7 @@ def _store(given: str | None) -> Iterator[Check]:
 
 
 def _eviction(policy: str | None) -> Check:
-    from state.store.redis_health import KEEPS_ALL
+    from state.store.health import KEEPS_ALL
 
     todo = f"CONFIG SET maxmemory-policy {KEEPS_ALL}, there and in its configuration"
     if policy is None:

@@ -15,7 +15,8 @@ import msgspec
 from state import progress
 from state.errors import InputError
 from state.progress import Progress, TrainerStatus
-from state.store.redis import RedisStore
+from state.store.contract import EmbeddingStore
+from state.store.embedded import open_store
 from streams.kafka import client, topics
 from streams.kafka.observer import Observer
 from streams.kafka.place import followed
@@ -179,7 +180,7 @@ def _together(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
 def _trainer(store: str, trouble: list[str]) -> tuple[TrainerStatus | None, bool]:
     """What the trainer has said last, and whether it could; what is wrong with the store is said first."""
     try:
-        with RedisStore(store) as held:
+        with open_store(store) as held:
             flaws = held.flaws()
             trouble += [f"store: {flaw.said}" for flaw in flaws]
             said = held.status()
@@ -207,7 +208,7 @@ def _trainer(store: str, trouble: list[str]) -> tuple[TrainerStatus | None, bool
     return found, writable
 
 
-def _served_earlier(held: RedisStore) -> list[str]:
+def _served_earlier(held: EmbeddingStore) -> list[str]:
     """What to know where readers are not served the newest version."""
     return [
         f"readers are served version {one.version} ({one.facts.note}), not the newest; "
@@ -217,7 +218,7 @@ def _served_earlier(held: RedisStore) -> list[str]:
     ]
 
 
-def _gone_from(held: RedisStore, found: TrainerStatus) -> bool:
+def _gone_from(held: EmbeddingStore, found: TrainerStatus) -> bool:
     """Whether the store has lost what readers were to see when the trainer said something last."""
     at = found.readers_at
     return at > held.version() or (at > 0 and found.trained > 0 and 0 in held.counts().values())

@@ -12,10 +12,9 @@ from serving.scoring.copy import Copy
 from serving.scoring.rows import Ids, Vectors
 from state.arrays import Doubles, Floats, Int64s
 from state.errors import InputError
-from state.store.contract import Items
+from state.store.contract import Changes, Items
 from state.store.copy_score import CopyScore
 from state.store.records import single_vectors
-from state.store.versions import Changes
 
 
 class Catalogue:

@@ -19,11 +19,10 @@ from serving.web.changes import History
 from serving.web.problems import Problem
 from serving.web.watched import Status, Watched
 from state.errors import EbbtideError
-from state.store.contract import Kind
+from state.store.contract import EmbeddingStore, Kind
 from state.store.kept import NEWEST, VersionGoneError
-from state.store.pipelined import BusyError, PipelinedReader
+from state.store.pipelined import BusyError, reader_of
 from state.store.records import Record, unpack
-from state.store.redis import RedisStore
 
 T = TypeVar("T")
 log = logging.getLogger("ebbtide.serve")
@@ -43,12 +42,12 @@ class Desk:
     `report` is that of a run in a folder. `ending` is set once the server is to end.
     """
 
-    def __init__(self, store: RedisStore, *, most: int = MOST, report: Path | None = None) -> None:
+    def __init__(self, store: EmbeddingStore, *, most: int = MOST, report: Path | None = None) -> None:
         self.store = store
         store.hurry(_STORE_S)
         self.trouble: EbbtideError | None = Problem(503, "starting: the catalogue is being read")
         """Why what is held may not be the newest, or is not there."""
-        self._reader = PipelinedReader(store)
+        self._reader = reader_of(store)
         self._most = most
         self._waiting = 0
         self._run: Run | None = None

@@ -12,8 +12,7 @@ from serving.web.problems import Problem
 from state.drift_alarm import DriftAction, DriftAlarm, EmbeddingHealth
 from state.errors import InputError
 from state.progress import TrainerStatus, trainer_status
-from state.store.contract import Kind
-from state.store.redis import RedisStore
+from state.store.contract import EmbeddingStore, Kind
 
 _LOOK_S = 1.0
 _KEPT = 600
@@ -93,7 +92,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
 class Watched:
     """What `store` has of its trainer; `report` is that of a run in a folder. `note` is for one thread."""
 
-    def __init__(self, store: RedisStore, report: Path | None) -> None:
+    def __init__(self, store: EmbeddingStore, report: Path | None) -> None:
         self._store, self._report = store, report
         self._said: tuple[TrainerStatus, ...] = ()
         """Of the last ten seconds."""

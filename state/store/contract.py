@@ -28,9 +28,9 @@ import numpy as np
 from state.arrays import Floats, Int64s
 from state.errors import InputError
 from state.store.copy_score import CopyScore
+from state.store.health import Flaw
 from state.store.kept import NEWEST, Facts, Kept
 from state.store.records import Entries, Packed, Record, Totals, pack, single_vectors, unpack
-from state.store.versions import Changes
 
 Kind = Literal["users", "items"]
 KINDS: tuple[Kind, Kind] = ("users", "items")
@@ -109,6 +109,18 @@ class Publication(NamedTuple):
     """Goes before rows come."""
 
 
+class Changes(NamedTuple):
+    """What has changed since a position, up to another."""
+
+    position: bytes
+    rows: Packed
+    """Rows that are there, as they are now."""
+    gone: list[str]
+    """Ids whose rows are there no longer."""
+    as_of: tuple[int, bytes]
+    """The version and the move to it, as `Pointer` has them, of the moment that all this is of."""
+
+
 class Pointer(NamedTuple):
     """Where readers are pointed."""
 
@@ -120,15 +132,6 @@ class Pointer(NamedTuple):
     """Another after every `put_info` of what readers are served."""
     at: int = NEWEST
     """What to read at: the newest, or the kept version."""
-
-
-class Flaw(NamedTuple):
-    """Why a server does not hold what it is given."""
-
-    said: str
-    """In one sentence, with the cure."""
-    closed: bool
-    """Whether it takes nothing at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,6 +293,17 @@ class EmbeddingStore(ABC):
     def flaws(self) -> list[Flaw]:
         """What is wrong with the server itself, as far as it may be asked."""
         return []
+
+    def policy(self) -> str | None:
+        """What becomes of keys when the server is full: KEEPS_ALL, or how it evicts; None if it won't say."""
+        return None
+
+    def probe(self) -> float:
+        """Write something and remove it; how many ms the server's clock is ahead of ours."""
+        return 0.0
+
+    def hurry(self, seconds: float) -> None:
+        """Fail after so long, and try nothing twice: for who tries again by itself."""
 
     def shared(self) -> InputError:
         """What is raised where two publish under one name."""

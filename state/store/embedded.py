@@ -6,6 +6,8 @@ from typing import TypeVar
 from urllib.parse import parse_qsl, quote, urlencode
 
 from state.errors import InputError
+from state.store.cluster import sharded
+from state.store.contract import EmbeddingStore
 from state.store.redis import RUN, RedisStore
 from state.store.redis_refusals import UnreachableError
 from state.store.server import DATA, EmbeddedServer
@@ -45,14 +47,14 @@ class EmbeddedStore(RedisStore):
             return super()._ask(ask, *arguments)
 
 
-def open_store(target: str | Path, *, create: bool = False) -> RedisStore:
-    """The store that `target` names: a Redis URL, `embedded:DIR`, or a run's folder.
+def open_store(target: str | Path, *, create: bool = False) -> EmbeddingStore:
+    """The store that `target` names: a Redis URL (of a cluster with `shards=N`), `embedded:DIR`, or a folder.
 
     Raises InputError where a folder has no store, unless it is to be created.
     """
     text = str(target)
     if text.startswith(("redis://", "rediss://", "unix://")):
-        return RedisStore(text)
+        return sharded(text) if "shards=" in text.partition("?")[2] else RedisStore(text)
     if "://" in text:
         raise InputError(
             f"{text.partition('://')[0]}://...: no store of this kind; "

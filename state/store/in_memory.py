@@ -8,10 +8,10 @@ import msgspec
 
 from state.errors import InputError
 from state.store import kept
-from state.store.contract import KINDS, EmbeddingStore, Gone, Kind, Pointer, Publication, RunInfo
+from state.store.contract import KINDS, Changes, EmbeddingStore, Gone, Kind, Pointer, Publication, RunInfo
 from state.store.kept import NEWEST, Facts, Kept, Versions
 from state.store.records import Packed, named, packed_rows, stamp_of
-from state.store.versions import Changes, Feed, new_token
+from state.store.versions import Feed, new_token
 
 _INFO = "info"
 

@@ -14,10 +14,11 @@ import redis.asyncio
 
 from state.errors import EbbtideError
 from state.store import redis_kept_scripts
-from state.store.contract import Kind
+from state.store.contract import EmbeddingStore, Kind
 from state.store.kept import NEWEST
 from state.store.redis import RedisStore
 from state.store.redis_refusals import UnreachableError
+from state.store.sharded import ShardedStore
 
 MOST = 1024
 """Questions that wait for an answer."""
@@ -88,6 +89,35 @@ class PipelinedReader:
         pipe = _Pipe(connection._writer, self._store)  # there is no public way to take it over
         connection._reader = connection._writer = None
         return pipe
+
+
+class ShardedReader:
+    """The same of a run over many slots: a connection a shard."""
+
+    def __init__(self, store: ShardedStore) -> None:
+        self._store = store
+        self._readers = {id(shard): PipelinedReader(cast(RedisStore, shard)) for shard in store.shards}
+
+    @property
+    def trouble(self) -> EbbtideError | None:
+        """Why some can not be asked for now."""
+        return next((one.trouble for one in self._readers.values() if one.trouble is not None), None)
+
+    def row(self, kind: Kind, identifier: str, at: int = NEWEST) -> "asyncio.Future[bytes | None]":
+        """As `PipelinedReader.row`."""
+        shard = self._store.shard_of(kind, identifier.encode("utf-8", "surrogatepass"))
+        return self._readers[id(shard)].row(kind, identifier, at)
+
+    async def keep(self) -> None:
+        """Stay connected until cancelled."""
+        await asyncio.gather(*(one.keep() for one in self._readers.values()))
+
+
+def reader_of(store: EmbeddingStore) -> PipelinedReader | ShardedReader:
+    """What reads a store's rows, which are on a server."""
+    return (
+        ShardedReader(store) if isinstance(store, ShardedStore) else PipelinedReader(cast(RedisStore, store))
+    )
 
 
 class _Pipe(asyncio.Protocol):

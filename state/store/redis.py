@@ -27,14 +27,13 @@ from redis.retry import Retry
 from state.errors import InputError
 from state.store import kept, redis_refusals, redis_versions, versions
 from state.store import redis_scripts as scripts
-from state.store.contract import KINDS, EmbeddingStore, Flaw, Gone, Kind, Pointer, Publication, RunInfo
+from state.store.contract import KINDS, Changes, EmbeddingStore, Gone, Kind, Pointer, Publication, RunInfo
+from state.store.health import Flaw, flaws_of, policy_of
 from state.store.kept import NEWEST, Facts, Kept
 from state.store.records import Packed, Record, named, packed_rows, unpack, unpacked
 from state.store.redis_calls import FEEDS, Call, Calls, Keys
-from state.store.redis_health import flaws_of, policy_of
 from state.store.redis_refusals import ForbiddenError
 from state.store.redis_versions import RedisVersions
-from state.store.versions import Changes
 
 T = TypeVar("T")
 
@@ -58,7 +57,7 @@ class RedisStore(EmbeddingStore):
         options = dict(parse_qsl(query))
         run = options.pop("run", RUN)
         self._shown = f"{scheme}://{rest.rpartition('@')[2] if '@' not in query else '...'}"
-        if not re.fullmatch(r"[\w.-]+", run):
+        if not re.fullmatch(r"[\w.-]+(~\d+)?", run):
             raise InputError(
                 f"{self._shown}: run={run!r} is no name; expected letters, digits, '.', '_' and '-'"
             )

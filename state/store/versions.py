@@ -14,9 +14,6 @@ had, are seen before they are pointed at.
 import os
 from collections import deque
 from collections.abc import Iterable
-from typing import NamedTuple
-
-from state.store.records import Packed
 
 FEED = 4096
 """Notes that are kept."""
@@ -24,18 +21,6 @@ IDS_A_NOTE = 128
 """At most."""
 NOWHERE = b""
 """The position in a feed that has nothing yet: nothing follows from there."""
-
-
-class Changes(NamedTuple):
-    """What has changed since a position, up to another."""
-
-    position: bytes
-    rows: Packed
-    """Rows that are there, as they are now."""
-    gone: list[str]
-    """Ids whose rows are there no longer."""
-    as_of: tuple[int, bytes]
-    """The version and the move to it, as `Pointer` has them, of the moment that all this is of."""
 
 
 def new_token() -> bytes:

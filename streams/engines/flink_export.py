@@ -14,13 +14,16 @@ from streams.engines.partition import Engine
 from streams.records import folder
 from streams.records.folder import Kept
 
-_ALSO_OTHERS = {"execution.state-recovery.ignore-unclaimed-state": "true"}
-"""The state of source and sink is nobody's here."""
+_ALONE = {
+    "execution.state-recovery.ignore-unclaimed-state": "true",
+    "table.exec.uid.generation": "DISABLED",
+}
+"""The state of source and sink is nobody's here, and operators of the same place are others."""
 
 
 def export(job: Job, more: Mapping[str, str], to: Path) -> None:
     """Write what the job would go on from into a folder (`streams.records.folder`). Raises InputError."""
-    env = environment(job, {**more, **_ALSO_OTHERS})
+    env = environment(job, {**more, **_ALONE})
     tables = StreamTableEnvironment.create(env)
     tables.execute_sql("CREATE TABLE nothing (`partition` INT) WITH ('connector' = 'blackhole')")
     every = ", ".join(f"({partition})" for partition in sorted(job.looks))

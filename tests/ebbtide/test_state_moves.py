@@ -1,6 +1,7 @@
 """`ebbtide state`: a group's state leaves it, and another goes on as if nothing had happened."""
 
 import os
+import signal
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -34,7 +35,17 @@ def replayed() -> str:
 
 def sending(live: Live) -> list[str]:
     to = f"kafka://{live.brokers}/{live.events}"
-    return [*EBBTIDE, "replay", LOG, "--to", to, "--rate", "400"]
+    return [*EBBTIDE, "replay", LOG, "--to", to, "--rate", "100"]
+
+
+def some(live: Live, sender: "subprocess.Popen[bytes]") -> int:
+    """Hold the sender when some events have been dealt with; how many, when no more are there."""
+    live.until(EVENTS // 10)
+    sender.send_signal(signal.SIGSTOP)
+    with Observer(live.brokers) as observer:
+        sent = sum(one.offset + 1 for one in observer.newest(live.events).values())
+    live.until(sent)
+    return sent
 
 
 def files(path: Path) -> dict[str, bytes]:
@@ -63,7 +74,7 @@ def test_a_group_goes_on_where_one_that_was_killed_left_its_users(live: Live, re
     out, again = live.folder / "state", live.folder / "again"
     with subprocess.Popen(sending(live)) as sender:
         with live.worker() as process:
-            live.until(EVENTS // 3)
+            some(live, sender)
             until(lambda: saved(live), lambda partitions: len(partitions) == 2)
             kill(process)
         until(lambda: members(live.brokers, live.name), lambda count: not count)
@@ -72,6 +83,7 @@ def test_a_group_goes_on_where_one_that_was_killed_left_its_users(live: Live, re
         moved(live, "import", out, *other)
         moved(live, "export", again, *other)
         assert files(again) == files(out)
+        sender.send_signal(signal.SIGCONT)
         with live.worker(*other) as process:
             live.until(EVENTS)
             count = members(live.brokers, other[1])
@@ -100,15 +112,15 @@ def test_a_job_of_flink_takes_over_and_gives_back(live: Live, replayed: str) -> 
     job = ("--checkpoints", flink.checkpoints)
     with subprocess.Popen(sending(live)) as sender:
         with live.worker() as process:
-            live.until(EVENTS // 3)
+            sent = some(live, sender)
             stop(process)
-        before = sum(one.events for one in live.progress().values())
         moved(live, "export", out, "--group", live.name)
         moved(live, "import", out, *job)
         moved(live, "export", again, *job)
         assert files(again) == files(out)
+        sender.send_signal(signal.SIGCONT)
         with flink.worker(log="flink") as process:
-            live.until(before + 1)
+            live.until(sent + 1)
             stop(process)
         assert sender.wait(PATIENCE_S) == 0
     moved(live, "export", back, *job)

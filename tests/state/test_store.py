@@ -13,13 +13,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from state.errors import InputError
+from state.store.cluster import SlotStore, sharded
 from state.store.contract import EmbeddingStore, Gone, ItemRows, RunInfo, UserRows
 from state.store.embedded import EmbeddedStore, open_store
 from state.store.in_memory import DictStore
 from state.store.records import MEMORY_ENTRY, MEMORY_LIMIT, TOTAL, Entries
 from state.store.redis import RedisStore
 from state.store.server import EmbeddedServer
-from tests.valkeys import free_port, serving
+from state.store.sharded import ShardedStore
+from tests.valkeys import Cluster, free_port, serving
 
 serial = itertools.count()
 Open = Callable[[], EmbeddingStore]
@@ -53,7 +55,9 @@ class Opened:
 
 
 @pytest.fixture(params=stores(), ids=lambda kind: kind.__name__)
-def opened(request: pytest.FixtureRequest, server: EmbeddedServer, tmp_path: Path) -> Iterator[Opened]:
+def opened(
+    request: pytest.FixtureRequest, server: EmbeddedServer, servers: Cluster, tmp_path: Path
+) -> Iterator[Opened]:
     """A store of each kind. A new kind needs an entry here: how to open it on an empty place."""
     run = f"run-{next(serial)}"
     only = DictStore()
@@ -61,6 +65,8 @@ def opened(request: pytest.FixtureRequest, server: EmbeddedServer, tmp_path: Pat
         DictStore: lambda: only,
         RedisStore: lambda: RedisStore(f"unix://{server.ensure()}?run={run}"),
         EmbeddedStore: lambda: EmbeddedStore(tmp_path / "store"),
+        SlotStore: lambda: SlotStore(servers.url(f"run={run}")),
+        ShardedStore: lambda: sharded(servers.url(f"run={run}&shards=4")),
     }
     made: list[EmbeddingStore] = []
 

@@ -9,8 +9,8 @@ import redis
 
 from state.errors import InputError
 from state.store.contract import UserRows
+from state.store.health import KEEPS_ALL
 from state.store.redis import RedisStore
-from state.store.redis_health import KEEPS_ALL
 from state.store.server import EmbeddedServer
 from tests.state.test_store import Opened, items
 from tests.state.test_store import opened as opened

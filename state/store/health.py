@@ -1,11 +1,18 @@
-"""What a Redis server says of itself that stands in the way of holding what it is given."""
+"""What a server says of itself that stands in the way of holding what it is given."""
 
-from typing import Any
-
-from state.store.contract import Flaw
+from typing import Any, NamedTuple
 
 KEEPS_ALL = "noeviction"
 """The one maxmemory-policy under which nothing that was published goes."""
+
+
+class Flaw(NamedTuple):
+    """Why a server does not hold what it is given."""
+
+    said: str
+    """In one sentence, with the cure."""
+    closed: bool
+    """Whether it takes nothing at all."""
 
 
 def flaws_of(said: dict[str, Any], shown: str) -> list[Flaw]:
