@@ -30,6 +30,7 @@ OWNED = {
         "serving/web/page.py",
         "serving/web/replayed.py",
         "ebbtide/live/posted.py",
+        "ebbtide/live/variant_routes.py",
         "ebbtide/live/version_routes.py",
     },
     "starlette": {"serving/web/app.py"},
