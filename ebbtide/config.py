@@ -6,7 +6,7 @@ The file is TOML with the field names below; a learner's own settings stand unde
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Annotated, Any, Literal, cast
 
 import msgspec
 
@@ -16,6 +16,9 @@ from state.errors import InputError
 from streams.operator import OperatorConfig
 
 LeaveOut = Literal["auto", "none", "user", "session"]
+_Whole = Annotated[int, msgspec.Meta(ge=0)]
+_Some = Annotated[int, msgspec.Meta(ge=1)]
+_Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 
 class StreamConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -36,17 +39,17 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     floors: bool = True
     """Whether the counting floors run beside the model."""
     seed: int = 0
-    batch: int | None = None
+    batch: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] | None = None
     """Events a micro-batch; None takes 1024, or a 64th of a log that is shorter than 64 of those."""
-    label_delay_ms: int = 0
+    label_delay_ms: _Whole = 0
     """Nothing younger than this is known yet."""
     leave_out: LeaveOut = "auto"
     """What a ranking leaves out; `auto` goes by the log's repeat shares."""
-    rank_share: float | None = None
+    rank_share: _Share | None = None
     """The share of events whose whole catalogue is ranked; None chooses it by the log's size."""
     score_from: float | int = 0.5
     """Where the scored part begins: a fraction of the events, or a time in epoch ms."""
-    publish_every: int = 50_000
+    publish_every: _Some = 50_000
     """Events between two deltas to the store."""
     drift: bool = True
     act: tuple[Rule, ...] | None = None
@@ -56,11 +59,11 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     off_policy: str | None = None
     """The policy to be judged on a log with propensities: LEARNER shows its best item, LEARNER:K any of its K
     best, like:LOG every item as often as that log."""
-    sync_every_ms: list[int] = []
+    sync_every_ms: list[_Whole] = []
     """Copies of the models serve from weights published so often; 0 is the model itself."""
-    offline_passes: int = 3
+    offline_passes: Annotated[int, msgspec.Meta(ge=0, le=1000)] = 3
     """Passes over the log so far in retraining offline once a day, beside such copies; 0 for none."""
-    offline_budget: float = 20.0
+    offline_budget: Annotated[float, msgspec.Meta(gt=0)] = 20.0
     """Retraining offline may go over the whole log so often in all; a long log is served every few days."""
     operator: OperatorConfig = OperatorConfig()
     stream: StreamConfig = StreamConfig()
@@ -98,23 +101,8 @@ def read(
         replace, operator = msgspec.structs.replace, config.operator
         memory = replace(operator.memory, expire_ms=duration_ms(expire, "--expire"))
         config = replace(config, operator=replace(operator, memory=memory))
-    for name, least, most in (
-        ("batch", 1, 1_000_000),
-        ("publish_every", 1, 2**62),
-        ("label_delay_ms", 0, 2**62),
-        ("offline_passes", 0, 1000),
-    ):
-        value = getattr(config, name)
-        if value is not None and not least <= value <= most:
-            raise InputError(f"{name}: expected {least} to {most}, got {value}")
     if config.score_from in (0, 1):
         config = msgspec.structs.replace(config, score_from=float(config.score_from))
-    if config.rank_share is not None and not 0.0 <= config.rank_share <= 1.0:
-        raise InputError(f"rank_share: expected 0 to 1, got {config.rank_share}")
-    if any(every_ms < 0 for every_ms in config.sync_every_ms):
-        raise InputError(f"sync_every_ms: expected numbers of at least 0, got {config.sync_every_ms}")
-    if not config.offline_budget > 0:
-        raise InputError(f"offline_budget: expected more than 0, got {config.offline_budget}")
     return config
 
 

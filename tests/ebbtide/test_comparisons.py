@@ -348,7 +348,10 @@ def test_both_at_once_in_json(tmp_path: Path) -> None:
         (("--sync-every", ""), "immediate,1m,10m"),
         (("--sync-every", "1h", "--learner", "river-ftrl"), "'river-ftrl' cannot be copied"),
         (("--sync-every", "1h", "--checkpoint", "{tmp}/saved"), "a checkpoint does not hold the copies"),
-        (("--sync-every", "1h", "--config", "{tmp}/c.toml"), "offline_budget: expected more than 0"),
+        (
+            ("--sync-every", "1h", "--config", "{tmp}/c.toml"),
+            "Expected `float` > 0.0 - at `$.offline_budget`",
+        ),
     ],
 )
 def test_what_the_caller_can_mend_is_said_in_words(
