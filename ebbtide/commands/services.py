@@ -1,7 +1,7 @@
 """Commands of the live path: `ebbtide services`, and `ebbtide replay LOG --to kafka://...`."""
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -181,6 +181,8 @@ def send(log: "Log", to: str, *, quiet: bool, as_json: bool, **options: Any) -> 
         raise InputError(
             f"{'--history' if history is not None else '--sent'}: goes with --now only; leave it out"
         )
+    if quiet and (lost := _dead(log.survey.dead, log.rows + sum(log.survey.dead.values()) + log.left_out)):
+        Console(stderr=True).print(lost, highlight=False, markup=False, soft_wrap=True)
     with _sending(Console(stderr=True), quiet=quiet or as_json) as tell:
         if now:
             sent = traffic.send_now(Moved(log, rate, history, file), to, progress=tell)
@@ -206,14 +208,21 @@ def _said(sent: "Sent") -> str:
     )
 
 
+def _dead(reasons: Mapping[str, int], read: int) -> str | None:
+    """What to say of rows that are no events."""
+    if not reasons:
+        return None
+    said = ", ".join(f"{count:,} x {reason}" for reason, count in reasons.items())
+    return (
+        f"{sum(reasons.values()):,} of {read:,} rows are dead letters ({said}); "
+        "`ebbtide replay` with --out writes them down"
+    )
+
+
 def _not_sent(sent: "Sent") -> Iterator[str]:
     """What of the log was no event, or not asked for."""
-    dead = ", ".join(f"{count:,} x {reason}" for reason, count in sent.dead_letters.items())
-    if dead:
-        yield (
-            f"{sum(sent.dead_letters.values()):,} of {sent.read:,} rows are dead letters ({dead}); "
-            "`ebbtide replay` with --out writes them down"
-        )
+    if dead := _dead(sent.dead_letters, sent.read):
+        yield dead
     if sent.left_out:
         yield f"{sent.left_out:,} of {sent.read:,} rows left out by --from, --until or --limit"
     yield from (f"warning: {warning}" for warning in sent.warnings)

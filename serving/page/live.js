@@ -10,6 +10,7 @@ import { tile, tiles } from "./tiles.js";
 
 const KEPT = 600;
 const SILENT_S = 10;
+const BACKLOG = 1000;
 const METRICS = [
   ["recall@10", "recall@10", false],
   ["ndcg@10", "NDCG@10", false],
@@ -63,7 +64,7 @@ export class Live {
       tiles(
         tile("events a second", number(live.events_per_s, 1), "learned, over the last 10 s", silent && "bad"),
         tile("lag", many(live.lag, "example"), "that wait for the trainer"),
-        tile("freshness, p99", live.freshness_ms.p99 === undefined ? null : duration(live.freshness_ms.p99), "from an event to its being readable, last minute"),
+        tile("freshness, p99", live.freshness_ms.p99 === undefined ? null : duration(live.freshness_ms.p99), `from an event to its being readable, last minute${live.lag > BACKLOG ? ": of a backlog that is still being learned" : ""}`),
         tile("learned", count(live.trained), live.duplicates ? `${many(live.duplicates, "duplicate")} dropped` : "events, each once"),
         tile("version", count(version), live.checkpoint_age_s === null ? null : `checkpoint ${duration(1000 * live.checkpoint_age_s)} old`),
         tile("users", count(users), `${many(items, "item")}`),

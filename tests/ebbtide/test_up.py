@@ -20,6 +20,7 @@ from ebbtide.services.launch import started
 from ebbtide.supervising import child
 from ebbtide.supervising.child import Child
 from ebbtide.supervising.folder import PARTS, Folder
+from ebbtide.supervising.plan import Addresses, Pace, Plan
 from state.errors import InputError
 from tests.ebbtide.test_services import processes_of
 from tests.ebbtide.typed import EBBTIDE, run
@@ -105,7 +106,7 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Clicks by columns of its own."""
     path = tmp_path_factory.mktemp("log") / "clicks.csv"
     rows = [f"u{n % 23},i{n * 7 % 31},{1_500_000_000 + 600 * n}" for n in range(EVENTS)]
-    path.write_text("\n".join(["who,what,when", *rows]) + "\n")
+    path.write_text("\n".join(["who,what,when", *rows, "u1,i1,never"]) + "\n")
     return path
 
 
@@ -164,6 +165,7 @@ def test_what_it_serves_takes_events_and_is_of_now(up: Up) -> None:
     up.until(up.learned, lambda learned: learned == EVENTS + 1)
     status = up.ask("/status")
     assert status["now_ms"] - status["live"]["event_time_ms"] < 3_600_000
+    assert re.search(rf"send +1 of {EVENTS + 1} rows are dead letters \(1 x ", up.said())
     assert {*status["live"]["floor"]} == {*status["live"]["metrics"]} >= {"recall@10"}
 
 
@@ -200,6 +202,13 @@ def test_what_ends_at_once_every_time_is_given_up(tmp_path: Path, monkeypatch: p
         with pytest.raises(InputError, match=r"train has ended 5 times .* with exit code 1: no such thing"):
             asyncio.run(part.keep())
     assert said.count("has ended with exit code 1; it is started again") == 4
+
+
+def test_variants_are_learned_and_served_beside(tmp_path: Path) -> None:
+    plan = Plan(Folder(tmp_path), None, Pace(1.0, None), 8080, None, ("b=/x/b.toml",))
+    parts = dict(plan.parts(Addresses("broker:1", "redis://store:1/0")))
+    assert parts["train"][-2:] == ["--variant", "b=/x/b.toml"]
+    assert parts["serve"][-2:] == ["--variant", "b"]
 
 
 def test_what_cannot_be_is_said_in_one_line(tmp_path: Path, log: Path) -> None:

@@ -35,14 +35,14 @@ HEALTH = EmbeddingHealth(
 )
 
 
-def said(trained: int, updated_ms: int, trouble: str | None = None) -> bytes:
+def said(trained: int, updated_ms: int, trouble: str | None = None, lag: int = 3) -> bytes:
     return encode(
         TrainerStatus(
             trained=trained,
             duplicates=2,
             version=4,
             offsets={},
-            lag=3,
+            lag=lag,
             freshness_ms={"p50": 100.0, "p95": 200.0, "p99": 240.0},
             metrics={"recall@10": 0.25, "log_loss": 0.5},
             floor={"recall@10": 0.2, "log_loss": 0.4},
@@ -98,8 +98,10 @@ def test_what_happens_is_shown_while_it_happens(browser: Browser, web: Served, s
         expect(health).to_contain_text("30.5of 64")
         expect(health).to_contain_text("25 %of the ten nearest")
         expect(health).not_to_contain_text("centre moved")
-        store.put_status(said(2500, 2_000, trouble="the disk is full"))
+        expect(page.locator(".tile").filter(has_text="freshness")).not_to_contain_text("backlog")
+        store.put_status(said(2500, 2_000, trouble="the disk is full", lag=5000))
         expect(tile).to_contain_text("2,500")
+        expect(page.locator(".tile").filter(has_text="freshness")).to_contain_text("of a backlog")
         expect(page.get_by_role("alert").filter(has_text="the disk is full")).to_be_visible()
 
 
