@@ -4,14 +4,15 @@ The log is in the topics before anybody reads: 4 partitions of Arrow, about 1,02
 JSON, one event a message, the first 100,000. `ebbtide flink run` has a cluster within one process, and a
 checkpoint a second; `ebbtide ingest` runs with its defaults; the engine alone takes the messages in this
 process, 200 of JSON at a time, and sends nothing. Measured is from the first committed example to the last,
-with the CPU of all processes of a worker. Broker and workers share the machine's cores. Needs
-`make setup-flink`; ten minutes; starts a broker of its own.
+with the CPU of all processes of a worker; where it goes in a job is told by the names of the JVM's threads.
+Broker and workers share the machine's cores. Needs `make setup-flink`; ten minutes; a broker of its own.
 """
 
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import groupby
 from pathlib import Path
@@ -43,10 +44,22 @@ from streams.engines.engine_config import EngineConfig
 from streams.engines.partition import Engine
 from streams.kafka.observer import Observer
 
-RATES, LOADS = "events a second", "load average"
+RATES, WHERE, LOADS = "events a second", "where a job's CPU goes, us an event", "load average"
 ALONE, INGEST, FLINK = "the engine alone", "ebbtide ingest", "ebbtide flink run"
 _BEGINS_S = 600.0
 _AT_ONCE = {"json": 200, "arrow": 1}
+_THREADS = {
+    "garbage": ("VM Thread", "GC "),
+    "compilers": ("C1 ", "C2 "),
+    "source": ("Source", "Kafka", "kafka-consumer"),
+    "gathering": ("WindowAggreg",),
+    "operator's task": ("remember",),
+    "gRPC to Python": ("grpc",),
+    "sink's producer": ("kafka-producer",),
+    "state and checkpoints": ("rocksdb", "AsyncOperat", "jobmanager-io"),
+}
+"""How names of the JVM's threads begin; those that are none of these are "the JVM's others"."""
+_CLIENT, _WORKERS, _OTHERS = "Python: client", "Python: workers", "the JVM's others"
 
 
 @dataclass(frozen=True)
@@ -54,6 +67,8 @@ class Took:
     span: Span
     cpu_s: float
     jvm_cpu_s: float
+    parts_s: Mapping[str, float] = field(default_factory=dict)
+    """Of a job, from a moment after its first example on."""
 
 
 def alone(bed: Bed, events: int, form: str, name: str, step: Step) -> Took:
@@ -86,8 +101,26 @@ def flink(bed: Bed, events: int, form: str, parallelism: int, name: str, step: S
     ):
         begun = partial(reached, bed.brokers, f"{name}-examples")
         until(begun, lambda: f"{name}: no examples", patience_s=_BEGINS_S)
+        before = _parts_s(process.pid)
         span = done(bed, f"{name}-examples", events, [process], step)
-    return Took(span, cpu.used_s(process.pid, span), cpu.used_s(-process.pid, span))
+        parts_s = {title: used_s - before[title] for title, used_s in _parts_s(process.pid).items()}
+    return Took(span, cpu.used_s(process.pid, span), cpu.used_s(-process.pid, span), parts_s)
+
+
+def _parts_s(pid: int) -> dict[str, float]:
+    """CPU seconds so far of a job's processes: of Python's whole, of the JVM's by what a thread does."""
+    found = dict.fromkeys((_CLIENT, _WORKERS, *_THREADS, _OTHERS), 0.0)
+    found[_CLIENT] = cpu_s(pid)
+    for one in descendants(pid):
+        if not _is_java(one):
+            found[_WORKERS] += float(np.nan_to_num(cpu_s(one)))
+            continue
+        for thread in Path(f"/proc/{one}/task").iterdir():
+            with suppress(OSError):  # it has ended
+                name = thread.joinpath("comm").read_text()
+                titles = (title for title, begins in _THREADS.items() if name.startswith(begins))
+                found[next(titles, _OTHERS)] += float(np.nan_to_num(cpu_s(f"{one}/task/{thread.name}")))
+    return found
 
 
 def _tree_cpu_s(pid: int) -> float:
@@ -124,6 +157,15 @@ def rows(took: dict[str, list[Took]]) -> list[Row]:
     ]
 
 
+def where(took: dict[str, list[Took]]) -> list[Row]:
+    return [
+        {"what": name}
+        | {title: 1e6 * median(one.parts_s[title] / one.span.events for one in of) for title in of[0].parts_s}
+        for name, of in took.items()
+        if of[0].parts_s
+    ]
+
+
 def measure(bench: Bench, *, log: str, limit: int, events: int, rounds: int) -> Tables:
     with bed(bench) as here:
         before, told = loads(), bench.telling
@@ -145,7 +187,7 @@ def measure(bench: Bench, *, log: str, limit: int, events: int, rounds: int) -> 
                 with told.step(f"round {turn + 1} of {rounds}: {name}") as step:
                     took[name].append(go(f"f{turn}-{number}", step))
                 print(f"   {name}: {took[name][-1].span.rate:,.0f} events/s", file=sys.stderr)
-    return {RATES: rows(took), LOADS: [{"what": log, "before": before, "after": loads()}]}
+    return {RATES: rows(took), WHERE: where(took), LOADS: [{"what": log, "before": before, "after": loads()}]}
 
 
 BENCHMARK = Benchmark(

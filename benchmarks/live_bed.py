@@ -117,8 +117,8 @@ class Cpu:
             self._seen.append((time.time(), *map(self.of, self.pids)))
 
 
-def cpu_s(pid: int) -> float:
-    """Of one process so far; NaN where there is none."""
+def cpu_s(pid: int | str) -> float:
+    """Of one process so far, or of PID/task/THREAD; NaN where there is none."""
     try:
         words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:

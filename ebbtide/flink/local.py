@@ -3,14 +3,14 @@
 import logging
 import threading
 from collections.abc import Callable, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from ebbtide.flink import runtime
-from ebbtide.flink.rest import ENDED, JobManager
+from ebbtide.flink.rest import ENDED, Failure, JobManager
 from ebbtide.services import processes
 from ebbtide.services.launch import started
 from state.errors import EbbtideError, InputError
@@ -78,15 +78,15 @@ def until(
 
     Raises Grown, InputError where it can never go on, and EbbtideError where it has ended by itself.
     """
-    with running(job, checkpoints) as (manager, identity):
-        source = _Source(job)
+    with running(job, checkpoints) as (manager, identity), closing(_Source(job)) as source:
+        failures = list[Failure]()
         while not stop.wait(_LOOK_S):
             said = source.progress()
             tell(said)
             if done(said):
                 break
             if _alive(checkpoints):
-                _look(manager, identity)
+                failures = _look(manager, identity, failures)
             else:
                 raise EbbtideError(f"Flink's JVM has ended by itself; see {logs_of(checkpoints)}")
             if source.grown():
@@ -100,18 +100,22 @@ def _alive(checkpoints: Path) -> bool:
     return record is not None and record.alive
 
 
-def _look(manager: JobManager, identity: str) -> None:
-    """Raises where the job has ended. A JVM of ours that is there and does not answer is only slow."""
+def _look(manager: JobManager, identity: str, known: list[Failure]) -> list[Failure]:
+    """All failures by now; those that were not `known` are said. Raises where the job has ended, or can never
+    go on. A JVM of ours that is there and does not answer is only slow."""
     try:
-        refused, state = manager.refused(identity), manager.state(identity)
-        trouble = manager.trouble(identity) if state in ENDED else None
+        failures, state = manager.failures(identity), manager.state(identity)
     except InputError as error:
         log.info("%s; waiting", error)
-        return
-    if refused is not None:
-        raise InputError(refused)
+        return known
+    for failure in failures:
+        if failure.for_good:
+            raise InputError(failure.said)
     if state in ENDED:
-        raise EbbtideError(f"the job is {state}: {trouble}")
+        raise EbbtideError(f"the job is {state}: {failures[0].said if failures else 'nothing was said'}")
+    if failures[:1] != known[:1]:
+        log.warning("%s; going on from the newest checkpoint", failures[0].said)
+    return failures
 
 
 def _leave(manager: JobManager, identity: str, checkpoints: Path) -> None:
@@ -127,20 +131,27 @@ class _Source:
 
     def __init__(self, job: "Job") -> None:
         self._job, self._looks, self._away = job, 0, False
+        self._observer: Observer | None = None
         self._newest: Mapping[int, Progress] = {}
 
     def progress(self) -> Mapping[int, Progress]:
         """Of every partition, as committed."""
         try:
-            with Observer(self._job.brokers) as observer:
-                self._newest = observer.progress(self._job.topics.examples)
+            self._observer = self._observer or Observer(self._job.brokers)
+            self._newest = self._observer.progress(self._job.topics.examples)
         except EbbtideError as error:
+            self.close()
             if not self._away:
                 log.warning("%s; the job goes on once the broker answers", error)
             self._away = True
             return self._newest
         self._away = False
         return self._newest
+
+    def close(self) -> None:
+        if self._observer is not None:
+            self._observer.close()
+        self._observer = None
 
     def grown(self) -> bool:
         """Whether there are more partitions than the job reads; asked now and then."""

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Literal
 
 from ebbtide.flink import runtime
-from ebbtide.services import broker
 from state.errors import InputError
 
 Role = Literal["jobmanager", "taskmanager"]
@@ -112,7 +111,7 @@ class Node:
         home, conf = runtime.home(), self._conf(folder)
         jars = sorted((*home.glob("lib/*.jar"), *home.glob("opt/flink-python-*.jar")))
         return [
-            *(broker.java(), "-Xmx512m", "-XX:+UseSerialGC", "-XX:+ExitOnOutOfMemoryError"),
+            *(runtime.java(), "-Xmx512m", "-XX:+UseSerialGC", "-XX:+ExitOnOutOfMemoryError"),
             *(["-XX:TieredStopAtLevel=1"] if self.quick else []),
             *("-XX:MaxDirectMemorySize=256m", "-XX:MaxMetaspaceSize=384m", "-Djava.awt.headless=true"),
             *runtime.opened(),

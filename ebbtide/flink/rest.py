@@ -7,7 +7,7 @@ import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from state.errors import EbbtideError, InputError
 
@@ -23,6 +23,15 @@ class Running:
     id: str
     name: str
     state: str
+
+
+class Failure(NamedTuple):
+    """Something that a job was begun anew after, or not."""
+
+    said: str
+    """In a line."""
+    for_good: bool
+    """Whether a worker of ours has said it: then the job can never go on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,24 +60,20 @@ class JobManager:
         """How many were completed."""
         return int(self._ask(f"/jobs/{job}/checkpoints")["counts"]["completed"])
 
+    def failures(self, job: str) -> list[Failure]:
+        """What has gone wrong, the newest first."""
+        history = self._ask(f"/jobs/{job}/exceptions").get("exceptionHistory", {}).get("entries", [])
+        traces = [str(one.get("stacktrace", "")) for one in history]
+        return [Failure(_line(trace), _OURS in trace) for trace in traces]
+
     def trouble(self, job: str) -> str | None:
         """The newest failure, in a line."""
-        history = self._ask(f"/jobs/{job}/exceptions").get("exceptionHistory", {}).get("entries", [])
-        return None if not history else _line(str(history[0].get("stacktrace", "")))
-
-    def refused(self, job: str) -> str | None:
-        """Why the job can never go on, where one of its workers has said that."""
-        history = self._ask(f"/jobs/{job}/exceptions").get("exceptionHistory", {}).get("entries", [])
-        said = (str(one.get("stacktrace", "")) for one in history)
-        return next((_line(one) for one in said if _OURS in one), None)
+        return next((failure.said for failure in self.failures(job)), None)
 
     def slots(self) -> tuple[int, int]:
         """Of all task managers: how many, and how many of them are free."""
         said = self._ask("/overview")
         return int(said["slots-total"]), int(said["slots-available"])
-
-    def cancel(self, job: str) -> None:
-        self._ask(f"/jobs/{job}?mode=cancel", method="PATCH")
 
     def savepoint(self, job: str, folder: Path, *, patience_s: float, stop: bool) -> Path:
         """Take one; with `stop`, the job ends with it, and all it has made is committed."""

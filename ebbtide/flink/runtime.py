@@ -66,15 +66,15 @@ def free_port() -> int:
         return int(one.getsockname()[1])
 
 
-def java_home() -> str:
+def java() -> str:
     """Raises InputError."""
-    return str(Path(broker.java()).parent.parent)
+    return broker.java(f"Apache Flink {version()}", "`make setup-flink`")
 
 
 def prepare(logs: Path, environment: "os._Environ[str]" = os.environ) -> None:
     """Before PyFlink starts its JVM. Raises InputError."""
     logs.mkdir(parents=True, exist_ok=True)
-    environment["JAVA_HOME"] = java_home()
+    environment["JAVA_HOME"] = str(Path(java()).parent.parent)
     environment["FLINK_LOG_DIR"] = str(logs.resolve())
     environment["JVM_ARGS"] = f"-Xmx{_HEAP_MB}m -XX:+UseSerialGC -XX:TieredStopAtLevel=1"
     environment["_python_worker_execution_mode"] = "process"

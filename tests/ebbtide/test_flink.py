@@ -19,6 +19,7 @@ import pytest
 from ebbtide import api
 from ebbtide.flink import cluster
 from ebbtide.flink.rest import JobManager
+from ebbtide.services.jars import FLINK, pinned
 from replay.faults import Fault, misdated, rough
 from streams.kafka.client import ensure_topic
 from streams.schema import concat_events
@@ -132,3 +133,39 @@ def test_what_flink_makes_of_a_log_is_what_replay_makes(brokers: str, form: str,
     how = ("--brokers", brokers, "--format", form, "--parallelism", parallelism)
     found = json.loads(flink("verify", log, *how, "--json"))
     assert found == {"events": EVENTS, "examples": EVENTS, "equal": EVENTS, "lost": 0, "doubled": 0}
+
+
+@pytest.mark.parametrize(
+    ("options", "environment", "said"),
+    [
+        (
+            ("--checkpoints", "/proc/none"),
+            {},
+            "--checkpoints /proc/none: expected a folder that can be written",
+        ),
+        (("--brokers", "127.0.0.1:1"), {}, "127.0.0.1:1"),
+        ((), {"EBBTIDE_MAVEN": "http://127.0.0.1:1", "EBBTIDE_DATA": "spoiled"}, "Flink's Kafka connector"),
+        (("--from", "none"), {}, "--from none: expected a whole checkpoint or savepoint, got none"),
+    ],
+    ids=["a folder that cannot be written", "no broker", "a jar that is not the pinned one", "no savepoint"],
+)
+def test_what_a_job_cannot_begin_with_is_one_line(
+    live: Live, options: tuple[str, ...], environment: dict[str, str], said: str
+) -> None:
+    jars = live.folder / "spoiled" / FLINK.folder
+    jars.mkdir(parents=True)
+    for jar in pinned(FLINK):
+        (jars / jar.name).write_bytes(b"something else")
+    ended = subprocess.run(
+        [*live.command(), *options],
+        env={**os.environ, **environment},
+        cwd=live.folder,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+    )
+    assert ended.returncode == 2, ended.stderr
+    *_, line = ended.stderr.splitlines()
+    assert line.startswith("ebbtide: ")
+    assert said in line
+    assert "Traceback" not in ended.stderr

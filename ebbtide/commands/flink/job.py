@@ -133,9 +133,11 @@ def _keep(wanted: "Wanted", there: "JobManager", identity: str) -> None:
             states = {job.id: job.state for job in there.jobs()}
             if identity not in states:
                 identity = _submitted(wanted, there)
-            elif states[identity] == "FAILED":
-                raise EbbtideError(f"job {identity} has failed: {there.trouble(identity)}")
-            elif states[identity] in ENDED:
+                continue
+            for failure in there.failures(identity):
+                if failure.for_good or states[identity] == "FAILED":
+                    raise EbbtideError(f"job {identity} has failed: {failure.said}")
+            if states[identity] in ENDED:
                 return
             said = ""
         except InputError as error:
