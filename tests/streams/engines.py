@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -138,16 +139,18 @@ class OfWorker:
         return Output(new, dead)
 
     def _letters(self, first: int) -> list[Message]:
-        """Of messages from an offset on; what was committed is seen in one topic a moment before another."""
-        places = ((one, dict(one.headers)[SOURCE].decode().split("/")) for one in self._read("dead"))
-        return [
-            one
+        """Of messages from an offset on, in their order; what was committed is seen in one topic a moment before
+        another, and letters of one partition may be in several."""
+        places = [(one, dict(one.headers)[SOURCE].decode().split("/")) for one in self._read("dead")]
+        found = [
+            (int(offset), one)
             for one, (topic, partition, offset, *_) in places
             if (topic, partition) == (self.topic, str(self.partition)) and int(offset) >= first
         ]
+        return [one for _, one in sorted(found, key=itemgetter(0))]
 
     def _read(self, what: str) -> list[Message]:
-        """What is committed; examples are in the partition of their events, letters may be in any."""
+        """What is committed; examples are in the partition of their events."""
         with Observer(self.worker.brokers) as observer:
             found = observer.read(f"{self.worker.name}-{what}")
             return [one for one in found if what == "dead" or one.partition == self.partition]
