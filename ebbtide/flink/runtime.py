@@ -89,6 +89,7 @@ def local(port: int) -> Mapping[str, str]:
         "rest.bind-address": "127.0.0.1",
         "rest.port": str(port),
         "rest.bind-port": str(port),
+        "metrics.fetcher.update-interval": "0",
         "taskmanager.memory.managed.size": "256m",
         "taskmanager.memory.network.max": "64m",
     }

@@ -117,6 +117,8 @@ def environment(job: Job, more: Mapping[str, str]) -> StreamExecutionEnvironment
         "python.client.executable": job.python,
         "python.fn-execution.bundle.size": str(_BUNDLE_SIZE),
         "python.fn-execution.bundle.time": str(_BUNDLE_MS),
+        "python.metric.enabled": "false",
+        "pipeline.object-reuse": "true",
         "table.exec.uid.generation": "ALWAYS",
         "table.exec.source.idle-timeout": "0",
         "state.backend.type": "rocksdb",

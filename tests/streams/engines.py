@@ -139,8 +139,8 @@ class OfWorker:
         return Output(new, dead)
 
     def _letters(self, first: int) -> list[Message]:
-        """Of messages from an offset on, in their order; what was committed is seen in one topic a moment before
-        another, and letters of one partition may be in several."""
+        """Of messages from an offset on, in their order: letters of one partition may be in several, and what
+        was committed is seen in one topic a moment before another."""
         places = [(one, dict(one.headers)[SOURCE].decode().split("/")) for one in self._read("dead")]
         found = [
             (int(offset), one)
