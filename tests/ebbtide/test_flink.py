@@ -53,6 +53,20 @@ def flink(*arguments: object) -> str:
     return ended.stdout.strip()
 
 
+@contextlib.contextmanager
+def kept(command: list[str], log: Path) -> "Iterator[subprocess.Popen[bytes]]":
+    """A command of Flink's that stays; killed at the end, if it is still there."""
+    with log.open("wb") as said:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "ebbtide", "flink", *command], stdout=said, stderr=said
+        )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
 def kill(folder: Path, name: str) -> None:
     pid = msgspec.json.decode((folder / f"{name}.json").read_bytes())["pid"]
     os.kill(pid, signal.SIGKILL)
@@ -79,7 +93,7 @@ def python_worker(folder: Path) -> int:
 
 
 def test_a_job_loses_and_doubles_nothing_whatever_is_killed(live: Live, cluster_folder: Path) -> None:
-    """A worker, a task manager, the job manager; then it goes on from a savepoint in two instead of one."""
+    """A worker, a task manager, the job manager, which forgets it; then it goes on in two instead of one."""
     ensure_topic(live.brokers, live.events, PARTITIONS)
     log = api.open_log(f"planted:users=60,items=80,events={EVENTS},places=8")
     wrong = [
@@ -95,30 +109,29 @@ def test_a_job_loses_and_doubles_nothing_whatever_is_killed(live: Live, cluster_
         before = sum(one.events for one in live.progress().values())
         live.until(min(before + count, len(events)))
 
-    def submit(parallelism: int) -> str:
-        options = live.command("--parallelism", parallelism, "--jobmanager", address)[5:]
-        return flink("submit", *options)
+    def submitting(*options: object) -> list[str]:
+        return ["submit", *live.command("--jobmanager", address, *options)[5:]]
 
     def up() -> None:
         assert flink("up", "--dir", cluster_folder) == address
 
     address = flink("up", "--dir", cluster_folder)
     sending.start()
-    submit(1)
-    more()
-    os.kill(python_worker(cluster_folder), signal.SIGKILL)
-    more()
-    kill(cluster_folder, "taskmanager-0")
-    up()
-    more()
-    kill(cluster_folder, "jobmanager")
-    up()
-    submit(1)
-    more()
-    where = ("--jobmanager", address, "--group", live.name, "--checkpoints", live.checkpoints)
-    assert Path(flink("stop", *where)).parent == live.checkpoints / "savepoints"
-    assert [one.state for one in JobManager(address).jobs()] == ["FINISHED"]
-    job = submit(2)
+    with kept(submitting("--keep"), live.folder / "keep.log") as keeping:
+        more()
+        os.kill(python_worker(cluster_folder), signal.SIGKILL)
+        more()
+        kill(cluster_folder, "taskmanager-0")
+        up()
+        more()
+        kill(cluster_folder, "jobmanager")
+        up()
+        more()
+        where = ("--jobmanager", address, "--group", live.name, "--checkpoints", live.checkpoints)
+        assert Path(flink("stop", *where)).parent == live.checkpoints / "savepoints"
+        assert [one.state for one in JobManager(address).jobs()] == ["FINISHED"]
+        assert keeping.wait(PATIENCE_S) == 0
+    job = flink(*submitting("--parallelism", 2))
     sending.join()
     examples = check_partitions(group, events, wrong_B)
     columns = (examples.partition_B, examples.offset_B, examples.index_B)
