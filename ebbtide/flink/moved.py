@@ -84,6 +84,7 @@ def give(checkpoints: Path, restore: Path | None, to: Path) -> None:
     if found is None:
         raise InputError(f"--checkpoints {checkpoints}: expected a checkpoint of a job, got none")
     said = saved.said_of(found)
+    saved.check_version(found, said, runtime.version())
     runtime.prepare(checkpoints / "logs")
     with tempfile.TemporaryDirectory(prefix="ebbtide-export-") as aside:
         job = Job(

@@ -15,8 +15,8 @@ from state.errors import InputError
 from streams.engines.engine_config import altered
 
 SAID = "ebbtide.json"
-FORMAT = 1
-"""Of the keyed state: names of operators, and of what they keep."""
+FORMAT = 2
+"""Of the keyed state: names of operators, keys, and what they keep."""
 _WHOLE = "_metadata"
 """Is put in its place when all else is there."""
 
@@ -61,11 +61,7 @@ def said_of(path: Path) -> Belongs:
 def check(path: Path, now: Belongs) -> None:
     """Raises InputError where what is saved there cannot be gone on from."""
     was = said_of(path)
-    if (was.format, was.flink.rpartition(".")[0]) != (now.format, now.flink.rpartition(".")[0]):
-        raise InputError(
-            f"{path}: made by format {was.format} on Flink {was.flink}, expected format {now.format} on "
-            f"Flink {now.flink}; go on with the version that made it, or begin in another --checkpoints"
-        )
+    check_version(path, was, now.flink)
     if (was.group, was.events) != (now.group, now.events):
         raise InputError(
             f"{path}: belongs to the group {was.group!r} on {was.events!r}, expected {now.group!r} on "
@@ -86,6 +82,15 @@ def check(path: Path, now: Belongs) -> None:
         differ = ", ".join(f"{name} was {one}, is {other}" for name, one, other in both)
         raise InputError(
             f"{path}: made with other settings: {differ}; use the same, or another --checkpoints and --group"
+        )
+
+
+def check_version(path: Path, was: Belongs, flink: str) -> None:
+    """Raises InputError where it was not made by this version, on this one of Flink's."""
+    if (was.format, was.flink.rpartition(".")[0]) != (FORMAT, flink.rpartition(".")[0]):
+        raise InputError(
+            f"{path}: made by format {was.format} on Flink {was.flink}, expected format {FORMAT} on "
+            f"Flink {flink}; go on with the version that made it, or begin in another --checkpoints"
         )
 
 

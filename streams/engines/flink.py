@@ -9,9 +9,10 @@ The partition of what goes out cannot be set, so examples carry a key that Kafka
 where their source is.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,8 @@ NAME = "ebbtide"
 _TRANSACTION_MS = 900_000
 """What brokers allow at most: longer than a checkpoint and a restart take, or what was made is lost."""
 _BUNDLE_MS, _BUNDLE_SIZE = 20, 10_000
+_GROUPS = 128
+"""Of keys, which instances share: a power of two, and the most instances that there can be."""
 
 SOURCE = """
 CREATE TABLE events (
@@ -70,7 +73,7 @@ CREATE TABLE made (
   'properties.batch.size' = '262144', 'properties.linger.ms' = '5'
 )"""
 GATHERED = """
-SELECT {key} AS k, ROW(`partition`, ARRAY_AGG(ROW(
+SELECT CASE `partition` {keys} END AS k, ROW(`partition`, ARRAY_AGG(ROW(
   `offset`, 1000 * EXTRACT(EPOCH FROM `timestamp`) + EXTRACT(MILLISECOND FROM `timestamp`), k, v, `headers`
 ))) AS v
 FROM TABLE(TUMBLE(TABLE events, DESCRIPTOR(`now`), INTERVAL '{gather_s}' SECOND))
@@ -111,7 +114,7 @@ def environment(job: Job, more: Mapping[str, str]) -> StreamExecutionEnvironment
     settings = {
         "pipeline.name": title(job.group),
         "pipeline.jars": ";".join(path.resolve().as_uri() for path in job.jars),
-        "pipeline.max-parallelism": "128",
+        "pipeline.max-parallelism": str(_GROUPS),
         "parallelism.default": str(job.parallelism),
         "python.executable": job.python,
         "python.client.executable": job.python,
@@ -215,7 +218,8 @@ def _assemble(job: Job, env: StreamExecutionEnvironment) -> None:
     tables = StreamTableEnvironment.create(env)
     tables.execute_sql(SOURCE.format(**names))
     tables.execute_sql(SINK.format(**names, transaction_ms=_TRANSACTION_MS))
-    gathered = GATHERED.format(key="`partition`", gather_s=f"{job.gather_ms / 1000:.3f}")
+    spread = " ".join(f"WHEN {at} THEN {key}" for at, key in spread_keys(job.looks).items())
+    gathered = GATHERED.format(keys=spread, gather_s=f"{job.gather_ms / 1000:.3f}")
     whole = Types.ROW([Types.INT(), _value_type()])
     stream = tables.to_append_stream(tables.sql_query(gathered), whole)
     made = keyed(stream, _value_type()).process(Remember(job), _made_type()).uid("remember").name("remember")
@@ -230,6 +234,27 @@ def _assemble(job: Job, env: StreamExecutionEnvironment) -> None:
     statements = tables.create_statement_set()
     statements.add_insert("made", tables.from_data_stream(made, schema))
     statements.attach_as_datastream()
+
+
+def spread_keys(partitions: Iterable[int]) -> dict[int, int]:
+    """A key for each partition, always the same one, so that the first partitions, however many, are spread
+    evenly over any number of instances: by their own numbers, of 16 partitions one of 8 instances had none
+    and another four."""
+    jvm = get_gateway().jvm
+    group_of = jvm.org.apache.flink.runtime.state.KeyGroupRangeAssignment.assignToKeyGroup
+    selector = jvm.org.apache.flink.streaming.api.functions.python.KeyByKeySelector()
+    row = jvm.org.apache.flink.types.Row(1)
+    found: dict[int, list[int]] = {group: [] for group in range(_GROUPS)}
+    numbers, keys_ = count(), {}
+    for partition in sorted(partitions):
+        turn, at = divmod(partition, _GROUPS)
+        group = int(f"{at:0{_GROUPS.bit_length() - 1}b}"[::-1], 2)
+        while len(found[group]) <= turn:
+            number = next(numbers)
+            row.setField(0, number)
+            found[group_of(selector.getKey(row), _GROUPS)].append(number)
+        keys_[partition] = found[group][turn]
+    return keys_
 
 
 def keyed(stream: DataStream, value_type: Any) -> KeyedStream:

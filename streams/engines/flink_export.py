@@ -8,7 +8,7 @@ from pyflink.common import Row, Types  # type: ignore[import-not-found]
 from pyflink.datastream import KeyedProcessFunction  # type: ignore[import-not-found]
 from pyflink.table import StreamTableEnvironment  # type: ignore[import-not-found]
 
-from streams.engines.flink import Job, begin, entries_of, environment, keyed, said_plainly, title
+from streams.engines.flink import Job, begin, entries_of, environment, keyed, said_plainly, spread_keys, title
 from streams.engines.keyed import Keyed
 from streams.engines.partition import Engine
 from streams.records import folder
@@ -26,8 +26,8 @@ def export(job: Job, more: Mapping[str, str], to: Path) -> None:
     env = environment(job, {**more, **_ALONE})
     tables = StreamTableEnvironment.create(env)
     tables.execute_sql("CREATE TABLE nothing (`partition` INT) WITH ('connector' = 'blackhole')")
-    every = ", ".join(f"({partition})" for partition in sorted(job.looks))
-    asked = tables.sql_query(f"SELECT p AS k, p AS v FROM (VALUES {every}) AS of_them(p)")
+    every = ", ".join(f"({key}, {partition})" for partition, key in spread_keys(job.looks).items())
+    asked = tables.sql_query(f"SELECT k, p AS v FROM (VALUES {every}) AS of_them(k, p)")
     stream = tables.to_append_stream(asked, Types.ROW([Types.INT(), Types.INT()]))
     one = Types.ROW([Types.INT()])
     written = keyed(stream, Types.INT()).process(Export(job, to), one).uid("remember").name("export")

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,7 +18,7 @@ import msgspec
 import pytest
 
 from ebbtide import api
-from ebbtide.flink import cluster
+from ebbtide.flink import cluster, runtime
 from ebbtide.flink.rest import JobManager
 from ebbtide.services.jars import FLINK, pinned
 from replay.faults import Fault, misdated, rough
@@ -31,6 +32,7 @@ from tests.patience import PATIENCE_S, until
 
 pytestmark = pytest.mark.flink
 EVENTS, SECONDS, PARTITIONS = 3000, 60.0, 4
+ROOT = Path(__file__).parent.parent.parent
 
 
 @pytest.fixture
@@ -182,3 +184,42 @@ def test_what_a_job_cannot_begin_with_is_one_line(
     assert line.startswith("ebbtide: ")
     assert said in line
     assert "Traceback" not in ended.stderr
+
+
+def test_partitions_are_spread_evenly_over_any_number_of_instances(tmp_path: Path) -> None:
+    """And those that are added leave the keys of the others as they are."""
+    told = """
+import json, sys
+from ebbtide.flink import runtime
+from pathlib import Path
+runtime.prepare(Path(sys.argv[1]))
+from pyflink.java_gateway import get_gateway
+from streams.engines.flink import spread_keys
+jvm = get_gateway().jvm
+selector = jvm.org.apache.flink.streaming.api.functions.python.KeyByKeySelector()
+row = jvm.org.apache.flink.types.Row(1)
+def instance(key, parallelism):
+    row.setField(0, key)
+    of = jvm.org.apache.flink.runtime.state.KeyGroupRangeAssignment.assignKeyToParallelOperator
+    return of(selector.getKey(row), 128, parallelism)
+keys = {partitions: spread_keys(range(partitions)).values() for partitions in (4, 12, 16, 32, 150)}
+found = {
+    f"{partitions} {parallelism}": [instance(key, parallelism) for key in keys[partitions]]
+    for partitions, parallelism in ((4, 2), (4, 4), (16, 8), (32, 32), (12, 3), (150, 4))
+}
+print(json.dumps({"instances": found, "keys": [list(keys[n]) for n in (4, 150)]}))
+"""
+    python = Path(sys.prefix).parent / runtime.ENVIRONMENT / "bin" / "python"
+    ended = subprocess.run(
+        [python, "-c", told, tmp_path], cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_S
+    )
+    assert ended.returncode == 0, ended.stderr
+    found = json.loads(ended.stdout.splitlines()[-1])
+    for name, instances in found["instances"].items():
+        partitions, parallelism = map(int, name.split())
+        counts = Counter(instances)
+        assert len(counts) == parallelism
+        assert max(counts.values()) <= -(-partitions // parallelism) + 1, name
+    few, many = found["keys"]
+    assert many[:4] == few
+    assert len(set(many)) == 150

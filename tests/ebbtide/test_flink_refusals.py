@@ -58,8 +58,7 @@ def test_a_savepoint_that_was_taken_elsewhere_says_whose_it_is(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"flink": "2.4.1"}, "made by format 1 on Flink 2.3.0, expected format 1 on Flink 2.4.1"),
-        ({"format": 2}, "made by format 1 on Flink 2.3.0, expected format 2"),
+        ({"flink": "2.4.1"}, "made by format 2 on Flink 2.3.0, expected format 2 on Flink 2.4.1"),
         ({"group": "h"}, "belongs to the group 'g' on 'events', expected 'h' on 'events'"),
         ({"topic_id": "other"}, "events: the topic was made anew since"),
         ({"partitions": 3}, "events: expected at least 4 partitions, as when"),
@@ -74,6 +73,15 @@ def test_what_belongs_to_something_else_is_refused(tmp_path: Path, change: dict[
     with pytest.raises(InputError) as refused:
         saved.check(path, msgspec.structs.replace(NOW, **change))
     assert said in str(refused.value)
+
+
+def test_a_savepoint_of_another_format_is_refused(tmp_path: Path) -> None:
+    """Keys were the partitions' own numbers before."""
+    saved.write(tmp_path, msgspec.structs.replace(NOW, format=1))
+    with pytest.raises(
+        InputError, match=r"made by format 1 on Flink 2\.3\.0, expected format 2 on Flink 2\.3"
+    ):
+        saved.check(checkpoint(tmp_path, "aa/chk-1", 1), NOW)
 
 
 def test_what_is_no_savepoint_of_ours_is_refused(tmp_path: Path) -> None:
