@@ -4,13 +4,13 @@ import sys
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from ebbtide.flink import moved, runtime, saved
 from ebbtide.flink.saved import Belongs
-from ebbtide.services.jars import FLINK, Tell, jars
+from ebbtide.services.jars import FLINK, jars
 from state.errors import InputError
 from streams.engines.engine_config import EngineConfig
 from streams.engines.keyed import Look
@@ -39,13 +39,13 @@ class Wanted:
     every_ms: int = 1000
 
 
-def job_of(wanted: Wanted, tell: Tell | None = None) -> "Job":
+def job_of(wanted: Wanted) -> "Job":
     """The job, with its topics made and what it goes on from found. Raises InputError."""
     from streams.engines.flink import Job
 
     if security.from_environment().protocol != "PLAINTEXT":
         raise InputError(f"{security.PROTOCOL}: Flink workers speak PLAINTEXT only, up to now; unset it")
-    files = jars(tell, FLINK) if tell else jars(of=FLINK)
+    files = jars(of=FLINK)
     count = ensure_topic(wanted.brokers, wanted.topics.events, wanted.partitions)
     topics.make_room(wanted.brokers, wanted.topics, count)
     restore = wanted.restore or saved.newest(wanted.checkpoints)
@@ -64,12 +64,13 @@ def job_of(wanted: Wanted, tell: Tell | None = None) -> "Job":
         _begin(wanted)
     saved.write(wanted.checkpoints, now)
     look = uuid.uuid4().hex
-    where: dict[str, Any] = {"brokers": wanted.brokers, "group": wanted.group, "topics": wanted.topics}
     return Job(
-        **where,
+        brokers=wanted.brokers,
+        group=wanted.group,
+        topics=wanted.topics,
         engine=wanted.engine,
         looks={partition: Look(look, span) for partition, span in spans.items()},
-        partitions=_partitions(wanted),
+        partitions=len(topics.look(wanted.brokers, wanted.topics.examples)),
         checkpoints=wanted.checkpoints.resolve().as_uri(),
         restore=None if restore is None else restore.resolve().as_uri(),
         imported=moved.imported(wanted.checkpoints),
@@ -99,7 +100,3 @@ def _begin(wanted: Wanted) -> None:
             "of these events, which would be made again; name the folder of their job, bring their state by "
             "`ebbtide state import`, or name other topics with --examples and --dead-letters"
         )
-
-
-def _partitions(wanted: Wanted) -> int:
-    return len(topics.look(wanted.brokers, wanted.topics.examples))

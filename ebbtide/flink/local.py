@@ -49,7 +49,7 @@ def running(job: "Job", checkpoints: Path) -> "Iterator[tuple[JobManager, str]]"
     runtime.prepare(logs_of(checkpoints))
     port = runtime.free_port()
     manager = JobManager(f"127.0.0.1:{port}")
-    note_jvm(checkpoints, flink.java_process())
+    _note_jvm(checkpoints, flink.java_process())
     identity = flink.start(job, runtime.local(port))
     try:
         yield manager, identity
@@ -57,7 +57,7 @@ def running(job: "Job", checkpoints: Path) -> "Iterator[tuple[JobManager, str]]"
         flink.end(identity)
 
 
-def note_jvm(checkpoints: Path, pid: int) -> None:
+def _note_jvm(checkpoints: Path, pid: int) -> None:
     record = processes.Record(pid, started(pid), [])
     (checkpoints / _JVM).write_bytes(msgspec.json.encode(record))
 
