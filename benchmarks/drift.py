@@ -92,7 +92,7 @@ def _wandering() -> tuple[Doubles, Doubles, Int64s, int]:
 def _correlations(what: str, p_E: Doubles, label_E: Doubles, time_E: Int64s, delay_ms: int) -> Row:
     clock_E = np.maximum.accumulate(time_E)
     known_E = np.searchsorted(clock_E + delay_ms, clock_E, "right")
-    expected_E = Calibration().step(p_E, p_E, label_E, np.minimum(known_E, np.arange(len(p_E))))
+    expected_E = Calibration().step(p_E, p_E, label_E, np.minimum(known_E, np.arange(len(p_E)))).log_loss_B
     loss_E = -np.log(np.maximum(np.where(label_E > 0.5, p_E, 1.0 - p_E), LEAST_P))
     there = ~np.isnan(expected_E)
     row: Row = {"what": what}

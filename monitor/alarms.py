@@ -17,6 +17,9 @@ OUTCOMES: dict[str, Better | None] = {
 """Signals that are known with an event's outcome, and what is good in them: log loss; P(action) - label; was
 the true item among the first ten; the label. They are watched in every segment."""
 
+ORDER: dict[str, Better | None] = {"auc": "high"}
+"""Known with the outcome, too: the share of pairs with the events known before it that are in order."""
+
 ARRIVALS: dict[str, Better | None] = {
     "expected_log_loss": "low",
     "new_user": None,
@@ -29,7 +32,12 @@ id that is met for the first time; an event time behind the stream's clock."""
 COLUMNS = ("category", "scene", "source", "action", "place")
 """Columns of the input whose shares are watched, where the log has them: signal `shift of NAME`, in nats."""
 
-MEANS: dict[str, Better | None] = {**OUTCOMES, **ARRIVALS, **{f"shift of {name}": None for name in COLUMNS}}
+MEANS: dict[str, Better | None] = {
+    **OUTCOMES,
+    **ORDER,
+    **ARRIVALS,
+    **{f"shift of {name}": None for name in COLUMNS},
+}
 """Signals with a value of each event, whose means are watched."""
 
 GAP, RANK = "gap", "effective_rank"
@@ -37,7 +45,8 @@ SIGNALS: dict[str, Better | None] = {**MEANS, GAP: None, RANK: "high"}
 """All: those, seconds without an event, and the effective rank of the published vectors."""
 
 LEAST_CHANGE = {name: 0.05 if name.startswith("shift") else 0.01 for name in SIGNALS} | {
-    "expected_log_loss": 0.02
+    "expected_log_loss": 0.02,
+    "auc": 0.03,
 }
 """A smaller change is no alarm, however sure; estimates wander a little by themselves."""
 

@@ -18,12 +18,12 @@ import msgspec
 import numpy as np
 
 from monitor.alarms import (
-    ARRIVALS,
     COLD,
     COLD_EVENTS,
     COLUMNS,
     LEAST_CHANGE,
     MEANS,
+    ORDER,
     OUTCOMES,
     SEGMENTS,
     WARM,
@@ -31,7 +31,8 @@ from monitor.alarms import (
 )
 from monitor.blocks import Rows, filled
 from monitor.embeddings import Embeddings, Vectors
-from monitor.expected import LEAST_P, Calibration
+from monitor.expected import LEAST_P, Calibration, Expected
+from monitor.foreseen import Windows
 from monitor.gaps import Gaps
 from monitor.inputs import Shares
 from monitor.series import BLOCK, DELTA, SEGMENT_DELTA, Series, alarm_of
@@ -45,6 +46,8 @@ MAX_ALARMS = 1000
 MAX_SEGMENTS = 64
 """Segments of a kind that are watched: the first so many; the others count overall only."""
 _NAMES = tuple(MEANS)
+_FIRST_SIGNALS = ",".join(name for name in _NAMES if not name.endswith("auc"))
+"""Of trees that do not name theirs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +81,7 @@ class DriftMonitor:
         self._waiting = Waiting()
         self._gaps = Gaps()
         self.embeddings = Embeddings()
+        self.foreseen = Windows()
 
     @property
     def clock_ms(self) -> int:
@@ -98,9 +102,12 @@ class DriftMonitor:
         due_B = self._waiting.push(arrived, clock_ms_B)
         known = self._waiting.pop(int(due_B[-1]))
 
-        arrival_BS, apart_BX2 = self._arrival(batch, said, known, clock_ms_B, due_B)
+        earlier_B = np.concatenate([np.zeros(1, np.int64), due_B[:-1]])
+        expected = self._calibration.step(said.p_B, known.p_Q, known.label_Q, earlier_B)
+        arrival_BS, apart_BX2 = self._arrival(batch, expected, clock_ms_B)
         known_QS = np.full((len(known), len(MEANS)), np.nan)
         known_QS[:, : len(OUTCOMES)] = known.outcome_QO
+        known_QS[:, len(OUTCOMES)] = expected.came_auc_Q
         place_N = np.concatenate(
             [np.arange(len(batch)), np.searchsorted(due_B, np.arange(len(known)), "right")]
         )
@@ -114,6 +121,7 @@ class DriftMonitor:
             np.concatenate([arrived.scope_QK, known.scope_QK])[order_N],
             np.concatenate([arrival_BS, known_QS])[order_N],
         )
+        self._foresee(arrived, known, expected)
         raised = self._feed(rows, apart_BX2[at_N], self._gaps.alarms(self.events, clock_ms_B))
         self.events += len(batch)
         self._clock_ms = int(clock_ms_B[-1])
@@ -153,15 +161,14 @@ class DriftMonitor:
         )
 
     def _arrival(
-        self, batch: ExampleBatch, said: Said, known: Outcomes, clock_ms_B: Int64s, due_B: Int64s
+        self, batch: ExampleBatch, expected: Expected, clock_ms_B: Int64s
     ) -> tuple[Doubles, Doubles]:
         """Signals (B, S) of events as they arrive; PSI and JS divergence of columns (B, X, 2) by then."""
-        earlier_B = np.concatenate([np.zeros(1, np.int64), due_B[:-1]])
         surprise_BX, apart_BX2 = self._shares.step(_columns(batch))
         signals_BS = np.full((len(batch), len(MEANS)), np.nan)
-        signals_BS[:, len(OUTCOMES) :] = np.column_stack(
+        signals_BS[:, len(OUTCOMES) + len(ORDER) :] = np.column_stack(
             [
-                self._calibration.step(said.p_B, known.p_Q, known.label_Q, earlier_B),
+                expected.log_loss_B,
                 batch.user_rates_BR[:, 0] == 0,
                 batch.item_rates_BR[:, 0] == 0,
                 batch.time_ms_B < clock_ms_B,
@@ -169,6 +176,13 @@ class DriftMonitor:
             ]
         )
         return signals_BS, apart_BX2
+
+    def _foresee(self, arrived: Outcomes, known: Outcomes, expected: Expected) -> None:
+        loss_Q = known.outcome_QO[:, _NAMES.index("log_loss")]
+        self.foreseen.add("expected_log_loss", arrived.event_Q, expected.log_loss_B)
+        self.foreseen.add("expected_auc", arrived.event_Q, expected.auc_B)
+        self.foreseen.add("log_loss", known.event_Q, loss_Q)
+        self.foreseen.add("auc", known.event_Q, expected.came_auc_Q)
 
     def _feed(self, rows: Rows, apart_NX2: Doubles, gaps: Sequence[Alarm]) -> list[Alarm]:
         """Alarms in order, those of `gaps` among them."""
@@ -191,7 +205,7 @@ class DriftMonitor:
                     raised.append(waiting.popleft())
                     self._add(raised[-1])
                 alarm = alarm_of(change, _NAMES[signal], self._segment(scope), at, at_ms)
-                column = signal - len(OUTCOMES) - len(ARRIVALS)
+                column = signal - (len(MEANS) - len(COLUMNS))
                 if column >= 0:
                     psi, js = apart_NX2[row, column].tolist()
                     alarm = msgspec.structs.replace(alarm, psi=psi, jensen_shannon=js)
@@ -240,7 +254,7 @@ class DriftMonitor:
         series = self._series.get((scope, signal))
         if series is None:
             series = self._series[scope, signal] = Series(
-                LEAST_CHANGE[_NAMES[signal]], SEGMENT_DELTA if scope else DELTA
+                LEAST_CHANGE[_NAMES[signal]], SEGMENT_DELTA if scope or _NAMES[signal] in ORDER else DELTA
             )
         return series
 
@@ -253,6 +267,7 @@ class DriftMonitor:
                 kind: keys.keys[: min(len(keys), MAX_SEGMENTS)].copy()
                 for kind, keys in self._segments.items()
             },
+            "signals": ",".join(_NAMES),
             "sum_CS": self._sum_CS.copy(),
             "count_CS": self._count_CS.copy(),
             "series": {
@@ -263,6 +278,7 @@ class DriftMonitor:
             "waiting": self._waiting.tree(),
             "gaps": self._gaps.tree(),
             "embeddings": self.embeddings.tree(),
+            "foreseen": self.foreseen.tree(),
             "alarms": msgspec.json.encode(self.alarms).decode(),
             "numbers": np.array(list(self._alarms), np.int64),
             "raised": self.raised,
@@ -278,18 +294,21 @@ class DriftMonitor:
         self.raised = int(tree.get("raised", len(alarms)))
         if "segments" not in tree:
             return
+        at_S = [_NAMES.index(name) for name in tree.get("signals", _FIRST_SIGNALS).split(",")]
         self._clock_ms = int(tree["clock_ms"])
         self._segments = {kind: KeyMap(np.asarray(tree["segments"][kind], np.int64)) for kind in SEGMENTS}
-        self._sum_CS[:], self._count_CS[:] = tree["sum_CS"], tree["count_CS"]
+        self._sum_CS[:, at_S], self._count_CS[:, at_S] = tree["sum_CS"], tree["count_CS"]
         self._calibration.load(tree["calibration"])
         self._shares.load(tree["shares"])
         self._waiting.load(tree["waiting"])
         if "gaps" in tree:
             self._gaps.load(tree["gaps"])
             self.embeddings.load(tree["embeddings"])
+        if "foreseen" in tree:
+            self.foreseen.load(tree["foreseen"])
         for of, kept in tree.get("series", {}).items():  # none yet: a checkpoint keeps no empty branch
             scope, signal = map(int, of.split())
-            self._one(scope, signal).load(kept)
+            self._one(scope, at_S[signal]).load(kept)
 
 
 def _columns(batch: ExampleBatch) -> Int64s:

@@ -27,7 +27,7 @@ SHOWN = 60
 _LEVELS, _OLDER = 8, 0.5
 """Levels that are kept, and what each counts less than the one after it."""
 DELTA, SEGMENT_DELTA = 0.001, 0.0002
-"""ADWIN's chance of a false alarm, as it bounds it: over all events, and in a segment."""
+"""ADWIN's chance of a false alarm, as it bounds it: over all events, and in a segment or of pairs."""
 _UNIT = 1.0 / 3.0
 """Of the spread."""
 _LEAST_SPREAD = 0.01

@@ -1,4 +1,4 @@
-"""Alarms of drift as people and readers of the store are told them, and what was done about them."""
+"""What is watched, as people and readers of the store are told it: alarms, actions, embeddings, forecasts."""
 
 from typing import Literal
 
@@ -97,3 +97,19 @@ class EmbeddingHealth(msgspec.Struct, frozen=True, kw_only=True):
     """How far the mean vector went since the look before, by the mean norm then."""
     neighbour_churn: float | None
     """Share of the ten nearest that are others than at the look before."""
+
+
+class Foreseen(msgspec.Struct, frozen=True, kw_only=True):
+    """A stretch of events: what scores let expect before labels came, and what these told; means.
+
+    None where less than half of the events have a value (yet).
+    """
+
+    event: int
+    """Number of the first, from 1."""
+    events: int
+    expected_log_loss: float | None
+    log_loss: float | None
+    expected_auc: float | None
+    auc: float | None
+    """The share of pairs that were in order, each event against those known before it."""

@@ -58,7 +58,8 @@ ORDER = {
     "replay": "reading meaning logs surveying order log moved inspect traffic faults",
     "learners": "tables insight contract labels blocks slots usual_parts gaussian_rows interests judging "
     "training checks check counting floors residuals mixing copying coevolution bridges registry systems",
-    "monitor": "detectors alarms actions blocks expected inputs series gaps embeddings waiting drift",
+    "monitor": "detectors alarms actions blocks expected foreseen inputs series gaps embeddings waiting "
+    "drift",
     "serving": "exploring scoring reasons item_facts remembered session answers said ranking "
     "recommending run remote connection web",
     "ebbtide": "units waiting alone config services publishing report running live simulated supervising "

@@ -13,6 +13,7 @@ from ebbtide.report.comparison_page import ablation_section, staleness_section
 from ebbtide.report.cycles import cycle_section
 from ebbtide.report.embeddings import embedding_section
 from ebbtide.report.figures import figures
+from ebbtide.report.foreseen import foreseen_section
 from ebbtide.report.markup import Markup, el, join
 from ebbtide.report.metric_tables import learner_section, slice_section
 from ebbtide.report.plots import calibration_plot, curve_plots, legend, time_plots
@@ -46,6 +47,7 @@ def render(report: Report) -> str:
         _learned(report),
         _speed(report),
         alarm_section(report),
+        foreseen_section(report),
         cycle_section(report),
         embedding_section(report),
         _rows(report),

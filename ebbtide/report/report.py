@@ -20,7 +20,7 @@ from learners.coevolution.record import Coevolution
 from learners.insight import Insight
 from learners.judging.evaluation import CalibrationPoint, Evaluation, Judged, Part
 from learners.judging.judge import COLD_SLICES
-from state.drift_alarm import DriftAction, DriftAlarm, EmbeddingHealth
+from state.drift_alarm import DriftAction, DriftAlarm, EmbeddingHealth, Foreseen
 from state.errors import InputError
 from state.memory.memory_config import MemoryConfig
 
@@ -124,6 +124,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     """What another policy would have earned."""
     embeddings: list[EmbeddingHealth] = []
     """The vectors published, looked at again and again."""
+    foreseen: list[Foreseen] = []
+    """What scores let expect before labels came, beside what these told."""
 
     @property
     def evaluation(self) -> Evaluation:
@@ -162,6 +164,7 @@ class RunFacts:
     drift: list[DriftAlarm] = field(default_factory=list)
     actions: list[DriftAction] = field(default_factory=list)
     embeddings: list[EmbeddingHealth] = field(default_factory=list)
+    foreseen: list[Foreseen] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     coevolution: Coevolution | None = None
@@ -220,6 +223,7 @@ def build(facts: RunFacts) -> Report:
         actions=facts.actions,
         coevolution=facts.coevolution,
         embeddings=facts.embeddings,
+        foreseen=facts.foreseen,
         off_policy=facts.off_policy,
         state_digest=facts.state_digest,
         config=msgspec.json.decode(msgspec.json.encode(facts.config, enc_hook=str)),

@@ -54,6 +54,7 @@ def facts(run: Run, evaluation: Evaluation, *, seconds: float, cpu: float, setup
         actions=run.learning.actions(),
         coevolution=run.learning.coevolution(),
         embeddings=run.learning.embeddings(),
+        foreseen=run.learning.foreseen(),
         insight=run.insight(),
         ablation=ablation,
         staleness=staleness,

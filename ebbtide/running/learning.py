@@ -15,7 +15,7 @@ from ebbtide.running.webhooks import webhooks
 from learners.coevolution.record import Coevolution
 from learners.contract import Learner
 from learners.training.trainer import Scored, Trainer, joined
-from state.drift_alarm import DriftAction, DriftAlarm, EmbeddingHealth
+from state.drift_alarm import DriftAction, DriftAlarm, EmbeddingHealth, Foreseen
 from state.errors import InputError
 from state.examples import ExampleBatch
 from state.keys import Names
@@ -174,6 +174,10 @@ class Learning:
     def embeddings(self) -> list[EmbeddingHealth]:
         """How the published vectors were, at each look."""
         return self.drift.embeddings.looks if self.drift else []
+
+    def foreseen(self) -> list[Foreseen]:
+        """What scores let expect before labels came, and what these told, in windows of events."""
+        return self.drift.foreseen.told() if self.drift else []
 
     def told(self, alarm: "Alarm") -> DriftAlarm:
         """An alarm with names."""
