@@ -25,6 +25,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """The signal, over all events. Of one with a good side only a change for the worse counts."""
     do: Do = "doubt"
     """doubt: learners give back `share` of the certainty they have gained, and learn faster for a while.
+    calibrate: what P(action) means is learned anew, by its log odds and the labels from then on.
     cycle: a cycle of co-evolution begins. rollback: readers are served the version kept before the change.
     webhook: it is told to who listens."""
     least: Annotated[float, msgspec.Meta(ge=0)] = 0.0

@@ -8,9 +8,9 @@ Segment = Literal["scene", "category", "users"]
 """Kinds of segments; of users there are cold and warm ones."""
 
 
-Do = Literal["doubt", "cycle", "rollback", "webhook"]
-"""Kinds of actions: learners give back a share of their certainty; a cycle of co-evolution begins; readers
-are served the version from before the change; somebody is told."""
+Do = Literal["doubt", "calibrate", "cycle", "rollback", "webhook"]
+"""Kinds of actions: learners give back a share of their certainty; what P(action) means is learned anew; a
+cycle of co-evolution begins; readers are served the version from before the change; somebody is told."""
 
 
 class DriftAlarm(msgspec.Struct, frozen=True, kw_only=True):

@@ -162,6 +162,7 @@ def action_sentence(action: DriftAction) -> str:
     """
     done = {
         "doubt": f"learners gave back {action.share or 0.0:.0%} of their certainty",
+        "calibrate": "what P(action) means was learned anew",
         "cycle": "a cycle of co-evolution was asked for",
         "rollback": "readers were to be served what was kept before",
         "webhook": "a webhook was called",

@@ -11,7 +11,8 @@ from serving.scoring.copy import followed
 def facts(run: Run, evaluation: Evaluation, *, seconds: float, cpu: float, setup: float) -> report.RunFacts:
     log, survey, counts = run.log, run.log.survey, run.operator.counts
     dead = dict(log.dead.counts.most_common())
-    ablation, staleness = run.beside.results(evaluation, run.phases.seconds)
+    actions = run.learning.actions()
+    ablation, staleness = run.beside.results(evaluation, run.phases.seconds, run.measure, actions)
     return report.RunFacts(
         log=report.LogInfo(
             name=log.name,
@@ -51,7 +52,7 @@ def facts(run: Run, evaluation: Evaluation, *, seconds: float, cpu: float, setup
         state_digest=run.digest(),
         config=run.config,
         drift=run.learning.alarms(),
-        actions=run.learning.actions(),
+        actions=actions,
         coevolution=run.learning.coevolution(),
         embeddings=run.learning.embeddings(),
         foreseen=run.learning.foreseen(),

@@ -117,6 +117,8 @@ class Learning:
                 continue
             if action.do == "doubt" and learner.doubts and action.share is not None:
                 learner.doubt(action.share)
+            elif action.do == "calibrate" and learner.predicting:
+                self.trainer.recalibrate(name)
             elif action.do == "cycle" and learner.cycles:
                 learner.begin_cycle()
         if action.do == "rollback" and self._roll_back is not None:
@@ -251,7 +253,13 @@ def _policy(config: RunConfig, model: Learner, *, serves: bool) -> "Policy | Non
         return Policy(DEFAULT)
     if not config.drift:
         raise InputError("act: expected drift = true, since rules go by its alarms")
-    able = {"doubt": model.doubts, "cycle": model.cycles, "rollback": serves, "webhook": True}
+    able = {
+        "doubt": model.doubts,
+        "calibrate": model.predicting,
+        "cycle": model.cycles,
+        "rollback": serves,
+        "webhook": True,
+    }
     for rule in config.act:
         if not able[rule.do]:
             who = "a replay has no readers to be served" if rule.do == "rollback" else f"{model.name} cannot"

@@ -251,6 +251,11 @@ def variant_name(model: str, variant: str) -> str:
     return f"{model}: {variant}"
 
 
+def acting(config: RunConfig, model: Learner) -> bool:
+    """Whether rules about drift are followed: those given, or the usual ones where the model can."""
+    return bool(config.act) or (config.act is None and config.drift and model.doubts)
+
+
 def _variants(model: Learner, config: RunConfig) -> dict[str, Learner]:
     """The model with each of its parts switched off in turn, by "MODEL: VARIANT".
 
@@ -268,7 +273,7 @@ def _variants(model: Learner, config: RunConfig) -> dict[str, Learner]:
         settings = _settings(model.name, config, differ)
         if settings != model.config:
             found[variant_name(model.name, variant)] = type(model)(settings, model.context)
-    if config.act:
+    if acting(config, model):
         found[variant_name(model.name, NOT_ACTING)] = type(model)(model.config, model.context)
     if not found:
         raise InputError(

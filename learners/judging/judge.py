@@ -109,7 +109,7 @@ def judge(
         users=events.users,
         learners=[judged[speaker.name] for speaker in own],
         compared=[
-            _compared(events, first, variant, said(variant), said(speaker))
+            compared(events, slice(first, None), variant, said(variant), said(speaker))
             for speaker in own
             for variant in speakers
             if variant.of == speaker.name
@@ -160,27 +160,27 @@ def _judge_one(
     return judged, influence
 
 
-def _compared(
+def compared(
     events: Events,
-    first: int,
+    rows: slice,
     variant: Speaker,
     ours: tuple[Floats | None, NDArray[np.int32] | None],
     theirs: tuple[Floats | None, NDArray[np.int32] | None],
 ) -> Compared:
-    """`ours` beside `theirs` from event `first` on, where the variant spoke."""
-    user_E, label_E = events.user_E[first:], events.label_E[first:]
+    """`ours` beside `theirs` over some of the events, where the variant spoke."""
+    user_E, label_E = events.user_E[rows], events.label_E[rows]
     (p_E, rank_E), (their_p_E, their_rank_E) = ours, theirs
     spoke_E = np.zeros(len(label_E), np.bool_)
     differences: list[Difference] = []
     if p_E is not None and their_p_E is not None:
-        said_E = ~np.isnan(p_E[first:])
+        said_E = ~np.isnan(p_E[rows])
         both_E = np.where(said_E, label_E, np.float32(np.nan))
-        said = (Predictions.of(p[first:], both_E, user_E) for p in (p_E, their_p_E))
+        said = (Predictions.of(p[rows], both_E, user_E) for p in (p_E, their_p_E))
         differences += _differences(next(said), next(said), events.users)
         spoke_E |= said_E
     if rank_E is not None and their_rank_E is not None:
-        said_E = (rank_E[first:] > 0) & ~(label_E <= 0.5)
-        ranks = (Ranks.of(rank[first:], said_E, user_E) for rank in (rank_E, their_rank_E))
+        said_E = (rank_E[rows] > 0) & ~(label_E <= 0.5)
+        ranks = (Ranks.of(rank[rows], said_E, user_E) for rank in (rank_E, their_rank_E))
         differences += _differences(next(ranks), next(ranks), events.users)
         spoke_E |= said_E
     return Compared(

@@ -20,8 +20,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from learners.contract import Learner, Outcome, RankRequest
-from learners.judging.evaluation import Evaluation
-from learners.judging.judge import Events, Speaker, first_scored, judge
+from learners.judging.evaluation import Compared, Evaluation
+from learners.judging.judge import Events, Speaker, compared, first_scored, judge
 from state.errors import EbbtideError, InputError
 from state.examples import Doubles, ExampleBatch, Floats
 from state.keys import KeyMap
@@ -149,9 +149,19 @@ class Measure:
 
     def evaluate(self, score_from: float | int = 0.0) -> Evaluation:
         """Judge every learner over all events; `score_from` is a fraction (float) or a time in ms (int)."""
+        return judge(self._events(), self.speakers, self._said_by, score_from)
+
+    def compare(self, variant: str, stretches: Sequence[slice]) -> list[Compared]:
+        """A variant beside the learner that it is of, over each stretch of the events."""
+        one = next(speaker for speaker in self.speakers if speaker.name == variant)
+        of = next(speaker for speaker in self.speakers if speaker.name == one.of)
+        events, ours, theirs = self._events(), self._said_by(one), self._said_by(of)
+        return [compared(events, rows, one, ours, theirs) for rows in stretches]
+
+    def _events(self) -> Events:
         users = KeyMap()
         rows = [users.rows(np.array(keys), grow=True).astype(np.int32) for keys in self._chunks("user")]
-        events = Events(
+        return Events(
             time_ms_E=self._column("time_ms"),
             user_E=np.concatenate(rows),
             users=len(users),
@@ -160,13 +170,11 @@ class Measure:
             cold_item_E=self._column("cold_item"),
         )
 
-        def said(speaker: Speaker) -> tuple[Floats | None, NDArray[np.int32] | None]:
-            return (
-                self._column(f"p.{speaker.name}") if speaker.predicts else None,
-                self._column(f"rank.{speaker.name}") if speaker.ranks else None,
-            )
-
-        return judge(events, self.speakers, said, score_from)
+    def _said_by(self, speaker: Speaker) -> tuple[Floats | None, NDArray[np.int32] | None]:
+        return (
+            self._column(f"p.{speaker.name}") if speaker.predicts else None,
+            self._column(f"rank.{speaker.name}") if speaker.ranks else None,
+        )
 
     def scored(self, names: Sequence[str], score_from: float | int = 0.0) -> dict[str, NDArray[Any]]:
         """Columns of the scored part."""

@@ -15,6 +15,7 @@ from learners.tables.catalogue import Catalogue
 from learners.tables.expiry import Expiry, Forgotten
 from learners.tables.leaveout import Had
 from learners.tables.pending import Pending
+from learners.training.recalibrated import Recalibration
 from state.compiled import compiled
 from state.errors import InputError
 from state.examples import ExampleBatch
@@ -63,6 +64,14 @@ class Trainer:
         self.seed = seed
         self.listeners = listeners
         self.expiry = expiry
+        self._recalibrated: dict[str, Recalibration] = {}
+
+    def recalibrate(self, name: str) -> None:
+        """Learn anew what this learner's P(action) means, from the next row on."""
+        if name in self._recalibrated:
+            self._recalibrated[name].begin()
+        else:
+            self._recalibrated[name] = Recalibration(len(self.pending))
 
     def step(self, batch: ExampleBatch) -> Scored:
         """Score the rows of `batch`, then learn all that is due by its end.
@@ -102,6 +111,11 @@ class Trainer:
         outcomes = {
             name: learner.step(seen[self._selection[name]]) for name, learner in self.learners.items()
         }
+        for name, recalibration in self._recalibrated.items():
+            said_B = outcomes[name].p_B
+            assert said_B is not None
+            p_B = recalibration.step(said_B, queue.label_B, due_B)
+            outcomes[name] = replace(outcomes[name], p_B=p_B)
         scored = Scored(batch, request, outcomes)
         for listener in self.listeners:
             listener(scored)
@@ -139,6 +153,7 @@ class Trainer:
 
     def tree(self, *, unsaved: bool = True) -> Tree:
         """Everything; `unsaved=False` leaves out learners that have no tree to give, instead of failing."""
+        recalibrated = {name: one.tree() for name, one in self._recalibrated.items()}
         return {
             "catalogue": self.catalogue.tree(),
             "had": self.had.tree(),
@@ -149,6 +164,7 @@ class Trainer:
                 for name, learner in self.learners.items()
                 if learner.saved or unsaved
             },
+            **({"recalibrated": recalibrated} if recalibrated else {}),
         }
 
     def load(self, tree: Tree) -> None:
@@ -167,6 +183,9 @@ class Trainer:
                     "that saved it"
                 )
             learner.load(kept)
+        for name, kept in tree.get("recalibrated", {}).items():
+            self._recalibrated[name] = Recalibration()
+            self._recalibrated[name].load(kept)
 
 
 def _laid_out(learner: Learner) -> Tree:
