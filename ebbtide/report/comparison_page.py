@@ -8,7 +8,7 @@ from ebbtide.report.markup import Markup, el, join
 from ebbtide.report.plots import legend
 from ebbtide.report.report import Report
 from ebbtide.report.svg import Plot, nice_ticks, padded
-from ebbtide.report.words import METRIC_WORDS, count, duration, measure, times
+from ebbtide.report.words import METRIC_WORDS, count, duration, measure, signal_words, times
 from learners.judging.evaluation import Difference
 
 _STYLE = {1: "good", -1: "bad", 0: "even", None: "even"}
@@ -42,6 +42,7 @@ def ablation_section(report: Report) -> Markup | None:
         el("p", text, class_="hint"),
         el("div", *cards, class_="grid two"),
         el("div", _worth_table(found, metrics), class_="card wide"),
+        _action_table(found, metrics),
     )
 
 
@@ -93,6 +94,24 @@ def _worth_table(found: Ablation, metrics: Sequence[str]) -> Markup:
         rows.append(el("tr", el("td", variant.name), *cells, el("td", variant.verdict, class_="left")))
     head = [el("th", METRIC_WORDS[metric][0]) for metric in metrics]
     return _table([el("th", "variant"), *head, el("th", "the part", class_="left")], rows)
+
+
+def _action_table(found: Ablation, metrics: Sequence[str]) -> Markup | None:
+    if not found.actions:
+        return None
+    rows = []
+    for one in found.actions:
+        after = el("small", f"the {count(one.events)} events after event {count(one.event)}")
+        cells = [_cell(_of(one.differences, metric)) for metric in metrics]
+        name = el("td", f"{one.do}, since {signal_words(one.on)} changed", after)
+        rows.append(el("tr", name, *cells, el("td", one.verdict, class_="left")))
+    head = [el("th", METRIC_WORDS[metric][0]) for metric in metrics]
+    text = (
+        f"What acting on drift was worth: the copy of {found.learner} that never acted, minus the one that "
+        "did, on the events after each action and before the next."
+    )
+    table = _table([el("th", "action"), *head, el("th", "acting", class_="left")], rows)
+    return join(el("p", text, class_="hint"), el("div", table, class_="card wide"))
 
 
 def _cell(one: Difference | None, *, plain: bool = False) -> Markup:

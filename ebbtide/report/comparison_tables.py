@@ -19,6 +19,7 @@ def comparison_tables(report: Report) -> list[Table]:
     speak = [ours.name for metric in DECISIVE if (ours := report.evaluation.speaks(metric)) is not None]
     tables = [
         _ablation(report),
+        _actions(report),
         *(_staleness(report, name) for name in dict.fromkeys(speak)),
         _policy(report),
     ]
@@ -38,6 +39,20 @@ def _ablation(report: Report) -> Table | None:
         cells = [_difference(variant.differences, metric) for metric in metrics]
         table.add_row(Text(variant.name), *cells, Text(variant.verdict))
     table.caption = "± 95% interval, paired over users; worth nothing where it holds 0"
+    return table
+
+
+def _actions(report: Report) -> Table | None:
+    found = report.ablation
+    if found is None or not found.actions:
+        return None
+    metrics = _metrics([one.differences for one in found.actions])
+    table = _titled(f"What acting was worth: {found.learner} without it minus with it", metrics)
+    table.add_column("acting", overflow="fold")
+    for one in found.actions:
+        cells = [_difference(one.differences, metric) for metric in metrics]
+        table.add_row(Text(f"{one.do} after event {one.event:,}"), *cells, Text(one.verdict))
+    table.caption = "on the events after each action and before the next; ± 95% interval, paired over users"
     return table
 
 

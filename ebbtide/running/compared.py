@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ebbtide.config import RunConfig
-from ebbtide.report.comparisons import ActionJudged, Ablation, Staleness, ablation, judged, stretches
+from ebbtide.report.comparisons import Ablation, ActionJudged, Staleness, ablation, judged, stretches
 from ebbtide.running.freshness import Freshness, Phases
 from ebbtide.running.judged_policy import JudgedPolicy
 from ebbtide.running.plan import NOT_ACTING, Plan, variant_name
@@ -68,7 +68,7 @@ class Beside:
         measure: Measure,
         actions: Sequence[DriftAction],
     ) -> tuple[Ablation | None, Staleness | None]:
-        """Parts of the report, given CPU seconds by phase, what was measured, and what was done about drift."""
+        """Parts of the report, by CPU seconds of phases, all that was measured, and the actions on drift."""
         still = variant_name(self.model, NOT_ACTING)
         followed: list[ActionJudged] = []
         if still in self.variants and actions:

@@ -10,7 +10,7 @@ import numpy as np
 
 from ebbtide.config import RunConfig
 from ebbtide.publishing.publish import Publisher, Sink, columns, titles
-from ebbtide.running.plan import NOT_ACTING, Plan, Subject, plan, trainer_of, variant_name
+from ebbtide.running.plan import NOT_ACTING, Plan, Subject, acting, plan, trainer_of, variant_name
 from ebbtide.running.webhooks import webhooks
 from learners.coevolution.record import Coevolution
 from learners.contract import Learner
@@ -244,8 +244,7 @@ def told(alarm: "Alarm", names: Names, learner: str) -> DriftAlarm:
 
 def _policy(config: RunConfig, model: Learner, *, serves: bool) -> "Policy | None":
     """Raises InputError where there are rules, and nothing is watched or nobody can follow them."""
-    usual = config.act is None and config.drift and model.doubts
-    if not (usual or config.act):
+    if not acting(config, model):
         return None
     from monitor.actions import DEFAULT, Policy
 

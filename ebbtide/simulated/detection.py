@@ -25,10 +25,11 @@ from state.examples import Doubles
 from state.store.in_memory import DictStore
 
 RULE = Rule(on="log_loss")
-"""What acts in the comparisons."""
+"""What acts where recovery is compared."""
 STATIONARY, LIVED, CHANGED_AT = 1_500_000, 100_000, 60_000
 """Events without drift a seed, and of the log in which learners live, whose world changes at CHANGED_AT."""
 COSTED = 200_000
+_COSTED_METRICS = ("auc", "log_loss", "recall@10", "ndcg@10")
 _WINDOW = 2_000
 """Events over which the loss gap is taken."""
 _MODEL = ("log_loss", "calibration", "positive")
@@ -118,17 +119,17 @@ def recovery(seed: int, rules: tuple[Rule, ...]) -> float:
 
 
 def cost_on(log: str) -> dict[str, float]:
-    """Metrics of STIM over the scored half, with the rule less without it."""
+    """Metrics of STIM over the scored half, with the usual rules less without any."""
     with tempfile.TemporaryDirectory(prefix="ebbtide-bench-") as folder:
 
-        def parts(name: str, rules: tuple[Rule, ...]) -> tuple[dict[str, float], bool]:
+        def parts(name: str, rules: tuple[Rule, ...] | None) -> tuple[dict[str, float], bool]:
             config = RunConfig(floors=False, act=rules)
             run = _lived_through(Log.open(log, limit=COSTED), config, Path(folder) / name)
             (stim,) = [one for one in run.measure.evaluate(config.score_from).learners if one.name == "stim"]
-            values = {metric: stim.scored.value(metric) for metric in ("auc", "log_loss", "ndcg@10")}
+            values = {metric: stim.scored.value(metric) for metric in _COSTED_METRICS}
             return {name: v for name, v in values.items() if v is not None}, bool(run.learning.actions())
 
-        acting, acted = parts("acting", (RULE,))
+        acting, acted = parts("acting", None)
         still = parts("still", ())[0] if acted else acting
     return {metric: acting[metric] - still[metric] for metric in acting}
 

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -15,6 +16,7 @@ from ebbtide.running.run import Run
 from ebbtide.simulated.drifting import lived
 from monitor.actions import Rule
 from replay.log import Log
+from state.drift_alarm import Do
 from state.store.in_memory import DictStore
 from tests.ebbtide.typed import run
 
@@ -60,12 +62,15 @@ def test_actions_fall_between_the_same_events_whatever_the_batches(
     assert other.metrics.all.log_loss == pytest.approx(acted.metrics.all.log_loss, abs=1e-12)
 
 
-def test_a_run_that_was_killed_acts_the_same_way(log: Path, acted: Report, tmp_path: Path) -> None:
-    config = RunConfig(learner="gaussian", floors=False, rank_share=0.0, act=(RULE,))
+@pytest.mark.parametrize("do", ["doubt", "calibrate"])
+def test_a_run_that_was_killed_acts_the_same_way(log: Path, tmp_path: Path, do: Do) -> None:
+    rule = msgspec.structs.replace(RULE, do=do)
+    acted = replayed(log, tmp_path / "acted", act=[rule])
+    config = RunConfig(learner="gaussian", floors=False, rank_share=0.0, act=(rule,))
     opened = Log.open(log)
     killed, resumed = (Run(opened, config, DictStore(), tmp_path / name) for name in ("killed", "resumed"))
     batches = list(opened.batches(375, dead_letters=tmp_path))
-    middle = next(n for n in range(len(batches)) if 375 * n > acted.actions[0].alarm_event)
+    middle = next(n for n in range(len(batches)) if 375 * n > acted.actions[0].event + 400)
     for events in batches[:middle]:
         killed.step(events)
     tree = killed.tree()
@@ -85,6 +90,50 @@ def test_the_variant_that_does_not_act_stands_beside_it(log: Path, tmp_path: Pat
     (variant,) = [one for one in report.ablation.variants if one.name.endswith("no actions")]
     worth = {one.metric: one.difference for one in variant.differences}
     assert worth["log_loss"] > 0
+    assert [(one.event, one.do, one.on) for one in report.ablation.actions] == [
+        (one.event, one.do, one.on) for one in report.actions
+    ]
+    first = report.ablation.actions[0]
+    after = {one.metric: one for one in first.differences}["log_loss"]
+    assert after.low is not None
+    assert after.low > 0, "the copy that never acted is worse right after the action"
+    assert first.verdict == "earns its place"
+    assert first.events == min([18_000, *(one.event for one in report.actions[1:])]) - first.event
+
+
+def test_where_nothing_happens_the_usual_rules_are_said_never_to_have_acted(
+    log: Path, tmp_path: Path
+) -> None:
+    report = replayed(log, tmp_path, act=None, ablate=True, limit=6_000)
+    assert report.ablation is not None
+    (variant,) = report.ablation.variants
+    assert (variant.name, variant.verdict) == ("no actions", "never acted")
+    assert report.ablation.actions == []
+
+
+def turned(log: Path, path: Path) -> Path:
+    """The log with three of ten negatives made positives from event AT on."""
+    table = pq.read_table(log)
+    label = table["label"].to_numpy().copy()
+    label[AT:] |= np.random.default_rng(0).random(len(label) - AT) < 0.3
+    pq.write_table(table.set_column(table.schema.get_field_index("label"), "label", pa.array(label)), path)
+    return path
+
+
+def test_calibrating_makes_up_for_scores_that_mean_something_else_now(tmp_path: Path) -> None:
+    pq.write_table(lived(3, EVENTS, EVENTS).events, tmp_path / "log.parquet")
+    log = turned(tmp_path / "log.parquet", tmp_path / "turned.parquet")
+    rule = Rule(on="calibration", do="calibrate", most=1)
+    report = replayed(log, tmp_path / "out", act=[rule], ablate=True)
+    (action,) = report.actions
+    assert AT < action.event < AT + 3000
+    assert report.ablation is not None
+    (worth,) = report.ablation.actions
+    assert {one.metric: one.difference for one in worth.differences}["log_loss"] > 0.001
+    again = replayed(log, tmp_path / "again", act=[rule], ablate=True, batch=333)
+    assert again.metrics.all.log_loss == pytest.approx(report.metrics.all.log_loss, abs=1e-12)
+    delayed = replayed(log, tmp_path / "late", act=[rule], label_delay="6h")
+    assert [one.do for one in delayed.actions] == ["calibrate"]
 
 
 def test_what_was_done_is_told(log: Path, acted: Report, tmp_path: Path) -> None:

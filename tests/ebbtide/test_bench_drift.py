@@ -21,7 +21,12 @@ def test_all_that_is_promised_is_printed(monkeypatch: pytest.MonkeyPatch) -> Non
     assert found.false_alarms_per_million == 0.0
     assert found.recovery_ratio.low is not None
     assert found.recovery_ratio.mean > 1.0
-    assert set(found.cost["planted:users=40,items=40,events=2000"]) == {"auc", "log_loss", "ndcg@10"}
+    assert set(found.cost["planted:users=40,items=40,events=2000"]) == {
+        "auc",
+        "log_loss",
+        "recall@10",
+        "ndcg@10",
+    }
     assert len(told) == len(KINDS) - 1 + 2 + 2 + 1
 
 

@@ -65,7 +65,8 @@ def test_ablate_says_what_each_part_is_worth(tmp_path: Path) -> None:
     assert found.learner == "gaussian"
     assert found.scored.auc == report.metrics.scored.auc
     variants = {variant.name: variant for variant in found.variants}
-    assert set(variants) == {"no rows", "no user categories"}
+    assert set(variants) == {"no rows", "no user categories", "no actions"}
+    assert variants["no actions"].verdict == "never acted"
     auc = next(one for one in variants["no rows"].differences if one.metric == "auc")
     assert auc.high is not None
     assert auc.high < 0
@@ -127,6 +128,7 @@ def test_settings_of_the_config_file_hold_for_variants_too(
 
 def test_a_model_without_parts_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(GaussianRows, "ablations", {"as it is": {}})
+    monkeypatch.setattr(GaussianRows, "doubts", False)
     code, said = invoked("replay", SMALL, "--out", tmp_path, "--ablate", "--learner", "gaussian")
     assert code == 2
     assert "--ablate: gaussian has no part" in said
@@ -334,7 +336,11 @@ def test_both_at_once_in_json(tmp_path: Path) -> None:
     )
     assert code == 0, said
     found = json.loads(said)
-    assert {v["name"] for v in found["ablation"]["variants"]} == {"no rows", "no user categories"}
+    assert {v["name"] for v in found["ablation"]["variants"]} == {
+        "no rows",
+        "no user categories",
+        "no actions",
+    }
     assert [copy["sync"] for copy in found["staleness"]["copies"][:2]] == ["immediate", "12h"]
     first = found["staleness"]["copies"][1]["differences"][0]
     assert set(first) == {"metric", "value", "difference", "low", "high"}
