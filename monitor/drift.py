@@ -121,7 +121,7 @@ class DriftMonitor:
             np.concatenate([arrived.scope_QK, known.scope_QK])[order_N],
             np.concatenate([arrival_BS, known_QS])[order_N],
         )
-        self._foresee(arrived, known, expected)
+        self.foreseen.take(arrived, known, expected)
         raised = self._feed(rows, apart_BX2[at_N], self._gaps.alarms(self.events, clock_ms_B))
         self.events += len(batch)
         self._clock_ms = int(clock_ms_B[-1])
@@ -176,13 +176,6 @@ class DriftMonitor:
             ]
         )
         return signals_BS, apart_BX2
-
-    def _foresee(self, arrived: Outcomes, known: Outcomes, expected: Expected) -> None:
-        loss_Q = known.outcome_QO[:, _NAMES.index("log_loss")]
-        self.foreseen.add("expected_log_loss", arrived.event_Q, expected.log_loss_B)
-        self.foreseen.add("expected_auc", arrived.event_Q, expected.auc_B)
-        self.foreseen.add("log_loss", known.event_Q, loss_Q)
-        self.foreseen.add("auc", known.event_Q, expected.came_auc_Q)
 
     def _feed(self, rows: Rows, apart_NX2: Doubles, gaps: Sequence[Alarm]) -> list[Alarm]:
         """Alarms in order, those of `gaps` among them."""

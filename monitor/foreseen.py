@@ -6,6 +6,9 @@ Shape suffixes: E values, W windows, C columns.
 
 import numpy as np
 
+from monitor.alarms import OUTCOMES
+from monitor.expected import Expected
+from monitor.waiting import Outcomes
 from state.arrays import Doubles, Int64s
 from state.drift_alarm import Foreseen
 from state.tree import Tree
@@ -16,6 +19,7 @@ SIZE, MOST = 1024, 64
 _LEAST = 0.5
 """Share of a window's events that must have a value for its mean to be told."""
 _UNIT = 1e-6
+_LOSS = tuple(OUTCOMES).index("log_loss")
 
 
 class Windows:
@@ -25,6 +29,13 @@ class Windows:
         self.size = SIZE
         self._sum_WC: Int64s = np.zeros((MOST, len(COLUMNS)), np.int64)
         self._count_WC: Int64s = np.zeros((MOST, len(COLUMNS)), np.int64)
+
+    def take(self, arrived: Outcomes, known: Outcomes, expected: Expected) -> None:
+        """Events as they arrive, and those whose outcome became known."""
+        self.add("expected_log_loss", arrived.event_Q, expected.log_loss_B)
+        self.add("expected_auc", arrived.event_Q, expected.auc_B)
+        self.add("log_loss", known.event_Q, known.outcome_QO[:, _LOSS])
+        self.add("auc", known.event_Q, expected.came_auc_Q)
 
     def add(self, column: str, event_E: Int64s, value_E: Doubles) -> None:
         """Values of events by their number, from 1; NaN for none."""

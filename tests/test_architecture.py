@@ -58,7 +58,7 @@ ORDER = {
     "replay": "reading meaning logs surveying order log moved inspect traffic faults",
     "learners": "tables insight contract labels blocks slots usual_parts gaussian_rows interests judging "
     "training checks check counting floors residuals mixing copying coevolution bridges registry systems",
-    "monitor": "detectors alarms actions blocks expected foreseen inputs series gaps embeddings waiting "
+    "monitor": "detectors alarms actions blocks expected inputs series gaps embeddings waiting foreseen "
     "drift",
     "serving": "exploring scoring reasons item_facts remembered session answers said ranking "
     "recommending run remote connection web",
