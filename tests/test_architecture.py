@@ -70,7 +70,6 @@ LONGEST_CHAIN = 6
 LONGER = {
     "ebbtide/live": 10,
     "learners/coevolution": 10,
-    "streams/engines": 7,
 }
 """Folders with a longer chain, and how long it is: it may only become shorter."""
 SERVES_WITHOUT = ("numba", "pyarrow", "pandas", "scipy", "river", "torch", "learners", "streams", "ebbtide")

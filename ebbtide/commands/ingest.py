@@ -56,6 +56,7 @@ def ingest(
     from ebbtide.commands import addresses
     from ebbtide.units import duration_ms
     from streams.engines import worker as of_worker
+    from streams.engines.partition import rehearse
     from streams.kafka.security import from_environment
     from streams.kafka.topics import Topics
 
@@ -69,7 +70,8 @@ def ingest(
         security=from_environment(),
     )
     _topics(settings, partitions)
-    _rehearse(settings)
+    with waiting.hint():
+        rehearse(settings.engine)
     log.info("the topics are there; joining the group on %s", found)
     _run(settings, as_json=as_json, metrics_port=metrics_port)
 
@@ -82,17 +84,6 @@ def _topics(settings: "Settings", partitions: int | None) -> None:
     grown = topics.make_room(settings.brokers, settings.topics, count)
     for sentence in topics.said(settings.topics.events, grown, count):
         log.warning("%s", sentence)
-
-
-def _rehearse(settings: "Settings") -> None:
-    """Compile what the first events would have to wait for, before any partition is ours."""
-    from streams.engines.partition import Engine
-    from streams.wire.message import Message
-
-    with waiting.hint():
-        engine = Engine(settings.engine, "rehearsal", 0)
-        engine.take([Message(b'{"user": 1, "item": 1, "time": "2020-01-01", "label": 1}', b"1")])
-        engine.records()
 
 
 def _run(settings: "Settings", *, as_json: bool, metrics_port: int | None) -> None:

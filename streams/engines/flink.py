@@ -32,7 +32,8 @@ from state import example_wire, progress
 from state.errors import InputError
 from streams.engines.engine_config import EngineConfig
 from streams.engines.keyed import Keyed, Look, keys
-from streams.engines.partition import Engine, Output
+from streams.engines.output import Output
+from streams.engines.partition import Engine, rehearse
 from streams.kafka.topics import Topics
 from streams.records import folder
 from streams.wire.message import Message
@@ -328,10 +329,3 @@ class Remember(KeyedProcessFunction):  # type: ignore[misc]
             yield Row(topics.examples, self._keys[engine.partition], value, headers)
         for letter in output.dead:
             yield Row(topics.dead_letters, letter.key, letter.value, dict(letter.headers))
-
-
-def rehearse(config: EngineConfig) -> None:
-    """Compile what the first events would have to wait for."""
-    engine = Engine(config, "rehearsal", 0)
-    engine.take([Message(b'{"user": 1, "item": 1, "time": "2020-01-01", "label": 1}', b"1")])
-    engine.records()

@@ -12,7 +12,8 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from state.errors import InputError
-from streams.engines.partition import NOTHING, Engine, Output
+from streams.engines.output import NOTHING, Output
+from streams.engines.partition import Engine
 from streams.kafka.client import partition_of
 from streams.kafka.place import Span
 from streams.wire.message import Message

@@ -11,7 +11,8 @@ from state.progress import Progress
 from streams.engines.mending import Place
 from streams.engines.moved import Moved, check, exported, whole
 from streams.engines.outlet import FAILURES, Fenced, Outlet
-from streams.engines.partition import ENGINE, NOTHING, Engine, kept_config
+from streams.engines.output import NOTHING
+from streams.engines.partition import ENGINE, Engine, kept_config
 from streams.engines.restoring import restored
 from streams.kafka import topics
 from streams.kafka.place import Span

@@ -16,7 +16,7 @@ from aiokafka.errors import IllegalOperation, KafkaError, ProducerFenced  # type
 
 from state import example_wire, progress
 from state.progress import Progress
-from streams.engines.partition import Output
+from streams.engines.output import Output
 from streams.kafka.security import Security
 from streams.kafka.topics import Topics
 from streams.wire.message import Message, message_of

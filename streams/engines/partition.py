@@ -9,7 +9,6 @@ broker's time, than `ahead_ms` is a dead letter, and moves no clock.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -22,6 +21,7 @@ from state.keys import Int64s
 from state.progress import OTHERS, Progress
 from streams.engines.dead import letters
 from streams.engines.engine_config import EngineConfig, altered, config_of
+from streams.engines.output import NOTHING, Output
 from streams.join.impressions import Join
 from streams.kafka.place import Span, followed, lost
 from streams.operator import Operator
@@ -33,19 +33,6 @@ from streams.wire.message import Message, Rejected, iso
 
 _MOST_FIELDS, _MOST_NAME = 16, 64
 """Unknown fields that are counted by name, and how much of a name."""
-
-
-@dataclass(frozen=True, slots=True)
-class Output:
-    """What a batch of messages came to."""
-
-    examples: list[bytes]
-    """As messages (`state.example_wire`), at least one, of no examples if there are none."""
-    dead: list[Message]
-    """With the headers above."""
-
-
-NOTHING = Output([], [])
 
 
 class Engine:
@@ -255,6 +242,13 @@ def _said(record: bytes | None) -> _Said:
             "its record 'engine' is not there: an import was cut off; `ebbtide state import` it again"
         )
     return msgspec.json.decode(record, type=_Said)
+
+
+def rehearse(config: EngineConfig) -> None:
+    """Compile what the first events would have to wait for."""
+    engine = Engine(config, "rehearsal", 0)
+    engine.take([Message(b'{"user": 1, "item": 1, "time": "2020-01-01", "label": 1}', b"1")])
+    engine.records()
 
 
 def _few_at_once(events: EventBatch) -> Iterator[EventBatch]:

@@ -17,7 +17,8 @@ from state.progress import Progress, trouble
 from streams.engines.engine_config import EngineConfig
 from streams.engines.failures import Failures
 from streams.engines.outlet import FAILURES, Fenced, Gone, Outlet
-from streams.engines.partition import NOTHING, Engine, Output
+from streams.engines.output import NOTHING, Output
+from streams.engines.partition import Engine
 from streams.engines.restoring import parts, restored
 from streams.kafka import topics
 from streams.kafka.place import Span

@@ -13,7 +13,8 @@ from state.progress import Progress
 from state.store.redis import RedisStore
 from state.tree import digest
 from streams.engines.engine_config import EngineConfig
-from streams.engines.partition import Engine, Output
+from streams.engines.output import Output
+from streams.engines.partition import Engine
 from streams.kafka.observer import Observer
 from streams.kafka.place import Span
 from streams.operator import OperatorConfig

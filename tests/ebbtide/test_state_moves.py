@@ -10,7 +10,7 @@ import pytest
 
 from ebbtide import api
 from state.tree import digest
-from streams.kafka.client import ensure_topic, members
+from streams.kafka.client import Producer, ensure_topic, members
 from streams.kafka.observer import Observer
 from streams.operator import Operator, OperatorConfig
 from streams.wire.message import Message
@@ -128,7 +128,11 @@ def test_a_job_of_flink_takes_over_and_gives_back(live: Live, replayed: str) -> 
     moved(live, "import", back, *other)
     moved(live, "export", last, *other)
     assert files(last) == files(back)
-    with live.worker(*other) as process:
-        live.until(EVENTS)
-        stop(process)
     assert_once(live, replayed)
+    with Producer(live.brokers, live.events) as producer:
+        producer.send(Message(b'{"user": 1, "item": 1, "time": "2026-01-01", "label": 1}', b"1"), 0)
+    with live.worker(*other, log="last worker") as process:
+        said = live.until(EVENTS + 1)
+        stop(process)
+    assert sum(one.examples for one in said.values()) == EVENTS + 1
+    assert "partition 0: state of offset" in live.said("last worker")

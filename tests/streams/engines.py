@@ -20,7 +20,8 @@ from state import progress
 from state.progress import Progress
 from streams.engines.engine_config import EngineConfig
 from streams.engines.keyed import Keyed
-from streams.engines.partition import Engine, Output
+from streams.engines.output import Output
+from streams.engines.partition import Engine
 from streams.join.impressions import JoinConfig
 from streams.kafka.client import ensure_topic
 from streams.kafka.observer import Observer

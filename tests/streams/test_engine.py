@@ -16,7 +16,8 @@ from state.examples import concat
 from state.progress import Progress
 from state.tree import digest
 from streams.engines.engine_config import EngineConfig
-from streams.engines.partition import NOTHING, Engine, Output
+from streams.engines.output import NOTHING, Output
+from streams.engines.partition import Engine
 from streams.kafka.place import Span
 from streams.wire.letters import REASON, SOURCE
 from streams.wire.message import Message, iso

@@ -12,7 +12,7 @@ import pytest
 from state import example_wire
 from state.examples import concat
 from state.progress import OTHERS, Progress
-from streams.engines.partition import Output
+from streams.engines.output import Output
 from streams.schema import EventBatch
 from streams.wire import arrow_form
 from streams.wire.decode import decode

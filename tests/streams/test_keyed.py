@@ -13,7 +13,8 @@ from state.tree import digest
 from streams.engines import keyed
 from streams.engines.engine_config import EngineConfig
 from streams.engines.keyed import Keyed, Look
-from streams.engines.partition import NOTHING, Engine
+from streams.engines.output import NOTHING
+from streams.engines.partition import Engine
 from streams.kafka.place import Span
 from streams.wire.message import Message
 from tests.streams.engines import Map

@@ -92,7 +92,7 @@ def run(wanted: "Wanted", *, as_json: Json = False) -> None:
     with alone(wanted.checkpoints, "--checkpoints", "`ebbtide flink run`"):
         local.end_former(wanted.checkpoints)
         job = job_of(wanted)
-        log.info("starting Flink; going on from %s", job.restore or "the beginning")
+        log.info("starting Flink; going on from %s", job.restore or job.imported or "the beginning")
         try:
             local.until(job, wanted.checkpoints, stop, told)
         except local.Grown:
@@ -154,7 +154,7 @@ def _submitted(wanted: "Wanted", there: "JobManager") -> str:
 
     _room(there, engine.title(wanted.group), wanted.parallelism)
     job = job_of(wanted)
-    log.info("going on from %s", job.restore or "the beginning")
+    log.info("going on from %s", job.restore or job.imported or "the beginning")
     runtime.prepare(wanted.checkpoints / "logs")
     identity = engine.start(job, runtime.remote(there.address))
     print(identity, flush=True)
