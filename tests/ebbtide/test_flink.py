@@ -128,6 +128,7 @@ def test_a_job_loses_and_doubles_nothing_whatever_is_killed(live: Live, cluster_
         more()
         kill(cluster_folder, "jobmanager")
         up()
+        until(lambda: [one.state for one in JobManager(address).jobs()], ["RUNNING"].__eq__)
         more()
         where = ("--jobmanager", address, "--group", live.name, "--checkpoints", live.checkpoints)
         assert Path(flink("stop", *where)).parent == live.checkpoints / "savepoints"
