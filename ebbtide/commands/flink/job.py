@@ -6,8 +6,9 @@ import signal
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -97,8 +98,7 @@ def run(wanted: "Wanted", *, as_json: Json = False) -> None:
             local.until(job, wanted.checkpoints, stop, told)
         except local.Grown:
             log.warning("%s has more partitions now; starting again with them", wanted.topics.events)
-            sys.stdout.flush()
-            os.execv(sys.executable, [sys.executable, "-m", "ebbtide", *sys.argv[1:]])
+            _start_over()
     told.end()
 
 
@@ -117,33 +117,53 @@ def submit(
     """
     log_to_stderr()
     there = manager(jobmanager)
-    identity = _submitted(wanted, there)
     if keep:
-        _keep(wanted, there, identity)
+        _until_room(wanted, there)
+    identity = _submitted(wanted, there)
+    if keep and _forgotten(there, identity):
+        log.warning("%s has forgotten the job; submitting it again", there.address)
+        _start_over()
 
 
-def _keep(wanted: "Wanted", there: "JobManager", identity: str) -> None:
-    """Until it has ended. Raises EbbtideError where it has failed for good."""
-    from ebbtide.flink.rest import ENDED
-
+def _until_room(wanted: "Wanted", there: "JobManager") -> None:
+    """Wait for whoever has it now, or has to come; each reason is said once."""
     said = ""
     while True:
-        time.sleep(_LOOK_S)
         try:
-            states = {job.id: job.state for job in there.jobs()}
-            if identity not in states:
-                identity = _submitted(wanted, there)
-                continue
-            for failure in there.failures(identity):
-                if failure.for_good or states[identity] == "FAILED":
-                    raise EbbtideError(f"job {identity} has failed: {failure.said}")
-            if states[identity] in ENDED:
-                return
-            said = ""
+            _room(wanted, there)
+            return
         except InputError as error:
             if str(error) != said:
                 log.warning("%s; waiting", error)
             said = str(error)
+            time.sleep(_LOOK_S)
+
+
+def _forgotten(there: "JobManager", identity: str) -> bool:
+    """Whether the job is gone without having ended, once it is one or the other.
+
+    Raises EbbtideError where it has failed for good.
+    """
+    from ebbtide.flink.rest import ENDED
+
+    while True:
+        time.sleep(_LOOK_S)
+        with suppress(InputError):  # nothing answers by now
+            states = {job.id: job.state for job in there.jobs()}
+            if identity not in states:
+                return True
+            for failure in there.failures(identity):
+                if failure.for_good or states[identity] == "FAILED":
+                    raise EbbtideError(f"job {identity} has failed: {failure.said}")
+            if states[identity] in ENDED:
+                return False
+
+
+def _start_over() -> NoReturn:
+    """As a process of its own: a job that is planned second in one names its operators otherwise."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execv(sys.executable, [sys.executable, "-m", "ebbtide", *sys.argv[1:]])
 
 
 def _submitted(wanted: "Wanted", there: "JobManager") -> str:
@@ -152,7 +172,7 @@ def _submitted(wanted: "Wanted", there: "JobManager") -> str:
     from ebbtide.flink.job import job_of
     from streams.engines import flink as engine
 
-    _room(there, engine.title(wanted.group), wanted.parallelism)
+    _room(wanted, there)
     job = job_of(wanted)
     log.info("going on from %s", job.restore or job.imported or "the beginning")
     runtime.prepare(wanted.checkpoints / "logs")
@@ -161,8 +181,11 @@ def _submitted(wanted: "Wanted", there: "JobManager") -> str:
     return identity
 
 
-def _room(there: "JobManager", name: str, parallelism: int) -> None:
+def _room(wanted: "Wanted", there: "JobManager") -> None:
     """Raises InputError where the job runs already, or cannot."""
+    from streams.engines.flink import title
+
+    name = title(wanted.group)
     running = there.job(name)
     if running is not None:
         raise InputError(
@@ -170,8 +193,8 @@ def _room(there: "JobManager", name: str, parallelism: int) -> None:
             "`ebbtide flink stop` first, or name another --group"
         )
     slots, free = there.slots()
-    if free < parallelism:
+    if free < wanted.parallelism:
         raise InputError(
-            f"{there.address}: expected {parallelism} free slots (--parallelism), got {free} of {slots}; "
-            "start more task managers, or stop a job"
+            f"{there.address}: expected {wanted.parallelism} free slots (--parallelism), got {free} of "
+            f"{slots}; start more task managers, or stop a job"
         )
