@@ -1,11 +1,15 @@
 """`ebbtide serve` on loopback: CPU and latency of a request, flatness, overload, freshness; beside redis-py.
 
+Feast wants half a gigabyte of its own, so it is in no group of ours. `uv venv F`, `uv pip install --python
+F/bin/python "feast[redis]"`, and `--feast F/bin/python` measures its read beside ours.
+
 A made catalogue with a published score, users of five interests and a hundred remembered events, in a local
 server of ours. Load comes in an open loop, from this process: on two cores it takes time from the server, so
 read CPU, not percentiles, unless the machine is quiet. Five minutes; starts its servers itself; Linux.
 """
 
 import json
+import socket
 import subprocess
 import sys
 import tempfile
@@ -27,6 +31,8 @@ from benchmarks.benchmark import Bench, Benchmark, Option
 from benchmarks.http_load import Answered, cpu_s, offered
 from benchmarks.tables import Bar, Row, Tables
 from ebbtide import connect
+from ebbtide.services.store import answers, command
+from state.errors import InputError
 from state.ids import NO_KEY, key_of
 from state.store.contract import RunInfo, UserRows
 from state.store.copy_score import AMONG, LEADING
@@ -34,6 +40,7 @@ from state.store.embedded import EmbeddedStore
 from state.store.records import MEMORY_ENTRY, unpack
 
 REQUESTS, OVERLOAD, PROCESS, FRESH = "a request", "overload", "in process", "freshness"
+BESIDE = "beside Feast"
 USERS, INTERESTS, MEMORY = 1000, 5, 100
 NOW_MS = 1_780_000_000_000
 
@@ -45,7 +52,14 @@ class Server:
 
 
 def measure(
-    bench: Bench, *, catalogue: int, requests: int, rate: int, flat: int, recommendations: int
+    bench: Bench,
+    *,
+    catalogue: int,
+    requests: int,
+    rate: int,
+    flat: int,
+    recommendations: int,
+    feast: str | None,
 ) -> Tables:
     with tempfile.TemporaryDirectory() as folder, EmbeddedStore(Path(folder) / "store") as store:
         with bench.telling.step(f"publishing {catalogue:,} items"):
@@ -61,6 +75,13 @@ def measure(
                 tables[FRESH] = [_fresh(server, store)]
         with bench.telling.step("in process"):
             tables[PROCESS] = list(_in_process(folder, store, requests))
+        tables[BESIDE] = [{"what": "one user's vectors, in process", "Feast's CPU over ours": None}]
+        if feast is not None:
+            with bench.telling.step("Feast's online read"):
+                read = _feast(Path(folder), feast, requests)
+            tables[PROCESS].append(read)
+            ours_ms = float(str(tables[PROCESS][0]["CPU, ms"]))
+            tables[BESIDE][0]["Feast's CPU over ours"] = float(str(read["CPU, ms"])) / ours_ms
     return tables
 
 
@@ -92,8 +113,8 @@ def publish(store: EmbeddedStore, catalogue: int) -> None:
 
 @contextmanager
 def served(folder: str) -> Iterator[Server]:
-    command = [sys.executable, "-m", "ebbtide", "serve", "--from", folder, "--port", "0", "--json"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    words = [sys.executable, "-m", "ebbtide", "serve", "--from", folder, "--port", "0", "--json"]
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     assert process.stdout is not None
     try:
         url = json.loads(process.stdout.readline())["url"]
@@ -224,6 +245,32 @@ def _plain(client: redis.Redis, key: str, identifier: str) -> list[list[float]]:
     return found
 
 
+def _feast(folder: Path, python: str, reads: int) -> Row:
+    """As many numbers of as many users, from a Valkey of its own on a port of this machine."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+    server = subprocess.Popen(command(folder, port), cwd=folder, stdout=subprocess.DEVNULL)
+    try:
+        while not answers(port, server.pid):
+            time.sleep(0.05)
+        script = Path(__file__).with_name("feast_read.py")
+        words = [python, str(script), f"127.0.0.1:{port}", str(reads), str(INTERESTS * reader.WIDTH)]
+        done = subprocess.run(words, capture_output=True, text=True)
+    finally:
+        server.terminate()
+        server.wait()
+    if done.returncode:
+        raise InputError(f"--feast {python}: {(done.stderr.strip().splitlines() or ['it has ended'])[-1]}")
+    said = json.loads(done.stdout.splitlines()[-1])
+    return {
+        "what": "Feast, get_online_features",
+        "CPU, ms": round(said["cpu_ms"], 3),
+        "p50, ms": round(said["p50_ms"], 3),
+        "p99, ms": round(said["p99_ms"], 3),
+    }
+
+
 def _timed(what: str, ask: Callable[[str], object], ids: list[str]) -> Row:
     took_ms = []
     before_s = time.process_time()
@@ -251,9 +298,17 @@ BENCHMARK = Benchmark(
             help="requests to see whether they stay as quick", default=200_000, quick=400, kind=int
         ),
         "recommendations": Option(help="requests for recommendations", default=600, quick=40, kind=int),
+        "feast": Option(help="a Python that has feast[redis], to read beside us", default=None, kind=str),
     },
     bars=(
         Bar("CPU ms of one user's vectors", REQUESTS, "one user's vectors", "CPU, ms", 0.35, least=False),
+        Bar(
+            "Feast's CPU of a read in process, over ours",
+            BESIDE,
+            "one user's vectors, in process",
+            "Feast's CPU over ours",
+            5.0,
+        ),
         Bar("CPU ms of recommendations", REQUESTS, "recommendations", "CPU, ms", 4.0, least=False),
         Bar("CPU, last to first", "flatness", "one user's vectors", "ratio", 1.1, least=False),
         Bar("overload: neither 200 nor 429", OVERLOAD, "recommendations", "other", 0, least=False, must=True),

@@ -1,11 +1,16 @@
 """Pictures of the page for the README: `make screenshots` writes them into docs/images.
 
 Run by hand (`python -m tests.serving.screenshots [DIR]`), on two known logs: films with titles, and purchases
-with hours.
+with hours; and of `ebbtide up`, a minute after it began.
 """
 
 import base64
+import json
+import signal
+import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -49,8 +54,21 @@ def user(page: Page, path: Path) -> None:
     shot(page, path)
 
 
-def system(page: Page, path: Path) -> None:
-    page.wait_for_selector(".line")
+@contextmanager
+def up(folder: Path) -> Iterator[str]:
+    """Where `ebbtide up` answers: films as what happens now."""
+    command = [sys.executable, "-m", "ebbtide", "up", "--dir", str(folder), "--port", "0", "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            yield json.loads(process.stdout.readline())["url"]
+        finally:
+            process.send_signal(signal.SIGINT)
+
+
+def live(page: Page, path: Path) -> None:
+    page.wait_for_function("n => document.querySelectorAll('.line').length >= n", arg=4)
+    page.wait_for_timeout(60_000)
     shot(page, path)
 
 
@@ -65,10 +83,10 @@ def main(out: Path) -> None:
             for name, look in looks:
                 with opened(browser, web.url, look) as page:
                     somebody(page, out / f"somebody{name}.webp")
-            with opened(browser, f"{web.url}/#/system", "dark") as page:
-                system(page, out / "system-dark.webp")
         with served(str(shop)) as web, opened(browser, f"{web.url}/#/users/1639") as page:
             user(page, out / "user.webp")
+        with up(Path(held, "up")) as url, opened(browser, f"{url}/#/system") as page:
+            live(page, out / "system.webp")
 
 
 if __name__ == "__main__":
