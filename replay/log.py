@@ -33,6 +33,7 @@ from state.keys import Names
 from streams.schema import EventBatch
 
 _COPIES = 4
+_NAMED = 12
 
 
 class Log:
@@ -60,7 +61,11 @@ class Log:
         """Rows of side tables that were left out, and their files."""
         self.items = None if items is None else items.table
         self.users = None if users is None else users.table
-        self.notes = [*found.notes, *(note for side in sides for note in side.notes)]
+        self.notes = [
+            *found.notes,
+            *_unused(found, converter),
+            *(note for side in sides for note in side.notes),
+        ]
         self.warnings = [*found.warnings, *(warning for side in sides for warning in side.warnings)]
         self.dead = DeadLetters()
         """Of the last pass over the log."""
@@ -213,3 +218,14 @@ def _events(columns: Columns, offset: int) -> EventBatch:
     size = size_of(columns)
     given = {role: column for role, column in columns.items() if role != "seq"}
     return EventBatch.of(offset=np.arange(offset, offset + size), **given)
+
+
+def _unused(found: LogFiles, converter: Converter) -> list[str]:
+    """A note on columns that nobody reads."""
+    names = [name for name in found.events[0].columns if name not in converter.needed]
+    if not names:
+        return []
+    shown = ", ".join(map(repr, names[:_NAMED])) + (
+        f" and {len(names) - _NAMED} more" * (len(names) > _NAMED)
+    )
+    return [f"columns that are not used: {shown}; --map ROLE=COLUMN gives one a role"]

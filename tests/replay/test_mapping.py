@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from replay.log import Log
 from replay.meaning.mapping import Mapping, guess, resolve
 from state.errors import InputError
 
@@ -106,3 +107,17 @@ def test_bad_mapping_files(tmp_path: Path, text: str | None, message: str) -> No
         path.write_text(text)
     with pytest.raises(InputError, match=message):
         Mapping.read(path)
+
+
+def test_columns_that_play_no_role_are_named(tmp_path: Path) -> None:
+    """Few by name; none where all are used, and a label's column is."""
+    path, wide = tmp_path / "log.csv", tmp_path / "wide.csv"
+    path.write_text("user,item,time,bought,device\n1,2,1700000000,1,x\n")
+    (note,) = [n for n in Log.open(path, label="bought>0").notes if "not used" in n]
+    assert note == "columns that are not used: 'device'; --map ROLE=COLUMN gives one a role"
+    assert not [
+        n for n in Log.open(path, mapping=Mapping.of(["source=device"]), label="bought>0").notes if "not" in n
+    ]
+    more = [f"c{n}" for n in range(30)]
+    wide.write_text(f"user,item,time,{','.join(more)}\n1,2,1700000000{',0' * 30}\n")
+    assert any("'c11' and 18 more;" in note for note in Log.open(wide).notes)
