@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import math
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -91,3 +92,18 @@ def test_of_a_run_in_a_folder_its_report_tells_and_of_others_nobody(
         report.write_bytes(b"{")
         with pytest.raises(Exception, match="expected a run's report"):
             watched.drift()
+
+
+def test_a_clock_that_jumps_makes_no_rate_and_no_time_negative(server: EmbeddedServer) -> None:
+    with RedisStore(f"unix://{server.ensure()}?run=jumps") as store:
+        published(store)
+        watched = Watched(store, None)
+        for trained, updated_ms in ((100, 10_000), (200, 2_000), (300, 3_000), (400, 10**13), (500, 4_000)):
+            store.put_status(encode(trainer(trained=trained, updated_ms=updated_ms)))
+            watched._looked_s = -math.inf
+            watched.note()
+            live = watched.live(now_ms=1_000)
+            assert live is not None
+            assert live.trained == trained
+            assert 0.0 <= live.events_per_s <= 100.0
+            assert live.silent_s == 0.0
