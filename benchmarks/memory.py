@@ -17,8 +17,8 @@ from benchmarks.benchmark import Bench, Benchmark, Option
 from benchmarks.tables import Bar, Row, Tables
 from benchmarks.telling import Step
 from ebbtide.config import read
-from ebbtide.live.side_tables import Sides
-from ebbtide.live.stream_facts import look
+from ebbtide.live.arriving.side_tables import Sides
+from ebbtide.live.arriving.stream_facts import look
 from ebbtide.running.learning import Learning
 from state import example_wire
 from state.examples import concat

@@ -9,7 +9,7 @@ from ebbtide.commands.output import print_json
 from state.errors import InputError, UnknownIdError
 
 if TYPE_CHECKING:
-    from ebbtide.live.cycle_requests import What
+    from ebbtide.live.arriving.cycle_requests import What
     from learners.coevolution.record import Coevolution, Record
 
 cycle = typer.Typer(
@@ -92,7 +92,7 @@ def rollback(folder: Folder) -> None:
 def _ask(folder: Path, what: "What") -> None:
     """Raises InputError where no trainer is at work there."""
     from ebbtide.alone import holder
-    from ebbtide.live.cycle_requests import ask
+    from ebbtide.live.arriving.cycle_requests import ask
 
     process = holder(folder)
     if process is None:

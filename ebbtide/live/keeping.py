@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Callable
 
-from ebbtide.live.journal import Journal
+from ebbtide.live.arriving.journal import Journal
 from ebbtide.live.settings import Settings
 from ebbtide.live.snapshots import Saver
 from state import checkpoint

@@ -6,17 +6,17 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from ebbtide.config import RunConfig, fingerprint
-from ebbtide.live.cycle_requests import Request
+from ebbtide.live.arriving.cycle_requests import Request
+from ebbtide.live.arriving.intake import Intake
+from ebbtide.live.arriving.item_topic import ItemTopic
+from ebbtide.live.arriving.journal import Journal
+from ebbtide.live.arriving.set_aside import Letters
+from ebbtide.live.arriving.side_tables import Sides, Told
+from ebbtide.live.arriving.stream_facts import Stream
 from ebbtide.live.delays import Delays
-from ebbtide.live.intake import Intake
-from ebbtide.live.item_topic import ItemTopic
-from ebbtide.live.journal import Journal
 from ebbtide.live.keeping import Keeping
 from ebbtide.live.recent_quality import Floors, Recent
-from ebbtide.live.set_aside import Letters
 from ebbtide.live.settings import Settings
-from ebbtide.live.side_tables import Sides, Told
-from ebbtide.live.stream_facts import Stream
 from ebbtide.publishing.delivery import Delivery
 from ebbtide.publishing.mirror import Mirror
 from ebbtide.running.learning import Learning

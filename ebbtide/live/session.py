@@ -10,13 +10,13 @@ import numpy as np
 
 from ebbtide.alone import alone
 from ebbtide.config import RunConfig, fingerprint
-from ebbtide.live.item_topic import ItemTopic
-from ebbtide.live.micro_batches import ROWS, Feed
+from ebbtide.live.arriving.item_topic import ItemTopic
+from ebbtide.live.arriving.micro_batches import ROWS, Feed
+from ebbtide.live.arriving.set_aside import Again, UnlearnableError, UnpublishableError
+from ebbtide.live.arriving.side_tables import Sides
+from ebbtide.live.arriving.stream_facts import Stream, look
 from ebbtide.live.parts import Parts
-from ebbtide.live.set_aside import Again, UnlearnableError, UnpublishableError
 from ebbtide.live.settings import Settings
-from ebbtide.live.side_tables import Sides
-from ebbtide.live.stream_facts import Stream, look
 from ebbtide.live.trainer import LiveTrainer
 from ebbtide.publishing import mirror
 from ebbtide.running.learning import Learning

@@ -7,9 +7,9 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from ebbtide.live.intake import in_words
+from ebbtide.live.arriving.intake import in_words
+from ebbtide.live.arriving.set_aside import OURS, UnpublishableError
 from ebbtide.live.parts import Parts
-from ebbtide.live.set_aside import OURS, UnpublishableError
 from ebbtide.report import cycle_file
 from ebbtide.report.words import action_sentence, sentence
 from state.drift_alarm import DriftAlarm

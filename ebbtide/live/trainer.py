@@ -3,19 +3,18 @@
 It goes on from its newest checkpoint: what it had learned after that stands in the journal and is learned
 again, in the same micro-batches and unseen by readers; then it is live. So a trainer that was killed ends in
 the state of one that was not, bit for bit. What cannot be learned ends it, too, and another goes on without
-(`ebbtide.live.set_aside`).
+(`ebbtide.live.arriving.set_aside`).
 """
 
 import logging
 import time
 from collections.abc import Sequence
 
-from ebbtide.live import cycle_requests
-from ebbtide.live.intake import Arrival, in_words
-from ebbtide.live.journal import Line
-from ebbtide.live.micro_batches import Feed, runs
-from ebbtide.live.parts import Parts
-from ebbtide.live.set_aside import (
+from ebbtide.live.arriving import cycle_requests
+from ebbtide.live.arriving.intake import Arrival, in_words
+from ebbtide.live.arriving.journal import Line
+from ebbtide.live.arriving.micro_batches import Feed, runs
+from ebbtide.live.arriving.set_aside import (
     OURS,
     Again,
     UnlearnableError,
@@ -24,6 +23,7 @@ from ebbtide.live.set_aside import (
     look_closer,
     set_aside,
 )
+from ebbtide.live.parts import Parts
 from ebbtide.live.telling import Telling
 from state.errors import InputError
 from state.progress import TrainerStatus

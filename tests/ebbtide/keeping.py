@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ebbtide.commands.app import main
-from ebbtide.live.journal import Journal
+from ebbtide.live.arriving.journal import Journal
 from state import checkpoint
 
 _FIRST = "checkpoint-000000000000"

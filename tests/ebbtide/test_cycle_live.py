@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from ebbtide import config as settings
-from ebbtide.live import cycle_requests
+from ebbtide.live.arriving import cycle_requests
 from ebbtide.live.trainer import LiveTrainer
 from ebbtide.report import cycle_file
 from tests.ebbtide import dying_in_a_cycle, keeping

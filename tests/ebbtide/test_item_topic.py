@@ -15,13 +15,13 @@ import numpy as np
 import pytest
 
 from ebbtide.config import RunConfig
-from ebbtide.live import item_topic
 from ebbtide.live import trainer as live_trainer
-from ebbtide.live.journal import Journal
+from ebbtide.live.arriving import item_topic
+from ebbtide.live.arriving.journal import Journal
+from ebbtide.live.arriving.side_tables import Sides
+from ebbtide.live.arriving.stream_facts import look
 from ebbtide.live.session import train
 from ebbtide.live.settings import Settings
-from ebbtide.live.side_tables import Sides
-from ebbtide.live.stream_facts import look
 from ebbtide.live.trainer import LiveTrainer
 from ebbtide.running.learning import Learning
 from state.errors import InputError

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 
 from ebbtide.alone import alone
 from ebbtide.config import RunConfig, StreamConfig
+from ebbtide.live.arriving.intake import Arrival, Intake
+from ebbtide.live.arriving.journal import Journal, Line
+from ebbtide.live.arriving.side_tables import Sides
+from ebbtide.live.arriving.stream_facts import look
 from ebbtide.live.delays import Delays
-from ebbtide.live.intake import Arrival, Intake
-from ebbtide.live.journal import Journal, Line
 from ebbtide.live.recent_quality import Recent
-from ebbtide.live.side_tables import Sides
-from ebbtide.live.stream_facts import look
 from ebbtide.publishing.delivery import Delivery
 from ebbtide.publishing.delta import Delta, from_tree, merged, to_tree
 from ebbtide.publishing.mirror import Mirror

@@ -15,8 +15,8 @@ import pytest
 import learners.systems
 from ebbtide.config import RunConfig
 from ebbtide.live import dead_letters
-from ebbtide.live.journal import Journal, Line
-from ebbtide.live.set_aside import IN_A_ROW, Letters
+from ebbtide.live.arriving.journal import Journal, Line
+from ebbtide.live.arriving.set_aside import IN_A_ROW, Letters
 from ebbtide.live.trainer import LiveTrainer
 from learners.registry import learner
 from learners.systems.twotower import TwoTower

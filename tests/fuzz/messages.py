@@ -9,9 +9,9 @@ import msgspec
 import numpy as np
 
 from ebbtide.config import RunConfig
-from ebbtide.live.intake import Intake, arrival
-from ebbtide.live.side_tables import Sides
-from ebbtide.live.stream_facts import look
+from ebbtide.live.arriving.intake import Intake, arrival
+from ebbtide.live.arriving.side_tables import Sides
+from ebbtide.live.arriving.stream_facts import look
 from ebbtide.running.learning import Learning
 from state import example_wire
 from state.examples import ExampleBatch, concat

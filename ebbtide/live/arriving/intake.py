@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ebbtide.live.stream_facts import Stream
+from ebbtide.live.arriving.stream_facts import Stream
 from state import example_wire, texts
 from state.errors import EbbtideError, InputError
 from state.example_wire import Shipment

@@ -6,7 +6,7 @@ import msgspec
 import numpy as np
 
 from ebbtide.config import RunConfig
-from ebbtide.live.side_tables import Sides
+from ebbtide.live.arriving.side_tables import Sides
 from ebbtide.running.plan import Subject, all_roles
 from state.errors import InputError
 from state.examples import USER_RATES, ExampleBatch

@@ -18,9 +18,9 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from ebbtide.live.intake import Arrival
-from ebbtide.live.journal import Journal, Line
-from ebbtide.live.micro_batches import runs
+from ebbtide.live.arriving.intake import Arrival
+from ebbtide.live.arriving.journal import Journal, Line
+from ebbtide.live.arriving.micro_batches import runs
 from state.errors import InputError
 from streams.kafka.client import Producer, ensure_topic
 from streams.wire import reasons

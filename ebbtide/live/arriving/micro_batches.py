@@ -3,8 +3,8 @@
 from collections import deque
 from collections.abc import Mapping, Sequence
 
-from ebbtide.live.intake import Arrival, arrival
-from ebbtide.live.journal import Line
+from ebbtide.live.arriving.intake import Arrival, arrival
+from ebbtide.live.arriving.journal import Line
 from state.errors import InputError
 from streams.kafka.reader import Reader
 

@@ -4,9 +4,9 @@ import logging
 import time
 from collections.abc import Mapping
 
-from ebbtide.live.intake import Arrival
-from ebbtide.live.set_aside import Letters, UnsentError
-from ebbtide.live.side_tables import Told
+from ebbtide.live.arriving.intake import Arrival
+from ebbtide.live.arriving.set_aside import Letters, UnsentError
+from ebbtide.live.arriving.side_tables import Told
 from replay.meaning.side_changes import change_of
 from replay.meaning.side_columns import SideColumn
 from state.errors import InputError

@@ -13,8 +13,8 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-from ebbtide.live.cycle_requests import Request
-from ebbtide.live.side_tables import Told
+from ebbtide.live.arriving.cycle_requests import Request
+from ebbtide.live.arriving.side_tables import Told
 
 _PREFIX, _DIGITS = "journal-", 12
 
