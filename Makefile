@@ -50,8 +50,9 @@ demo: $(BASE) ## Replay two real logs (purchases, films), learn from every event
 	$(BIN)/ebbtide query similar 50 --from runs/demo-films -k 5
 	@printf '\nThe same live, on a page of its own: make setup (once), then\n  $(BIN)/ebbtide up\n'
 
-test: setup ## Run all tests, in two processes
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
+PROCESSES ?= 2
+test: setup ## Run all tests, in PROCESSES processes, each with a broker and a store of its own
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(PROCESSES) --dist loadfile --no-loadscope-reorder
 
 test-flink: setup setup-flink ## Run the quick tests on Flink: what it makes of a log is what replay makes
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m flink tests/ebbtide/test_flink.py -k "not killed"
