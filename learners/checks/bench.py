@@ -22,7 +22,7 @@ from state.tree import Tree
 SIZE, LONG, GAPS = 600, 2000, 60
 """Rows of a stream; of one without an end; of one with gaps."""
 RANKED = 0.25
-"""Share of the rows that are ranked: the others are learned from."""
+"""Share of the rows that a check has ranked: the others are learned from."""
 HOUR_MS, DAY_MS = 3_600_000, 86_400_000
 Kind = Literal["plain", "turned", "endless", "gaps"]
 """Of a stream: as usual; with every label turned round; on which nobody and nothing is there for longer than
@@ -70,7 +70,7 @@ class Bench:
         kind: Kind = "plain",
         delay_ms: int = 0,
         expire_ms: int | None = None,
-        ranked: float = RANKED,
+        ranked: float = 1.0,
     ) -> None:
         self.catalogue = Catalogue()
         context = context_of(labelled, self.catalogue, seed)

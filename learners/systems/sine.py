@@ -25,7 +25,7 @@ from torch.nn.functional import cosine_similarity, layer_norm
 from learners.blocks.attention import AdditiveAttention
 from learners.blocks.dense import drawn
 from learners.blocks.routing import assigned, faded, places_back, spread, summed
-from learners.contract import Settings
+from learners.contract import Needs, Settings
 from learners.slots import Interests, Made, Seen, Slots
 from learners.training.catalogue_network import CatalogueNetwork, CatalogueSettings
 from learners.training.network_inputs import Sizes
@@ -87,6 +87,11 @@ class SINE(CatalogueNetwork):
         "one interest": {"interests": 1},
         "the best interest": {"mixture": False},
     }
+
+    @property
+    def needs(self) -> Needs:
+        """Entries by their place, the newest without a gap: the paper's sequence, and both sums."""
+        return Needs(window=self.settings.window, newest=self.settings.window)
 
     def build(self, sizes: Sizes) -> Slots:
         settings = cast(SINESettings, self.settings)
