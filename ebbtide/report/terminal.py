@@ -115,7 +115,8 @@ def _table(report: Report, *, narrow: bool) -> Table:
     """Learners by metrics on the scored part; figures of the run's own learners say how they compare."""
     wanted = headline(report) if narrow else _SHOWN
     metrics = [m for m in METRICS if m in wanted and report.metrics.scored.value(m) is not None]
-    title = f"{report.log.name}: {count(report.metrics.scored.events)} events scored"
+    events = report.metrics.scored.events
+    title = f"{report.log.name}: {count(events)} event{'s' * (events != 1)} scored"
     table = Table(title=Text(title), title_justify="left", title_style="bold", box=None, pad_edge=False)
     table.add_column("", overflow="fold")
     for metric in metrics:
