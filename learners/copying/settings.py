@@ -36,7 +36,7 @@ class CopySettings(Settings, frozen=True, kw_only=True):
     brought: int = 40
     """Candidates by interest, where nothing repeats."""
     among: int = 2048
-    """The most popular items, among which the interests look."""
+    """The most popular items, among which the interests look, where nothing repeats."""
     spare: float = 0.02
     """Where fewer events than this share repeat an item of the memory, its items are no candidates."""
     most_waiting: int = 1 << 20

@@ -71,9 +71,10 @@ def _gate(open_E: Bools, weights: Weights, plan: Plan, size: int, work: Work) ->
 
 
 @inner_reordered
-def forward(evidence: Evidence, r: int, start: int, stop: int, state: State, plan: Plan, work: Work) -> int:
+def forward(
+    evidence: Evidence, r: int, start: int, stop: int, state: State, weights: Weights, plan: Plan, work: Work
+) -> int:
     """Fill `work` for candidates start .. stop - 1 of row r; the lanes in use."""
-    weights = state.weights
     size = (stop - start + LANES - 1) // LANES * LANES
     _normalise(evidence.evidence_CF[start:stop], state.features, size, work.x_FC)
     logit_C = work.logit_C
@@ -112,7 +113,7 @@ def score(evidence: Evidence, state: State, plan: Plan, logit_C: Floats, gate_RE
         top, total = -np.float32(np.inf), ZERO
         for start in range(evidence.start_R1[r], evidence.start_R1[r + 1], BLOCK):
             stop = min(start + BLOCK, evidence.start_R1[r + 1])
-            forward(evidence, r, start, stop, state, plan, work)
+            forward(evidence, r, start, stop, state, state.mean, plan, work)
             assign(logit_C[start:], work.logit_C[: stop - start])
             top, total = _weigh_gates(stop - start, work, top, total, gate_RE[r])
         if total > ZERO:

@@ -39,7 +39,7 @@ def score(
     _require(device)
     for rows_B in _chunks(evidence):
         padded = _pad(evidence, rows_B, state, device)
-        logit_BC, gate_BCE = _forward(padded, _tensors(state.weights, device), plan)
+        logit_BC, gate_BCE = _forward(padded, _tensors(state.mean, device), plan)
         span = slice(evidence.start_R1[rows_B[0]], evidence.start_R1[rows_B[-1] + 1])
         logit_C[span] = logit_BC[padded.real_BC].cpu().numpy()
         p_BC = torch.nan_to_num(torch.softmax(logit_BC, 1))

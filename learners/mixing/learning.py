@@ -91,7 +91,7 @@ def _learn_row(
     size = 0
     for start in range(first, end, BLOCK):
         stop = min(start + BLOCK, end)
-        size = forward(evidence, r, start, stop, state, plan, work)
+        size = forward(evidence, r, start, stop, state, state.weights, plan, work)
         assign(row_C[start - first :], work.logit_C[: stop - start])
     softmax(row_C[: end - first], row_C[: end - first])
     row_C[evidence.true_R[r]] -= ONE
@@ -106,7 +106,7 @@ def _learn_row(
     for start in range(first, end, BLOCK):
         stop = min(start + BLOCK, end)
         if end - first > BLOCK:
-            size = forward(evidence, r, start, stop, state, plan, work)
+            size = forward(evidence, r, start, stop, state, state.weights, plan, work)
         work.error_C[:size] = ZERO
         assign(work.error_C, row_C[start - first : stop - first])
         if choices > 1:

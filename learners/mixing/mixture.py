@@ -16,7 +16,9 @@ The loss of a row is -log P(true) + balance x sum over open experts of load_e x 
 the share of candidates that gate most to e, relative to an even share, over recent rows with two or more
 open experts: E sum f_e P_e of Fedus et al. (JMLR 2022) with f from the mini-batches before. Adam takes a
 step every `batch` learned rows, counted over the stream, so that results do not depend on how rows are cut
-into calls.
+into calls. What scores is a running mean of the weights after each update (Polyak & Juditsky, 1992, but the
+newest count most). Where a hidden unit starts from depends on its expert and on the column alone, so that a
+variant without a column is the same in all else.
 
 Every column is normalised by the mean and deviation of its first `warmup` learned rows, as they come; it
 is 0 until it has varied, and bounded by ten deviations.
@@ -25,7 +27,7 @@ Shape suffixes: as in `learners.mixing.layers`.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import NamedTuple
 
@@ -62,6 +64,8 @@ class MixtureSettings(Settings, frozen=True, kw_only=True):
     """Pull of each weight to zero, in steps of `lr`."""
     balance: float = 0.01
     """Weight of the load in the loss."""
+    newest: float = 0.02
+    """Share of the newest weights in the running mean that scores (1: they score alone)."""
     warmup: int = 4000
     """Learned rows from which a column's normalisation is taken."""
     device: str = "cpu"
@@ -96,16 +100,20 @@ class Mixture:
             hidden_EL=_stacked([_filled((*e.columns, bias), features) for e in self.experts], features),
             length_E=np.array([len(_filled((*e.columns, bias), features)) for e in self.experts], np.int64),
         )
-        flat_4P, weights, gradient = _weights(self._plan, context, settings.hidden)
-        rng = np.random.default_rng(seed)
+        flat_4P, parts = _weights(self._plan, context, settings.hidden)
+        weights = parts(flat_4P[0])
         for e, expert in enumerate(self.experts):
             inputs = len(expert.columns)
-            draws = rng.standard_normal((settings.hidden, inputs)) * np.sqrt(2.0 / max(inputs, 1))
-            weights.hidden_EHL[e, :, :inputs] = draws
+            rng = np.random.default_rng([seed, *expert.name.encode()])
+            draws_FH = rng.standard_normal((features, settings.hidden))[list(expert.columns)]
+            weights.hidden_EHL[e, :, :inputs] = draws_FH.T * np.sqrt(2.0 / max(inputs, 1))
+        mean_P = flat_4P[0].copy()
         self._state = State(
             flat_4P,
             weights,
-            gradient,
+            parts(flat_4P[1]),
+            mean_P,
+            parts(mean_P),
             features=_moments(features),
             context=_moments(context),
             load_E=np.ones(len(self.experts)),
@@ -114,13 +122,18 @@ class Mixture:
             counts=np.zeros(2, np.int64),
         )
         self._rates = Rates(
-            settings.batch, settings.lr, settings.weight_decay, settings.balance, settings.warmup
+            batch=settings.batch,
+            lr=settings.lr,
+            weight_decay=settings.weight_decay,
+            balance=settings.balance,
+            warmup=settings.warmup,
+            newest=settings.newest,
         )
 
     @property
     def linear_F(self) -> Floats:
         """The linear weight of each column, by standard deviation."""
-        return self._state.weights.linear_L[: self.features].copy()
+        return self._state.mean.linear_L[: self.features].copy()
 
     def score(self, evidence: Evidence) -> Floats:
         """The logit of every candidate (C,); a row's do not depend on the others."""
@@ -149,6 +162,7 @@ class Mixture:
         state = self._state
         return {
             "flat_4P": state.flat_4P.copy(),
+            "mean_P": state.mean_P.copy(),
             "features": {name: column_N.copy() for name, column_N in state.features._asdict().items()},
             "context": {name: column_N.copy() for name, column_N in state.context._asdict().items()},
             "load_E": state.load_E.copy(),
@@ -161,6 +175,7 @@ class Mixture:
         state = self._state
         for name in ("flat_4P", "load_E", "routed_E", "chosen_E", "counts"):
             getattr(state, name)[...] = tree[name]
+        state.mean_P[:] = tree.get("mean_P", state.flat_4P[0])
         for name, moments in (("features", state.features), ("context", state.context)):
             for field, column_N in moments._asdict().items():
                 column_N[...] = tree[name][field]
@@ -197,8 +212,8 @@ def _stacked(rows: Sequence[Int64s], features: int) -> Int64s:
     return stacked_EL
 
 
-def _weights(plan: Plan, context: int, hidden: int) -> tuple[Floats, Weights, Weights]:
-    """The flat array, and its first two rows in parts; all zeros."""
+def _weights(plan: Plan, context: int, hidden: int) -> tuple[Floats, Callable[[Floats], Weights]]:
+    """The flat array, all zeros, and what takes a row of it apart."""
     experts, inputs = plan.hidden_EL.shape
     shapes = (
         (len(plan.linear_L),),
@@ -214,7 +229,7 @@ def _weights(plan: Plan, context: int, hidden: int) -> tuple[Floats, Weights, We
         pieces = np.split(row_P, ends[:-1])
         return Weights(*(piece.reshape(shape) for piece, shape in zip(pieces, shapes, strict=True)))
 
-    return flat_4P, parts(flat_4P[0]), parts(flat_4P[1])
+    return flat_4P, parts
 
 
 def _moments(columns: int) -> Moments:
@@ -230,7 +245,15 @@ def _moments(columns: int) -> Moments:
 
 
 def _check(settings: MixtureSettings) -> None:
-    least = {"hidden": 0, "lr": 0.0, "batch": 1, "weight_decay": 0.0, "balance": 0.0, "warmup": 1}
+    least = {
+        "hidden": 0,
+        "lr": 0.0,
+        "batch": 1,
+        "newest": 0.0,
+        "weight_decay": 0.0,
+        "balance": 0.0,
+        "warmup": 1,
+    }
     for name, bound in least.items():
         value = getattr(settings, name)
         if not value >= bound:

@@ -15,6 +15,8 @@ CLIP = np.float32(10.0)
 """Bound on a normalised feature, in standard deviations."""
 
 BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-8
+EARLY = 10.0
+"""After t updates the mean is of no more than the last t / EARLY or so."""
 LOAD_RATE = 0.1
 """Share of the newest mini-batch in the running load of an expert."""
 
@@ -53,6 +55,10 @@ class State(NamedTuple):
     """Views of `flat_4P[0]`."""
     gradient: Weights
     """Views of `flat_4P[1]`."""
+    mean_P: Floats
+    """Running mean of the weights, the newest counting most: it is what scores."""
+    mean: Weights
+    """Views of `mean_P`."""
     features: Moments
     context: Moments
     load_E: Doubles
@@ -73,6 +79,7 @@ class Rates(NamedTuple):
     weight_decay: float
     balance: float
     warmup: int
+    newest: float
 
 
 @inner
@@ -127,6 +134,9 @@ def update(state: State, rates: Rates) -> None:
     state.counts[0] = 0
     state.counts[1] += 1
     _adam(state.flat_4P, state.counts[1], rates)
+    share = np.float32(max(rates.newest, EARLY / (EARLY - 1.0 + state.counts[1])))
+    for p in range(len(state.mean_P)):
+        state.mean_P[p] += share * (state.flat_4P[0, p] - state.mean_P[p])
     _settle(state.features)
     _settle(state.context)
     for e in range(len(state.load_E)):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from learners.mixing.layers import BLOCK
 from learners.mixing.mixture import Evidence, Expert, Mixture, MixtureSettings
-from learners.mixing.update import CLIP, update
+from learners.mixing.update import CLIP, EARLY, update
 from state.errors import InputError
 from state.examples import Doubles, Floats
 from state.tree import digest
@@ -74,7 +74,7 @@ def shaken(mixture: Mixture, seed: int = 0) -> Mixture:
     tree = mixture.tree()
     for weight in mixture._state.weights:
         weight[...] = rng.standard_normal(weight.shape)
-    tree["flat_4P"][0] = mixture._state.flat_4P[0]
+    tree["flat_4P"][0] = tree["mean_P"] = mixture._state.flat_4P[0]
     for name in ("features", "context"):
         tree[name]["mean_N"] = rng.standard_normal(len(tree[name]["mean_N"]))
         tree[name]["scale_N"] = rng.random(len(tree[name]["mean_N"]))
@@ -86,7 +86,7 @@ def shaken(mixture: Mixture, seed: int = 0) -> Mixture:
 def reference(mixture: Mixture, evidence: Evidence) -> tuple[Doubles, Doubles]:
     """Logits (C,) and mean gates (R, E), candidate by candidate, as the equations have them."""
     state = mixture._state
-    weights = state.weights
+    weights = state.mean
     logit_C = np.zeros(len(evidence.base_C))
     gate_RE = np.zeros(evidence.open_RE.shape)
     for r, (start, stop) in enumerate(pairwise(evidence.start_R1)):
@@ -140,8 +140,8 @@ def test_what_a_closed_expert_would_say_counts_for_nothing() -> None:
     evidence = SHAPE.evidence([9] * 40)._replace(open_RE=np.tile([True, False, True], (40, 1)))
     mixture = shaken(SHAPE.mixture())
     before = mixture.score(evidence)
-    mixture._state.weights.output_EH[1] += 100.0
-    mixture._state.weights.gate_context_EX[1] += 100.0
+    mixture._state.mean.output_EH[1] += 100.0
+    mixture._state.mean.gate_context_EX[1] += 100.0
     assert np.array_equal(mixture.score(evidence), before)
 
 
@@ -271,12 +271,12 @@ def test_one_expert_that_sees_everything_is_a_plain_network() -> None:
     assert np.allclose(mixture.score_and_gates(evidence)[1], 1.0, atol=1e-5)
 
 
-def test_an_update_is_a_step_of_adamw() -> None:
-    mixture = shaken(SHAPE.mixture(batch=8, lr=0.02, weight_decay=0.3))
+def test_an_update_is_a_step_of_adamw_and_what_scores_follows_it() -> None:
+    mixture = shaken(SHAPE.mixture(batch=8, lr=0.02, weight_decay=0.3, newest=0.1))
     mixture.learn(SHAPE.evidence([20] * 5))
     flat_4P = mixture._state.flat_4P
     weight_P = flat_4P[0].astype(np.float64)
-    first_P, second_P = np.zeros((2, len(weight_P)))
+    first_P, second_P, mean_P = np.zeros((3, len(weight_P)))
     rng = np.random.default_rng(0)
     for t in range(1, 21):
         flat_4P[1] = rng.standard_normal(len(weight_P))
@@ -286,7 +286,9 @@ def test_an_update_is_a_step_of_adamw() -> None:
         step_P = first_P / (1.0 - 0.9**t) / (np.sqrt(second_P / (1.0 - 0.999**t)) + 1e-8)
         weight_P -= 0.02 * (step_P + 0.3 * weight_P)
         update(mixture._state, mixture._rates)
+        mean_P += max(0.1, EARLY / (EARLY - 1.0 + t)) * (weight_P - mean_P)
         assert np.allclose(flat_4P[0], weight_P, atol=1e-5)
+        assert np.allclose(mixture._state.mean_P, mean_P, atol=1e-5)
         assert not flat_4P[1].any()
 
 
@@ -294,12 +296,27 @@ def test_the_load_is_kept_balanced() -> None:
     def most(balance: float) -> float:
         evidence = planted(3000)
         night = evidence._replace(true_R=(-evidence.evidence_CF[:, 1]).reshape(-1, 20).argmax(1))
-        mixture = DAY_AND_NIGHT.mixture(lr=0.01, balance=balance)
+        mixture = DAY_AND_NIGHT.mixture(lr=0.01, balance=balance, newest=1.0)
         mixture.learn(night)
         return float(mixture.score_and_gates(night)[1].mean(0).max())
 
     assert most(0.0) > 0.8
     assert most(1.0) < 0.6
+
+
+def test_what_it_starts_from_is_the_same_without_a_column_or_an_expert() -> None:
+    whole = Shape(4, 1, (Expert("a", (0, 1, 2, 3)), Expert("b", (1, 3))), ()).mixture()
+    less = Shape(4, 1, (Expert("b", (3,)),), ()).mixture()
+    one_HL, two_HL = whole._state.weights.hidden_EHL[1], less._state.weights.hidden_EHL[0]
+    assert np.allclose(one_HL[:, 1] * np.sqrt(2.0), two_HL[:, 0])
+
+
+def test_weights_of_before_there_was_a_mean_score_as_they_are() -> None:
+    old = shaken(SHAPE.mixture()).tree()
+    del old["mean_P"]
+    mixture, evidence = SHAPE.mixture(), SHAPE.evidence([9] * 10)
+    mixture.load(old)
+    assert np.array_equal(mixture.score(evidence), shaken(SHAPE.mixture()).score(evidence))
 
 
 def test_the_seed_decides_what_it_starts_from() -> None:
