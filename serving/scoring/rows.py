@@ -87,18 +87,16 @@ class Vectors:
     """Rows (N, D) with room for more; they are moved within it."""
 
     def __init__(self, rows_ND: Floats) -> None:
-        self.rows_ND = self._room_ND = rows_ND
+        self._make_room(rows_ND, len(rows_ND))
 
     def change(self, leave: Int64s, places: Int64s, new_BD: Floats) -> None:
         """As `changed`; what was taken of `rows_ND` before holds other rows from then on."""
-        size, width = self.rows_ND.shape
+        size = len(self.rows_ND)
         for n, (row, following) in enumerate(pairwise([*leave.tolist(), size])):
             self._move(row + 1, following, row - n)
         size -= len(leave)
         if size + len(places) > len(self._room_ND):
-            held_ND = self._room_ND[:size]
-            self._room_ND = np.empty(((size + len(places)) * (_ROOM + 1) // _ROOM + 1, width), np.float32)
-            self._room_ND[:size] = held_ND
+            self._make_room(self._room_ND[:size], size + len(places))
         last = size
         for n in range(len(places) - 1, -1, -1):
             place = int(places[n])
@@ -106,6 +104,11 @@ class Vectors:
             self._room_ND[place + n] = new_BD[n]
             last = place
         self.rows_ND = self._room_ND[: size + len(places)]
+
+    def _make_room(self, held_ND: Floats, size: int) -> None:
+        self._room_ND = np.empty((size + size // _ROOM + 1, held_ND.shape[1]), np.float32)
+        self._room_ND[: len(held_ND)] = held_ND
+        self.rows_ND = self._room_ND[: len(held_ND)]
 
     def _move(self, first: int, last: int, to: int) -> None:
         if first >= last or first == to:
