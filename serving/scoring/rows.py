@@ -86,6 +86,9 @@ class Ids(Mapping[str, int]):
 class Vectors:
     """Rows (N, D) with room for more; they are moved within it."""
 
+    rows_ND: Floats
+    _room_ND: Floats
+
     def __init__(self, rows_ND: Floats) -> None:
         self._make_room(rows_ND, len(rows_ND))
 
