@@ -3,6 +3,7 @@
 The file is TOML with the field names below; a learner's own settings stand under `[learners.NAME]`.
 """
 
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -96,7 +97,7 @@ def read(
     try:
         config = msgspec.convert(values, RunConfig)
     except msgspec.ValidationError as error:
-        raise InputError(f"--config {path or '(options)'}: {error}") from error
+        raise InputError(f"--config {path or '(options)'}: {told(error, values)}") from error
     if expire is not None:
         replace, operator = msgspec.structs.replace, config.operator
         memory = replace(operator.memory, expire_ms=duration_ms(expire, "--expire"))
@@ -104,6 +105,20 @@ def read(
     if config.score_from in (0, 1):
         config = msgspec.structs.replace(config, score_from=float(config.score_from))
     return config
+
+
+def told(error: msgspec.ValidationError, values: Any) -> str:
+    """What was wrong with `values`: where, what was expected, what was there.
+
+    >>> told(msgspec.ValidationError("Expected `float` <= 1.0 - at `$.rank_share`"), {"rank_share": 3})
+    'rank_share: expected float <= 1.0, got 3'
+    """
+    found = re.fullmatch(r"Expected (.+) - at `\$\.([\w.]+)`", str(error))
+    if found is None or ", got" in found[1]:
+        return str(error)
+    for name in found[2].split("."):
+        values = values[name]
+    return f"{found[2]}: expected {found[1].replace('`', '')}, got {values!r}"
 
 
 def said(config: RunConfig) -> dict[str, Any]:

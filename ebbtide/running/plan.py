@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from ebbtide.config import RunConfig
+from ebbtide.config import RunConfig, told
 from learners.contract import Context, Learner, Settings
 from learners.registry import able, floors, learner
 from learners.tables.catalogue import Catalogue
@@ -232,7 +232,7 @@ def _settings(name: str, config: RunConfig, differ: Mapping[str, Any] | None = N
     try:
         return msgspec.convert(given, learner(name).Config)
     except msgspec.ValidationError as error:
-        raise InputError(f"--config [learners.{name}]: {error}") from error
+        raise InputError(f"--config [learners.{name}]: {told(error, given)}") from error
 
 
 def _merged(settings: Mapping[str, Any], differ: Mapping[str, Any]) -> dict[str, Any]:

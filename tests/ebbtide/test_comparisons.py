@@ -356,7 +356,7 @@ def test_both_at_once_in_json(tmp_path: Path) -> None:
         (("--sync-every", "1h", "--checkpoint", "{tmp}/saved"), "a checkpoint does not hold the copies"),
         (
             ("--sync-every", "1h", "--config", "{tmp}/c.toml"),
-            "Expected `float` > 0.0 - at `$.offline_budget`",
+            "offline_budget: expected float > 0.0, got 0.0",
         ),
     ],
 )
