@@ -83,7 +83,7 @@ def said(letter: Message) -> tuple[Any, ...]:
     """Rows of Arrow by what they hold: versions of its library write them in other bytes."""
     value: Any = letter.value
     if value is not None and arrow_form.is_arrow(value):
-        rows = decode([letter]).events
+        rows = decode([letter._replace(partition=0, offset=0)]).events
         value = [getattr(rows, name).tobytes() for name in EventBatch.__slots__]
     return letter.key, value, sorted(letter.headers)
 
