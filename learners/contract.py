@@ -222,8 +222,14 @@ class Learner(ABC):
     @property
     def explore(self) -> float:
         """Share of the places of recommendations that are kept for what is new to a user. Above 0, one of the
-        interests, called "explore", is how likely each dimension, a cluster of items, is tried."""
+        interests, called "explore", is how likely each dimension, a cluster of items, is tried; its last
+        dimension is the number of the version that says so."""
         return 0.0
+
+    @property
+    def explores_by(self) -> tuple[int, ...]:
+        """Versions whose word of what is tried holds; one that was withdrawn is none of them."""
+        return ()
 
     def changed_items(self) -> Int64s:
         """Keys of items whose vector changed since the last call."""

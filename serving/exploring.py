@@ -91,9 +91,15 @@ def tried_of(identifier: str) -> dict[int, float] | None:
         return None
 
 
-def probabilities(interests: Sequence[str], vectors_KD: Floats) -> Doubles | None:
-    """The row of a user that says what is tried, if there is one."""
-    return vectors_KD[interests.index(ROW)].astype(np.float64) if ROW in interests else None
+def probabilities(interests: Sequence[str], vectors_KD: Floats, versions: Sequence[int]) -> Doubles | None:
+    """The row of a user that says what is tried, if there is one, by a version whose word holds.
+
+    Whose row was made by one that was withdrawn explores again after the next event.
+    """
+    if ROW not in interests:
+        return None
+    row_D = vectors_KD[interests.index(ROW)].astype(np.float64)
+    return row_D if int(row_D[-1]) in versions else None
 
 
 def query(interests: Sequence[str], vectors_KD: Floats) -> Doubles:

@@ -59,7 +59,8 @@ class Recommender:
 
     def to(self, user: str, record: Record, k: int, asked: Asked) -> RecommendAnswer:
         """To a user who has this row. Raises InputError for half a place or an unknown column."""
-        tried_D = exploring.probabilities(self._followed.info.interests, record.vectors_KD)
+        info = self._followed.info
+        tried_D = exploring.probabilities(info.interests, record.vectors_KD, info.explores_by)
         ranked = self._ranked(record, asked, k)
         if ranked.rows_C is not None:
             if self._asked % _TRY_EVERY == 0:

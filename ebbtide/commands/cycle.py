@@ -15,21 +15,28 @@ if TYPE_CHECKING:
 cycle = typer.Typer(
     help="Cycles of co-evolution: what moved, what was promoted or refused, and why.", no_args_is_help=True
 )
+Where = Annotated[
+    str,
+    typer.Argument(
+        metavar="DIR|URL",
+        help="A folder of `replay --out` or `train --checkpoint`, or a redis:// URL published to.",
+    ),
+]
 Folder = Annotated[
-    Path, typer.Argument(metavar="DIR", help="A folder of `replay --out`, or of `train --checkpoint`.")
+    str, typer.Argument(metavar="DIR", help="The --checkpoint folder of an `ebbtide train` that runs.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
 @cycle.command(name="list")
-def listed(folder: Folder, as_json: Json = False) -> None:
+def listed(where: Where, as_json: Json = False) -> None:
     """Every cycle in a row, and which version serves.
 
     Try:  ebbtide cycle list runs/coea
     """
     from ebbtide.report.cycles import COLUMNS, in_short, row
 
-    evolved = _of(folder)
+    evolved = _of(where)
     if as_json:
         from msgspec import to_builtins
 
@@ -47,7 +54,7 @@ def listed(folder: Folder, as_json: Json = False) -> None:
 
 @cycle.command()
 def show(
-    folder: Folder,
+    where: Where,
     number: Annotated[int | None, typer.Argument(metavar="N", help="Which; the last unless said.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -55,7 +62,7 @@ def show(
 
     Try:  ebbtide cycle show runs/coea
     """
-    record = _chosen(_of(folder), number)
+    record = _chosen(_of(where), number)
     if as_json:
         from msgspec import to_builtins
 
@@ -82,22 +89,25 @@ def run(folder: Folder) -> None:
 
 @cycle.command()
 def rollback(folder: Folder) -> None:
-    """Let a trainer serve the version before again; users' rows follow with their next events.
+    """Let a trainer serve the version before again, and withdraw the one that serves.
+
+    At once nothing is explored by what it said; users' rows follow with their next events.
 
     Try:  ebbtide cycle rollback checkpoints
     """
     _ask(folder, "rollback")
 
 
-def _ask(folder: Path, what: "What") -> None:
+def _ask(where: str, what: "What") -> None:
     """Raises InputError where no trainer is at work there."""
     from ebbtide.alone import holder
     from ebbtide.live.arriving.cycle_requests import ask
 
-    process = holder(folder)
+    folder = Path(where)
+    process = None if "://" in where else holder(folder)
     if process is None:
         raise InputError(
-            f"cycle {what}: no trainer is at work on {folder}; expected the --checkpoint folder of an "
+            f"cycle {what}: no trainer is at work on {where}; expected the --checkpoint folder of an "
             "`ebbtide train` that runs"
         )
     ask(folder, what)
@@ -140,14 +150,32 @@ def _chosen(evolved: "Coevolution", number: int | None) -> "Record":
     return by_number[max(by_number) if number is None else number]
 
 
-def _of(folder: Path) -> "Coevolution":
+def _of(where: str) -> "Coevolution":
     """Raises InputError where it is of a run without cycles."""
     from ebbtide.report import report
     from ebbtide.report.cycle_file import CYCLES, read
 
-    if (folder / CYCLES).exists():
-        return read(folder)
-    evolved: Coevolution | None = report.read(folder / "report.json").coevolution
+    evolved: Coevolution | None
+    if "://" in where:
+        evolved = _published(where)
+    elif (Path(where) / CYCLES).exists():
+        return read(Path(where))
+    else:
+        evolved = report.read(Path(where) / "report.json").coevolution
     if evolved is None:
-        raise InputError(f"{folder}: a run of a learner without cycles; --learner coea has them")
+        raise InputError(f"{where}: a run of a learner without cycles; --learner coea has them")
     return evolved
+
+
+def _published(url: str) -> "Coevolution | None":
+    """What readers of a store are told. Raises InputError where nothing was published."""
+    from msgspec import convert
+
+    from learners.coevolution.record import Coevolution
+    from state.store.embedded import open_store
+
+    with open_store(url) as store:
+        info = store.info()
+    if info is None:
+        raise InputError(f"{url}: nothing was published there yet")
+    return None if info.coevolution is None else convert(info.coevolution, Coevolution)

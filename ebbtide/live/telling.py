@@ -29,12 +29,14 @@ class Telling:
         self.started_ms = _now_ms()
         self._info_due_s = 0.0
         self._cycles: tuple[int, ...] = ()
+        self._served = 0
         if parts.learning.drift is not None:
             parts.learning.drift.on_alarm.append(self._alarm)
         parts.learning.on_action.append(lambda action: log.warning("drift: %s", action_sentence(action)))
 
     def flush(self) -> None:
-        """Give what has changed to the delivery. Raises UnpublishableError."""
+        """Give what has changed to the delivery, and say first what evolves. Raises UnpublishableError."""
+        self._say_cycles()
         try:
             self.parts.learning.publisher.flush()
         except OURS:
@@ -58,16 +60,26 @@ class Telling:
 
     def say(self, lag: int, others: Sequence[str | None]) -> None:
         """Publish the state; `others` are troubles that the parts do not know of."""
-        self._say_cycles()
         self.parts.delivery.say(self.status(lag, others))
 
     def _say_cycles(self) -> None:
-        """Beside the checkpoints, where a cycle has begun or ended, or another version serves."""
-        learner = self.parts.learning.embedder
+        """Beside the checkpoints, where a cycle has begun or ended, or another version serves.
+
+        Readers are told, too: what they are served of a version that was withdrawn ends with that write. What
+        they were served when a version was promoted is kept, to be served again (`ebbtide versions`).
+        """
+        learner, delivery = self.parts.learning.embedder, self.parts.delivery
         if not learner.cycles or learner.cycle_mark() == self._cycles:
             return
-        self._cycles, evolved = learner.cycle_mark(), self.parts.learning.coevolution()
+        before, self._cycles = self._cycles, learner.cycle_mark()
+        evolved = self.parts.learning.coevolution()
         assert evolved is not None
+        if before and not delivery.holding:
+            if evolved.serving > self._served > 0:
+                note = f"before version {evolved.serving} of what is explored"
+                delivery.keep(note, self.parts.intake.clock_ms)
+            self.describe()
+        self._served = evolved.serving
         try:
             cycle_file.write(self.parts.settings.directory, evolved)
         except OSError as error:

@@ -69,6 +69,8 @@ class Delivery:
         self._info: RunInfo | None = None
         self._said: TrainerStatus | None = None
         self._to_keep: tuple[str, int] | None = None
+        self._before_keep = 0
+        """How many of those that wait go out before a version is kept."""
         self._back_to_ms: int | None = None
         self._closing = False
         self._news = threading.Condition()
@@ -112,7 +114,9 @@ class Delivery:
         with self._news:
             self._waiting.append(delta)
             if len(self._waiting) > 16:
-                self._waiting = [merged(self._waiting)]
+                parts = self._waiting[: self._before_keep], self._waiting[self._before_keep :]
+                self._waiting = [merged(part) for part in parts if part]
+                self._before_keep = min(self._before_keep, 1)
             self._news.notify()
 
     def arrived(self) -> list[Arrived]:
@@ -135,7 +139,7 @@ class Delivery:
     def keep(self, note: str, clock_ms: int) -> None:
         """Keep the version with all that was given by now, unless readers are served an earlier one."""
         with self._news:
-            self._to_keep = (note, clock_ms)
+            self._to_keep, self._before_keep = (note, clock_ms), len(self._waiting)
             self._news.notify()
 
     def roll_back(self, time_ms: int) -> None:
@@ -187,7 +191,9 @@ class Delivery:
                     return
                 info, said, to_keep = self._info, self._said, self._to_keep
                 if not self.holding:
-                    self._sending, self._waiting = self._waiting, []
+                    first = len(self._waiting) if to_keep is None else self._before_keep
+                    self._sending, self._waiting = self._waiting[:first], self._waiting[first:]
+                    self._before_keep = 0
             try:
                 self._send(info, said)
                 if not self.holding:
@@ -197,6 +203,7 @@ class Delivery:
             except InputError as error:
                 self.trouble = f"store: {error}"
                 with self._news:
+                    self._before_keep += len(self._sending) if self._to_keep else 0
                     self._waiting, self._sending = self._sending + self._waiting, []
                     self._news.wait_for(lambda: self._closing, timeout=pause_s)
                 pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)

@@ -1,5 +1,6 @@
 """Cycles of co-evolution in words and on the page."""
 
+from ebbtide.report.cycle_plots import over_time
 from ebbtide.report.markup import Markup, el, join
 from ebbtide.report.report import Report
 from ebbtide.report.svg import Plot, nice_ticks, padded, time_text
@@ -78,7 +79,7 @@ def cycle_section(report: Report) -> Markup | None:
         return None
     text = (
         f"{in_short(evolved)}. Before and after are acceptance in the explore slot by SNIPS, on what"
-        " held-back users did, with 95% intervals."
+        " held-back users did, with 95% intervals. A flag is a cycle."
     )
     head = el("tr", *(el("th", name) for name in COLUMNS))
     rows = [el("tr", *(el("td", cell) for cell in row(record))) for record in evolved.cycles]
@@ -92,6 +93,7 @@ def cycle_section(report: Report) -> Markup | None:
         el("p", text, class_="hint"),
         el("div", el("table", el("thead", head), el("tbody", *rows)), class_="scroll") if rows else None,
         _plot(evolved),
+        over_time(evolved, [outcome(one) for one in evolved.cycles]),
         el("details", el("summary", "Clusters"), el("ul", *listed)) if listed else None,
     )
 

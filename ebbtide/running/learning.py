@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 
 from ebbtide.config import RunConfig
@@ -148,6 +149,8 @@ class Learning:
             label=self.subject.label_rule,
             interests=self.embedder.interest_names,
             explore=self.embedder.explore,
+            explores_by=self.embedder.explores_by,
+            coevolution=msgspec.to_builtins(self.coevolution()),
             copy=self.embedder.copy_score(),
             hour_width_h=memory.hour_width_h,
             week_width_h=memory.week_width_h,

@@ -24,6 +24,7 @@ from learners.coevolution.entries import KINDS, MOST, NEVER, Past
 from learners.coevolution.group_identity import Book, fitted
 from learners.coevolution.history import RECENT, Outcomes, inputs_of, novel_of
 from learners.coevolution.inputs import Inputs
+from learners.coevolution.over_time import Lived, OverTime
 from learners.coevolution.personas import Personas, Shares
 from learners.coevolution.relevance import Feedback
 from learners.coevolution.slates import Slates
@@ -80,6 +81,7 @@ class Course:
         them there have been."""
         self.begun, self.asked = 0, 0
         """Events at which the cycle that runs has begun; whether one was asked for."""
+        self.over_time = OverTime(clusters, labelled=labelled)
         self.shares: Shares
         self.personas: Personas
         self._count()
@@ -179,24 +181,28 @@ class Course:
         return self.system.relevance.accepts(inputs)
 
     def _keep(self, rows: Rows, clusters: int) -> None:
-        """Relevance learns of all; for the cycles is kept what was new to its user."""
+        """Relevance learns of all; for the cycles is kept what was new to its user, as scored before that."""
         inputs = inputs_of(rows.past, self.clusters, self.system.version.book, self.personas)
         cluster_B1, accepted_B1 = rows.cluster_B[:, None], rows.accepted_B[:, None]
-        if self.labelled:
-            feedback = Feedback(inputs, cluster_B1, accepted_B1, rows.propensity_B[:, None])
-            self.system.relevance.learn(feedback)
         novel_BC = novel_of(rows.past, self.clusters)
         novel_BC[:, 0], novel_BC[:, clusters:] = False, False
         new_B = novel_BC[np.arange(BLOCK), rows.cluster_B]
+        kept, believed_B = np.flatnonzero(new_B), np.zeros(BLOCK)
+        if len(kept):
+            relevance_BC = self._relevance(inputs.take(kept))
+            believed_B[kept] = relevance_BC[np.arange(len(kept)), rows.cluster_B[kept]]
+        lived = Lived(rows.past, rows.cluster_B, rows.accepted_B, new_B, rows.explored_B & new_B, believed_B)
+        self.over_time.add(lived, clusters, self.system.serving)
+        if self.labelled:
+            feedback = Feedback(inputs, cluster_B1, accepted_B1, rows.propensity_B[:, None])
+            self.system.relevance.learn(feedback)
         self.system.learned += BLOCK
-        kept = np.flatnonzero(new_B)
         if not len(kept):
             return
-        inputs = inputs.take(kept)
         self.system.keep(
             Slates(
-                inputs=inputs,
-                relevance_BC=self._relevance(inputs).astype(np.float32),
+                inputs=inputs.take(kept),
+                relevance_BC=relevance_BC.astype(np.float32),
                 novel_BC=novel_BC[kept],
                 cluster_BS=cluster_B1[kept],
                 accepted_BS=accepted_B1[kept],
@@ -246,6 +252,7 @@ class Course:
             "system": self.system.tree(),
             "book": {str(level): centre_KC for level, centre_KC in enumerate(self.book)},
             "waits": self.waits.tree(),
+            "over_time": self.over_time.tree(),
             "numbers": np.array([getattr(self, name) for name in _NUMBERS], np.int64),
             "shares": _levels_tree(self.shares.everybody_C, self.shares.by_level),
             "personas": _levels_tree(self.personas.everybody_C, self.personas.by_level),
@@ -256,6 +263,8 @@ class Course:
         sizes = self.settings.sizes
         self.book = tuple(np.array(tree["book"][str(level)]) for level in range(len(sizes)))
         self.waits.load(tree["waits"])
+        if "over_time" in tree:  # an older checkpoint has none
+            self.over_time.load(tree["over_time"])
         for name, value in zip(_NUMBERS, tree["numbers"].tolist(), strict=True):
             setattr(self, name, value)
         self.shares = Shares(*_levels_of(tree["shares"]))

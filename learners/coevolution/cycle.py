@@ -83,6 +83,8 @@ class Seen(NamedTuple):
     since_ms: int
     """When what serves was made."""
     now_ms: int
+    made: int
+    """The highest number that a version was given."""
 
 
 class Cycle:
@@ -124,12 +126,12 @@ class Cycle:
         lessons = pairs(seen.slates, 0, novelty, rng, guided=seen.guided)
         yield "paired"
         novelty = yield from tuning(novelty, lessons, settings.tuning, self.seed)
-        self.version = Version(1, book, novelty)
+        self.version = Version(seen.made + 1, book, novelty)
         self.record = Record(
             number=0,
             time_ms=seen.now_ms,
             from_version=0,
-            to_version=1,
+            to_version=self.version.number,
             verified=_verified(seen.slates.take(seen.slates.explored_B)),
             lessons=lessons.size,
             codes_changed=self._changed(book),
@@ -153,7 +155,7 @@ class Cycle:
         lessons = pairs(seen.slates, seen.since_ms, serving.novelty, rng, guided=seen.guided)
         yield "paired"
         novelty = yield from tuning(serving.novelty, lessons, settings.tuning, int(rng.integers(2**31)))
-        candidate = Version(serving.number + 1, book, novelty)
+        candidate = Version(seen.made + 1, book, novelty)
         yield "tuned"
         expected = [_expected(one.policy(settings), new) for one in (serving, candidate)]
         yield "re-evaluated"

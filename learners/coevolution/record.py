@@ -59,6 +59,30 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     """What it cost; not known of a cycle from before the run went on from a checkpoint."""
 
 
+class Moment(msgspec.Struct, frozen=True, kw_only=True):
+    """A window of events. They are what was shown; on a log without labels, what was taken."""
+
+    time_ms: int
+    """Of its last event."""
+    events: int
+    version: int
+    """That served at its end."""
+    coverage: float
+    """Share of the clusters known by then of which anything was shown."""
+    gini: float
+    """Of what was shown, over clusters: 0 where all are shown alike, towards 1 where one has it all."""
+    lock_in: float | None
+    """Mean cosine of an event with what its user was shown in the weeks before: 1 for ever the same."""
+    novelty: float
+    """Share of events of clusters of which their user had accepted nothing for 30 days."""
+    relevance: float | None
+    """Share accepted; None without labels, as the next two."""
+    serendipity: float | None
+    """Share accepted and novel."""
+    gap: float | None
+    """The confirmation gap: what Relevance expected of the explored, less what was accepted."""
+
+
 class Cluster(msgspec.Struct, frozen=True, kw_only=True):
     """What items are grouped into."""
 
@@ -79,3 +103,4 @@ class Coevolution(msgspec.Struct, frozen=True, kw_only=True):
     running: bool
     """Whether a cycle has begun that has not ended."""
     cycles: list[Record]
+    over_time: list[Moment] = []

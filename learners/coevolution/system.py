@@ -45,6 +45,8 @@ class CoEvolution:
         """The newest; of version 0 only the book is of use, one group for all."""
         self.serving = 0
         """Its number."""
+        self.made = 0
+        """The highest number that was given: that of a version that was withdrawn is not given again."""
         self.slates, self.held = Kept(settings.keep_slates), Kept(settings.keep_held)
         self.records: list[Record] = []
         self.cpu_seconds: dict[int, float] = {}
@@ -144,6 +146,7 @@ class CoEvolution:
             guided=self.guided,
             since_ms=self.since_ms,
             now_ms=now_ms,
+            made=self.made,
         )
         return Cycle(self.records[-1].number + 1 if self.records else 0, seen, self.settings, self.seed)
 
@@ -161,7 +164,8 @@ class CoEvolution:
     def adopt(self, cycle: Cycle) -> Record:
         """Let what a cycle has made serve, if it was promoted, and note the cycle."""
         if cycle.record.verdict.promoted:
-            self._serve(cycle.version)
+            self.versions = [*self.versions, cycle.version][-KEPT_VERSIONS:]
+            self.serving = self.made = cycle.version.number
             self.since_ms = cycle.seen.now_ms
         self.records = [*self.records, cycle.record][-KEPT_RECORDS:]
         return cycle.record
@@ -174,18 +178,15 @@ class CoEvolution:
         ]
 
     def roll_back(self) -> int:
-        """Let the version before serve again; its number. Raises InputError where there is none."""
-        earlier = [version.number for version in self.versions if version.number < self.serving]
-        if not earlier or max(earlier) == 0:
-            raise InputError(f"cycle rollback: version {self.serving} serves, and none before it is kept")
-        self.serving = max(earlier)
-        return self.serving
+        """Let the version before serve again; its number. This one is withdrawn, and a cycle that is running.
 
-    def _serve(self, version: Version) -> None:
-        """After a rollback the numbers of what was rolled back are not given again."""
-        number = max(kept.number for kept in self.versions) + 1
-        self.versions = [*self.versions, version._replace(number=number)][-KEPT_VERSIONS:]
-        self.serving = number
+        Raises InputError where no version before is kept.
+        """
+        earlier = [version for version in self.versions if version.number < self.serving]
+        if not earlier or earlier[-1].number == 0:
+            raise InputError(f"cycle rollback: version {self.serving} serves, and none before it is kept")
+        self.versions, self.serving, self.running = earlier, earlier[-1].number, None
+        return self.serving
 
     def _novelty(self) -> CompactNovelty:
         return CompactNovelty(self.clusters, self.settings.sizes, self.seed)
@@ -208,6 +209,7 @@ class CoEvolution:
                 for version in self.versions
             },
             "serving": self.serving,
+            "made": self.made,
             "slates": self.slates.tree(),
             "held": self.held.tree(),
             "records": msgspec.json.encode(self.records).decode(),
@@ -237,6 +239,7 @@ class CoEvolution:
             book = tuple(np.array(saved["book"][str(level)]) for level in range(len(self.settings.sizes)))
             self.versions.append(Version(int(number), book, novelty))
         self.serving = int(tree["serving"])
+        self.made = int(tree.get("made", self.versions[-1].number))  # an older checkpoint has none
         self.slates.load(tree["slates"])
         self.held.load(tree["held"])
         self.records = msgspec.json.decode(tree["records"], type=list[Record])
@@ -254,6 +257,7 @@ class CoEvolution:
                     guided=self.guided,
                     since_ms=int(seen["since_ms"]),
                     now_ms=int(seen["now_ms"]),
+                    made=self.made,
                 ),
                 self.settings,
                 self.seed,

@@ -202,6 +202,7 @@ class CoEA(Learner):
             found_BKD[part, 0, :-1] = np.maximum(self._log_p(rows) - total_C, _FLOOR)
             if self.settings.explore:
                 found_BKD[part, 1, :-1] = self.course.propensities(rows.user_B, rows.time_ms_B, has_C)
+                found_BKD[part, 1, -1] = self.course.system.serving
         found_BKD[:, 0, -1] = 1.0
         return found_BKD
 
@@ -212,6 +213,10 @@ class CoEA(Learner):
     @property
     def explore(self) -> float:
         return self.settings.explore_share if self.settings.explore else 0.0
+
+    @property
+    def explores_by(self) -> tuple[int, ...]:
+        return tuple(version.number for version in self.course.system.versions)
 
     def changed_items(self) -> Int64s:
         keys_N = self.context.catalogue.items.keys
@@ -239,6 +244,7 @@ class CoEA(Learner):
             serving=system.serving,
             running=system.running is not None,
             cycles=system.told(),
+            over_time=self.course.over_time.moments(),
         )
 
     def begin_cycle(self) -> None:

@@ -20,7 +20,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Literal, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Self
 
 import msgspec
 import numpy as np
@@ -60,6 +60,10 @@ class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
     """Key -> id of items that have no vector of their own and a hashed key."""
     explore: float = 0.0
     """Share of the places of recommendations that are kept for what is new to the user; 0 for none."""
+    explores_by: tuple[int, ...] = ()
+    """Versions whose word of what is tried holds. So one write withdraws a version, whoever's row it made."""
+    coevolution: dict[str, Any] | None = None
+    """What has evolved in cycles, of a learner that has any: JSON of `learners.coevolution.record`."""
     copy: CopyScore | None = None
     """The score to recommend by, where the learner has one; else that of the interests."""
 

@@ -8,7 +8,7 @@ import pytest
 import ebbtide
 from tests.ebbtide.typed import run
 
-LOG = "planted:users=40,items=60,events=3000"
+LOG = "planted:users=40,items=60,events=4000"
 SETTINGS = """
 learner = "coea"
 floors = false
@@ -41,7 +41,18 @@ def test_the_report_says_what_each_cycle_moved_and_why_it_was_refused(out: Path)
     assert refused["verdict"]["reason"] == "0 explored events of held-back users, 1,000 are needed"
     assert refused["lessons"] > 0
     assert refused["cpu_seconds"] > 0
-    assert "Co-evolution" in (out / "run" / "report.html").read_text()
+    page = (out / "run" / "report.html").read_text()
+    assert "Co-evolution" in page
+    assert [one["events"] for one in said["over_time"]] == [1024] * 3
+    for figure in ("Novelty", "Serendipity", "Lock-in"):
+        assert f"{figure} over time" in page
+    assert "cycle 1: refused" in page
+    assert "Confirmation gap" not in page, "nothing was explored"
+
+
+def test_a_trainer_is_asked_by_its_folder() -> None:
+    refused = run("cycle", "run", "redis://127.0.0.1:9/0", check=2)
+    assert "no trainer is at work on redis://127.0.0.1:9/0" in refused.stderr
 
 
 def test_the_command_lists_and_shows_them(out: Path) -> None:

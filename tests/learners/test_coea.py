@@ -170,7 +170,9 @@ class TestPublished:
         nobody.time_ms_B[:] += 10 * DAY_MS
         interests_BKD = run.learner.interests(nobody)
         assert interests_BKD is not None
-        p_D = interests_BKD[0, 1]
+        p_D, version = interests_BKD[0, 1, :-1], interests_BKD[0, 1, -1]
+        assert version == run.learner.course.system.serving
+        assert version in run.learner.explores_by
         assert p_D.sum() == pytest.approx(1.0, abs=1e-6)
         assert p_D[[0, -1]].tolist() == [0.0, 0.0]
         assert (p_D[1:7] > 0.0).all()

@@ -381,10 +381,15 @@ class TestCycle:
         cycle.version = cycle.version._replace(number=2)
         system.adopt(cycle)
         assert system.serving == 2
+        system.begin(begun.now_ms)
         assert system.roll_back() == 1
+        assert system.running is None, "what was tuned from a version that is withdrawn is, too"
+        assert [version.number for version in system.versions] == [0, 1]
         assert digest(twin(system).version.novelty.tree()) == first
-        system.adopt(cycle)
-        assert system.serving == 3
+        again = twin(system).cycle_at(begun.now_ms).run()
+        assert again.record.to_version in (1, 3), "a number is not given twice"
+        with pytest.raises(InputError, match="version 1 serves"):
+            system.roll_back()
 
     def test_there_is_nothing_to_roll_back_to_at_first(self, begun: Simulation) -> None:
         with pytest.raises(InputError, match="none before it is kept"):

@@ -10,7 +10,7 @@ import pytest
 import ebbtide
 from ebbtide.live.posted import of_body
 from serving.answers import Explored
-from serving.exploring import clusters_of, filled, query, tried_of, with_tried
+from serving.exploring import clusters_of, filled, probabilities, query, tried_of, with_tried
 from serving.run import Run
 from state.arrays import Doubles, Int64s
 from state.ids import key_of
@@ -67,6 +67,17 @@ class TestSlot:
         vectors = np.array([[1.0, 2.0], [5.0, 5.0]], np.float32)
         assert query(("next", "explore"), vectors).tolist() == [1.0, 2.0]
         assert query((), vectors).tolist() == [6.0, 7.0]
+
+
+class TestVersions:
+    @pytest.mark.parametrize(("versions", "explores"), [((1, 2), True), ((1,), False), ((), False)])
+    def test_what_a_version_that_was_withdrawn_says_of_a_user_is_not_explored(
+        self, versions: tuple[int, ...], explores: bool
+    ) -> None:
+        vectors = np.array([[1.0, 2.0, 1.0], [0.25, 0.75, 2.0]], np.float32)
+        said = probabilities(("next", "explore"), vectors, versions)
+        assert (said is not None) == explores
+        assert probabilities(("next",), vectors[:1], versions) is None
 
 
 class TestIdentifier:
