@@ -19,9 +19,10 @@ import torch
 from ebbtide.simulated.over_seeds import Figure, figure
 from ebbtide.simulated.simulation import Labels, Simulation, Slot, Tally
 from ebbtide.simulated.world import WorldOptions
+from learners.coevolution.contracts import Novelty, Tuning
 from learners.coevolution.cycle import CycleSettings
 from learners.coevolution.gate import LEAST_EVENTS, chances, judge
-from learners.coevolution.novelty import CompactNovelty, Novelty, Tuning
+from learners.coevolution.novelty import CompactNovelty
 from learners.coevolution.pairs import pairs
 
 BASELINES: tuple[Slot, ...] = ("epsilon", "thompson", "trained once")

@@ -14,12 +14,13 @@ from typing import Literal
 import numpy as np
 
 from ebbtide.simulated.world import World, WorldOptions
+from learners.coevolution.contracts import Policy
 from learners.coevolution.cycle import CycleSettings
 from learners.coevolution.history import DAY_MS, NOVEL_DAYS
+from learners.coevolution.inputs import Asked, Feedback
 from learners.coevolution.record import Record
-from learners.coevolution.relevance import Feedback
 from learners.coevolution.slates import Slates
-from learners.coevolution.slot import Asked, Epsilon, Policy, Thompson, drawn
+from learners.coevolution.slot import Epsilon, Thompson, drawn
 from learners.coevolution.system import CoEvolution
 from state.arrays import Bools, Doubles, Int64s
 from state.tree import Tree

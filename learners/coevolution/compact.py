@@ -18,8 +18,7 @@ from torch import Tensor, nn
 from torch.nn.functional import embedding
 
 from learners.blocks.dense import Dense, drawn
-from learners.coevolution.history import BUCKET_DAYS
-from learners.coevolution.inputs import RATES, Inputs
+from learners.coevolution.inputs import BUCKET_DAYS, RATES, Inputs
 from state.tree import Tree
 
 WIDTH, HIDDEN = 16, 24

@@ -23,12 +23,10 @@ from learners.coevolution.cycle import CycleSettings
 from learners.coevolution.entries import KINDS, MOST, NEVER, Past
 from learners.coevolution.group_identity import Book, fitted
 from learners.coevolution.history import RECENT, Outcomes, inputs_of, novel_of
-from learners.coevolution.inputs import Inputs
+from learners.coevolution.inputs import Asked, Feedback, Inputs
 from learners.coevolution.over_time import Lived, OverTime
 from learners.coevolution.personas import Personas, Shares
-from learners.coevolution.relevance import Feedback
 from learners.coevolution.slates import Slates
-from learners.coevolution.slot import Asked
 from learners.coevolution.system import CoEvolution
 from learners.tables.fifo import Fifo
 from state.arrays import Bools, Doubles, Int64s

@@ -21,13 +21,13 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
+from learners.coevolution.contracts import START, Novelty, Policy, Tuning, tuning
 from learners.coevolution.gate import LEAST_EVENTS, chances, judge, too_few
 from learners.coevolution.group_identity import Book, encode, fitted
-from learners.coevolution.novelty import START, Novelty, Tuning, tuning
 from learners.coevolution.pairs import accepted, pairs
 from learners.coevolution.record import Record, Verdict, Verified
 from learners.coevolution.slates import Slates
-from learners.coevolution.slot import BestOf, Policy
+from learners.coevolution.slot import BestOf
 from state.arrays import Doubles
 
 _CLIP = 1e-6

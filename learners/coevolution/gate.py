@@ -12,9 +12,9 @@ Shape suffixes: E events, C clusters.
 
 import numpy as np
 
+from learners.coevolution.contracts import Policy
 from learners.coevolution.record import Verdict
 from learners.coevolution.slates import Slates
-from learners.coevolution.slot import Policy
 from learners.judging.off_policy import Shown, effective, interval, less, snips, weights
 from state.arrays import Doubles
 

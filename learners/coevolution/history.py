@@ -14,7 +14,7 @@ import numpy as np
 from learners.coevolution.entries import DAY_MS as DAY_MS
 from learners.coevolution.entries import FADES_DAYS, KINDS, NEVER, Arrays, Past, nothing, walk
 from learners.coevolution.group_identity import Book, encode, taste
-from learners.coevolution.inputs import HALF_LIVES_DAYS, Inputs
+from learners.coevolution.inputs import BUCKET_DAYS, HALF_LIVES_DAYS, Inputs
 from learners.coevolution.personas import Personas, Shares, personas, shares
 from learners.tables.expiry import without
 from learners.tables.growing import grown
@@ -25,7 +25,6 @@ from state.tree import Tree
 NOVEL_DAYS = 30
 """A cluster is novel to who accepted nothing of it for so long."""
 RECENT = 12
-BUCKET_DAYS = np.array([1.0, 2.0, 4.0, 8.0, 16.0, 32.0])
 MOST_FITTED = 4096
 """Users that a group identity is fitted to."""
 _SEEN = len(HALF_LIVES_DAYS)

@@ -26,7 +26,8 @@ from torch.nn.functional import embedding, logsigmoid
 
 from learners.coevolution.compact import load_weights, weights_tree
 from learners.coevolution.entries import NEVER, Past
-from learners.coevolution.history import BUCKET_DAYS, days_since, recent_of
+from learners.coevolution.history import days_since, recent_of
+from learners.coevolution.inputs import BUCKET_DAYS
 from learners.coevolution.personas import Shares, groups
 from state.arrays import Doubles, Floats, Int64s
 from state.tree import Tree

@@ -2,7 +2,7 @@
 
 They are kept as they were scored with what was shown, so that nothing is learned from a later state.
 
-Shape suffixes: B rows, C clusters, F features, M levels of codes, R recent accepts.
+Shape suffixes: B rows, C clusters, F features, M levels of codes, R recent accepts, S shown of a row.
 """
 
 from typing import NamedTuple, Self
@@ -11,6 +11,8 @@ import numpy as np
 
 from state.arrays import Bools, Doubles, Floats, Int64s
 
+BUCKET_DAYS = np.array([1.0, 2.0, 4.0, 8.0, 16.0, 32.0])
+"""Between the spans that ages of accepts are told by."""
 HALF_LIVES_DAYS = (3.0, 15.0, 60.0, None)
 _LONG = 2
 """Which of them is 60 days."""
@@ -22,6 +24,8 @@ RATES = LOAD + 1
 """Where the log odds of the personas' rates begin, everybody's first; they are the last features."""
 _OWN_WEIGHT = 3.0
 """How many exposures the persona's rate counts for beside the user's own."""
+MOST_WEIGHT = 10.0
+"""Of what was shown by chance, in learning."""
 
 
 class Inputs(NamedTuple):
@@ -59,3 +63,28 @@ class Inputs(NamedTuple):
 
     def take(self, rows: Int64s | Bools | slice) -> Self:
         return type(self)._make(column[rows] for column in self)
+
+
+class Asked(NamedTuple):
+    """What the slot is asked with."""
+
+    inputs: Inputs
+    relevance_BC: Doubles
+    """P(accept), by the Relevance model."""
+    open_BC: Bools
+    """What may be shown: novel, and not in the slate yet."""
+
+
+class Feedback(NamedTuple):
+    """What was shown, as it was scored, and what came of it."""
+
+    inputs: Inputs
+    cluster_BS: Int64s
+    accepted_BS: Bools
+    propensity_BS: Doubles
+    """1 where it was shown for sure."""
+
+    @property
+    def weight_BS(self) -> Floats:
+        """What each counts for in learning: 1 / propensity, up to MOST_WEIGHT."""
+        return np.minimum(1.0 / self.propensity_BS, MOST_WEIGHT).astype(np.float32)

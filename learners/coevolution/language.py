@@ -18,10 +18,9 @@ import numpy as np
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits, logsigmoid
 
-from learners.coevolution.inputs import Inputs
+from learners.coevolution.contracts import Lessons, Tuning
+from learners.coevolution.inputs import Feedback, Inputs
 from learners.coevolution.language_model import LanguageModel
-from learners.coevolution.novelty import Lessons, Tuning
-from learners.coevolution.relevance import MOST_WEIGHT, Feedback
 from state.arrays import Bools, Doubles
 from state.tree import Tree
 
@@ -134,11 +133,10 @@ class LanguageRelevance:
             asked = [_ASKED.format(name=self.names[c]) for c in feedback.cluster_BS[b]]
             logit_S = self.model.learnable([text] * len(asked), [q + _YES for q in asked])
             logit_S = logit_S - self.model.learnable([text] * len(asked), [q + _NO for q in asked])
-            weight_S = np.minimum(1.0 / feedback.propensity_BS[b], MOST_WEIGHT).astype(np.float32)
             loss = binary_cross_entropy_with_logits(
                 logit_S,
                 torch.from_numpy(feedback.accepted_BS[b].astype(np.float32)),
-                torch.from_numpy(weight_S),
+                torch.from_numpy(feedback.weight_BS[b]),
             )
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]

@@ -41,7 +41,7 @@ class Lived(NamedTuple):
 
 class OverTime:
     def __init__(self, clusters: int, *, labelled: bool) -> None:
-        self.labelled = labelled
+        self.clusters, self.labelled = clusters, labelled
         self.window = _WINDOW
         self._sum_PF: Doubles = np.zeros((0, len(_SUMS)))
         self._shown_PC: Int64s = np.zeros((0, clusters), np.int64)
@@ -52,7 +52,7 @@ class OverTime:
             if len(self._sum_PF) == MOST:
                 self._halve()
             self._sum_PF = np.vstack([self._sum_PF, np.zeros(len(_SUMS))])
-            self._shown_PC = np.vstack([self._shown_PC, np.zeros(self._width, np.int64)])
+            self._shown_PC = np.vstack([self._shown_PC, np.zeros(self.clusters, np.int64)])
         near_B, known_B = _nearness(lived.past, lived.cluster_B)
         explored_B = lived.explored_B
         sums = [
@@ -68,7 +68,7 @@ class OverTime:
         ]
         self._sum_PF[-1, :_LATEST] += sums
         self._sum_PF[-1, _LATEST:] = clusters, version, lived.past.time_ms_B.max()
-        self._shown_PC[-1] += np.bincount(lived.cluster_B, minlength=self._width)
+        self._shown_PC[-1] += np.bincount(lived.cluster_B, minlength=self.clusters)
 
     def moments(self) -> list[Moment]:
         """Of every window that is full."""
@@ -77,10 +77,6 @@ class OverTime:
             for sum_F, shown_C in zip(self._sum_PF, self._shown_PC, strict=True)
             if sum_F[0] >= self.window
         ]
-
-    @property
-    def _width(self) -> int:
-        return self._shown_PC.shape[1]
 
     def _moment(self, of: dict[str, float], shown_C: Int64s) -> Moment:
         events, explored, clusters = of["events"], of["explored"], int(of["clusters"])

@@ -12,7 +12,7 @@ Shape suffixes: B slates, S places, C clusters, P pairs, A accepted, N draws.
 
 import numpy as np
 
-from learners.coevolution.novelty import Lessons, Novelty
+from learners.coevolution.contracts import Lessons, Novelty
 from learners.coevolution.slates import Slates
 from state.arrays import Doubles, Int64s
 

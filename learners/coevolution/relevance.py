@@ -8,44 +8,15 @@ Shape suffixes: B rows, C clusters, S shown of a row.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from learners.coevolution.compact import load_weights, seeded, tensors, weights_tree
-from learners.coevolution.inputs import Inputs
-from state.arrays import Bools, Doubles, Int64s
+from learners.coevolution.inputs import Feedback, Inputs
+from state.arrays import Doubles
 from state.tree import Tree
-
-MOST_WEIGHT = 10.0
-
-
-class Feedback(NamedTuple):
-    """What was shown, as it was scored, and what came of it."""
-
-    inputs: Inputs
-    cluster_BS: Int64s
-    accepted_BS: Bools
-    propensity_BS: Doubles
-    """1 where it was shown for sure."""
-
-
-class Relevance(Protocol):
-    """What a Relevance model is."""
-
-    def accepts(self, inputs: Inputs) -> Doubles:
-        """P(accept) of every cluster (B, C)."""
-        ...
-
-    def learn(self, feedback: Feedback) -> None:
-        """One pass."""
-        ...
-
-    def tree(self) -> Tree: ...
-
-    def load(self, tree: Tree) -> None: ...
 
 
 class CompactRelevance:
@@ -71,7 +42,7 @@ class CompactRelevance:
         return p_BC
 
     def learn(self, feedback: Feedback) -> None:
-        weight_BS = np.minimum(1.0 / feedback.propensity_BS, MOST_WEIGHT).astype(np.float32)
+        weight_BS = feedback.weight_BS
         label_BS = feedback.accepted_BS.astype(np.float32)
         for start in range(0, len(label_BS), self.ROWS):
             rows = slice(start, start + self.ROWS)

@@ -8,9 +8,7 @@ from typing import NamedTuple, Self
 
 import numpy as np
 
-from learners.coevolution.inputs import Inputs
-from learners.coevolution.relevance import Feedback
-from learners.coevolution.slot import Asked
+from learners.coevolution.inputs import Asked, Feedback, Inputs
 from state.arrays import Bools, Doubles, Floats, Int64s
 from state.tree import Tree
 

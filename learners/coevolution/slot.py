@@ -17,30 +17,12 @@ The others are there to be compared with: `Epsilon`, `Thompson` and `Greedy`.
 Shape suffixes: B rows, C clusters.
 """
 
-from typing import NamedTuple, Protocol
-
 import numpy as np
 
-from learners.coevolution.inputs import Inputs
-from learners.coevolution.novelty import Novelty
-from state.arrays import Bools, Doubles, Int64s
+from learners.coevolution.contracts import Novelty
+from learners.coevolution.inputs import Asked
+from state.arrays import Doubles, Int64s
 from state.errors import InputError
-
-
-class Asked(NamedTuple):
-    """What the slot is asked with."""
-
-    inputs: Inputs
-    relevance_BC: Doubles
-    """P(accept), by the Relevance model."""
-    open_BC: Bools
-    """What may be shown: novel, and not in the slate yet."""
-
-
-class Policy(Protocol):
-    def propensities(self, asked: Asked) -> Doubles:
-        """Probabilities (B, C), 0 where not open; each row with something open sums to 1."""
-        ...
 
 
 class BestOf:

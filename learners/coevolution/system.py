@@ -14,6 +14,7 @@ Shape suffixes: B rows, C clusters, S places of a slate.
 import msgspec
 import numpy as np
 
+from learners.coevolution.contracts import Policy
 from learners.coevolution.cycle import Cycle, CycleSettings, Seen, Version
 from learners.coevolution.group_identity import Book, fitted
 from learners.coevolution.history import History
@@ -23,7 +24,7 @@ from learners.coevolution.personas import Personas
 from learners.coevolution.record import Record
 from learners.coevolution.relevance import CompactRelevance
 from learners.coevolution.slates import Kept, Slates, slates_of, slates_tree
-from learners.coevolution.slot import Epsilon, Policy
+from learners.coevolution.slot import Epsilon
 from state.arrays import Bools, Int64s
 from state.errors import InputError
 from state.tree import Tree

@@ -11,6 +11,7 @@ import msgspec
 from ebbtide.services import control
 from replay.faults import TARGETS, Fault, schedule
 from tests import chaos
+from tests.chaos import cycles
 from tests.chaos.one_seed import FAULTS, RATE, SECONDS, run
 
 
@@ -26,6 +27,7 @@ def main() -> int:
     parser.add_argument("--targets", nargs="+", default=TARGETS, choices=TARGETS, help="what fails [all]")
     parser.add_argument("--schedule", type=Path, help="faults of your own, a JSON object a line")
     parser.add_argument("--engine", default="ingest", choices=("ingest", "flink"), help="who works [ingest]")
+    parser.add_argument("--cycles", action="store_true", help="an audience, and a trainer killed in cycles")
     given = parser.parse_args()
     targets = tuple(target for target in given.targets if given.engine == "ingest" or target != "events")
     failed = []
@@ -35,7 +37,9 @@ def main() -> int:
             for seed in range(given.first, given.first + given.seeds):
                 folder = Path(top) / f"seed-{seed}"
                 folder.mkdir()
-                if given.schedule is None:
+                if given.cycles:
+                    faults = []
+                elif given.schedule is None:
                     faults = schedule(seed, given.seconds, given.faults, targets)
                 else:
                     faults = msgspec.json.Decoder(Fault).decode_lines(given.schedule.read_bytes())
@@ -43,13 +47,17 @@ def main() -> int:
                     print(f"  {msgspec.json.encode(fault).decode()}")
                 began_s = time.monotonic()
                 try:
-                    came_to = run(
-                        seed,
-                        services,
-                        folder,
-                        faults,
-                        **{"seconds": given.seconds, "rate": given.rate, "engine": given.engine},
-                        tell=lambda line: print(line, flush=True),
+                    came_to = (
+                        cycles.run(seed, services, folder)
+                        if given.cycles
+                        else run(
+                            seed,
+                            services,
+                            folder,
+                            faults,
+                            **{"seconds": given.seconds, "rate": given.rate, "engine": given.engine},
+                            tell=lambda line: print(line, flush=True),
+                        )
                     )
                     print(f"seed {seed}: ok in {time.monotonic() - began_s:.0f} s: {came_to}", flush=True)
                 except Exception as error:

@@ -12,7 +12,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,7 +24,6 @@ from ebbtide.services import control
 from learners.coevolution.record import Coevolution
 from serving.exploring import SOURCE
 from state import progress
-from state.errors import InputError
 from state.examples import concat
 from state.ids import key_of
 from state.progress import TrainerStatus
@@ -32,6 +31,7 @@ from state.store.embedded import open_store
 from streams.kafka.client import ensure_topic
 from tests.chaos.audience import Audience
 from tests.ebbtide import keeping
+from tests.ebbtide.typed import run as typed
 from tests.ebbtide.workers import Live, kill, stop
 from tests.patience import PATIENCE_S, until
 from tests.serving.server import served
@@ -171,22 +171,21 @@ def _check_events(live: Live, tried: int, accepted: int) -> None:
 
 def _check_rollback(here: Trained, evolved: Coevolution) -> None:
     """Readers are told of the cycles; nothing is served any longer by the version that is withdrawn."""
-    assert _told(here)["cycles"] == json.loads(_ebbtide("cycle", "list", here.folder, "--json"))["cycles"]
-    notes = [
-        one["note"]
-        for one in json.loads(_ebbtide("versions", "list", "--from", here.store, "--json"))["kept"]
-    ]
-    assert f"before version {evolved.serving} of what is explored" in notes
-    _ebbtide("cycle", "rollback", here.folder)
-    until(lambda: _told(here)["serving"], lambda serving: serving < evolved.serving)
+    told = [json.loads(typed("cycle", "list", at, "--json").stdout) for at in (here.folder, here.store)]
+    assert told[0]["cycles"] == told[1]["cycles"]
+    kept = json.loads(typed("versions", "list", "--from", here.store, "--json").stdout)["kept"]
+    assert f"before version {evolved.serving} of what is explored" in [one["note"] for one in kept]
+    assert evolved.serving in _explores_by(here)
+    typed("cycle", "rollback", here.folder)
+    until(lambda: _explores_by(here), lambda versions: evolved.serving not in versions)
+
+
+def _explores_by(here: Trained) -> Sequence[int]:
+    """Versions whose word holds, as readers are told."""
     with open_store(here.store) as store:
         info = store.info()
     assert info is not None
-    assert evolved.serving not in info.explores_by
-
-
-def _told(here: Trained) -> Any:
-    return json.loads(_ebbtide("cycle", "list", here.store, "--json"))
+    return info.explores_by
 
 
 def _check_same(here: Trained, events: int) -> None:
@@ -221,17 +220,9 @@ def _trainer(here: Trained) -> Iterator[list[subprocess.Popen[bytes]]]:
 @contextmanager
 def _server(here: Trained) -> Iterator[Any]:
     """It, and a key of those who may post."""
-    made = json.loads(_ebbtide("new-key", "audience", "--json"))
+    made = json.loads(typed("new-key", "audience", "--json").stdout)
     keys = here.live.folder / "keys"
     keys.write_text(made["line"] + "\n")
     options = ("--keys", str(keys), "--brokers", here.live.brokers, "--events", here.live.events)
     with served(here.store, *options, ready=False) as web:
         yield web, made["key"]
-
-
-def _ebbtide(*words: object) -> str:
-    command = [sys.executable, "-m", "ebbtide", *map(str, words)]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S)
-    if ended.returncode:
-        raise InputError(f"{' '.join(command)}: {ended.stderr}")
-    return ended.stdout

@@ -11,16 +11,18 @@ from hypothesis import strategies as st
 
 from ebbtide.simulated.simulation import Simulation
 from ebbtide.simulated.world import WorldOptions
+from learners.coevolution.contracts import Policy, Tuning
 from learners.coevolution.cycle import CycleSettings
 from learners.coevolution.entries import FADES_DAYS, KINDS, MOST, Past
 from learners.coevolution.gate import chances, judge
 from learners.coevolution.group_identity import encode, fitted, taste, unexplained
 from learners.coevolution.history import DAY_MS, History, Outcomes, dense
-from learners.coevolution.novelty import CompactNovelty, Tuning
+from learners.coevolution.inputs import Asked
+from learners.coevolution.novelty import CompactNovelty
 from learners.coevolution.pairs import accepted, pairs
 from learners.coevolution.personas import personas
 from learners.coevolution.slates import Kept
-from learners.coevolution.slot import Asked, BestOf, Epsilon, Greedy, Policy, Thompson, best_of, drawn
+from learners.coevolution.slot import BestOf, Epsilon, Greedy, Thompson, best_of, drawn
 from learners.coevolution.system import CoEvolution
 from learners.judging.off_policy import Shown, mean, snips, weights
 from state.arrays import Bools, Doubles, Int64s

@@ -12,11 +12,10 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 
-from learners.coevolution.inputs import ACCEPTS, RATES, Inputs
+from learners.coevolution.contracts import Lessons
+from learners.coevolution.inputs import ACCEPTS, RATES, Feedback, Inputs
 from learners.coevolution.language import LANGUAGE, LanguageNovelty, LanguageRelevance, profiles
 from learners.coevolution.language_model import LanguageModel
-from learners.coevolution.novelty import Lessons
-from learners.coevolution.relevance import Feedback
 from replay.logs.fetch import fetched
 from state.arrays import Bools, Doubles, Int64s
 from state.errors import InputError
