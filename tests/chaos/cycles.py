@@ -77,7 +77,7 @@ class Trained(NamedTuple):
             "--every": 1500,
         }
         said = [str(one) for pair in where.items() for one in pair] + [str(one) for one in options]
-        return [sys.executable, keeping.__file__, "train", *said]
+        return [sys.executable, keeping.__file__, "train", "--json", *said]
 
     def start(self) -> subprocess.Popen[bytes]:
         with (self.live.folder / "trainer.log").open("ab") as log:
@@ -124,6 +124,8 @@ def run(
         assert evolved is not None
         _check_events(live, tried, accepted)
         _check_rollback(here, evolved)
+        audience.visit(web)
+        _trained(here, audience.sent)
         stop(trainer[0])
     _check_same(here, audience.sent)
     came_to = f"{audience.sent:,} events, {tried:,} explored, killed {killed} times in a cycle"

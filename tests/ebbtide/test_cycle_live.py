@@ -1,18 +1,24 @@
-"""Cycles of a trainer that runs, on a real broker and a real store: promoted, killed, asked for."""
+"""Cycles of a trainer that runs, on a real broker and a real store: killed in one, and asked for one."""
 
+import json
 import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 from ebbtide import config as settings
 from ebbtide.live.arriving import cycle_requests
 from ebbtide.live.trainer import LiveTrainer
 from ebbtide.report import cycle_file
-from tests.chaos import cycles
+from tests.ebbtide import dying_in_a_cycle, keeping
 from tests.ebbtide import test_train as trained
 from tests.ebbtide.sent_examples import batches, send
 from tests.ebbtide.test_train import EVENTS, InProcess
+from tests.patience import PATIENCE_S
 
 here, store, topic = trained.here, trained.store, trained.topic
+command = trained._command
 COEA = """
 learner = "coea"
 drift = false
@@ -27,11 +33,25 @@ every = 512
 """
 
 
-def test_from_what_is_explored_to_a_version_that_serves_and_back_through_kills(
-    services: Path, tmp_path: Path
-) -> None:
-    """As `python -m tests.chaos --cycles`, with fewer events."""
-    print(cycles.run(0, services, tmp_path, least_events=60))
+def test_killed_in_a_cycle_it_makes_the_same_cycles(here: InProcess, tmp_path: Path) -> None:
+    (tmp_path / "coea.toml").write_text(COEA)
+    options = ("--learner", "coea", "--config", tmp_path / "coea.toml", "--every", "600")
+    send(here.brokers, here.topic, batches(2, 25))
+    mortal = [sys.executable, dying_in_a_cycle.__file__, *command(here, *options)[2:]]
+    died = subprocess.run(mortal, capture_output=True, timeout=PATIENCE_S, check=False)
+    assert died.returncode == -signal.SIGKILL, died.stderr
+    done = subprocess.run(
+        command(here, *options, "--for", EVENTS), capture_output=True, timeout=PATIENCE_S, check=True
+    )
+    killed = json.loads(done.stdout.splitlines()[-1])
+    cycles = cycle_file.read(here.folder).cycles
+
+    keeping.start_over(here.folder)
+    whole = here.train(at_most=EVENTS, config=settings.read(tmp_path / "coea.toml"))
+    assert whole.digest() == killed["state_digest"]
+    found = cycle_file.read(here.folder).cycles
+    assert [one.verdict for one in found] == [one.verdict for one in cycles]
+    assert len(found) > 5
 
 
 def test_a_cycle_that_is_asked_for_is_made_again_at_the_same_place(here: InProcess, tmp_path: Path) -> None:
