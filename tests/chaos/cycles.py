@@ -44,6 +44,7 @@ _SETTINGS = """
 learner = "coea"
 drift = false
 floors = false
+leave_out = "none"
 [learners.coea]
 explore = true
 explore_share = 0.3
