@@ -137,7 +137,7 @@ def train(
         signal.signal(number, lambda number, _: ending.append(number))
     target = addresses.store(store)
     with (
-        VariantTrainers(commands(context, variant or (), checkpoint, target), ending) as others,
+        VariantTrainers(commands(context, variant or (), checkpoint), target, ending) as others,
         open_store(target, create=True) as held,
         _Teller(as_json) as tell,
     ):

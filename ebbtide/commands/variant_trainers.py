@@ -3,6 +3,7 @@ its own, beside the one that has started it, and ends with it."""
 
 import ctypes
 import logging
+import os
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from typing import Any, Self
 
 import typer
 
+from ebbtide.commands.addresses import STORE
 from state.arms import Arms
 from state.errors import InputError
 from state.store.embedded import variant_of
@@ -31,8 +33,9 @@ class VariantTrainers:
     `asked` is whether somebody has asked for the end.
     """
 
-    def __init__(self, commands: Mapping[str, list[str]], asked: list[int]) -> None:
-        self._commands, self._asked = commands, asked
+    def __init__(self, commands: Mapping[str, list[str]], store: str, asked: list[int]) -> None:
+        """`store` is the base's; each publishes under its name there."""
+        self._commands, self._store, self._asked = commands, store, asked
         self._processes: dict[str, subprocess.Popen[str]] = {}
         self._telling: list[threading.Thread] = []
 
@@ -50,6 +53,7 @@ class VariantTrainers:
                 stderr=subprocess.PIPE,
                 text=True,
                 errors="replace",
+                env={**os.environ, STORE: variant_of(self._store, name)},  # it may have a password in it
                 preexec_fn=_end_with_parent if sys.platform == "linux" else None,
             )
             self._processes[name] = process
@@ -78,9 +82,7 @@ class VariantTrainers:
             )
 
 
-def commands(
-    context: typer.Context, variants: Iterable[str], checkpoint: Path, store: str
-) -> dict[str, list[str]]:
+def commands(context: typer.Context, variants: Iterable[str], checkpoint: Path) -> dict[str, list[str]]:
     """The arguments of each variant's trainer: this one's, but for what is its own. Raises InputError."""
     pairs = dict(map(_pair, variants))
     Arms(pairs)
@@ -92,12 +94,11 @@ def commands(
             continue
         for one in value if isinstance(value, list | tuple) else [value]:
             words += [option.opts[0]] if one is True else [option.opts[0], str(one)]
-    return {name: [*_own(name, config, checkpoint, store), *words] for name, config in sorted(pairs.items())}
+    return {name: [*_own(name, config, checkpoint), *words] for name, config in sorted(pairs.items())}
 
 
-def _own(name: str, config: Path, checkpoint: Path, store: str) -> list[str]:
-    made = ["--checkpoint", str(checkpoint / FOLDER / name), "--store", variant_of(store, name)]
-    return [*made, "--config", str(config)]
+def _own(name: str, config: Path, checkpoint: Path) -> list[str]:
+    return ["--checkpoint", str(checkpoint / FOLDER / name), "--config", str(config)]
 
 
 def _pair(said: str) -> tuple[str, Path]:

@@ -5,7 +5,7 @@ import re
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from ebbtide.services import processes
@@ -36,10 +36,12 @@ class Child:
         arguments: Sequence[str],
         say: Say,
         services: asyncio.Event,
+        environment: Mapping[str, str],
         *,
         once: bool = False,
     ) -> None:
         self.name, self.arguments, self._say, self._once = name, arguments, say, once
+        self._environment = environment
         self._folder, self._services, self.log = folder, services, folder.logs / f"{name}.log"
 
     async def keep(self) -> None:
@@ -74,6 +76,7 @@ class Child:
                     stdin=asyncio.subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
+                    env=self._environment,
                     pass_fds=[lock],
                 )
         telling = asyncio.create_task(tell(self.log, at, lambda line: self._say(self.name, line)))

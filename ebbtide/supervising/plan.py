@@ -1,5 +1,6 @@
 """What `ebbtide up` starts: the product's own commands, with everything that they ask for."""
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -76,6 +77,10 @@ class Plan:
     def services(self) -> list[str]:
         return ["services", "up", "--dir", str(self.folder.services), "--json"]
 
+    def environment(self, at: Addresses) -> dict[str, str]:
+        """What commands are told where nobody reads it: the store's address may have a password in it."""
+        return {**os.environ, "EBBTIDE_STORE": at.store}
+
     def parts(self, at: Addresses) -> Iterator[tuple[str, list[str]]]:
         """The name and the arguments of each command."""
         folder, sent = self.folder, self.sent
@@ -89,12 +94,12 @@ class Plan:
             kept = ["--sent", str(folder.sent), "--quiet"]
             to = ["--to", f"kafka://{at.brokers}/events"]
             yield "send", ["replay", sent.log, *to, *paced, *kept, *sent.options]
-        store = ["--brokers", at.brokers, "--store", at.store]
         yield (
             "train",
             [
                 "train",
-                *store,
+                "--brokers",
+                at.brokers,
                 "--checkpoint",
                 str(folder.checkpoint),
                 "--config",
@@ -106,4 +111,4 @@ class Plan:
         listen = ["--port", str(self.port), "--keys", str(folder.keys), "--brokers", at.brokers]
         names = [variant.partition("=")[0] for variant in self.variants]
         compared = [word for name in names for word in ("--variant", name)]
-        yield "serve", ["serve", "--from", at.store, *listen, *compared]
+        yield "serve", ["serve", *listen, *compared]

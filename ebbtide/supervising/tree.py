@@ -62,11 +62,11 @@ async def run(plan: Plan, holder: Holder, say: Say, opened: Opened) -> None:
 
 async def _work(plan: Plan, url: str, say: Say, opened: Opened) -> None:
     at = plan.given or await _services(plan, say)
-    services = asyncio.Event()
+    services, environment = asyncio.Event(), plan.environment(at)
     services.set()
     async with asyncio.TaskGroup() as group:
         for name, arguments in plan.parts(at):
-            part = Child(plan.folder, name, arguments, say, services, once=name == "send")
+            part = Child(plan.folder, name, arguments, say, services, environment, once=name == "send")
             group.create_task(part.keep())
         if plan.given is None:
             group.create_task(_mend_services(plan, at, say, services))

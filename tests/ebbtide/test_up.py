@@ -20,7 +20,7 @@ from ebbtide.services.launch import started
 from ebbtide.supervising import child
 from ebbtide.supervising.child import Child
 from ebbtide.supervising.folder import PARTS, Folder
-from ebbtide.supervising.plan import Addresses, Pace, Plan
+from ebbtide.supervising.plan import Addresses, Pace, Plan, Sent
 from state.errors import InputError
 from tests.ebbtide.test_services import processes_of
 from tests.ebbtide.typed import EBBTIDE, run
@@ -132,7 +132,7 @@ def up(tmp_path_factory: pytest.TempPathFactory, log: Path) -> Iterator[Up]:
 
 def test_it_says_the_commands_that_it_stands_for_and_a_second_one_where_the_first_is(up: Up) -> None:
     said = up.said()
-    for command in ("services up", "ingest --brokers", "replay", "train --brokers", "serve --from redis://"):
+    for command in ("services up", "ingest --brokers", "replay", "train --brokers", "serve --port"):
         assert f" ebbtide {command}" in said
     second = run("up", "--dir", up.folder.path, check=2)
     assert f"is up already at {up.url} (process {up.process.pid})" in second.stderr
@@ -190,6 +190,22 @@ def test_killed_itself_it_leaves_nothing_behind_and_goes_on_where_it_was_until_c
     assert again.folder.holder() is None
 
 
+def test_the_address_of_the_store_is_in_no_command_as_it_may_have_a_password_in_it(tmp_path: Path) -> None:
+    at = Addresses("127.0.0.1:1", "redis://somebody:secret@127.0.0.1:2/0")
+    plan = Plan(
+        folder=Folder(tmp_path),
+        sent=Sent(log="a.csv"),
+        pace=Pace(1.0, None),
+        port=1,
+        given=at,
+        variants=("b=b.toml",),
+    )
+    parts = dict(plan.parts(at))
+    assert list(parts) == ["ingest", "send", "train", "serve"]
+    assert not [word for words in parts.values() for word in words if "secret" in word]
+    assert plan.environment(at)["EBBTIDE_STORE"] == at.store
+
+
 def test_what_ends_at_once_every_time_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         child, "EBBTIDE", (sys.executable, "-I", "-S", "-c", "raise SystemExit('no such thing')")
@@ -198,7 +214,7 @@ def test_what_ends_at_once_every_time_is_given_up(tmp_path: Path, monkeypatch: p
     with folder.held():
         there = asyncio.Event()
         there.set()
-        part = Child(folder, "train", ["train"], lambda name, line: said.append(line), there)
+        part = Child(folder, "train", ["train"], lambda name, line: said.append(line), there, {})
         with pytest.raises(InputError, match=r"train has ended 5 times .* with exit code 1: no such thing"):
             asyncio.run(part.keep())
     assert said.count("has ended with exit code 1; it is started again") == 4
