@@ -125,7 +125,10 @@ class Search:
         window, users = window_of(part), self.interests.users(part)
         brought = self.strangers(s.brought)
         brought_BM = np.full((len(part), brought), -1, np.int64)
-        brought_BM[wanted_B] = self.interests.nearest(users[wanted_B], brought, self.strangers(s.among))
+        wanted_R = np.flatnonzero(wanted_B)
+        if len(wanted_R):
+            among = self.strangers(s.among)
+            brought_BM[wanted_R] = self.interests.nearest(users, wanted_R, brought, among)
         leaders = self._leaders(part, size, keep=keep)
         own_most = min(s.own, window.item_BW.shape[1] + ITEMS)
         most = min(own_most + len(leaders) + brought_BM.shape[1] + kernels.OTHERS, max(size, 1))

@@ -1,6 +1,6 @@
 """What knows a user by interests: STIM reads one, and any system that is one may stand there.
 
-Shape suffixes: B rows, C candidates.
+Shape suffixes: B rows, R some of them, C candidates.
 """
 
 from abc import abstractmethod
@@ -22,9 +22,9 @@ class Unit(Learner, Generic[Users]):
         """Each row's user as of that row."""
 
     @abstractmethod
-    def nearest(self, users: Users, count: int, among: int) -> Int64s:
-        """Catalogue rows (B, `count`) of the best items, best first, of about the `among` most popular; -1
-        where there are fewer."""
+    def nearest(self, users: Users, row_R: Int64s, count: int, among: int) -> Int64s:
+        """Catalogue rows (R, `count`) of the best items for some rows of `users`, best first, of about the
+        `among` most popular; -1 where there are fewer."""
 
     @abstractmethod
     def logits(self, users: Users, start_B1: Int64s, item_C: Int64s) -> Floats:

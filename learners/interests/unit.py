@@ -123,8 +123,9 @@ class InterestUnit(Unit[Floats]):
             np.float32(self.settings.cold_bias),
         )
 
-    def nearest(self, users: Floats, count: int, among: int) -> Int64s:
-        """Catalogue rows (B, `count`) of the best items, best first, of the `among` most popular.
+    def nearest(self, users: Floats, row_R: Int64s, count: int, among: int) -> Int64s:
+        """Catalogue rows (R, `count`) of the best items for rows of `users`, best first, of the `among` most
+        popular.
 
         Popularity is as of the sampler's last rebuild. -1 where there are fewer. Changes nothing.
         """
@@ -133,7 +134,7 @@ class InterestUnit(Unit[Floats]):
         item_DS = search.apart(users.shape[1], len(rows_S))
         weight = self.table.weight
         side_by_side(rows_S, weight["item"], weight["bias"], self.kinds.kind_NP, item_DS)
-        return catalogue_S1[search.nearest(users, item_DS, len(rows_S), count)]
+        return catalogue_S1[search.nearest(users[row_R], item_DS, len(rows_S), count)]
 
     def relearn(self, batch: ExampleBatch) -> None:
         self.learn(batch)

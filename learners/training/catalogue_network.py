@@ -55,18 +55,18 @@ class CatalogueNetwork(Network, Unit[ExampleBatch]):
     def users(self, batch: ExampleBatch) -> ExampleBatch:
         return self.narrow(batch)
 
-    def nearest(self, users: ExampleBatch, count: int, among: int) -> Int64s:
+    def nearest(self, users: ExampleBatch, row_R: Int64s, count: int, among: int) -> Int64s:
         catalogue = self.context.catalogue
         popular_N = -catalogue.popularity(int(users.time_ms_B[0]))
         among = min(among, len(popular_N))
         rows_S = np.sort(np.argpartition(popular_N, among - 1)[:among]) if among else _NONE
-        logit_BS = self.model.logits(
-            self.reader.read(users, self._candidates(catalogue.items.keys[None, rows_S]))
+        logit_RS = self.model.logits(
+            self.reader.read(users.take(row_R), self._candidates(catalogue.items.keys[None, rows_S]))
         )
-        best_BM = np.argsort(-logit_BS, 1, kind="stable")[:, :count]
-        nearest_BM = np.full((len(users), count), -1, np.int64)
-        nearest_BM[:, : best_BM.shape[1]] = rows_S[best_BM]
-        return nearest_BM
+        best_RM = np.argsort(-logit_RS, 1, kind="stable")[:, :count]
+        nearest_RM = np.full((len(row_R), count), -1, np.int64)
+        nearest_RM[:, : best_RM.shape[1]] = rows_S[best_RM]
+        return nearest_RM
 
     def logits(self, users: ExampleBatch, start_B1: Int64s, item_C: Int64s) -> Floats:
         count_B = np.diff(start_B1)

@@ -265,10 +265,10 @@ def test_the_default_model_says_what_each_of_its_parts_is_worth(tmp_path: Path) 
     assert report.ablation is not None
     assert report.ablation.learner == "stim"
     moved = {
-        variant.name: {one.metric for one in variant.differences if one.difference} & {"auc", "ndcg@10"}
+        variant.name: {one.metric for one in variant.differences if one.difference} & {"auc", "mrr"}
         for variant in report.ablation.variants
     }
-    ranking, action = {"ndcg@10"}, {"auc"}
+    ranking, action = {"mrr"}, {"auc"}
     assert moved == {
         "no mask": set(),  # no memory here is longer than a window
         "no curve of return": ranking,

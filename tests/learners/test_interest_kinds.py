@@ -101,7 +101,8 @@ def test_columns_vectors_candidates_and_explanations_agree() -> None:
         tower.logits(tower.users(last), start_B1, all_C).reshape(20, size), score_BN, atol=1e-5
     )
     assert np.array_equal(
-        tower.nearest(tower.users(last), 9, among=99), np.argsort(-score_BN, kind="stable")[:, :9]
+        tower.nearest(tower.users(last), np.arange(20), 9, among=99),
+        np.argsort(-score_BN, kind="stable")[:, :9],
     )
     part_BVW = tower.explain(last, last.item_B)
     true_B = tower.context.catalogue.items.rows(last.item_B)

@@ -45,7 +45,7 @@ def test_the_nearest_of_all_items_are_the_best_ranked() -> None:
     tower = learned(batch, TwoTowerSettings())
     before = digest(tower.tree())
     last = batch.take(slice(1400, 1500))
-    best = tower.nearest(tower.users(last), 7, among=1000)
+    best = tower.nearest(tower.users(last), np.arange(len(last)), 7, among=1000)
     assert np.array_equal(best, np.argsort(-tower.rank(last), axis=1, kind="stable")[:, :7])
     assert digest(tower.tree()) == before
 
@@ -55,7 +55,7 @@ def test_the_nearest_are_among_the_most_popular() -> None:
     item = np.minimum(rng.geometric(0.1, 2000), 60)
     batch = examples(rng.integers(0, 9, 2000).tolist(), item.tolist(), list(range(2000)), width=10)
     tower = learned(batch, TwoTowerSettings())
-    best = tower.nearest(tower.users(batch.take(slice(1900, 2000))), 5, among=8)
+    best = tower.nearest(tower.users(batch), np.arange(1900, 2000), 5, among=8)
     assert set(tower.context.catalogue.items.keys[best.ravel()].tolist()) <= set(range(1, 11))
     assert all(len(set(row)) == 5 for row in best.tolist())
 
@@ -78,8 +78,8 @@ def test_fewer_items_than_are_asked_for_leave_places_empty() -> None:
     batch = examples([0] * 6, [1, 2, 3] * 2, list(range(6)), width=4)
     tower = learned(batch, TwoTowerSettings(), size=2)
     new = TwoTower(TwoTowerSettings(), context())
-    assert new.nearest(new.users(batch), 2, among=9).tolist() == [[-1, -1]] * 6
-    best = tower.nearest(tower.users(batch), 5, among=9)
+    assert new.nearest(new.users(batch), np.arange(6), 2, among=9).tolist() == [[-1, -1]] * 6
+    best = tower.nearest(tower.users(batch), np.arange(6), 5, among=9)
     assert (best[:, 3:] == -1).all()
     assert np.array_equal(np.sort(best[:, :3]), np.tile([0, 1, 2], (6, 1)))
 
