@@ -11,10 +11,12 @@ What cannot be written (a full disk) waits in memory.
 """
 
 import sqlite3
+import threading
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -34,7 +36,8 @@ _TABLES = (
 
 
 class Mirror:
-    """A file in the directory of a trainer's checkpoints, used by one thread at a time."""
+    """A file in the directory of a trainer's checkpoints. One thread keeps rows; another may close it before
+    that one has ended: what comes afterwards is not kept."""
 
     def __init__(self, directory: Path) -> None:
         self.path = directory / NAME
@@ -44,6 +47,9 @@ class Mirror:
         self._unsaid = set[str]()
         """Facts that are not written yet."""
         self._connection: sqlite3.Connection | None = None
+        self._lock = threading.Lock()
+        """Held while the connection is used: one that is closed in the middle takes the process with it."""
+        self._closed = False
         self._open()
 
     @property
@@ -94,13 +100,15 @@ class Mirror:
             if identifier in unwritten and _older(unwritten[identifier], gone):
                 del unwritten[identifier]
         try:
-            for first in range(0, len(ids) if self._connection is not None else 0, _ROWS_A_PAGE):
-                self._remove_some(kind, ids[first : first + _ROWS_A_PAGE], gone)
+            for first in range(0, len(ids), _ROWS_A_PAGE):
+                with self._lock:
+                    self._remove_some(kind, ids[first : first + _ROWS_A_PAGE], gone)
         except sqlite3.Error as error:
             self._fail(error)
 
     def _remove_some(self, kind: Kind, ids: list[bytes], gone: Gone) -> None:
-        assert self._connection is not None
+        if self._connection is None:
+            return
         places = ", ".join("?" * len(ids))
         found = self._connection.execute(f"SELECT id, row FROM {kind} WHERE id IN ({places})", ids)
         old = [(identifier,) for identifier, row in found.fetchall() if _older(row, gone)]
@@ -121,11 +129,8 @@ class Mirror:
         """Everything of a kind, a page at a time."""
         unwritten = list(self._unwritten[kind].items())
         last = 0
-        while self._connection is not None:
-            asked = f"SELECT number, id, row FROM {kind} WHERE number > ? ORDER BY number LIMIT ?"
-            found = self._connection.execute(asked, (last, _ROWS_A_PAGE)).fetchall()
-            if not found:
-                break
+        asked = f"SELECT number, id, row FROM {kind} WHERE number > ? ORDER BY number LIMIT ?"
+        while found := self._asked(asked, (last, _ROWS_A_PAGE)):
             last = found[-1][0]
             yield packed_rows({identifier: row for _, identifier, row in found})
         for first in range(0, len(unwritten), _ROWS_A_PAGE):
@@ -133,17 +138,21 @@ class Mirror:
 
     def count(self) -> int:
         """Rows that are kept, about: what is not written yet may replace some."""
-        written = 0
-        if self._connection is not None:
-            (written,) = self._connection.execute(
-                "SELECT (SELECT COUNT(*) FROM users) + (SELECT COUNT(*) FROM items)"
-            ).fetchone()
+        found = self._asked("SELECT (SELECT COUNT(*) FROM users) + (SELECT COUNT(*) FROM items)")
+        written: int = found[0][0] if found else 0
         return written or sum(map(len, self._unwritten.values()))
 
     def close(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        with self._lock:
+            self._closed = True
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
+
+    def _asked(self, question: str, values: Sequence[object] = ()) -> list[Any]:
+        """Rows; none where there is no file."""
+        with self._lock:
+            return [] if self._connection is None else self._connection.execute(question, values).fetchall()
 
     def _open(self) -> None:
         """What is no database, or a broken one, is removed: it can be filled again."""
@@ -171,7 +180,11 @@ class Mirror:
         self._unsaid.add(name)
 
     def _write(self) -> None:
-        if self._connection is None:
+        with self._lock:
+            self._write_all()
+
+    def _write_all(self) -> None:
+        if self._connection is None and not self._closed:
             self._open()
         if self._connection is None:
             return

@@ -1,7 +1,9 @@
 """What a store has lost is published again, as it was: from the file that a trainer keeps of it."""
 
 import sqlite3
+import threading
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -38,6 +40,27 @@ def kept(mirror: Mirror, kind: str) -> dict[bytes, bytes]:
 def packed(**values: float) -> Packed:
     vectors = np.array([[[value]] for value in values.values()], np.float32)
     return pack(1, list(values), np.ones(len(values), np.int64), vectors)
+
+
+def test_one_that_is_closed_while_it_is_written_ends_the_writing_first(tmp_path: Path) -> None:
+    """A trainer that ends waits a while for its delivery, which may be at a slow disk then."""
+    mirror = Mirror(tmp_path)
+    mirror.keep({"users": packed(u=1.0)}, 1)
+    with closing(sqlite3.connect(tmp_path / NAME, check_same_thread=False, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        writing = threading.Thread(target=mirror.keep, args=({"users": packed(v=2.0)}, 2))
+        writing.start()
+        until(mirror._lock.locked)
+        ending = threading.Thread(target=mirror.close)
+        ending.start()
+        other.execute("ROLLBACK")
+        writing.join(PATIENCE_S)
+        ending.join(PATIENCE_S)
+    mirror.keep({"users": packed(w=3.0)}, 3)
+    again = Mirror(tmp_path)
+    assert set(kept(again, "users")) == {b"u", b"v"}
+    assert again.version == 2
+    again.close()
 
 
 class Forgetful(DictStore):
