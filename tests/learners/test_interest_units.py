@@ -49,12 +49,15 @@ def test_what_is_read_of_a_unit_is_what_it_ranks_by_and_changes_nothing(name: st
     np.testing.assert_allclose(
         logit_C, score_BN[np.repeat(np.arange(len(batch)), count_B), item_C], rtol=1e-4
     )
-    nearest_BM = unit.nearest(users, 5, size)
+    row_B = np.arange(len(batch))
+    nearest_BM = unit.nearest(users, row_B, 5, size)
     best_BM = np.take_along_axis(score_BN, nearest_BM, 1)
     assert (np.diff(best_BM) <= 1e-4).all()
-    looked_at = [n for n in unit.nearest(users, size, size)[0].tolist() if n >= 0]
+    looked_at = [n for n in unit.nearest(users, row_B, size, size)[0].tolist() if n >= 0]
     np.testing.assert_allclose(best_BM, np.sort(score_BN[:, looked_at], 1)[:, ::-1][:, :5], rtol=1e-4)
-    assert (unit.nearest(users, size + 3, size)[:, size:] == -1).all()
+    assert (unit.nearest(users, row_B, size + 3, size)[:, size:] == -1).all()
+    some = unit.nearest(users, row_B[3:5], 5, size)
+    assert np.array_equal(some, nearest_BM[3:5])
     assert digest(unit.tree()) == before
     assert len(unit.anew(unit.context).table) == 0
 
