@@ -10,6 +10,7 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -79,10 +80,11 @@ class Up:
     def guard(self) -> int | None:
         """The process that looks after what is left where this one is killed."""
         told = f"ebbtide.supervising.guard\0{self.folder.path}".encode()
-        mine = [
-            pid for pid in processes_of(self.folder.path) if told in Path(f"/proc/{pid}/cmdline").read_bytes()
-        ]
-        return mine[0] if mine else None
+        for pid in processes_of(self.folder.path):
+            with suppress(OSError):  # it may have ended since
+                if told in Path(f"/proc/{pid}/cmdline").read_bytes():
+                    return pid
+        return None
 
     def running(self) -> list[int]:
         """Processes that this one has started, whether their records are still there or not."""
