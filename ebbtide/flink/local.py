@@ -113,7 +113,7 @@ def _look(manager: JobManager, identity: str, known: list[Failure]) -> list[Fail
             raise InputError(failure.said)
     if state in ENDED:
         raise EbbtideError(f"the job is {state}: {failures[0].said if failures else 'nothing was said'}")
-    if failures[:1] != known[:1]:
+    if failures and failures[:1] != known[:1]:
         log.warning("%s; going on from the newest checkpoint", failures[0].said)
     return failures
 
