@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from ebbtide.writable import writing
 from state.errors import InputError
 
 
@@ -15,13 +16,9 @@ def alone(directory: Path, option: str, who: str) -> Iterator[None]:
 
     Whoever ends, or starts over, lets go, however that comes about.
     """
-    try:
+    with writing(option, directory):
         directory.mkdir(parents=True, exist_ok=True)
         lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT, 0o644)
-    except OSError as error:
-        raise InputError(
-            f"{option} {directory}: expected a folder that can be written ({error.strerror})"
-        ) from error
     try:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -62,8 +62,8 @@ ORDER = {
     "drift",
     "serving": "exploring scoring reasons item_facts remembered session answers said ranking "
     "recommending run remote connection web",
-    "ebbtide": "units waiting alone config services publishing report running live simulated supervising "
-    "api flink commands __main__",
+    "ebbtide": "units waiting writable alone config services publishing report running live simulated "
+    "supervising api flink commands __main__",
 }
 """Files and rooms of a package: each imports from itself and from what is left of it."""
 LONGEST_CHAIN = 6

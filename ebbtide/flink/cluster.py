@@ -14,6 +14,7 @@ from ebbtide.flink import runtime
 from ebbtide.flink.node import Node
 from ebbtide.flink.rest import JobManager
 from ebbtide.services import processes
+from ebbtide.writable import writing
 from state.errors import InputError
 
 _HOST = "127.0.0.1"
@@ -38,12 +39,8 @@ class Service(msgspec.Struct, frozen=True):
 def up(folder: Path, task_managers: int, port: int | None = None) -> JobManager:
     """Start what is not running; returns once all slots are there. Raises InputError."""
     folder = folder.resolve()
-    try:
+    with writing("--dir", folder):
         (folder / "logs").mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(
-            f"--dir {folder}: expected a folder that can be written ({error.strerror})"
-        ) from error
     with processes.locked(folder) as lock:
         begun = [name for name in _names(task_managers) if not _alive(folder, name)]
         ports = _ports(folder, port, anew=_names(0)[0] in begun)

@@ -10,6 +10,7 @@ from msgspec import to_builtins
 
 from ebbtide.flink import runtime, saved
 from ebbtide.services.jars import FLINK, jars
+from ebbtide.writable import writing
 from state.errors import InputError
 from state.progress import Progress
 from streams.engines.engine_config import EngineConfig, altered, config_of
@@ -59,14 +60,11 @@ def take(source: Path, checkpoints: Path, brokers: str, names: Topics) -> list[M
     found = fitting(source, brokers, names)
     aside = checkpoints / f".{_IMPORTED}.{os.getpid()}"
     try:
-        for moved in found:
-            folder.write(aside, moved.kept, moved.progress.events)
-        shutil.rmtree(checkpoints / _IMPORTED, ignore_errors=True)
-        aside.rename(checkpoints / _IMPORTED)
-    except OSError as error:
-        raise InputError(
-            f"--checkpoints {checkpoints}: expected a folder that can be written ({error.strerror})"
-        ) from error
+        with writing("--checkpoints", checkpoints):
+            for moved in found:
+                folder.write(aside, moved.kept, moved.progress.events)
+            shutil.rmtree(checkpoints / _IMPORTED, ignore_errors=True)
+            aside.rename(checkpoints / _IMPORTED)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     return found

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from ebbtide.flink import runtime
-from state.errors import InputError
+from ebbtide.writable import writing
 
 Role = Literal["jobmanager", "taskmanager"]
 _MAIN: Mapping[Role, str] = {
@@ -94,17 +94,13 @@ class Node:
             "io.tmp.dirs": folder / "tmp",
         }
         conf = self._conf(folder)
-        try:
+        with writing("--dir", folder):
             conf.mkdir(parents=True, exist_ok=True)
             (folder / "tmp").mkdir(exist_ok=True)
             (conf / "config.yaml").write_text(
                 "".join(f'{name}: "{value}"\n' for name, value in settings.items())
             )
             (conf / "log4j.properties").write_text(_TO_OUTPUT if log is None else _TO_FILE)
-        except OSError as error:
-            raise InputError(
-                f"--dir {folder}: expected a folder that can be written ({error.strerror})"
-            ) from error
 
     def command(self, folder: Path, *, log: Path | None) -> list[str]:
         """Runs it in the foreground. Raises InputError where there is no Java."""

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from ebbtide.writable import writing
 from state.errors import InputError
 from streams.engines.engine_config import altered
 
@@ -102,12 +103,8 @@ def label(path: Path, folder: Path) -> None:
 
 def write(folder: Path, said: Belongs) -> None:
     """Say whose the folder is. Raises InputError where it cannot be written."""
-    try:
+    with writing("--checkpoints", folder, "; name another"):
         folder.mkdir(parents=True, exist_ok=True)
         aside = folder / f".{SAID}.{os.getpid()}"
         aside.write_bytes(msgspec.json.encode(said))
         aside.replace(folder / SAID)
-    except OSError as error:
-        raise InputError(
-            f"--checkpoints {folder}: expected a folder that can be written ({error.strerror}); name another"
-        ) from error

@@ -12,6 +12,7 @@ import msgspec
 
 from ebbtide.services import broker, processes, store
 from ebbtide.services.jars import Tell, jars
+from ebbtide.writable import writing
 from state.errors import InputError
 from streams.kafka.client import cluster_id
 from streams.kafka.security import OPEN
@@ -94,12 +95,8 @@ def up(
     not everything comes up.
     """
     folder = folder.resolve()
-    try:
+    with writing("--dir", folder):
         (folder / "logs").mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(
-            f"--dir {folder}: expected a folder that can be written ({error.strerror})"
-        ) from error
     files = jars(tell) if tell else jars()
     broker.java()
     with processes.locked(folder) as lock:
