@@ -1,8 +1,8 @@
 """Health of the published vectors over time: how many directions they use, and whether neighbours stay."""
 
+from ebbtide.report.along import Line, along_events
 from ebbtide.report.markup import Markup, el, join
 from ebbtide.report.report import Report
-from ebbtide.report.svg import Plot, nice_ticks, padded
 from ebbtide.report.words import count, measure
 
 _LEAST = 4
@@ -29,18 +29,5 @@ def embedding_section(report: Report) -> Markup | None:
 
 
 def _card(title: str, points: list[tuple[float, float]]) -> Markup:
-    low, high = padded([y for _, y in points])
-    first, last = points[0][0], points[-1][0]
-    plot = Plot(
-        title=title,
-        x=(first, last),
-        y=(max(low, 0.0), high),
-        x_ticks=nice_ticks(first, last, 5),
-        y_ticks=nice_ticks(max(low, 0.0), high, 4),
-        x_text=lambda x: f"{x:,.0f}",
-        y_text=lambda y: f"{y:.3g}",
-        x_label="events",
-    )
-    plot.line(list(points), "s0")
-    plot.dots([(x, y, f"{title}: {measure(y, 3)}\nafter event {x:,.0f}") for x, y in points], "s0", 2.2)
-    return el("div", el("h3", title), plot.render(), class_="card")
+    said = [f"{title}: {measure(y, 3)}\nafter event {x:,.0f}" for x, y in points]
+    return along_events(title, [Line(points, said)], least=0.0)

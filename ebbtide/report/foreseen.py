@@ -1,9 +1,9 @@
 """What scores let expect before labels came, beside what these told: log loss and AUC, window by window."""
 
+from ebbtide.report.along import Line, along_events
 from ebbtide.report.markup import Markup, el, join
 from ebbtide.report.plots import legend
 from ebbtide.report.report import Report
-from ebbtide.report.svg import Plot, nice_ticks, padded
 from ebbtide.report.words import measure
 
 _LEAST = 4
@@ -45,20 +45,8 @@ def foreseen_section(report: Report) -> Markup | None:
 
 
 def _card(title: str, expected: Points, came: Points) -> Markup:
-    both = expected + came
-    low, high = padded([y for _, y in both])
-    first, last = min(x for x, _ in both), max(x for x, _ in both)
-    plot = Plot(
-        title=title,
-        x=(first, last),
-        y=(low, high),
-        x_ticks=nice_ticks(first, last, 5),
-        y_ticks=nice_ticks(low, high, 4),
-        x_text=lambda x: f"{x:,.0f}",
-        y_text=lambda y: f"{y:.3g}",
-        x_label="events",
-    )
-    for points, kind, word in ((expected, "s0", "expected"), (came, "s1", "came")):
-        plot.line(points, kind)
-        plot.dots([(x, y, f"{title}, {word}: {measure(y, 3)}") for x, y in points], kind, 2.2)
-    return el("div", el("h3", title), plot.render(), class_="card")
+    lines = [
+        Line(points, [f"{title}, {word}: {measure(y, 3)}" for _, y in points])
+        for points, word in ((expected, "expected"), (came, "came"))
+    ]
+    return along_events(title, lines)
