@@ -64,7 +64,7 @@ def ingest(
     settings = of_worker.Settings(
         brokers=found,
         group=group,
-        topics=Topics(events, examples, dead_letters, f"{group}-changelog"),
+        topics=Topics.of_group(group, events, examples, dead_letters),
         engine=engine,
         state_every_s=duration_ms(state_every, "--state-every") / 1000,
         security=from_environment(),

@@ -6,19 +6,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from ebbtide.commands.live_options import Brokers, DeadLetters, Events, Examples, Group, Json
+from ebbtide.commands.built_by import built_by
+from ebbtide.commands.group_options import NamedGroup, named_group
+from ebbtide.commands.live_options import Json
 from ebbtide.commands.output import print_json
 
 if TYPE_CHECKING:
     from streams.engines.mending import Clock
 
 
+@built_by(named_group)
 def mend(
-    brokers: Brokers = None,
-    events: Events = "events",
-    examples: Examples = "examples",
-    dead_letters: DeadLetters = "dead-letters",
-    group: Group = "ebbtide",
+    group: NamedGroup,
+    *,
     ahead: Annotated[
         str, typer.Option(metavar="TIME", help="How far ahead of the broker's time a clock may be.")
     ] = "1h",
@@ -31,20 +31,16 @@ def mend(
     honest event is too late since. This takes such events out of users' memories and of what waits, and sets
     the clock to the newest that is left, in one transaction a partition. The workers have to be stopped.
     """
-    from ebbtide.commands import addresses
     from ebbtide.units import duration_ms
-    from streams.engines.mending import Place, clocks
+    from streams.engines.mending import clocks
     from streams.kafka.observer import Observer
-    from streams.kafka.security import from_environment
-    from streams.kafka.topics import Topics
 
     ahead_ms = duration_ms(ahead, "--ahead")
-    found = addresses.without_workers(addresses.brokers(brokers), group)
-    topics = Topics(events, examples, dead_letters, f"{group}-changelog")
+    place = group.place()
     now_ms = int(time.time() * 1000)
-    with Observer(found) as observer:
-        broker_ms = {p: min(message.produced_ms, now_ms) for p, message in observer.newest(events).items()}
-    place = Place(brokers=found, topics=topics, group=group, security=from_environment())
+    with Observer(place.brokers) as observer:
+        newest = observer.newest(place.topics.events)
+    broker_ms = {p: min(message.produced_ms, now_ms) for p, message in newest.items()}
     looked = clocks(place, {p: ms + ahead_ms for p, ms in broker_ms.items()}, write=yes)
     if as_json:
         print_json({"mended": yes, "partitions": [_said(one) for one in looked]})

@@ -6,14 +6,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from ebbtide.commands.live_options import Brokers, DeadLetters, Events, Examples, Group, Json
+from ebbtide.commands.built_by import built_by
+from ebbtide.commands.group_options import NamedGroup, named_group
+from ebbtide.commands.live_options import Json
 from ebbtide.commands.output import print_json
 from state.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from streams.engines.mending import Place
     from streams.engines.moved import Moved
 
 moves = typer.Typer(help="What workers remember: out of an engine, and into another.", no_args_is_help=True)
@@ -24,13 +25,11 @@ Checkpoints = Annotated[
 
 
 @moves.command("export")
+@built_by(named_group)
 def export(
+    group: NamedGroup,
+    *,
     to: Annotated[Path, typer.Argument(metavar="STATE", help="A new folder.")],
-    brokers: Brokers = None,
-    events: Events = "events",
-    examples: Examples = "examples",
-    dead_letters: DeadLetters = "dead-letters",
-    group: Group = "ebbtide",
     checkpoints: Checkpoints = None,
     restore: Annotated[
         Path | None,
@@ -49,7 +48,7 @@ def export(
         from streams.engines import moving
         from streams.records import folder
 
-        for moved in moving.leaving(_place(brokers, events, examples, dead_letters, group)):
+        for moved in moving.leaving(group.place()):
             folder.write(to, moved.kept, moved.progress.events)
     else:
         from ebbtide.flink import runtime
@@ -62,13 +61,11 @@ def export(
 
 
 @moves.command("import")
+@built_by(named_group)
 def take(
+    group: NamedGroup,
+    *,
     source: Annotated[Path, typer.Argument(metavar="STATE", help="What `ebbtide state export` has written.")],
-    brokers: Brokers = None,
-    events: Events = "events",
-    examples: Examples = "examples",
-    dead_letters: DeadLetters = "dead-letters",
-    group: Group = "ebbtide",
     checkpoints: Checkpoints = None,
     as_json: Json = False,
 ) -> None:
@@ -76,32 +73,17 @@ def take(
 
     A state of an earlier version is taken over as today's; what cannot be is refused, and nothing is written.
     """
-    from ebbtide.commands import addresses
-    from streams.kafka.topics import Topics
-
     if checkpoints is None:
         from streams.engines import moving
 
-        found = moving.take(_place(brokers, events, examples, dead_letters, group), source)
+        found = moving.take(group.place(), source)
     else:
         from ebbtide.alone import alone
         from ebbtide.flink import moved
 
         with alone(checkpoints, "--checkpoints", "`ebbtide flink run`"):
-            names = Topics(events, examples, dead_letters, f"{group}-changelog")
-            found = moved.take(source, checkpoints, addresses.brokers(brokers), names)
-    _say(found, checkpoints or f"{group}-changelog", as_json=as_json)
-
-
-def _place(brokers: str | None, events: str, examples: str, dead_letters: str, group: str) -> "Place":
-    from ebbtide.commands import addresses
-    from streams.engines.mending import Place
-    from streams.kafka.security import from_environment
-    from streams.kafka.topics import Topics
-
-    found = addresses.without_workers(addresses.brokers(brokers), group)
-    names = Topics(events, examples, dead_letters, f"{group}-changelog")
-    return Place(brokers=found, topics=names, group=group, security=from_environment())
+            found = moved.take(source, checkpoints, group.brokers, group.topics)
+    _say(found, checkpoints or group.topics.changelog, as_json=as_json)
 
 
 def _say(found: "Sequence[Moved]", where: object, *, as_json: bool) -> None:

@@ -4,7 +4,7 @@ partitions they have. Ours grow along with the source's."""
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from streams.kafka.client import FAILED, admin, asking, ensure_topic, partition_at
 from streams.kafka.place import Span
@@ -25,6 +25,11 @@ class Topics:
     examples: str
     dead_letters: str
     changelog: str
+
+    @classmethod
+    def of_group(cls, group: str, events: str, examples: str, dead_letters: str) -> Self:
+        """Those of a group of workers, whose changelog bears its name."""
+        return cls(events, examples, dead_letters, f"{group}-changelog")
 
 
 def look(brokers: str, topic: str, security: Security | None = None) -> dict[int, Span]:

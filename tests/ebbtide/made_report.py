@@ -8,7 +8,7 @@ import numpy as np
 from ebbtide.report.report import EventCounts, LogInfo, Report, RunFacts, build
 from learners.insight import AGES_S, GateLedger, Insight, ReturnCurve, age_curves, kernel
 from learners.judging.judge import Events, Speaker, judge
-from state.drift_alarm import DriftAlarm, EmbeddingHealth
+from state.drift_alarm import DriftAlarm, EmbeddingHealth, Foreseen
 from state.examples import Floats
 from state.memory.memory_config import MemoryConfig
 
@@ -34,6 +34,7 @@ def facts(
     dead_letters: dict[str, int] | None = None,
     drift: Sequence[DriftAlarm] = (),
     embeddings: Sequence[EmbeddingHealth] = (),
+    foreseen: Sequence[Foreseen] = (),
     notes: Sequence[str] = (),
     seconds: float = 0.5,
     insight: Insight | None = None,
@@ -94,6 +95,7 @@ def facts(
         config={"learner": "auto", "memory": MemoryConfig(), "broken": float("nan")},
         drift=list(drift),
         embeddings=list(embeddings),
+        foreseen=list(foreseen),
         notes=list(notes),
         insight=insight,
     )

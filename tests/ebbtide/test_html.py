@@ -9,7 +9,7 @@ import pytest
 
 from ebbtide.report import page as html
 from learners.judging.judge import Speaker
-from state.drift_alarm import DriftAlarm
+from state.drift_alarm import DriftAlarm, Foreseen
 from tests.ebbtide.made_report import SPEAKERS, report
 
 HOSTILE = "<script>alert('x')</script>\"'&<!--"
@@ -69,6 +69,28 @@ def test_every_metric_is_drawn_with_its_floor_and_every_point_says_what_it_is() 
         "drift alarm: log loss of stim grew worse, from 0.500 to 0.700, after event 81 (14 Jul 04:00); open"
     ]
     assert flags["recall@10 over time"] == []
+
+
+def test_what_was_expected_is_drawn_beside_what_came_where_there_is_enough_of_both() -> None:
+    def page(known: int, auc: float | None = 0.7) -> str:
+        windows = [
+            Foreseen(
+                event=1 + 1024 * n,
+                events=1024,
+                expected_log_loss=0.5 + n / 100,
+                log_loss=0.52 if n < known else None,
+                expected_auc=auc,
+                auc=auc if n < known else None,
+            )
+            for n in range(6)
+        ]
+        return html.render(report(foreseen=windows))
+
+    assert "Before labels arrived" not in page(3), "three windows are no course of anything"
+    assert "Log loss, expected: 0.550" in page(4)
+    assert "Log loss, came: 0.520" in page(4)
+    assert "AUC, each event against those known before it, came: 0.700" in page(4)
+    assert "AUC, each event" not in page(4, auc=None)
 
 
 def test_nothing_is_fetched_and_nothing_runs() -> None:

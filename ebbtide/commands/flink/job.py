@@ -65,7 +65,7 @@ def wanted_job(
     return Wanted(
         brokers=addresses.brokers(brokers),
         group=group,
-        topics=Topics(events, examples, dead_letters, f"{group}-changelog"),
+        topics=Topics.of_group(group, events, examples, dead_letters),
         engine=engine,
         checkpoints=checkpoints,
         restore=restore,
