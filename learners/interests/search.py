@@ -107,7 +107,7 @@ def apart(width: int, size: int) -> Floats:
     """Zeros (`width`, at least `size`), whose rows are an odd number of cache lines long: rows that lie a
     power of two apart push each other out of the cache when columns are written; 2,048 cost 30 times as
     much."""
-    return np.zeros((width, (size // 16 | 1) * 16 + 32 * (size % 16 > 0)), np.float32)
+    return np.zeros((width, 16 * (-(-size // 16) | 1)), np.float32)
 
 
 def nearest(vector_BD: Floats, item_DS: Floats, size: int, count: int) -> Int64s:
