@@ -92,7 +92,8 @@ def served(folder: Path, address: str, reads: int, numbers: int) -> float:
         "entity_key_serialization_version: 3\n"
     )
     feast = str(Path(sys.executable).with_name("feast"))
-    words = [feast, "-c", str(folder), "serve", "-p", str(port), "--no-access-log"]
+    # a worker that is replaced after 1,000 requests would take its CPU with it
+    words = [feast, "-c", str(folder), "serve", "-p", str(port), "--no-access-log", "--max-requests", "0"]
     server = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         connection = http.client.HTTPConnection("127.0.0.1", port)
