@@ -77,8 +77,11 @@ def train(
         float, typer.Option(metavar="S", min=1, help="Time between two checkpoints, at most.")
     ] = 60.0,
     publish_ms: Annotated[
-        int, typer.Option(metavar="MS", min=1, help="Time between two deltas to the store, at most.")
-    ] = 200,
+        int,
+        typer.Option(
+            metavar="MS", min=1, help="Time between two deltas to the store, unless they take long."
+        ),
+    ] = 50,
     keep_every: Annotated[
         float,
         typer.Option(

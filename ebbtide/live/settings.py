@@ -15,7 +15,8 @@ class Settings:
     """Of its checkpoints."""
     every: int = 200_000
     every_s: float = 60.0
-    publish_ms: int = 200
+    publish_ms: int = 50
+    """Between two deltas, unless making them would take more than a fifth of the time."""
     keep_every_s: float = 600.0
     """Between two versions that are kept, to return to."""
     out: Path | None = None

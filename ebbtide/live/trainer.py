@@ -36,6 +36,8 @@ _ALL_LINES = 1 << 62
 _WAIT_MS = 20
 _SAY_S, _PATIENCE_S, _PAUSE_S = 1.0, 10.0, 2.0
 _FIRST_KEPT_S = 60.0
+_REST = 5.0
+"""Times what making a delta took: until the next one at least, whatever is asked for."""
 
 
 class LiveTrainer:
@@ -120,9 +122,10 @@ class LiveTrainer:
             raise self.delivery.failure
         now_s = time.monotonic()
         if now_s >= self._due["publish"] or (idle and self.delivery.idle):
-            self._due["publish"] = now_s + self.settings.publish_ms / 1000
             self.telling.flush()
             self.telling.take_delays()
+            rest_s = _REST * (time.monotonic() - now_s)
+            self._due["publish"] = now_s + max(self.settings.publish_ms / 1000, rest_s)
         if not self.feed.lines:
             self.telling.describe(due=True)
             if self.keeping.due(self.intake.events):
