@@ -79,7 +79,8 @@ def open_log(log: str | Path, **how: Unpack[Opening]) -> Log:
     if time_format is not None:
         mapping = Mapping(time_format=time_format).over(mapping)
     seed = given.pop("seed", None) or 0
-    return Log.open(log, mapping=mapping, seed=seed, **given)  # type: ignore[arg-type]
+    between = given.pop("from_", None), given.pop("until", None)
+    return Log.open(log, mapping=mapping, seed=seed, between=between, **given)  # type: ignore[arg-type]
 
 
 @hint()

@@ -91,16 +91,15 @@ class Log:
         label: str | None = None,
         items: str | Path | None = None,
         users: str | Path | None = None,
-        from_: str | None = None,
-        until: str | None = None,
+        between: tuple[str | None, str | None] = (None, None),
         limit: int | None = None,
         seed: int = 0,
         memory_mb: int = 256,
     ) -> "Log":
         """Open a file, a folder or a known log.
 
-        `label` is a rule, or `none` for a log that is to be taken as one of positives only. `from_` and
-        `until` are times (the first inside, the last outside), `limit` a number of events in time order.
+        `label` is a rule, or `none` for a log that is to be taken as one of positives only. `between` are
+        two times (the first inside, the last outside), `limit` is a number of events in time order.
         `memory_mb` bounds what sorting holds. Raises InputError on anything the caller can mend.
         """
         said = mapping or Mapping()
@@ -130,7 +129,7 @@ class Log:
                 converter=converter,
                 items=side_table(items, found.items, "item", converter, found.item_types),
                 users=side_table(users, found.users, "user", converter, found.user_types),
-                bounds=(from_, until),
+                bounds=between,
                 limit=limit,
                 seed=seed,
                 memory_mb=memory_mb,

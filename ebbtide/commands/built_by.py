@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 Made = TypeVar("Made")
 
 
-def built_by(make: Callable[..., Any]) -> Callable[[Callable[..., Made]], Callable[..., Made]]:
-    """A command's first argument is what `make` makes of options: the command takes these in its place.
+def built_by(*makes: Callable[..., Any]) -> Callable[[Callable[..., Made]], Callable[..., Made]]:
+    """A command's first arguments are what each of `makes` makes of options: it takes these in their place.
 
     >>> def area(*, width: int = 2, height: int = 3) -> int: return width * height
     >>> @built_by(area)
@@ -17,15 +17,19 @@ def built_by(make: Callable[..., Any]) -> Callable[[Callable[..., Made]], Callab
     >>> say(width=5, height=3, unit="m2"), list(inspect.signature(say).parameters)
     ('15 m2', ['unit', 'width', 'height'])
     """
-    options = inspect.signature(make).parameters
+    options = [inspect.signature(make).parameters for make in makes]
 
     def of(command: Callable[..., Made]) -> Callable[..., Made]:
         @functools.wraps(command)
         def optioned(**given: Any) -> Made:
-            return command(make(**{name: given.pop(name) for name in options}), **given)
+            made = [
+                make(**{name: given.pop(name) for name in names})
+                for make, names in zip(makes, options, strict=True)
+            ]
+            return command(*made, **given)
 
-        own = list(inspect.signature(command).parameters.values())[1:]
-        told = inspect.Signature([*own, *options.values()])
+        own = list(inspect.signature(command).parameters.values())[len(makes) :]
+        told = inspect.Signature([*own, *(option for taken in options for option in taken.values())])
         optioned.__signature__ = told  # type: ignore[attr-defined]
         optioned.__annotations__ = {name: one.annotation for name, one in told.parameters.items()}
         return optioned

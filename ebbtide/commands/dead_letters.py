@@ -13,7 +13,9 @@ from rich.table import Table
 from rich.text import Text
 
 from ebbtide import waiting
-from ebbtide.commands.live_options import Brokers, DeadLetters, Events, Examples, Group, Json
+from ebbtide.commands.built_by import built_by
+from ebbtide.commands.group_options import NamedGroup, named_group
+from ebbtide.commands.live_options import Json
 from ebbtide.commands.output import print_json
 from state.errors import InputError
 
@@ -34,19 +36,16 @@ Offset = Annotated[
 
 
 @dead_letters.command("list")
+@built_by(named_group)
 def list_(
-    brokers: Brokers = None,
-    events: Events = "events",
-    examples: Examples = "examples",
-    dead_letters: DeadLetters = "dead-letters",
-    group: Group = "ebbtide",
+    group: NamedGroup,
+    *,
     reason: Reason = None,
     offset: Offset = None,
     limit: Annotated[int, typer.Option(metavar="N", min=1, help="Show the newest N.")] = 20,
     as_json: Json = False,
 ) -> None:
     """How many there are by reason, and the newest."""
-    from ebbtide.commands import addresses
     from ebbtide.live import dead_letters as lying
 
     counts: Counter[str] = Counter()
@@ -57,8 +56,8 @@ def list_(
             yield letter
 
     with (
-        waiting.looking(f"Reading the topic {dead_letters} ...", quiet=as_json),
-        closing(lying.read(addresses.brokers(brokers), dead_letters, reason, offset)) as letters,
+        waiting.looking(f"Reading the topic {group.topics.dead_letters} ...", quiet=as_json),
+        closing(lying.read(group.brokers, group.topics.dead_letters, reason, offset)) as letters,
     ):
         newest = heapq.nlargest(limit, counted(letters), key=lambda letter: letter.message.produced_ms)[::-1]
     if as_json:
@@ -81,12 +80,10 @@ def list_(
 
 
 @dead_letters.command()
+@built_by(named_group)
 def replay(
-    brokers: Brokers = None,
-    events: Events = "events",
-    examples: Examples = "examples",
-    dead_letters: DeadLetters = "dead-letters",
-    group: Group = "ebbtide",
+    group: NamedGroup,
+    *,
     reason: Reason = None,
     offset: Offset = None,
     to: Annotated[
@@ -99,19 +96,18 @@ def replay(
 
     Nothing is marked or removed: a second replay sends them once more. What is still no event comes back.
     """
-    from ebbtide.commands import addresses
     from ebbtide.live import dead_letters as lying
 
-    found = addresses.brokers(brokers)
+    found, topic = group.brokers, group.topics.dead_letters
     if not yes:
         if as_json or not sys.stdin.isatty():
             raise InputError("dead-letters replay: nobody is there to be asked; say --yes")
-        with closing(lying.read(found, dead_letters, reason, offset)) as letters:
+        with closing(lying.read(found, topic, reason, offset)) as letters:
             counts = Counter(letter.reason for letter in letters)
         asked = ", ".join(f"{count:,} {name}" for name, count in counts.most_common()) or "none"
         if not counts or not typer.confirm(f"Send {counts.total():,} again ({asked})?", err=True):
             raise typer.Exit(0 if not counts else 1)
-    resent = lying.resend(found, dead_letters, reason, offset, to)
+    resent = lying.resend(found, topic, reason, offset, to)
     if as_json:
         print_json({"sent": resent.sent, "refused": resent.refused})
     else:

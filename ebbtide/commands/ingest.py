@@ -14,7 +14,8 @@ from rich.console import Console
 from ebbtide import waiting
 from ebbtide.commands.built_by import built_by
 from ebbtide.commands.engine_options import Partitions, engine_config
-from ebbtide.commands.live_options import Brokers, DeadLetters, Events, Examples, Group, Json
+from ebbtide.commands.group_options import NamedGroup, named_group
+from ebbtide.commands.live_options import Json
 from ebbtide.commands.output import log_to_stderr
 from ebbtide.commands.worker_lines import Told
 from state.errors import EbbtideError
@@ -28,15 +29,11 @@ _RESTARTS = "EBBTIDE_RESTARTS"
 log = logging.getLogger("ebbtide.ingest")
 
 
-@built_by(engine_config)
+@built_by(named_group, engine_config)
 def ingest(
+    group: NamedGroup,
     engine: "EngineConfig",
     *,
-    brokers: Brokers = None,
-    events: Events = "events",
-    examples: Examples = "examples",
-    dead_letters: DeadLetters = "dead-letters",
-    group: Group = "ebbtide",
     partitions: Partitions = None,
     state_every: Annotated[
         str, typer.Option(metavar="TIME", help="How much a successor may have to compute again.")
@@ -52,19 +49,16 @@ def ingest(
     for `ebbtide train`. What is no event goes to the dead letters. Topics are created where there are none.
     """
     log_to_stderr()
-    log.info("starting a worker of the group %s", group)
-    from ebbtide.commands import addresses
+    log.info("starting a worker of the group %s", group.name)
     from ebbtide.units import duration_ms
     from streams.engines import worker as of_worker
     from streams.engines.partition import rehearse
     from streams.kafka.security import from_environment
-    from streams.kafka.topics import Topics
 
-    found = addresses.brokers(brokers)
     settings = of_worker.Settings(
-        brokers=found,
-        group=group,
-        topics=Topics.of_group(group, events, examples, dead_letters),
+        brokers=group.brokers,
+        group=group.name,
+        topics=group.topics,
         engine=engine,
         state_every_s=duration_ms(state_every, "--state-every") / 1000,
         security=from_environment(),
@@ -72,7 +66,7 @@ def ingest(
     _topics(settings, partitions)
     with waiting.hint():
         rehearse(settings.engine)
-    log.info("the topics are there; joining the group on %s", found)
+    log.info("the topics are there; joining the group on %s", settings.brokers)
     _run(settings, as_json=as_json, metrics_port=metrics_port)
 
 

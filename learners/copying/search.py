@@ -153,24 +153,16 @@ class Search:
             tz_min_B=part.tz_min_B,
             cell_B=part.cell_B if self.here else np.full(len(part), NO_KEY, np.int64),
             brought_BM=brought_BM,
+            events=self.counted - learned,
             keep=keep,
             repeats=self.repeating,
             own_most=own_most,
             fade=float(s.recency),
             speaks=s.memory,
         )
-        events, tables = self.counted - learned, self._tables
+        counted = Counted(crowd, returns)
         stop = kernels.gather(
-            due_B,
-            learned,
-            queue,
-            asked,
-            Counted(crowd, returns),
-            events,
-            tables,
-            self._own,
-            self._room,
-            found,
+            due_B, learned, queue, asked, counted, self._tables, self._own, self._room, found
         )
         self.returns.settle(keep=keep)
         self.counted += stop - learned

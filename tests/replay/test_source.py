@@ -53,13 +53,13 @@ def test_a_rule_may_name_a_column_without_a_role(tmp_path: Path) -> None:
 
 def test_time_and_number_are_limits(tmp_path: Path) -> None:
     path = write_csv(tmp_path / "a.csv", HEADER, ratings())
-    log = Log.open(path, from_=str(START_S + 100), until=str(START_S + 300), limit=50)
+    log = Log.open(path, between=(str(START_S + 100), str(START_S + 300)), limit=50)
     events = read(log)
     assert (log.rows, len(events), log.survey.rows) == (50, 50, 200)
     assert events.time_ms_B[0] == (START_S + 100) * 1000
     assert events.offset_B.tolist() == list(range(50))
     with pytest.raises(InputError, match="no event between --from and --until"):
-        Log.open(path, from_="2030-01-01")
+        Log.open(path, between=("2030-01-01", None))
     with pytest.raises(InputError, match="--limit 0: expected at least 1"):
         Log.open(path, limit=0)
 

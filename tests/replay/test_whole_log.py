@@ -92,7 +92,7 @@ def test_a_form_that_is_said_must_fit(tmp_path: Path) -> None:
 
 def test_bounds_are_said_as_the_log_says_its_times(tmp_path: Path) -> None:
     days = [f"{i + 10:02}/01/2024" for i in range(20)]
-    log = open_csv(tmp_path, "user,item,time", dated(days), from_="12/01/2024", until="2024-01-20")
+    log = open_csv(tmp_path, "user,item,time", dated(days), between=("12/01/2024", "2024-01-20"))
     assert (log.survey.first_ms, log.survey.last_ms) == (
         moment_ms("2024-01-12T09:00"),
         moment_ms("2024-01-19T09:00"),
@@ -159,7 +159,7 @@ def test_rows_read_are_used_or_dead_or_left_out(tmp_path: Path) -> None:
     good = [f"u{i % 5},i{i % 7},{START_S + i}" for i in range(500)]
     rows = [*good[:250], ",i1,1500000000", *good[250:], "u1,i1,soon", f"u1,,{START_S}"]
     log = open_csv(
-        tmp_path, "user,item,time", rows, from_=str(START_S + 100), until=str(START_S + 400), limit=200
+        tmp_path, "user,item,time", rows, between=(str(START_S + 100), str(START_S + 400)), limit=200
     )
     used = sum(len(batch) for batch in log.batches(64, dead_letters=tmp_path))
     letters = [json.loads(line) for line in (tmp_path / "dead_letters.jsonl").read_text().splitlines()]

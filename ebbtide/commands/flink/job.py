@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -15,7 +16,8 @@ import typer
 from ebbtide.commands.built_by import built_by
 from ebbtide.commands.engine_options import Partitions, engine_config
 from ebbtide.commands.flink.options import CHECKPOINTS, GROUP, Checkpoints, JobManagerAt, Parallelism, manager
-from ebbtide.commands.live_options import Brokers, DeadLetters, Events, Examples, Group, Json
+from ebbtide.commands.group_options import NamedGroup, named_group
+from ebbtide.commands.live_options import Json
 from ebbtide.commands.output import log_to_stderr
 from ebbtide.commands.worker_lines import Told
 from state.errors import EbbtideError, InputError
@@ -37,16 +39,14 @@ Every = Annotated[
     typer.Option("--every", metavar="TIME", help="Between two checkpoints: how old examples are at most."),
 ]
 
+job_group = partial(named_group, group=GROUP)
 
-@built_by(engine_config)
+
+@built_by(job_group, engine_config)
 def wanted_job(
+    group: NamedGroup,
     engine: "EngineConfig",
     *,
-    brokers: Brokers = None,
-    events: Events = "events",
-    examples: Examples = "examples",
-    dead_letters: DeadLetters = "dead-letters",
-    group: Group = GROUP,
     checkpoints: Checkpoints = CHECKPOINTS,
     restore: Restore = None,
     parallelism: Parallelism = 1,
@@ -57,15 +57,13 @@ def wanted_job(
     from ebbtide.flink import runtime
 
     runtime.here()
-    from ebbtide.commands import addresses
     from ebbtide.flink.job import Wanted
     from ebbtide.units import duration_ms
-    from streams.kafka.topics import Topics
 
     return Wanted(
-        brokers=addresses.brokers(brokers),
-        group=group,
-        topics=Topics.of_group(group, events, examples, dead_letters),
+        brokers=group.brokers,
+        group=group.name,
+        topics=group.topics,
         engine=engine,
         checkpoints=checkpoints,
         restore=restore,

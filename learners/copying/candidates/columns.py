@@ -72,6 +72,8 @@ class Asked(NamedTuple):
     """The request's own place, or NO_KEY."""
     brought_BM: Int64s
     """Catalogue rows that the caller brings."""
+    events: int
+    """Counted before the queue."""
     keep: bool
     """Whether neighbours that are looked for are known from then on."""
     waits: bool

@@ -42,7 +42,6 @@ def gather(
     queue: CrowdRows,
     asked: Asked,
     counted: Counted,
-    events: int,
     tables: Tables,
     own: Own,
     room: Room,
@@ -59,7 +58,7 @@ def gather(
         found.start_B1[b] = end
         first = returns.place_4[3]
         if asked.wanted_B[b]:
-            end = _row(b, end, asked, counted, events + learned, tables, own, room, found)
+            end = _row(b, end, asked, counted, asked.events + learned, tables, own, room, found)
         found.start_B1[b + 1] = end
         returns.count_R[returns.place_4[2]] = returns.place_4[3] - first
         returns.place_4[2] += 1
