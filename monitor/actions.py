@@ -6,13 +6,13 @@ cooldown, and acts no more than `most` times in a row on a signal that does not 
 so often will not, and would shake the model for ever.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Annotated
 
 import msgspec
 
 from monitor.alarms import SIGNALS, Alarm
-from state.drift_alarm import Do, DriftAction
+from state.drift_alarm import Do, DriftAction, Worth
 from state.tree import Tree
 
 EVERY = 1024
@@ -106,6 +106,13 @@ class Policy:
             before=cause.mean_before,
             after=cause.mean_after,
         )
+
+    def judged(self, worth: Callable[[DriftAction], Worth | None]) -> list[DriftAction]:
+        """What was done, with what `worth` can say of it."""
+        return [
+            action if (said := worth(action)) is None else msgspec.structs.replace(action, worth=said)
+            for action in self.done
+        ]
 
     def tree(self) -> Tree:
         return {"state": msgspec.json.encode(self._kept()).decode()}

@@ -4,6 +4,8 @@ from typing import Literal
 
 import msgspec
 
+from state.difference import Difference
+
 Segment = Literal["scene", "category", "users"]
 """Kinds of segments; of users there are cold and warm ones."""
 
@@ -11,6 +13,10 @@ Segment = Literal["scene", "category", "users"]
 Do = Literal["doubt", "calibrate", "cycle", "rollback", "webhook"]
 """Kinds of actions: learners give back a share of their certainty; what P(action) means is learned anew; a
 cycle of co-evolution begins; readers are served the version from before the change; somebody is told."""
+
+
+CHANGING: tuple[Do, ...] = ("doubt", "calibrate", "cycle")
+"""Those that change learners."""
 
 
 class DriftAlarm(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,6 +61,15 @@ class DriftAlarm(msgspec.Struct, frozen=True, kw_only=True):
     """In nats."""
 
 
+class Worth(msgspec.Struct, frozen=True, kw_only=True):
+    """What followed an action: a copy that did not act minus the model that did, on the same events."""
+
+    events: int
+    """After it and before the next one."""
+    differences: tuple[Difference, ...]
+    verdict: str
+
+
 class DriftAction(msgspec.Struct, frozen=True, kw_only=True):
     """What was done about drift, and why."""
 
@@ -75,6 +90,8 @@ class DriftAction(msgspec.Struct, frozen=True, kw_only=True):
     before: float
     after: float
     """Means of the signal before and after the change."""
+    worth: Worth | None = None
+    """By what is known so far; None of what changes no learner."""
 
 
 class EmbeddingHealth(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,7 +9,8 @@ from ebbtide.report.plots import legend
 from ebbtide.report.report import Report
 from ebbtide.report.svg import Plot, nice_ticks, padded
 from ebbtide.report.words import METRIC_WORDS, count, duration, measure, signal_words, times
-from learners.judging.evaluation import Difference
+from state.difference import Difference
+from state.drift_alarm import Worth
 
 _STYLE = {1: "good", -1: "bad", 0: "even", None: "even"}
 _ROW, _AIR = 26, 64
@@ -42,11 +43,10 @@ def ablation_section(report: Report) -> Markup | None:
         el("p", text, class_="hint"),
         el("div", *cards, class_="grid two"),
         el("div", _worth_table(found, metrics), class_="card wide"),
-        _action_table(found, metrics),
     )
 
 
-def _metrics(found: Sequence[Variant | Copy | Retrained]) -> list[str]:
+def _metrics(found: Sequence[Variant | Copy | Retrained | Worth]) -> list[str]:
     named = {one.metric for each in found for one in each.differences}
     return [metric for metric in DECISIVE if metric in named]
 
@@ -96,22 +96,26 @@ def _worth_table(found: Ablation, metrics: Sequence[str]) -> Markup:
     return _table([el("th", "variant"), *head, el("th", "the part", class_="left")], rows)
 
 
-def _action_table(found: Ablation, metrics: Sequence[str]) -> Markup | None:
-    if not found.actions:
+def action_section(report: Report) -> Markup | None:
+    """What acting on drift was worth, action by action."""
+    known = [(action, action.worth) for action in report.actions if action.worth is not None]
+    if not known:
         return None
+    metrics = _metrics([worth for _, worth in known])
     rows = []
-    for one in found.actions:
-        after = el("small", f"the {count(one.events)} events after event {count(one.event)}")
-        cells = [_cell(_of(one.differences, metric)) for metric in metrics]
-        name = el("td", f"{one.do}, since {signal_words(one.on)} changed", after)
-        rows.append(el("tr", name, *cells, el("td", one.verdict, class_="left")))
+    for action, worth in known:
+        after = el("small", f"the {count(worth.events)} events after event {count(action.event)}")
+        cells = [_cell(_of(worth.differences, metric)) for metric in metrics]
+        name = el("td", f"{action.do}, since {signal_words(action.on)} changed", after)
+        rows.append(el("tr", name, *cells, el("td", worth.verdict, class_="left")))
     head = [el("th", METRIC_WORDS[metric][0]) for metric in metrics]
     text = (
-        f"What acting on drift was worth: the copy of {found.learner} that never acted, minus the one that "
-        "did, on the events after each action and before the next."
+        "A copy of the model from just before each action, which learned on without it, minus the model "
+        "itself, on the events after it and before the next."
     )
     table = _table([el("th", "action"), *head, el("th", "acting", class_="left")], rows)
-    return join(el("p", text, class_="hint"), el("div", table, class_="card wide"))
+    head_line = el("h2", "What acting on drift was worth")
+    return join(head_line, el("p", text, class_="hint"), el("div", table, class_="card wide"))
 
 
 def _cell(one: Difference | None, *, plain: bool = False) -> Markup:

@@ -9,7 +9,7 @@ from ebbtide.report.comparisons import DECISIVE, same, sign
 from ebbtide.report.policy_page import conclusion, estimates, shown
 from ebbtide.report.report import Report
 from ebbtide.report.words import METRIC_WORDS, duration, measure, times
-from learners.judging.evaluation import Difference
+from state.difference import Difference
 
 _STYLE = {1: "green", -1: "red", 0: "dim", None: ""}
 
@@ -43,15 +43,15 @@ def _ablation(report: Report) -> Table | None:
 
 
 def _actions(report: Report) -> Table | None:
-    found = report.ablation
-    if found is None or not found.actions:
+    known = [(action, action.worth) for action in report.actions if action.worth is not None]
+    if not known:
         return None
-    metrics = _metrics([one.differences for one in found.actions])
-    table = _titled(f"What acting was worth: {found.learner} without it minus with it", metrics)
+    metrics = _metrics([worth.differences for _, worth in known])
+    table = _titled("What acting on drift was worth: without the action minus with it", metrics)
     table.add_column("acting", overflow="fold")
-    for one in found.actions:
-        cells = [_difference(one.differences, metric) for metric in metrics]
-        table.add_row(Text(f"{one.do} after event {one.event:,}"), *cells, Text(one.verdict))
+    for action, worth in known:
+        cells = [_difference(worth.differences, metric) for metric in metrics]
+        table.add_row(Text(f"{action.do} after event {action.event:,}"), *cells, Text(worth.verdict))
     table.caption = "on the events after each action and before the next; ± 95% interval, paired over users"
     return table
 

@@ -1,18 +1,16 @@
 """What ran beside a run's models in its report: the parts `ablation`, `staleness` and `off_policy`."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import msgspec
 
-from learners.judging.evaluation import Compared, Difference, Evaluation, Part
+from learners.judging.evaluation import Compared, Evaluation, Part
 from learners.judging.metrics import LOWER_IS_BETTER, METRICS
 from learners.judging.off_policy import OffPolicy
-from state.drift_alarm import Do, DriftAction
+from state.difference import Difference
 
 DECISIVE = ("auc", "log_loss", "recall@10", "ndcg@10")
 """The metrics that a verdict goes by."""
-AFTERWARDS = 10_240
-"""Events after an action over which it is judged."""
 NEVER = "never acted"
 
 
@@ -25,20 +23,6 @@ class Variant(msgspec.Struct, frozen=True, kw_only=True):
     verdict: str
 
 
-class ActionJudged(msgspec.Struct, frozen=True, kw_only=True):
-    """What followed an action: the copy that never acted minus the model that did, on the same events."""
-
-    event: int
-    """The action was done after this one, counted from 1."""
-    do: Do
-    on: str
-    """The signal that asked for it."""
-    events: int
-    """After it and before the next one, AFTERWARDS at most: those at which the copy spoke."""
-    differences: list[Difference]
-    verdict: str
-
-
 class Ablation(msgspec.Struct, frozen=True, kw_only=True):
     """What each part of the model is worth, in the same pass over the log."""
 
@@ -46,8 +30,6 @@ class Ablation(msgspec.Struct, frozen=True, kw_only=True):
     scored: Part
     """The whole model."""
     variants: list[Variant]
-    actions: list[ActionJudged] = []
-    """What each action on drift was worth, where there were any."""
 
 
 class PolicyJudged(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,11 +84,9 @@ class Staleness(msgspec.Struct, frozen=True, kw_only=True):
         return [copy for copy in self.copies if copy.learner == learner]
 
 
-def ablation(
-    evaluation: Evaluation, model: str, prefix: str, actions: Sequence[ActionJudged], still: str
-) -> Ablation:
-    """Of a finished run; variants are those compared whose name begins with `prefix`. `still` is the one that
-    follows no rule about drift, `actions` what the others did."""
+def ablation(evaluation: Evaluation, model: str, prefix: str, never: str | None) -> Ablation:
+    """Of a finished run; variants are those compared whose name begins with `prefix`, and `never` is the one
+    whose lack made no difference since nobody acted."""
     full = next(one for one in evaluation.learners if one.name == model)
     found = [one for one in evaluation.compared if one.of == model and one.name.startswith(prefix)]
     return Ablation(
@@ -117,36 +97,11 @@ def ablation(
                 name=one.name.removeprefix(prefix),
                 events=one.events,
                 differences=one.differences,
-                verdict=NEVER if one.name == still and not actions else worth(one.differences),
+                verdict=NEVER if one.name == never else worth(one.differences),
             )
             for one in found
         ],
-        actions=list(actions),
     )
-
-
-def stretches(actions: Sequence[DriftAction], events: int) -> list[slice]:
-    """The events after each action and before the next, of `events` in all."""
-    ends = [*(action.event for action in actions[1:]), events]
-    return [
-        slice(action.event, min(end, action.event + AFTERWARDS))
-        for action, end in zip(actions, ends, strict=True)
-    ]
-
-
-def judged(actions: Sequence[DriftAction], found: Sequence[Compared]) -> list[ActionJudged]:
-    """The actions, given how the copy that did not follow them did over `stretches`."""
-    return [
-        ActionJudged(
-            event=action.event,
-            do=action.do,
-            on=action.on,
-            events=one.events,
-            differences=one.differences,
-            verdict=worth(one.differences),
-        )
-        for action, one in zip(actions, found, strict=True)
-    ]
 
 
 def worth(differences: Iterable[Difference]) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from string import Template
 
 from ebbtide.report.alarms import alarm_section
-from ebbtide.report.comparison_page import ablation_section, staleness_section
+from ebbtide.report.comparison_page import ablation_section, action_section, staleness_section
 from ebbtide.report.cycles import cycle_section
 from ebbtide.report.embeddings import embedding_section
 from ebbtide.report.figures import figures
@@ -47,6 +47,7 @@ def render(report: Report) -> str:
         _learned(report),
         _speed(report),
         alarm_section(report),
+        action_section(report),
         foreseen_section(report),
         cycle_section(report),
         embedding_section(report),

@@ -4,7 +4,7 @@ from ebbtide.report.report import Report
 from ebbtide.report.svg import time_text
 from learners.judging.evaluation import Interval
 from learners.judging.metrics import LOWER_IS_BETTER, METRICS
-from state.drift_alarm import DriftAction, DriftAlarm
+from state.drift_alarm import DriftAction, DriftAlarm, Worth
 
 _WORDS = {
     "auc": ("AUC", "chance that a positive is scored above a negative"),
@@ -170,7 +170,18 @@ def action_sentence(action: DriftAction) -> str:
     return (
         f"{done} after event {count(action.event)} ({_when(action.time_ms)}), since "
         f"{signal_words(action.on)} went from {measure(action.before)} to {measure(action.after)}"
+        + ("" if action.worth is None else f"; {_worth(action.worth)}")
     )
+
+
+def _worth(worth: Worth) -> str:
+    told = [
+        f"{METRIC_WORDS[one.metric][0]} {one.difference:+.4f}"
+        + ("" if one.low is None or one.high is None else f" ({one.low:+.4f} to {one.high:+.4f})")
+        for one in worth.differences
+        if one.metric in ("log_loss", "recall@10")
+    ]
+    return f"without that, over {count(worth.events)} events: {', '.join([*told, worth.verdict])}"
 
 
 def _when(time_ms: int) -> str:

@@ -1,19 +1,17 @@
 """What runs beside a run's own learners: variants of the model, copies, and a learner judged as a policy."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 from ebbtide.config import RunConfig
-from ebbtide.report.comparisons import Ablation, ActionJudged, Staleness, ablation, judged, stretches
+from ebbtide.report.comparisons import Ablation, Staleness, ablation
 from ebbtide.running.freshness import Freshness, Phases
 from ebbtide.running.judged_policy import JudgedPolicy
 from ebbtide.running.plan import NOT_ACTING, Plan, variant_name
 from learners.contract import Learner, Outcome
 from learners.judging.evaluation import Evaluation
-from learners.judging.measure import Measure
 from learners.training.trainer import Scored, Trainer
 from replay.log import Log
-from state.drift_alarm import DriftAction
 from state.errors import InputError
 from state.examples import ExampleBatch
 from streams.schema import EventBatch
@@ -62,20 +60,13 @@ class Beside:
         return {**scored.outcomes, **copies}
 
     def results(
-        self,
-        evaluation: Evaluation,
-        seconds: dict[str, float],
-        measure: Measure,
-        actions: Sequence[DriftAction],
+        self, evaluation: Evaluation, seconds: dict[str, float], *, acted: bool
     ) -> tuple[Ablation | None, Staleness | None]:
-        """Parts of the report, by CPU seconds of phases, all that was measured, and the actions on drift."""
-        still = variant_name(self.model, NOT_ACTING)
-        followed: list[ActionJudged] = []
-        if still in self.variants and actions:
-            followed = judged(actions, measure.compare(still, stretches(actions, len(measure))))
+        """Parts of the report, by CPU seconds of phases, and whether anything was done about drift."""
+        never = None if acted else variant_name(self.model, NOT_ACTING)
         prefix = variant_name(self.model, "")
         return (
-            ablation(evaluation, self.model, prefix, followed, still) if self.variants else None,
+            ablation(evaluation, self.model, prefix, never) if self.variants else None,
             self.freshness.result(evaluation, seconds) if self.freshness else None,
         )
 

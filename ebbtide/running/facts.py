@@ -12,7 +12,7 @@ def facts(run: Run, evaluation: Evaluation, *, seconds: float, cpu: float, setup
     log, survey, counts = run.log, run.log.survey, run.operator.counts
     dead = dict(log.dead.counts.most_common())
     actions = run.learning.actions()
-    ablation, staleness = run.beside.results(evaluation, run.phases.seconds, run.measure, actions)
+    ablation, staleness = run.beside.results(evaluation, run.phases.seconds, acted=bool(actions))
     return report.RunFacts(
         log=report.LogInfo(
             name=log.name,

@@ -13,10 +13,11 @@ from ebbtide.config import RunConfig
 from ebbtide.publishing.publish import Publisher, Sink, columns, titles
 from ebbtide.running.plan import NOT_ACTING, Plan, Subject, acting, plan, trainer_of, variant_name
 from ebbtide.running.webhooks import webhooks
+from ebbtide.running.without_action import WithoutAction
 from learners.coevolution.record import Coevolution
 from learners.contract import Learner
 from learners.training.trainer import Scored, Trainer, joined
-from state.drift_alarm import DriftAction, DriftAlarm, EmbeddingHealth, Foreseen
+from state.drift_alarm import CHANGING, DriftAction, DriftAlarm, EmbeddingHealth, Foreseen
 from state.errors import InputError
 from state.examples import ExampleBatch
 from state.keys import Names
@@ -65,7 +66,10 @@ class Learning:
         self.phases = Phases()
         self.drift = _monitor() if config.drift else None
         self.policy = _policy(config, self.trainer.learners[self.plan.model], serves=roll_back is not None)
+        self.without: WithoutAction | None = None
+        """What the newest action is worth, until that is known."""
         self.on_action: list[Callable[[DriftAction], None]] = []
+        """Called as something is done, and again once it is known what it was worth."""
         self.webhooks = webhooks(config.act or (), subject.name)
         if self.webhooks is not None:
             self.on_action.append(self.webhooks.send)
@@ -93,9 +97,12 @@ class Learning:
             scored, raised = self._step(batch.take(rows))
             pieces.append(scored)
             assert self.drift is not None
-            for action in self.policy.after(
-                len(scored.batch), raised, self.drift.alarms, self.drift.clock_ms
-            ):
+            actions = self.policy.after(len(scored.batch), raised, self.drift.alarms, self.drift.clock_ms)
+            changes = any(action.do in CHANGING for action in actions)
+            self._judge(self.policy, scored, ends=changes)
+            if changes:
+                self.without = WithoutAction.begun(self.trainer, self.plan, self.policy.events)
+            for action in actions:
                 self._act(action)
         return pieces[0] if len(pieces) == 1 else joined(batch, pieces)
 
@@ -110,11 +117,26 @@ class Learning:
             self.publisher(scored)
         return scored, raised
 
+    def _judge(self, policy: "Policy", scored: Scored, *, ends: bool) -> None:
+        """Of the newest action, by these events, too; the last ones before another?"""
+        if self.without is None:
+            return
+        self.without.add(scored)
+        if ends or self.without.over:
+            before, policy.done = policy.done, policy.judged(self.without.judge)
+            for action in policy.done:
+                if action not in before:
+                    self._tell(action)
+            self.without.end()
+            self.without = None
+
     def _act(self, action: DriftAction) -> None:
-        """Do it, where it is for learners to all that can but floors and the variant without; tell of it."""
-        still = variant_name(self.plan.model, NOT_ACTING)
+        """Do it, to all learners that can but floors and those that go without; tell of it."""
+        still = {variant_name(self.plan.model, NOT_ACTING)}
+        if self.without is not None:
+            still |= set(self.without.names.values())
         for name, learner in self.trainer.learners.items():
-            if learner.floor or name == still:
+            if learner.floor or name in still:
                 continue
             if action.do == "doubt" and learner.doubts and action.share is not None:
                 learner.doubt(action.share)
@@ -124,6 +146,9 @@ class Learning:
                 learner.begin_cycle()
         if action.do == "rollback" and self._roll_back is not None:
             self._roll_back(action.time_ms if action.since_ms is None else action.since_ms)
+        self._tell(action)
+
+    def _tell(self, action: DriftAction) -> None:
         for listener in self.on_action:
             listener(action)
 
@@ -164,8 +189,10 @@ class Learning:
         return [self.told(alarm) for alarm in self.drift.alarms] if self.drift else []
 
     def actions(self) -> list[DriftAction]:
-        """What was done about drift, in order."""
-        return self.policy.done if self.policy else []
+        """What was done about drift, in order, and what it was worth, by now."""
+        if self.policy is None:
+            return []
+        return self.policy.judged(self.without.judge) if self.without else self.policy.done
 
     def coevolution(self) -> Coevolution | None:
         """What has evolved in cycles, where the model has any."""
@@ -212,6 +239,7 @@ class Learning:
             "publisher": self.publisher.tree(),
             **({} if self.drift is None else {"drift": self.drift.tree()}),
             **({} if self.policy is None else {"policy": self.policy.tree()}),
+            **({} if self.without is None else {"without": self.without.tree()}),
             **({} if self.webhooks is None else {"webhooks": self.webhooks.tree()}),
         }
 
@@ -224,6 +252,9 @@ class Learning:
             self.policy.load(tree["policy"])
         elif self.policy is not None and self.drift is not None:
             self.policy.events = self.drift.events
+        if "without" in tree:
+            self.without = WithoutAction(self.trainer, self.plan)
+            self.without.load(tree["without"])
         if self.webhooks is not None and "webhooks" in tree:
             self.webhooks.load(tree["webhooks"])
 

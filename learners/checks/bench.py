@@ -99,9 +99,9 @@ class Bench:
         """All that was scored."""
         return concat([part.batch for part in self.scored])
 
-    def said(self) -> tuple[list[float], list[int]]:
-        """P(action) of every row, and ranks."""
-        outcomes = [part.outcomes[self.learner.name] for part in self.scored]
+    def said(self, name: str | None = None) -> tuple[list[float], list[int]]:
+        """P(action) of every row, and ranks, by the learner or a branch of it."""
+        outcomes = [part.outcomes[name or self.learner.name] for part in self.scored]
         p = [x for o in outcomes if o.p_B is not None for x in o.p_B.tolist()]
         rank = [x for o in outcomes if o.rank_R is not None for x in o.rank_R.tolist()]
         return p, rank

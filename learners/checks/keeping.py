@@ -14,6 +14,7 @@ from learners.checks.bench import DAY_MS, GAPS, HOUR_MS, LONG, BrokenError, Case
 from state.errors import InputError
 from state.tree import Tree, digest, flatten
 
+_BRANCH = "a branch"
 _GROWTH = 1.4
 
 
@@ -94,10 +95,17 @@ def loaded_it_goes_on(case: Case) -> None:
         digest(whole.trainer.tree()) == digest(resumed.trainer.tree()),
         f"load: expected the state that tree gave, got another; {todo}",
     )
+    resumed.trainer.branch(_BRANCH, case.cls.name)
     expect(
         whole.run(300).said() == resumed.run(300).said(),
         f"load: expected the answers of a learner that was not saved and loaded, got others; {todo}",
     )
+    expect(
+        resumed.said(_BRANCH) == whole.said(),
+        "load: expected the answers of the learner that the state was taken from, which learned on beside, "
+        f"got others; {todo}",
+    )
+    resumed.trainer.prune(_BRANCH)
     expect(
         digest(whole.trainer.tree()) == digest(resumed.trainer.tree()),
         f"load: expected to end in the state of a learner that was not saved and loaded, got another; {todo}",

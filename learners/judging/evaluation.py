@@ -5,6 +5,7 @@ from collections.abc import Callable
 import msgspec
 
 from learners.judging.metrics import LOWER_IS_BETTER, PREDICTION, RANKING
+from state.difference import Difference
 
 
 def _json_name(field: str) -> str:
@@ -61,19 +62,6 @@ class Interval(msgspec.Struct, frozen=True, kw_only=True):
     difference: float
     low: float
     high: float
-
-
-class Difference(msgspec.Struct, frozen=True, kw_only=True):
-    """One metric of a variant, and its difference to the learner itself on the same events.
-
-    `low` to `high` is the paired 95% interval over users; null with fewer than 20 of them.
-    """
-
-    metric: str
-    value: float
-    difference: float
-    low: float | None = None
-    high: float | None = None
 
 
 class Compared(msgspec.Struct, frozen=True, kw_only=True):

@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from learners.judging.evaluation import (
     CalibrationPoint,
     Compared,
-    Difference,
     Evaluation,
     Interval,
     Judged,
     Part,
 )
 from learners.judging.metrics import METRICS, Z95, Influence, Predictions, Ranks, Values, standard_error
+from state.difference import Difference
 from state.examples import Floats
 from state.keys import Int64s
 

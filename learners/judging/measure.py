@@ -20,8 +20,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from learners.contract import Learner, Outcome, RankRequest
-from learners.judging.evaluation import Compared, Evaluation
-from learners.judging.judge import Events, Speaker, compared, first_scored, judge
+from learners.judging.evaluation import Evaluation
+from learners.judging.judge import Events, Speaker, first_scored, judge
 from state.errors import EbbtideError, InputError
 from state.examples import Doubles, ExampleBatch, Floats
 from state.keys import KeyMap
@@ -150,13 +150,6 @@ class Measure:
     def evaluate(self, score_from: float | int = 0.0) -> Evaluation:
         """Judge every learner over all events; `score_from` is a fraction (float) or a time in ms (int)."""
         return judge(self._events(), self.speakers, self._said_by, score_from)
-
-    def compare(self, variant: str, stretches: Sequence[slice]) -> list[Compared]:
-        """A variant beside the learner that it is of, over each stretch of the events."""
-        one = next(speaker for speaker in self.speakers if speaker.name == variant)
-        of = next(speaker for speaker in self.speakers if speaker.name == one.of)
-        events, ours, theirs = self._events(), self._said_by(one), self._said_by(of)
-        return [compared(events, rows, one, ours, theirs) for rows in stretches]
 
     def _events(self) -> Events:
         users = KeyMap()

@@ -5,6 +5,7 @@ what the ranking leaves out, every learner's `step`, then the listeners (measure
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -65,6 +66,25 @@ class Trainer:
         self.listeners = listeners
         self.expiry = expiry
         self._recalibrated: dict[str, Recalibration] = {}
+        self._branches: dict[str, str] = {}
+
+    def branch(self, name: str, of: str) -> None:
+        """From the next row on, a copy of learner `of` learns beside it as `name`."""
+        self._begin_branch(name, of)
+        self.learners[name].load(deepcopy(self.learners[of].tree()))
+        if of in self._recalibrated:
+            self._recalibrated[name] = Recalibration()
+            self._recalibrated[name].load(deepcopy(self._recalibrated[of].tree()))
+
+    def _begin_branch(self, name: str, of: str) -> None:
+        grown = self.learners[of]
+        self.learners[name] = type(grown)(grown.config, grown.context)
+        self._selection[name], self._branches[name] = self._selection[of], of
+
+    def prune(self, name: str) -> None:
+        """A copy's end."""
+        for kept in (self.learners, self._selection, self._branches, self._recalibrated):
+            kept.pop(name, None)
 
     def recalibrate(self, name: str) -> None:
         """Learn anew what this learner's P(action) means, from the next row on."""
@@ -165,6 +185,7 @@ class Trainer:
                 if learner.saved or unsaved
             },
             **({"recalibrated": recalibrated} if recalibrated else {}),
+            **({"branches": dict(self._branches)} if self._branches else {}),
         }
 
     def load(self, tree: Tree) -> None:
@@ -173,6 +194,10 @@ class Trainer:
         self.pending.load(tree["pending"])
         if self.expiry is not None:
             self.expiry.load(tree.get("expiry", {}))
+        for name in list(self._branches):
+            self.prune(name)
+        for name, of in tree.get("branches", {}).items():
+            self._begin_branch(name, of)
         for name, learner in self.learners.items():
             kept = tree["learners"].get(name, {})
             layout = kept.get("layout", 1)
@@ -194,7 +219,10 @@ def _laid_out(learner: Learner) -> Tree:
 
 
 def joined(batch: ExampleBatch, parts: Sequence[Scored]) -> Scored:
-    """Pieces of a micro-batch as one. Catalogue rows of its request are as they were at each."""
+    """Pieces of a micro-batch as one, with the outcomes of who said something of all of them.
+
+    Catalogue rows of its request are as they were at each.
+    """
     starts = np.cumsum([0, *(len(part.batch) for part in parts)])
     requests = [part.request for part in parts]
     left = np.cumsum([0, *(len(request.left_out) for request in requests)])
@@ -212,6 +240,8 @@ def joined(batch: ExampleBatch, parts: Sequence[Scored]) -> Scored:
     )
     outcomes = {}
     for name in parts[0].outcomes:
+        if any(name not in part.outcomes for part in parts):
+            continue
         said = [part.outcomes[name] for part in parts]
         p = [one.p_B for one in said if one.p_B is not None]
         rank = [one.rank_R for one in said if one.rank_R is not None]

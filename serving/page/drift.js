@@ -25,5 +25,11 @@ function row(one) {
 export function acted(actions) {
   if (!actions?.length) return null;
   const said = (one) => `${moment(one.time_ms)}: ${one.do === "doubt" ? `gave back ${percent(one.share)} of its certainty` : one.do}, on ${one.on} (${number(one.before)} to ${number(one.after)})`;
-  return card("What was done about it", el("ul", {}, actions.map((one) => el("li", {}, said(one)))));
+  return card("What was done about it", el("ul", {}, actions.map((one) => el("li", {}, said(one), judged(one.worth)))));
+}
+
+function judged(worth) {
+  if (!worth) return null;
+  const differ = worth.differences.filter((one) => ["log_loss", "recall@10"].includes(one.metric)).map((one) => `${one.metric} ${one.difference < 0 ? "" : "+"}${one.difference.toFixed(4)}`);
+  return el("span", { class: "soft" }, ` Without that, over ${many(worth.events, "event")}: ${[...differ, worth.verdict].join(", ")}.`);
 }

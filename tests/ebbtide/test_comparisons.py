@@ -18,10 +18,10 @@ from ebbtide.report import terminal
 from ebbtide.report.comparisons import sign, worth
 from ebbtide.report.report import Report, read
 from learners.contract import Context
-from learners.judging.evaluation import Difference
 from learners.judging.metrics import METRICS
 from learners.systems.gaussian import GaussianRows, Variances
 from learners.systems.twotower import TwoTower
+from state.difference import Difference
 
 LOG = "planted:users=40,items=60,events=3000,days=20"
 SMALL = "planted:users=20,items=30,events=600,days=10"

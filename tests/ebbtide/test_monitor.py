@@ -8,7 +8,8 @@ import pytest
 
 from ebbtide.live import prometheus
 from ebbtide.report import report as reports
-from state.drift_alarm import DriftAlarm, EmbeddingHealth
+from state.difference import Difference
+from state.drift_alarm import DriftAction, DriftAlarm, EmbeddingHealth, Worth
 from state.progress import TrainerStatus, encode
 from state.store.redis import RedisStore
 from tests.ebbtide.made_report import report
@@ -54,6 +55,23 @@ OVER = DriftAlarm(
     closed_ms=1_491_000_000_000,
 )
 
+WORTH = Worth(
+    events=10_240,
+    differences=(Difference(metric="recall@10", value=0.2, difference=-0.012, low=-0.02, high=-0.004),),
+    verdict="earns its place",
+)
+ACTED = DriftAction(
+    do="doubt",
+    share=1.0,
+    event=9_216,
+    time_ms=1_490_000_000_000,
+    on="recall@10",
+    alarm_event=9_000,
+    before=0.3,
+    after=0.2,
+    worth=WORTH,
+)
+
 
 @pytest.mark.parametrize(("alarms", "code"), [([OPEN, OVER], 4), ([OVER], 0), ([], 0)])
 def test_a_run_in_a_folder(tmp_path: Path, alarms: list[DriftAlarm], code: int) -> None:
@@ -83,6 +101,7 @@ def status(alarms: list[DriftAlarm]) -> TrainerStatus:
         metrics={"log_loss": 0.56},
         checkpoint_ms=None,
         alarms=alarms,
+        actions=[ACTED],
         embeddings=HEALTH,
         trouble=None,
         started_ms=now_ms,
@@ -108,6 +127,8 @@ def test_a_live_trainer_by_its_store_and_its_broker(services: Path, brokers: str
     assert "40 events learned, version 7" in shown
     assert "freshness p99, ms 300" in shown
     assert "in scene home grew worse" in shown
+    assert "gave back 100% of their certainty after event 9,216" in shown
+    assert "without that, over 10,240 events: recall@10 -0.0120 (-0.0200 to -0.0040)" in shown
     assert "1 alarm open" in run("status", "--store", url, "--brokers", brokers).stdout
     with RedisStore(url) as store:
         store.put_status(encode(status([OVER])))
