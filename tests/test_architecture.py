@@ -31,6 +31,7 @@ OWNED = {
         "serving/web/replayed.py",
         "ebbtide/live/posted.py",
         "ebbtide/live/variant_routes.py",
+        "ebbtide/live/cycle_routes.py",
         "ebbtide/live/version_routes.py",
     },
     "starlette": {"serving/web/app.py"},

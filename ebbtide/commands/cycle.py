@@ -22,8 +22,12 @@ Where = Annotated[
         help="A folder of `replay --out` or `train --checkpoint`, or a redis:// URL published to.",
     ),
 ]
-Folder = Annotated[
-    str, typer.Argument(metavar="DIR", help="The --checkpoint folder of an `ebbtide train` that runs.")
+Trainer = Annotated[
+    str,
+    typer.Argument(
+        metavar="DIR|URL",
+        help="The --checkpoint folder of an `ebbtide train` that runs, or the redis:// URL it publishes to.",
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
@@ -78,40 +82,44 @@ def show(
 
 
 @cycle.command()
-def run(folder: Folder) -> None:
+def run(trainer: Trainer) -> None:
     """Let a trainer begin a cycle now, rather than when one is due.
 
     It begins with the next 64 events that are known, and its version serves `lag` events later, if it is
     promoted. Try:  ebbtide cycle run checkpoints
     """
-    _ask(folder, "run")
+    _ask(trainer, "run")
 
 
 @cycle.command()
-def rollback(folder: Folder) -> None:
+def rollback(trainer: Trainer) -> None:
     """Let a trainer serve the version before again, and withdraw the one that serves.
 
     At once nothing is explored by what it said; users' rows follow with their next events.
 
     Try:  ebbtide cycle rollback checkpoints
     """
-    _ask(folder, "rollback")
+    _ask(trainer, "rollback")
 
 
 def _ask(where: str, what: "What") -> None:
     """Raises InputError where no trainer is at work there."""
     from ebbtide.alone import holder
-    from ebbtide.live.arriving.cycle_requests import ask
+    from ebbtide.live.arriving.cycle_requests import ask, ask_by
+    from state.store.embedded import open_store
 
-    folder = Path(where)
-    process = None if "://" in where else holder(folder)
-    if process is None:
-        raise InputError(
-            f"cycle {what}: no trainer is at work on {where}; expected the --checkpoint folder of an "
-            "`ebbtide train` that runs"
-        )
-    ask(folder, what)
-    print(f"asked the trainer (process {process}); `ebbtide cycle list {folder}` says what comes of it")
+    if "://" in where:
+        with open_store(where) as store:
+            ask_by(store, what)
+    else:
+        folder = Path(where)
+        if holder(folder) is None:
+            raise InputError(
+                f"cycle {what}: no trainer is at work on {where}; expected the --checkpoint folder of an "
+                "`ebbtide train` that runs, or the redis:// URL that it publishes to"
+            )
+        ask(folder, what)
+    print(f"asked the trainer; `ebbtide cycle list {where}` says what comes of it")
 
 
 def _said(record: "Record") -> dict[str, str]:

@@ -86,11 +86,12 @@ def serve(
         desk = Desk(store, report=None if folder is None else folder / "report.json")
         broker = _broker(brokers) if said or variant else None
         if said:
-            from ebbtide.live import version_routes
+            from ebbtide.live import cycle_routes, version_routes
             from ebbtide.live.posted import Posted, mount
 
             known = api_keys.read(said, KEYS if keys is None else str(keys))
             mounts.append(lambda app: version_routes.mount(app, desk, known))
+            mounts.append(lambda app: cycle_routes.mount(app, desk, known))
             if broker is None:
                 log.info("no broker, so no POST /events; --brokers HOST:PORT names one")
             else:

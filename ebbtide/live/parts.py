@@ -2,10 +2,12 @@
 
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import msgspec
 
 from ebbtide.config import RunConfig, fingerprint
+from ebbtide.live.arriving import cycle_requests
 from ebbtide.live.arriving.cycle_requests import Request
 from ebbtide.live.arriving.intake import Intake
 from ebbtide.live.arriving.item_topic import ItemTopic
@@ -47,7 +49,7 @@ class Parts:
         sides: Sides,
     ) -> None:
         self.settings, self.config, self.stream, self.sides = settings, config, stream, sides
-        self.delivery = Delivery(store, mirror)
+        self.delivery = Delivery(store, mirror, on_request=partial(cycle_requests.leave, settings.directory))
         by_delta = msgspec.structs.replace(config, publish_every=_BY_DELTA)
         expire_ms = config.operator.memory.expire_ms
         self.learning = Learning(

@@ -53,8 +53,15 @@ class Delivery:
     Versions go on above `version` and above what the store has.
     """
 
-    def __init__(self, store: EmbeddingStore, mirror: Mirror, version: int = 0) -> None:
-        self.store, self.mirror = store, mirror
+    def __init__(
+        self,
+        store: EmbeddingStore,
+        mirror: Mirror,
+        version: int = 0,
+        on_request: Callable[[bytes], None] = lambda said: None,
+    ) -> None:
+        """`on_request` is called, in the thread, with what the trainer is asked by way of the store."""
+        self.store, self.mirror, self.on_request = store, mirror, on_request
         self._to_store = Sending(store, mirror, version, self._newest_said)
         self.trouble: str | None = None
         """Why nothing arrives."""
@@ -229,9 +236,17 @@ class Delivery:
             self._to_store.tell(info)
         if said is not None:
             self._to_store.say(said)
+            self._take_request()
         with self._news:
             self._info = None if self._info is info else self._info
             self._said = None if self._said is said else self._said
+
+    def _take_request(self) -> None:
+        """What the trainer is asked by way of the store; it is there until it was handed over."""
+        request = self.store.request()
+        if request is not None:
+            self.on_request(request)
+            self.store.put_request(None)
 
     def _keep(self, to_keep: tuple[str, int] | None) -> None:
         if to_keep is None:

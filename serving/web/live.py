@@ -20,7 +20,7 @@ _EVERY_S = 1.0
 
 
 def mount(app: FastAPI, desk: Desk) -> None:
-    """Add `/status`, `/status/stream` and `/drift`."""
+    """Add `/status`, `/status/stream`, `/drift` and `/cycles`."""
     streams = 0
 
     @app.get("/status", responses=answers())
@@ -52,6 +52,12 @@ def mount(app: FastAPI, desk: Desk) -> None:
     async def drift() -> Response:
         """Alarms of drift and what was done about them, as `ebbtide monitor --once --json` has them."""
         return _json(encoded(msgspec.structs.asdict(await asyncio.to_thread(desk.watched.drift))))
+
+    @app.get("/cycles", responses=answers())
+    async def cycles() -> Response:
+        """Cycles of co-evolution, as `ebbtide cycle list --json` has them; null of a learner without any."""
+        evolved = await desk.ask(lambda run: run.info.coevolution)
+        return _json(b"null" if evolved is None else encoded(evolved))
 
 
 def _json(body: bytes) -> Response:

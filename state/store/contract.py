@@ -283,6 +283,14 @@ class EmbeddingStore(ABC):
         """What the trainer said last; None if it never did."""
 
     @abstractmethod
+    def put_request(self, said: bytes | None) -> None:
+        """What the trainer is asked to do, in place of what waits; None once it is taken up."""
+
+    @abstractmethod
+    def request(self) -> bytes | None:
+        """What waits for the trainer."""
+
+    @abstractmethod
     def counts(self) -> dict[Kind, int]:
         """How many users and items are held."""
 

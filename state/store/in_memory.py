@@ -26,6 +26,7 @@ class DictStore(EmbeddingStore):
         self._mark: bytes | None = None
         self._info: bytes | None = None
         self._status: bytes | None = None
+        self._request: bytes | None = None
         self._versions, self._served_by = Versions(), b""
         self._writing = threading.RLock()
 
@@ -111,6 +112,12 @@ class DictStore(EmbeddingStore):
     def status(self) -> bytes | None:
         return self._status
 
+    def put_request(self, said: bytes | None) -> None:
+        self._request = said
+
+    def request(self) -> bytes | None:
+        return self._request
+
     def counts(self) -> dict[Kind, int]:
         return {kind: len(rows) for kind, rows in self._rows.items()}
 
@@ -124,7 +131,7 @@ class DictStore(EmbeddingStore):
             self._feeds[kind].clear()
         self._versions.clear()
         self._pointer = Pointer(0, b"", b"")
-        self._mark = self._info = self._status = None
+        self._mark = self._info = self._status = self._request = None
 
     def put(self, kind: Kind, packed: Packed) -> int:
         held = self._rows[kind]

@@ -164,6 +164,13 @@ class RedisStore(EmbeddingStore):
     def status(self) -> bytes | None:
         return cast("bytes | None", self._ask(lambda: self._redis.get(self._key("status"))))
 
+    def put_request(self, said: bytes | None) -> None:
+        key = self._key("request")
+        self._ask(lambda: self._redis.unlink(key) if said is None else self._redis.set(key, said))
+
+    def request(self) -> bytes | None:
+        return cast("bytes | None", self._ask(lambda: self._redis.get(self._key("request"))))
+
     def flaws(self) -> list[Flaw]:
         try:
             said: dict[str, Any] = self._ask(self._redis.info)
@@ -200,7 +207,7 @@ class RedisStore(EmbeddingStore):
         return named([one for one in cast("list[bytes]", found) if one != _MARK])[:count]
 
     def clear(self) -> None:
-        names = ("version", "fed", "info", "told", "status", *KINDS, *FEEDS)
+        names = ("version", "fed", "info", "told", "status", "request", *KINDS, *FEEDS)
         self.forget_kept()
         self._ask(lambda: self._redis.unlink(*(self._key(name) for name in names)))
 

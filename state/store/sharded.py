@@ -137,6 +137,12 @@ class ShardedStore(EmbeddingStore):
     def status(self) -> bytes | None:
         return self.head.status()
 
+    def put_request(self, said: bytes | None) -> None:
+        self.head.put_request(said)
+
+    def request(self) -> bytes | None:
+        return self.head.request()
+
     def flaws(self) -> list[Flaw]:
         return list(dict.fromkeys(flaw for shard in self.shards for flaw in shard.flaws()))
 

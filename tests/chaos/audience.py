@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tests.serving.server import Served
+from tests.patience import until
+from tests.serving.server import Reply, Served
 
 USERS, GROUPS, CATEGORIES, ITEMS = 48, 3, 24, 96
 LIKED = CATEGORIES // GROUPS
@@ -50,8 +51,7 @@ class Audience:
         events: list[dict[str, Any]] = []
         explored = accepted = 0
         for user in range(USERS):
-            reply = web.ask(f"/users/u{user}/recommendations?k={K}")
-            assert reply.status == 200, reply.body
+            reply = _asked(web, user)
             for one in reply.json()["items"]:
                 event = self._event(user, one["item"])
                 event["recommendation_id"] = reply.headers["recommendation-id"]
@@ -78,3 +78,9 @@ class Audience:
         reply = web.ask("/events", events, headers={"authorization": f"Bearer {self.key}"})
         assert reply.status == 202, reply.body
         assert reply.json()["accepted"] == len(events)
+
+
+def _asked(web: Served, user: int) -> Reply:
+    """A list; the first version that is published may have nothing in it yet."""
+    path = f"/users/u{user}/recommendations?k={K}"
+    return until(lambda: web.ask(path), lambda said: said.status == 200 and said.json()["items"])

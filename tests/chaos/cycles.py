@@ -36,7 +36,7 @@ from tests.ebbtide.workers import Live, kill, stop
 from tests.patience import PATIENCE_S, until
 from tests.serving.server import served
 
-KILLS, LEAST_EVENTS = 1, 1000
+KILLS, LEAST_EVENTS = 10, 1000
 DAYS = 200
 """After which it should have come to a promoted cycle."""
 _PARTITIONS = 2
@@ -47,13 +47,13 @@ floors = false
 leave_out = "none"
 [learners.coea]
 explore = true
-explore_share = 0.3
+explore_share = 0.5
 most_clusters = 32
 codes = [4, 2]
 lag = 448
 [learners.coea.cycle]
 every = 512
-hold_back = 0.4
+hold_back = 0.5
 least_events = {least_events}
 """
 
@@ -179,7 +179,7 @@ def _check_rollback(here: Trained, evolved: Coevolution) -> None:
     kept = json.loads(typed("versions", "list", "--from", here.store, "--json").stdout)["kept"]
     assert f"before version {evolved.serving} of what is explored" in [one["note"] for one in kept]
     assert evolved.serving in _explores_by(here)
-    typed("cycle", "rollback", here.folder)
+    typed("cycle", "rollback", here.store)
     until(lambda: _explores_by(here), lambda versions: evolved.serving not in versions)
 
 

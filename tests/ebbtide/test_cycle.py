@@ -3,10 +3,22 @@
 import json
 from pathlib import Path
 
+import msgspec
 import pytest
 
 import ebbtide
+from ebbtide.live.arriving import cycle_requests
+from ebbtide.publishing.delivery import Delivery
+from ebbtide.publishing.mirror import Mirror
+from state.progress import encode
+from state.store.in_memory import DictStore
+from state.store.redis import RedisStore
+from state.store.server import EmbeddedServer
+from tests.ebbtide.test_status import trainer
 from tests.ebbtide.typed import run
+from tests.patience import PATIENCE_S
+from tests.serving.test_answers import INFO, published
+from tests.state.test_store import server as server
 
 LOG = "planted:users=40,items=60,events=4000"
 SETTINGS = """
@@ -50,9 +62,38 @@ def test_the_report_says_what_each_cycle_moved_and_why_it_was_refused(out: Path)
     assert "Confirmation gap" not in page, "nothing was explored"
 
 
-def test_a_trainer_is_asked_by_its_folder() -> None:
-    refused = run("cycle", "run", "redis://127.0.0.1:9/0", check=2)
-    assert "no trainer is at work on redis://127.0.0.1:9/0" in refused.stderr
+def test_a_trainer_is_asked_by_its_folder_or_by_the_store_that_it_publishes_to(
+    server: EmbeddedServer, tmp_path: Path
+) -> None:
+    refused = run("cycle", "run", tmp_path, check=2)
+    assert f"no trainer is at work on {tmp_path}" in refused.stderr
+    url = f"unix://{server.ensure()}?run=asked"
+    with RedisStore(url) as store:
+        assert "no trainer is at work on" in run("cycle", "rollback", url, check=2).stderr
+        published(store)
+        store.put_status(encode(trainer()))
+        assert "two-tower has no cycles" in run("cycle", "rollback", url, check=2).stderr
+        store.put_info(msgspec.structs.replace(INFO, coevolution={}))
+        run("cycle", "rollback", url)
+        asked = store.request()
+        assert asked is not None
+        cycle_requests.leave(tmp_path, asked)
+        found = cycle_requests.waiting(tmp_path)
+        assert found is not None
+        assert found.what == "rollback"
+
+
+def test_what_is_asked_by_way_of_the_store_is_handed_to_the_trainer_once(tmp_path: Path) -> None:
+    store, asked = DictStore(), list[bytes]()
+    delivery = Delivery(store, Mirror(tmp_path), on_request=asked.append)
+    delivery.start()
+    store.put_request(b"1 run")
+    for trained in range(3):
+        delivery.say(trainer(trained=trained))
+        assert delivery.drain(PATIENCE_S)
+    delivery.close()
+    assert asked == [b"1 run"]
+    assert store.request() is None
 
 
 def test_the_command_lists_and_shows_them(out: Path) -> None:

@@ -4,13 +4,16 @@ import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from playwright.sync_api import Browser, expect
 
+from learners.coevolution.record import Cluster, Coevolution, Record, Verdict, Verified
 from state.drift_alarm import DriftAlarm, EmbeddingHealth
 from state.progress import TrainerStatus, encode
 from state.store.contract import EmbeddingStore
 from state.store.embedded import open_store
+from tests.patience import until
 from tests.serving import test_answers
 from tests.serving.browser import PATIENCE_MS, launched, opened
 from tests.serving.server import Served, served
@@ -115,16 +118,75 @@ def test_readers_are_served_an_earlier_version_and_the_newest_again(
         roll_back = page.get_by_role("button", name=f"Roll back to version {kept}")
         roll_back.click()
         expect(page.get_by_role("alert").filter(has_text="No valid key")).to_be_visible()
-        page.get_by_label("Key").fill(KEY)
-        page.get_by_label("Key").press("Tab")
+        page.get_by_label("Key", exact=True).fill(KEY)
+        page.get_by_label("Key", exact=True).press("Tab")
         roll_back.click()
         expect(page.get_by_text(f"Readers are served version {kept}, an earlier one")).to_be_visible()
         page.get_by_role("button", name="Serve the newest again").click()
         expect(page.get_by_text(f"Readers are served the newest, {kept + 5}")).to_be_visible()
 
 
+def test_cycles_are_told_with_their_reasons_and_their_trainer_is_asked(
+    browser: Browser, web: Served, store: EmbeddingStore
+) -> None:
+    evolved = Coevolution(
+        clusters_by="category",
+        clusters=[Cluster(name=name, items=2, popular=["tea"]) for name in ("other", "drinks")],
+        serving=2,
+        running=True,
+        cycles=[cycle(0, refused="12 explored events of held-back users, 1,000 are needed"), cycle(1)],
+    )
+    store.put_info(msgspec.structs.replace(test_answers.INFO, coevolution=msgspec.to_builtins(evolved)))
+    until(lambda: web.ask("/cycles").json() is not None)
+    with opened(browser, f"{web.url}/#/system") as page:
+        card = page.locator(".card").filter(has=page.get_by_role("heading", name="Cycles"))
+        expect(card).to_contain_text(
+            "2 cycles, 1 promoted; 1 cluster of items by category; version 2 serves."
+        )
+        expect(card).to_contain_text("A cycle is running.")
+        expect(card.locator("tbody tr").first).to_contain_text("1 → 2")
+        expect(card.locator("tbody tr").first).to_contain_text("promoted")
+        expect(card.locator("tbody tr").last).to_contain_text("refused 12 explored events")
+        back = card.get_by_role("button", name="Explore by the version before")
+        back.click()
+        expect(card.get_by_role("alert")).to_contain_text("No valid key")
+        card.get_by_label("Key").fill(KEY)
+        card.get_by_label("Key").press("Tab")
+        store.put_status(said(2500, 1_000))
+        back.click()
+        expect(card.get_by_role("alert")).to_contain_text("no trainer is at work")
+        store.put_status(said(2500, 4_000_000_000_000))  # by its clock: never silent
+        back.click()
+        asked = until(store.request)
+        assert asked is not None
+        assert asked.endswith(b" rollback")
+        store.put_info(
+            msgspec.structs.replace(
+                test_answers.INFO,
+                coevolution=msgspec.to_builtins(msgspec.structs.replace(evolved, serving=1, running=False)),
+            )
+        )
+        expect(card).to_contain_text("version 1 serves.")
+
+
+def cycle(number: int, refused: str | None = None) -> Record:
+    return Record(
+        number=number,
+        time_ms=MORNING,
+        from_version=1,
+        to_version=1 if refused else 2,
+        verified=Verified(slates=1234, accepted=0.25, expected=0.5, log_loss=0.5),
+        lessons=7,
+        codes_changed=0.125,
+        divergence=0.5,
+        expected_before=None,
+        expected_after=None,
+        verdict=Verdict(promoted=refused is None, reason=refused or "no lower", events=1000),
+    )
+
+
 def test_a_key_in_the_address_is_taken_out_of_it(browser: Browser, web: Served) -> None:
     with opened(browser, f"{web.url}/#key={KEY}") as page:
         expect(page).to_have_url(f"{web.url}/#/somebody")
         page.goto(f"{web.url}/#/system")
-        expect(page.get_by_label("Key")).to_have_value(KEY)
+        expect(page.get_by_label("Key", exact=True)).to_have_value(KEY)

@@ -258,6 +258,18 @@ def test_what_the_trainer_says_of_itself(opened: Opened) -> None:
     assert opened.store.status() is None
 
 
+def test_what_the_trainer_is_asked_waits_until_it_is_taken_up(opened: Opened) -> None:
+    assert opened.store.request() is None
+    opened.store.put_request(b"first")
+    opened.store.put_request(b"second")
+    assert opened.again().request() == b"second"
+    opened.again().put_request(None)
+    assert opened.store.request() is None
+    opened.store.put_request(b"third")
+    opened.store.clear()
+    assert opened.store.request() is None
+
+
 def test_many_rows_in_one_call(opened: Opened) -> None:
     size = 20_000
     vectors = np.random.default_rng(0).normal(size=(size, 5)).astype(np.float32)

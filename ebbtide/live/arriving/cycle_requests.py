@@ -1,17 +1,24 @@
 """What people ask of a trainer that runs: a file in the folder of its checkpoints, taken up within a second.
 
-The trainer writes it into its journal before it does it, so that one that was killed does it again between
-the same two micro-batches; a request has a number of its own, so that it is done once.
+Whoever only reaches the store it publishes to leaves a request there; the trainer makes it such a file. It
+writes the request into its journal before it does it, so that one that was killed does it again between the
+same two micro-batches; a request has a number of its own, so that it is done once.
 """
 
 import secrets
+import time
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from ebbtide.report.report import replace_file
+from state.errors import InputError
+from state.progress import trainer_status
+from state.store.contract import EmbeddingStore
 
 What = Literal["run", "rollback"]
 _FILE = "cycle-request"
+SILENT_MS = 30_000
+"""Since a trainer said something, after which it counts as gone; it says something every second."""
 
 
 class Request(NamedTuple):
@@ -21,9 +28,30 @@ class Request(NamedTuple):
 
 def ask(folder: Path, what: What) -> Request:
     """Leave a request, in place of one that was not taken up."""
-    made = Request(secrets.token_hex(8), what)
-    replace_file(folder / _FILE, " ".join(made).encode())
+    made = _made(what)
+    leave(folder, _encoded(made))
     return made
+
+
+def ask_by(store: EmbeddingStore, what: What) -> Request:
+    """Leave a request with the store that a trainer publishes to, likewise.
+
+    Raises InputError where none is at work there, or its learner has no cycles.
+    """
+    info, said = store.info(), store.status()
+    silent_ms = None if said is None else round(time.time() * 1000) - trainer_status(said).updated_ms
+    if info is None or silent_ms is None or silent_ms > SILENT_MS:
+        raise InputError(f"cycle {what}: no trainer is at work on {store}; start `ebbtide train` there")
+    if info.coevolution is None:
+        raise InputError(f"cycle {what}: {info.learner} has no cycles; `ebbtide train --learner coea` has")
+    made = _made(what)
+    store.put_request(_encoded(made))
+    return made
+
+
+def leave(folder: Path, said: bytes) -> None:
+    """A request as a store had it, for the trainer of that folder."""
+    replace_file(folder / _FILE, said)
 
 
 def waiting(folder: Path) -> Request | None:
@@ -41,3 +69,11 @@ def waiting(folder: Path) -> Request | None:
 def remove(folder: Path) -> None:
     """It was written into the journal."""
     (folder / _FILE).unlink(missing_ok=True)
+
+
+def _made(what: What) -> Request:
+    return Request(secrets.token_hex(8), what)
+
+
+def _encoded(made: Request) -> bytes:
+    return " ".join(made).encode()
