@@ -17,9 +17,6 @@ from ebbtide.services.launch import started
 from tests.patience import PATIENCE_S
 from tests.valkeys import Cluster, cluster
 
-collect_ignore = ["planted_learners/site"]
-"""To import it is to plant them."""
-
 settings.register_profile(
     "ebbtide",
     deadline=None,
@@ -31,10 +28,10 @@ settings.load_profile("ebbtide")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files that need services come first: they take longest."""
-    services = {"services", "mortal"}
-    live = {item.path for item in items if services & set(getattr(item, "fixturenames", ()))}
-    items.sort(key=lambda item: item.path not in live)
+    """Files with services, and that of the benchmarks, come first: they take longest."""
+    slow = {"services", "mortal", "quick"}
+    first = {item.path for item in items if slow & set(getattr(item, "fixturenames", ()))}
+    items.sort(key=lambda item: item.path not in first)
 
 
 @pytest.fixture(scope="session", params=["json", "arrow"])

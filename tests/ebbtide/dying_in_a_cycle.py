@@ -10,7 +10,8 @@ from ebbtide.live.trainer import LiveTrainer
 from learners.systems.coea import CoEA
 from tests.ebbtide.keeping import keep_everything
 
-if __name__ == "__main__":
+
+def program() -> None:
     patch = pytest.MonkeyPatch()
     keep_everything(patch)
     learn = LiveTrainer.step

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
+import learners.systems
 from ebbtide.commands.app import main
 from ebbtide.live.arriving.journal import Journal
 from state import checkpoint
 
+PLANTED = Path(__file__).parent.parent / "planted_learners"
 _FIRST = "checkpoint-000000000000"
 
 
@@ -31,6 +33,17 @@ def start_over(folder: Path) -> None:
             path.unlink()
 
 
-if __name__ == "__main__":
+def program() -> None:
+    """`ebbtide`, in a process that keeps everything (`tests.forked`)."""
     keep_everything(pytest.MonkeyPatch())
     main()
+
+
+def planted() -> None:
+    """The same, with the planted learners beside ours."""
+    learners.systems.__path__.append(str(PLANTED))
+    program()
+
+
+if __name__ == "__main__":
+    program()

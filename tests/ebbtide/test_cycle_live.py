@@ -3,8 +3,6 @@
 import json
 import shutil
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 from ebbtide import config as settings
@@ -14,11 +12,9 @@ from ebbtide.report import cycle_file
 from tests.ebbtide import dying_in_a_cycle, keeping
 from tests.ebbtide import test_train as trained
 from tests.ebbtide.sent_examples import batches, send
-from tests.ebbtide.test_train import EVENTS, InProcess
-from tests.patience import PATIENCE_S
+from tests.ebbtide.test_train import EVENTS, InProcess, ended
 
 here, store, topic = trained.here, trained.store, trained.topic
-command = trained._command
 COEA = """
 learner = "coea"
 drift = false
@@ -37,13 +33,8 @@ def test_killed_in_a_cycle_it_makes_the_same_cycles(here: InProcess, tmp_path: P
     (tmp_path / "coea.toml").write_text(COEA)
     options = ("--learner", "coea", "--config", tmp_path / "coea.toml", "--every", "600")
     send(here.brokers, here.topic, batches(2, 25))
-    mortal = [sys.executable, dying_in_a_cycle.__file__, *command(here, *options)[2:]]
-    died = subprocess.run(mortal, capture_output=True, timeout=PATIENCE_S, check=False)
-    assert died.returncode == -signal.SIGKILL, died.stderr
-    done = subprocess.run(
-        command(here, *options, "--for", EVENTS), capture_output=True, timeout=PATIENCE_S, check=True
-    )
-    killed = json.loads(done.stdout.splitlines()[-1])
+    ended(here, *options, code=-signal.SIGKILL, program=dying_in_a_cycle.program)
+    killed = json.loads(ended(here, *options, "--for", EVENTS)[0].splitlines()[-1])
     cycles = cycle_file.read(here.folder).cycles
 
     keeping.start_over(here.folder)

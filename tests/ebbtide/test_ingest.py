@@ -25,6 +25,7 @@ from streams.kafka.client import Producer, ensure_topic
 from streams.operator import Operator, OperatorConfig
 from streams.wire.message import Message
 from tests.ebbtide.workers import WINDOW, Live, by_user, kill, stop
+from tests.forked import Forked
 from tests.patience import PATIENCE_S, until
 
 LOG, EVENTS = "planted:users=60,items=80,events=3000,places=8", 3000
@@ -87,7 +88,7 @@ def test_killed_workers_lose_and_double_nothing(
     (tmp_path / "tmp").mkdir()
     monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
     chance = random.Random(5)
-    with subprocess.Popen(sending(live, rate=250)) as sender:
+    with sending(live, rate=250) as sender:
         for _ in range(2):
             with live.worker() as process:
                 until(live.progress, bool)
@@ -106,7 +107,7 @@ def test_workers_forget_as_a_replay_does_and_over_kills(live: Live) -> None:
     operator = Operator(config, WINDOW)
     whole = [operator.process(events, 0) for events in api.open_log(LOG).batches(1000)]
     ensure_topic(live.brokers, live.events, 2)
-    with subprocess.Popen(sending(live, rate=400)) as sender:
+    with sending(live, rate=400) as sender:
         with live.worker("--expire", "6h") as process:
             live.until(EVENTS // 2)
             kill(process)
@@ -124,7 +125,7 @@ def test_workers_forget_as_a_replay_does_and_over_kills(live: Live) -> None:
 
 def test_partitions_move_and_come_back(live: Live, replayed: str) -> None:
     ensure_topic(live.brokers, live.events, 4)
-    with subprocess.Popen(sending(live, rate=250)) as sender, live.worker():
+    with sending(live, rate=250) as sender, live.worker():
         until(live.progress, bool)
         for log in ("second", "third"):
             with live.worker(log=log) as second:
@@ -139,7 +140,7 @@ def test_partitions_move_and_come_back(live: Live, replayed: str) -> None:
 
 def test_a_worker_that_wakes_up_late_is_refused(live: Live, replayed: str) -> None:
     ensure_topic(live.brokers, live.events, 2)
-    with subprocess.Popen(sending(live, rate=250)) as sender, live.worker() as zombie:
+    with sending(live, rate=250) as sender, live.worker() as zombie:
         until(live.progress, bool)
         zombie.send_signal(signal.SIGSTOP)
         with live.worker():
@@ -154,7 +155,7 @@ def test_a_worker_that_wakes_up_late_is_refused(live: Live, replayed: str) -> No
 def test_an_owner_whose_transaction_was_ended_goes_on(live: Live, replayed: str) -> None:
     """As a broker does with one that takes too long: the group knows that nobody else has taken over."""
     ensure_topic(live.brokers, live.events, 1)
-    with subprocess.Popen(sending(live, rate=400)) as sender, live.worker() as process:
+    with sending(live, rate=400) as sender, live.worker() as process:
         live.until(EVENTS // 4)
         other = KafkaProducer(bootstrap_servers=live.brokers, transactional_id=f"{live.name}-{live.events}-0")
         other.init_transactions()
@@ -167,9 +168,9 @@ def test_an_owner_whose_transaction_was_ended_goes_on(live: Live, replayed: str)
     assert "taken over by another worker" not in live.said()
 
 
-def sending(live: Live, rate: int) -> list[str]:
+def sending(live: Live, rate: int) -> Forked:
     to = f"kafka://{live.brokers}/{live.events}"
-    return [*live.command()[:3], "replay", LOG, "--to", to, "--rate", str(rate), "--quiet"]
+    return Forked("replay", LOG, "--to", to, "--rate", rate, "--quiet")
 
 
 def test_impressions_wait_for_their_feedback(live: Live) -> None:

@@ -1,14 +1,13 @@
 """What is known of items, live: from a file, from a topic that changes it, and through a kill -9."""
 
 import json
-import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from subprocess import PIPE
 from typing import Any
 
 import numpy as np
@@ -33,6 +32,7 @@ from streams.kafka.client import Producer, admin, ensure_topic
 from streams.wire.message import Message
 from tests.ebbtide import keeping
 from tests.ebbtide.sent_examples import batches, made_by, send
+from tests.forked import Forked
 from tests.patience import PATIENCE_S, until
 from tests.streams.topics import messages
 
@@ -158,12 +158,11 @@ def test_killed_in_between_it_ends_in_the_state_of_one_that_was_not(
     tell(where, FIRST)
     send(where.brokers, where.topic, MADE[:HALF], partitions=1)
     (tmp_path / "settings.toml").write_text("drift = false\n")
-    command = [sys.executable, keeping.__file__, "train", "--learner", "gaussian", "--json"]
-    command += ["--config", str(tmp_path / "settings.toml")]
-    command += ["--brokers", where.brokers, "--examples", where.topic, "--store", store]
-    command += ["--dead-letters", where.dead_letters, "--checkpoint", str(where.directory)]
-    topic = ["--items-topic", where.items_topic]
-    with subprocess.Popen([*command, *topic, "--every", "600"], stdout=subprocess.PIPE) as process:
+    words: list[object] = ["train", "--learner", "gaussian", "--json", "--config", tmp_path / "settings.toml"]
+    words += ["--brokers", where.brokers, "--examples", where.topic, "--store", store]
+    words += ["--dead-letters", where.dead_letters, "--checkpoint", where.directory]
+    words += ["--items-topic", where.items_topic]
+    with Forked(*words, "--every", 600, stdout=PIPE, program=keeping.program) as process:
         try:
             told = until(lambda: _said(process), lambda said: said["trained"] >= 600)
             assert told["item_changes"] == len(FIRST)
@@ -175,10 +174,10 @@ def test_killed_in_between_it_ends_in_the_state_of_one_that_was_not(
             until(lambda: _said(process), lambda said: said["trained"] > BEFORE)
         finally:
             process.kill()
-    ended = subprocess.run(
-        [*command, *topic, "--for", str(EVENTS)], capture_output=True, timeout=PATIENCE_S, check=True
-    )
-    killed = json.loads(ended.stdout.splitlines()[-1])
+    with Forked(*words, "--for", EVENTS, stdout=PIPE, program=keeping.program) as process:
+        out, _ = process.communicate(PATIENCE_S)
+    assert process.returncode == 0
+    killed = json.loads(out.splitlines()[-1])
     assert (killed["trained"], killed["item_changes"]) == (EVENTS, len(FIRST) + 2 * len(LATER))
 
     keeping.start_over(where.directory)
@@ -247,7 +246,7 @@ def test_a_file_is_read_as_replay_reads_it_and_once(
     assert "--items: not the file that this run began with" in caplog.text
 
 
-def _said(process: subprocess.Popen[bytes]) -> dict[str, Any]:
+def _said(process: Forked) -> dict[str, Any]:
     """The next line of a trainer's JSON."""
     assert process.stdout is not None
     said: dict[str, Any] = json.loads(process.stdout.readline())

@@ -1,12 +1,10 @@
 """A trainer does not die on data: what cannot be learned is set aside, and leaves no trace in the model."""
 
 import json
-import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
+from subprocess import PIPE
 from typing import Any
 
 import numpy as np
@@ -26,15 +24,15 @@ from streams.kafka.client import Producer
 from streams.wire.message import Message
 from tests.ebbtide import keeping
 from tests.ebbtide.sent_examples import batches, send
-from tests.ebbtide.test_train import COMMAND, EVENTS, InProcess, _newest
+from tests.ebbtide.test_train import EVENTS, InProcess, _newest
 from tests.ebbtide.test_train import here as here
 from tests.ebbtide.test_train import store as store
 from tests.ebbtide.test_train import topic as topic
 from tests.ebbtide.typed import run
+from tests.forked import Forked
 from tests.patience import PATIENCE_S, until
 from tests.planted_learners.poisoned import CANNOT_LEARN, CANNOT_SHOW, DIVERGES
 
-FOLDER = Path(__file__).parent.parent / "planted_learners"
 CONFIG = RunConfig(learner="poisoned", floors=False, drift=False)
 
 
@@ -43,7 +41,7 @@ def poisoned() -> Iterator[None]:
     """The learner is one more file in the package; what a trainer has written is there when it has ended."""
     with pytest.MonkeyPatch.context() as patch:
         keeping.keep_everything(patch)
-        patch.setattr(learners.systems, "__path__", [*learners.systems.__path__, str(FOLDER)])
+        patch.setattr(learners.systems, "__path__", [*learners.systems.__path__, str(keeping.PLANTED)])
         yield
     sys.modules.pop("learners.systems.poisoned", None)
 
@@ -141,14 +139,15 @@ def test_killed_wherever_it_is_it_ends_in_the_same_state(here: InProcess) -> Non
     }
     (here.folder.parent / "settings.toml").write_text("drift = false\n")
     said = [str(one) for pair in where.items() for one in pair]
-    command = [*COMMAND[: COMMAND.index("--learner")], *said, "--json"]
-    environment = {**os.environ, "PYTHONPATH": str(FOLDER / "site")}
+    words = ("train", *said, "--json")
     for after in (1, 4000):
-        with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) as process:
+        with Forked(*words, program=keeping.planted) as process:
             until(lambda: _newest(here.folder) >= after or process.poll() is not None)  # noqa: B023
             process.kill()
-    done = subprocess.run(command, env=environment, capture_output=True, timeout=PATIENCE_S, check=True)
-    killed = json.loads(done.stdout.splitlines()[-1])
+    with Forked(*words, stdout=PIPE, program=keeping.planted) as process:
+        out, _ = process.communicate(PATIENCE_S)
+    assert process.returncode == 0
+    killed = json.loads(out.splitlines()[-1])
     assert killed["trained"] == EVENTS - LOST
     assert killed["dead_letters"] == {"not learned": 4}
     assert len({source for source, _, _ in letters(here)}) == 4

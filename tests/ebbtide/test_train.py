@@ -4,13 +4,12 @@ import json
 import resource
 import shutil
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from subprocess import PIPE
 from typing import Any
 
 import msgspec
@@ -30,12 +29,12 @@ from state.store.embedded import open_store
 from state.store.redis import RedisStore
 from tests.ebbtide import keeping
 from tests.ebbtide.sent_examples import batches, log, made_by, send
+from tests.forked import Forked
 from tests.patience import PATIENCE_S, until
 from tests.valkeys import free_port, serving
 
 CONFIG = RunConfig(learner="twotower", floors=False, drift=False)
 EVENTS = 6000
-COMMAND = [sys.executable, keeping.__file__, "train", "--learner", "twotower"]
 
 
 @pytest.fixture
@@ -131,13 +130,8 @@ def test_killed_and_resumed_it_ends_in_the_state_of_one_that_was_not(here: InPro
             until(lambda: _newest(here.folder) > 0)
             time.sleep(random.uniform(0.0, 0.6))
             process.kill()
-        done = subprocess.run(
-            _command(here, "--every", "600", "--for", EVENTS),
-            capture_output=True,
-            timeout=PATIENCE_S,
-            check=True,
-        )
-    killed = json.loads(done.stdout.splitlines()[-1])
+        out, _ = ended(here, "--every", 600, "--for", EVENTS)
+    killed = json.loads(out.splitlines()[-1])
     assert killed["trained"] == EVENTS
     assert killed["duplicates"] == 0
 
@@ -151,14 +145,12 @@ def test_one_trainer_to_a_folder_and_sigterm_saves(here: InProcess) -> None:
     trained = sum(map(len, batches(2, 50)[:60]))
     with _running(here) as process:
         until(lambda: _status(here.store), lambda said: said is not None and said.trained == trained)
-        second = subprocess.run(_command(here), capture_output=True, text=True, timeout=PATIENCE_S)
-        assert second.returncode == 2
-        assert f"another trainer learns here (process {process.pid})" in second.stderr
+        assert f"another trainer learns here (process {process.pid})" in ended(here, code=2)[1]
         process.send_signal(signal.SIGTERM)
-        out, _ = process.communicate(timeout=PATIENCE_S)
+        said_at_end, _ = process.communicate(PATIENCE_S)
     assert process.returncode == 0
     assert _newest(here.folder) == trained
-    said = json.loads(out.splitlines()[-1])
+    said = json.loads(said_at_end.splitlines()[-1])
     assert said["trained"] == trained
     assert here.train(at_most=trained).digest() == said["state_digest"]
 
@@ -293,31 +285,34 @@ def _newest(folder: Path) -> int:
     return max((int(path.name[-12:]) for path in folder.glob("checkpoint-*")), default=-1)
 
 
-def _command(here: InProcess, *options: object) -> list[str]:
+def began(here: InProcess, *options: object, program: Callable[[], None] = keeping.program) -> Forked:
+    """`ebbtide train`."""
     settings = here.folder.parent / "settings.toml"
     settings.write_text("drift = false\n")
-    where = [
-        "--config",
-        str(settings),
-        "--brokers",
-        here.brokers,
-        "--store",
-        here.store,
-        "--examples",
-        here.topic,
-        "--json",
-    ]
-    return [*COMMAND, *where, "--checkpoint", str(here.folder), *map(str, options)]
+    where = ("--brokers", here.brokers, "--store", here.store, "--examples", here.topic)
+    saved = ("--checkpoint", here.folder, "--config", settings, "--learner", "twotower", "--json")
+    return Forked("train", *where, *saved, *options, stdout=PIPE, stderr=PIPE, program=program)
+
+
+def ended(
+    here: InProcess, *options: object, code: int = 0, program: Callable[[], None] = keeping.program
+) -> tuple[str, str]:
+    """What `ebbtide train` printed and told of errors when it had ended."""
+    process = began(here, *options, program=program)
+    out, errors = process.communicate(PATIENCE_S)
+    assert process.returncode == code, errors.decode()
+    return out.decode(), errors.decode()
 
 
 @contextmanager
-def _running(here: InProcess, *options: object) -> Iterator[subprocess.Popen[bytes]]:
-    process = subprocess.Popen(_command(here, *options), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+def _running(here: InProcess, *options: object) -> Iterator[Forked]:
+    process = began(here, *options)
     try:
         yield process
     finally:
         process.kill()
-        process.communicate()
+        process.close()
+        process.wait()
 
 
 @contextmanager

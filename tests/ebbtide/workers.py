@@ -3,7 +3,6 @@
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
@@ -19,6 +18,8 @@ from state.keys import Int64s
 from state.memory.mask import narrowed, select
 from state.progress import Progress
 from streams.kafka.observer import Observer
+from tests.ebbtide.typed import EBBTIDE
+from tests.forked import Forked, Started
 from tests.patience import PATIENCE_S, until
 
 WINDOW = 128
@@ -39,10 +40,15 @@ class Live:
         return f"{self.name}-events"
 
     @contextmanager
-    def worker(self, *options: object, log: str = "worker") -> Iterator[subprocess.Popen[bytes]]:
-        """A running `ebbtide ingest`; killed at the end, if it is still there."""
+    def worker(self, *options: object, log: str = "worker") -> Iterator[Started]:
+        """A running worker; killed at the end, if it is still there."""
+        command = self.command(*options)
         with (self.folder / log).open("ab") as log_file:
-            process = subprocess.Popen(self.command(*options), stdout=log_file, stderr=log_file)
+            process: Started
+            if self.engine == "ingest":
+                process = Forked(*command[len(EBBTIDE) :], stdout=log_file, stderr=log_file)
+            else:  # a client of a machine of Java, with threads
+                process = subprocess.Popen(command, stdout=log_file, stderr=log_file)
         try:
             yield process
         finally:
@@ -63,7 +69,7 @@ class Live:
         }
         said = [str(one) for pair in where.items() for one in pair] + [str(one) for one in options]
         verb = ["ingest"] if self.engine == "ingest" else ["flink", "run"]
-        return [sys.executable, "-m", "ebbtide", *verb, *said]
+        return [*EBBTIDE, *verb, *said]
 
     @property
     def checkpoints(self) -> Path:
@@ -98,12 +104,12 @@ class Live:
         return [one.batch for one in self.shipments()]
 
 
-def kill(process: subprocess.Popen[bytes]) -> None:
+def kill(process: Started) -> None:
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
 
 
-def stop(process: subprocess.Popen[bytes]) -> None:
+def stop(process: Started) -> None:
     """Asked to end, it ends well."""
     process.send_signal(signal.SIGTERM)
     assert process.wait(PATIENCE_S) == 0

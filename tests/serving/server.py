@@ -4,12 +4,12 @@ import http.client
 import json
 import socket
 import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+from tests.forked import Forked
 from tests.patience import PATIENCE_S, until
 
 
@@ -24,7 +24,7 @@ class Reply(NamedTuple):
 
 class Served(NamedTuple):
     url: str
-    process: subprocess.Popen[str]
+    process: Forked
 
     @property
     def address(self) -> tuple[str, int]:
@@ -58,8 +58,8 @@ class Served(NamedTuple):
 @contextmanager
 def served(source: str, *options: str, ready: bool = True) -> Iterator[Served]:
     """A server on a free port; it must end at SIGTERM with exit code 0."""
-    command = [sys.executable, "-m", "ebbtide", "serve", "--from", source, "--port", "0", "--json", *options]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    words = ("serve", "--from", source, "--port", "0", "--json", *options)
+    process = Forked(*words, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdout is not None
     assert process.stderr is not None
     try:
@@ -73,6 +73,5 @@ def served(source: str, *options: str, ready: bool = True) -> Iterator[Served]:
         assert process.wait(PATIENCE_S) == 0
     finally:
         process.kill()
+        process.close()
         process.wait()
-        process.stdout.close()
-        process.stderr.close()

@@ -76,7 +76,7 @@ def test_it_waits_for_its_store_and_for_what_is_published_and_survives_both(tmp_
         assert web.process.stderr is not None
         told = re.findall(
             "answered: .* cannot be reached|nothing was published|can be answered, version",
-            web.process.stderr.read(),
+            web.process.stderr.read().decode(),
         )
         assert {line.split()[-1] for line in told} == {"reached", "published", "version"}
         assert told[-1].endswith("reached")

@@ -28,6 +28,7 @@ from streams.kafka.observer import Observer
 from streams.operator import OperatorConfig
 from streams.wire.letters import SOURCE
 from streams.wire.message import Message
+from tests.forked import Forked, Started
 from tests.patience import until
 
 HOUR_MS = 3_600_000
@@ -97,7 +98,7 @@ class Worker:
 
     brokers: str
     name: str
-    process: subprocess.Popen[bytes]
+    process: Started
     log: Path
     used: int = 0
 
@@ -193,8 +194,12 @@ class Workers:
         arguments = [str(one) for pair in options.items() for one in pair]
         log = self._folder / f"{name}.log"
         with log.open("wb") as said:
-            command = [sys.executable, "-m", "ebbtide", *verb, *arguments]
-            process = subprocess.Popen(command, stdout=said, stderr=said)
+            process: Started
+            if self._engine == "ingest":
+                process = Forked(*verb, *arguments, stdout=said, stderr=said)
+            else:  # a client of a machine of Java, with threads
+                command = [sys.executable, "-m", "ebbtide", *verb, *arguments]
+                process = subprocess.Popen(command, stdout=said, stderr=said)
         return Worker(self._brokers, name, process, log)
 
     def end(self) -> None:
