@@ -9,8 +9,9 @@ from rich.table import Table
 from rich.text import Text
 
 from ebbtide import waiting
+from ebbtide.commands.built_by import built_by
 from ebbtide.commands.live_options import Json
-from ebbtide.commands.log_options import Items, LabelOption, Maps, TimeFormat, Users, mapping_of
+from ebbtide.commands.log_options import Reading
 from ebbtide.commands.output import print_json
 
 data = typer.Typer(help="Known logs, and what a log of yours looks like.", no_args_is_help=True)
@@ -32,24 +33,17 @@ def list_(as_json: Json = False) -> None:
 
 
 @data.command("inspect")
+@built_by(Reading)
 def inspect_(
+    reading: Reading,
     log: Annotated[str, typer.Argument(metavar="LOG", help="A file, a folder, or a known log.")],
-    map: Maps = None,
-    label: LabelOption = None,
-    items: Items = None,
-    users: Users = None,
-    time_format: TimeFormat = None,
     as_json: Json = False,
 ) -> None:
     """What a log holds: a proposed mapping, counts, time span and unit, ties, gaps, repeats, warnings."""
     with waiting.looking(f"Looking over {log} ...", quiet=as_json):
-        from ebbtide import api
         from replay.inspect import inspect
 
-        opened = api.open_log(
-            log, map=mapping_of(map), label=label, items=items, users=users, time_format=time_format
-        )
-        found = inspect(opened)
+        found = inspect(reading.open(log))
     if as_json:
         print_json(found.report())
         return

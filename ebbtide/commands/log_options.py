@@ -1,41 +1,67 @@
 """Options of the commands that are given a log."""
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-Maps = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--map",
-        metavar="ROLE=COLUMN",
-        help="Which column plays a role (repeat), or a TOML file of such lines.",
-    ),
-]
-LabelOption = Annotated[
-    str | None,
-    typer.Option(
-        "--label", metavar="RULE", help="What counts as a positive: rating>=4, action==buy; or none."
-    ),
-]
+if TYPE_CHECKING:
+    from replay.log import Log
+
 Items = Annotated[
     Path | None, typer.Option("--items", metavar="FILE", help="A table of what is known of items.")
-]
-TimeFormat = Annotated[
-    str | None,
-    typer.Option(
-        "--time-format",
-        metavar="FORM",
-        help="The form of the log's times, as in strptime: '%d/%m/%Y %H:%M'. [found in the log]",
-    ),
 ]
 Users = Annotated[
     Path | None, typer.Option("--users", metavar="FILE", help="A table of what is known of users.")
 ]
 
 
-def mapping_of(pairs: list[str] | None) -> dict[str, str] | str | None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """How a log is read; what is left out is found in the log."""
+
+    map: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--map",
+            metavar="ROLE=COLUMN",
+            help="Which column plays a role (repeat), or a TOML file of such lines.",
+        ),
+    ] = None
+    items: Items = None
+    users: Users = None
+    time_format: Annotated[
+        str | None,
+        typer.Option(
+            "--time-format",
+            metavar="FORM",
+            help="The form of the log's times, as in strptime: '%d/%m/%Y %H:%M'. [found in the log]",
+        ),
+    ] = None
+    label: Annotated[
+        str | None,
+        typer.Option(
+            "--label", metavar="RULE", help="What counts as a positive: rating>=4, action==buy; or none."
+        ),
+    ] = None
+
+    def open(self, log: str, **part: Any) -> "Log":
+        """The log, or the part of it that `ebbtide.api.Opening` names. Raises InputError."""
+        from ebbtide.api import open_log
+
+        return open_log(
+            log,
+            map=_mapping(self.map),
+            items=self.items,
+            users=self.users,
+            time_format=self.time_format,
+            label=self.label,
+            **part,
+        )
+
+
+def _mapping(pairs: list[str] | None) -> dict[str, str] | str | None:
     """What `--map` says: roles and their columns, or the path of a TOML file. Raises InputError."""
     from replay.meaning.mapping import Mapping
 

@@ -10,11 +10,14 @@ from rich.console import Console
 
 from ebbtide import waiting
 from ebbtide.commands import services
+from ebbtide.commands.built_by import built_by
 from ebbtide.commands.live_options import Json
-from ebbtide.commands.log_options import Items, LabelOption, Maps, TimeFormat, Users, mapping_of
+from ebbtide.commands.log_options import Reading
 
 
+@built_by(Reading)
 def replay(
+    reading: Reading,
     context: typer.Context,
     log: Annotated[
         str, typer.Argument(metavar="LOG", help="A file, a folder, or a known log (`ebbtide data list`).")
@@ -29,11 +32,6 @@ def replay(
     now: services.Now = False,
     history: services.History = None,
     sent: services.SentFile = None,
-    map: Maps = None,
-    items: Items = None,
-    users: Users = None,
-    time_format: TimeFormat = None,
-    label: LabelOption = None,
     learner: Annotated[
         str | None, typer.Option(metavar="NAME", help="The model; by default what suits the log.")
     ] = None,
@@ -133,18 +131,7 @@ def replay(
         from ebbtide import api
         from ebbtide.report import terminal
 
-        opened = api.open_log(
-            log,
-            map=mapping_of(map),
-            label=label,
-            items=items,
-            users=users,
-            time_format=time_format,
-            from_=from_,
-            until=until,
-            limit=limit,
-            seed=seed or 0,
-        )
+        opened = reading.open(log, from_=from_, until=until, limit=limit, seed=seed or 0)
     if to is not None:
         how: dict[str, Any] = {"form": format, "partitions": partitions, "speed": speed, "rate": rate}
         how |= {"batch": batch, "now": now, "history": history, "sent": sent}

@@ -9,7 +9,8 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from ebbtide.commands.log_options import Items, LabelOption, Maps, TimeFormat, Users, mapping_of
+from ebbtide.commands.built_by import built_by
+from ebbtide.commands.log_options import Reading
 from ebbtide.commands.output import print_line
 from state.errors import InputError
 
@@ -18,7 +19,9 @@ _PORT = 8080
 _COLOURS = {"send": "magenta", "ingest": "blue", "train": "green", "serve": "yellow", "services": "cyan"}
 
 
+@built_by(Reading)
 def up(
+    reading: Reading,
     directory: Annotated[
         Path, typer.Option("--dir", metavar="D", help="Where all data and logs are; it is gone on with.")
     ] = _DIR,
@@ -32,11 +35,6 @@ def up(
             "--log", metavar="LOG", help="A log of your own, sent as live traffic. [a demo, in an empty D]"
         ),
     ] = None,
-    map: Maps = None,
-    items: Items = None,
-    users: Users = None,
-    time_format: TimeFormat = None,
-    label: LabelOption = None,
     rate: Annotated[
         float | None, typer.Option(metavar="N", min=0.001, help="Events a second of the log. [20]")
     ] = None,
@@ -98,10 +96,8 @@ def up(
         asked = None
         if log is not None:
             say("send", f"looking at {log}")
-            called = _called(log, map, time_format, label, items, users)
-            options = _options(map, time_format, label, items, users)
-            paths = {"items": _path(items), "users": _path(users)}
-            asked = Sent(log=_absolute(log), options=options, called=called, **paths)
+            called, paths = _called(log, reading), _paths(reading)
+            asked = Sent(log=_absolute(log), options=_options(reading), called=called, **paths)
         sent = folder.remembered(asked, Sent)
         if sent is None and given is None:
             say("send", f"the demo log {DEMO}: fetched, if it is not there yet")
@@ -128,35 +124,23 @@ def up(
     say("up", f"all has ended; `ebbtide up --dir {directory}` goes on")
 
 
-def _options(
-    map: list[str] | None, time_format: str | None, label: str | None, items: Path | None, users: Path | None
-) -> tuple[str, ...]:
-    """How the log is opened, as `ebbtide replay` takes it."""
-    given: list[tuple[str, str | Path | None]] = [("--map", _absolute(one)) for one in map or []]
-    given += [
-        ("--time-format", time_format),
-        ("--label", label),
-        ("--items", _path(items)),
-        ("--users", _path(users)),
-    ]
-    return tuple(str(word) for option, said in given if said is not None for word in (option, said))
+def _options(reading: Reading) -> tuple[str, ...]:
+    """How the log is read, as `ebbtide replay` takes it."""
+    pairs: list[tuple[str, str | None]] = [("--map", _absolute(pair)) for pair in reading.map or []]
+    pairs += [("--time-format", reading.time_format), ("--label", reading.label)]
+    pairs += [(f"--{table}", path) for table, path in _paths(reading).items()]
+    return tuple(word for option, value in pairs if value is not None for word in (option, value))
 
 
-def _called(
-    log: str,
-    map: list[str] | None,
-    time_format: str | None,
-    label: str | None,
-    items: Path | None,
-    users: Path | None,
-) -> tuple[str, ...]:
+def _paths(reading: Reading) -> dict[str, str | None]:
+    """Of the side tables, found from wherever this is gone on with."""
+    tables = {"items": reading.items, "users": reading.users}
+    return {table: None if path is None else str(path.resolve()) for table, path in tables.items()}
+
+
+def _called(log: str, reading: Reading) -> tuple[str, ...]:
     """What the log calls item and user. Raises InputError where it cannot be opened so."""
-    from ebbtide.api import open_log
-
-    opened = open_log(
-        log, map=mapping_of(map), time_format=time_format, label=label, items=items, users=users
-    )
-    columns = opened.mapping.columns
+    columns = reading.open(log).mapping.columns
     return tuple(f"{role}={columns[role]}" for role in ("item", "user") if columns.get(role))
 
 
@@ -164,10 +148,6 @@ def _variants(said: list[str] | None) -> tuple[str, ...]:
     """NAME=FILE of each, with files that are found from wherever this is gone on with."""
     pairs = (one.partition("=") for one in said or ())
     return tuple(f"{name}={_absolute(file)}" for name, _, file in pairs)
-
-
-def _path(file: Path | None) -> str | None:
-    return None if file is None else str(file.resolve())
 
 
 def _absolute(said: str) -> str:

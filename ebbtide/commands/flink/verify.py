@@ -6,13 +6,16 @@ from typing import Annotated, Literal
 import typer
 from rich.console import Console
 
+from ebbtide.commands.built_by import built_by
 from ebbtide.commands.flink.options import Parallelism
 from ebbtide.commands.live_options import Json
-from ebbtide.commands.log_options import Items, LabelOption, Maps, TimeFormat, Users, mapping_of
+from ebbtide.commands.log_options import Reading
 from ebbtide.commands.output import print_json
 
 
+@built_by(Reading)
 def verify(
+    reading: Reading,
     log: Annotated[
         str, typer.Argument(metavar="LOG", help="A file, a folder, or a known log (`ebbtide data list`).")
     ],
@@ -24,11 +27,6 @@ def verify(
     ] = "json",
     partitions: Annotated[int, typer.Option(metavar="N", min=1, help="Of the topic of events.")] = 4,
     parallelism: Parallelism = 1,
-    map: Maps = None,
-    items: Items = None,
-    users: Users = None,
-    time_format: TimeFormat = None,
-    label: LabelOption = None,
     limit: Annotated[int | None, typer.Option(metavar="N", min=1, help="Only the first N events.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -36,19 +34,9 @@ def verify(
     from ebbtide.flink import runtime
 
     runtime.here()
-    from ebbtide import api
     from ebbtide.flink import verify as verifying
 
-    opened = api.open_log(
-        log,
-        map=mapping_of(map),
-        label=label,
-        items=items,
-        users=users,
-        time_format=time_format,
-        limit=limit,
-        seed=0,
-    )
+    opened = reading.open(log, limit=limit)
     how = verifying.How(brokers=brokers, form=form, partitions=partitions, parallelism=parallelism)
     found = verifying.verify(opened, how)
     if as_json:
