@@ -38,11 +38,11 @@ def cycles(
     with _telling("loading torch") as tell:
         from ebbtide.simulated.cycles import bench as run
 
-        found = run(seeds, tell)
+        measured = run(seeds, tell)
     if as_json:
-        print_json(msgspec.to_builtins(found))
+        print_json(msgspec.to_builtins(measured))
     else:
-        _show(found)
+        _show(measured)
 
 
 @bench.command("drift")
@@ -60,11 +60,11 @@ def drift(
     with _telling("loading") as tell:
         from ebbtide.simulated.detection import measure
 
-        found = measure(seeds, tell, logs=logs or ["movielens-100k"])
+        measured = measure(seeds, tell, logs=logs or ["movielens-100k"])
     if as_json:
-        print_json(msgspec.to_builtins(found))
+        print_json(msgspec.to_builtins(measured))
     else:
-        _show_drift(found)
+        _show_drift(measured)
 
 
 @contextmanager
@@ -83,38 +83,38 @@ def _telling(first: str) -> Iterator[Callable[[str], None]]:
         yield tell
 
 
-def _show_drift(found: "Detection") -> None:
+def _show_drift(detection: "Detection") -> None:
     table = Table("", "", box=None, show_header=False)
-    for kind, events in found.delay_events.items():
+    for kind, events in detection.delay_events.items():
         table.add_row(
             f"events until an alarm, {kind} drift", "not found" if events is None else f"{events:,.0f}"
         )
-    table.add_row("alarms a million events without drift", f"{found.false_alarms_per_million:.2f}")
-    ratio = found.recovery_ratio
+    table.add_row("alarms a million events without drift", f"{detection.false_alarms_per_million:.2f}")
+    ratio = detection.recovery_ratio
     bounds = "" if ratio.low is None else f" [{ratio.low:.2f}, {ratio.high:.2f}]"
     table.add_row("events to recover, without actions / with them", f"{ratio.mean:.2f}{bounds}")
-    for log, differences in found.cost.items():
+    for log, differences in detection.cost.items():
         for metric, difference in differences.items():
             table.add_row(f"acting on {log}: {metric}", f"{difference:+.4f}")
-    Console().print(f"Planted streams, {found.seeds} seeds; a simulator.", highlight=False)
+    Console().print(f"Planted streams, {detection.seeds} seeds; a simulator.", highlight=False)
     Console().print(table, highlight=False)
 
 
-def _show(found: "Cycles") -> None:
+def _show(cycles: "Cycles") -> None:
     table = Table("", "mean", "95%", box=None, header_style="dim")
     figures: dict[str, Figure] = {
-        "explore slot's serendipity / epsilon": found.slot_vs_epsilon,
-        "the same / Thompson, group prior": found.slot_vs_thompson,
-        "the same / Novelty trained once": found.slot_vs_trained_once,
-        "the same / without group identity": found.group_identity,
-        "slate's serendipity / epsilon": found.slate_vs_epsilon,
-        "accuracy, % against the worst of three": found.accuracy_change_percent,
-        "confirmation gap": found.gap,
+        "explore slot's serendipity / epsilon": cycles.slot_vs_epsilon,
+        "the same / Thompson, group prior": cycles.slot_vs_thompson,
+        "the same / Novelty trained once": cycles.slot_vs_trained_once,
+        "the same / without group identity": cycles.group_identity,
+        "slate's serendipity / epsilon": cycles.slate_vs_epsilon,
+        "accuracy, % against the worst of three": cycles.accuracy_change_percent,
+        "confirmation gap": cycles.gap,
     }
     for name, figure in figures.items():
         bounds = "" if figure.low is None else f"{figure.low:.3f} to {figure.high:.3f}"
         table.add_row(name, f"{figure.mean:.3f}", bounds)
-    control, gate = found.control, found.gate
+    control, gate = cycles.control, cycles.gate
     for name, value in {
         "own labels replace feedback: gap": control.replace_gap,
         "the same: accuracy / with real feedback": control.replace_accuracy_ratio,
@@ -123,8 +123,8 @@ def _show(found: "Cycles") -> None:
         "gate refuses a reset Novelty": gate.reset_refused,
         "gate promotes a good cycle": gate.good_promoted,
         "gate promotes what is unchanged": gate.unchanged_promoted,
-        "CPU seconds a cycle": found.cycle_cpu_seconds,
+        "CPU seconds a cycle": cycles.cycle_cpu_seconds,
     }.items():
         table.add_row(name, f"{value:.3f}")
-    Console().print(f"A planted world, {found.seeds} seeds; a simulator, not users.", highlight=False)
+    Console().print(f"A planted world, {cycles.seeds} seeds; a simulator, not users.", highlight=False)
     Console().print(table, highlight=False)

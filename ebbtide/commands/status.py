@@ -56,8 +56,8 @@ def status(
         missing = str(error)
 
     def look() -> "Status":
-        found = live_look.look(broker, held, names).status()
-        return found if missing is None else msgspec.structs.replace(found, trouble=[*found.trouble, missing])
+        seen = live_look.look(broker, held, names).status()
+        return seen if missing is None else msgspec.structs.replace(seen, trouble=[*seen.trouble, missing])
 
     if metrics_port is not None:
         address = (prometheus.host(), metrics_port)
@@ -73,53 +73,53 @@ def status(
                 time.sleep(_WATCH_S)
                 live.update(_screen(look(), names), refresh=True)
     with waiting.looking("Looking at the broker and the store ...", quiet=as_json):
-        found = look()
+        seen = look()
     if as_json:
-        sys.stdout.write(msgspec.json.format(msgspec.json.encode(found), indent=2).decode() + "\n")
+        sys.stdout.write(msgspec.json.format(msgspec.json.encode(seen), indent=2).decode() + "\n")
     else:
-        Console().print(_screen(found, names))
-    if not found.broker_up:
+        Console().print(_screen(seen, names))
+    if not seen.broker_up:
         raise typer.Exit(1)
 
 
-def _screen(found: "Status", names: "Names") -> RenderableType:
+def _screen(status: "Status", names: "Names") -> RenderableType:
     rows = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     rows.add_column(style="dim", no_wrap=True)
     rows.add_column()
-    dead = sum(found.dead_letters.values())
-    reasons = sorted(found.dead_letters.items(), key=lambda one: -one[1])
+    dead = sum(status.dead_letters.values())
+    reasons = sorted(status.dead_letters.items(), key=lambda one: -one[1])
     rows.add_row(
         "events",
-        f"{_count(found.events_in)} in, of them {_count(found.duplicates)} duplicates, "
-        f"{_count(found.late)} too late, {dead:,} dead letters",
+        f"{_count(status.events_in)} in, of them {_count(status.duplicates)} duplicates, "
+        f"{_count(status.late)} too late, {dead:,} dead letters",
     )
     if dead:
         rows.add_row("", Text(", ".join(f"{many:,} {reason}" for reason, many in reasons), style="yellow"))
-    if found.unknown_fields:
-        fields = ", ".join(f"{many:,} {name}" for name, many in found.unknown_fields.items())
+    if status.unknown_fields:
+        fields = ", ".join(f"{many:,} {name}" for name, many in status.unknown_fields.items())
         rows.add_row("not read", Text(f"fields that are no roles: {fields}", style="yellow"))
-    count = found.workers
+    count = status.workers
     workers = "" if count is None else f", by {count} worker{'s' * (count != 1)} of {names.group}"
-    rows.add_row("examples", f"{_count(found.examples_out)} out{workers}")
-    size = "" if found.bytes_per_user is None else f", {found.bytes_per_user:,.0f} bytes each"
-    rows.add_row("users", f"{_count(found.users)} remembered{size}, {_count(found.expired)} expired")
-    changes = f" ({found.item_changes:,} messages about them)" if found.item_changes else ""
-    known = f"{_count(found.items)} items{changes}, {_count(found.forgotten)} users forgotten"
-    version = _count(found.version)
-    rows.add_row("trained", f"{_count(found.trained)}, published version {version}, {known}")
-    age = found.checkpoint_age_s
+    rows.add_row("examples", f"{_count(status.examples_out)} out{workers}")
+    size = "" if status.bytes_per_user is None else f", {status.bytes_per_user:,.0f} bytes each"
+    rows.add_row("users", f"{_count(status.users)} remembered{size}, {_count(status.expired)} expired")
+    changes = f" ({status.item_changes:,} messages about them)" if status.item_changes else ""
+    known = f"{_count(status.items)} items{changes}, {_count(status.forgotten)} users forgotten"
+    version = _count(status.version)
+    rows.add_row("trained", f"{_count(status.trained)}, published version {version}, {known}")
+    age = status.checkpoint_age_s
     rows.add_row("checkpoint", "none yet" if age is None else f"{_ago(age)} old")
-    for stage, lag in (("ingest", found.lag.ingest), ("train", found.lag.train)):
+    for stage, lag in (("ingest", status.lag.ingest), ("train", status.lag.train)):
         rows.add_row(f"lag of {stage}", _lag(lag))
-    fresh = [f"{name} {value:,.0f} ms" for name, value in found.freshness_ms.items() if value is not None]
+    fresh = [f"{name} {value:,.0f} ms" for name, value in status.freshness_ms.items() if value is not None]
     rows.add_row("freshness", ", ".join(fresh) or "-")
-    scores = ", ".join(f"{name} {value:.4f}" for name, value in found.metrics.items())
+    scores = ", ".join(f"{name} {value:.4f}" for name, value in status.metrics.items())
     rows.add_row("metrics", scores or "-")
-    if found.drift_open:
-        still = f"{found.drift_open} alarm{'s' * (found.drift_open != 1)} open: `ebbtide monitor` tells"
+    if status.drift_open:
+        still = f"{status.drift_open} alarm{'s' * (status.drift_open != 1)} open: `ebbtide monitor` tells"
         rows.add_row("drift", Text(still, style="red"))
     lines: list[RenderableType] = [rows]
-    lines += [Text(f"! {sentence}", style="yellow") for sentence in found.trouble]
+    lines += [Text(f"! {sentence}", style="yellow") for sentence in status.trouble]
     return Lines(*lines)
 
 

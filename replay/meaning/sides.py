@@ -92,13 +92,13 @@ def side_of(
     id_N = (ids or Ids(names)).keys(id_cells)
     raw.mark(id_N == NO_KEY, reasons.missing(kind), "expected an id, got none")
     described = column_kinds(table, types or {})
-    kinds = {column: found for column, (found, _) in described.items()}
+    kinds = {column: type_ for column, (type_, _) in described.items()}
     notes += [
         f"{name}: column {column!r} is not used: {why}"
-        for column, (found, why) in described.items()
-        if found == "ignored"
+        for column, (type_, why) in described.items()
+        if type_ == "ignored"
     ]
-    since = [column for column, found in kinds.items() if found == "since"]
+    since = [column for column, type_ in kinds.items() if type_ == "since"]
     notes += [f"{name}: column {column!r} is not used: rows hold from {since[0]!r}" for column in since[1:]]
     since_N = _since(table, kinds, raw, day_first)
     order = np.lexsort((since_N, id_N))
@@ -106,36 +106,38 @@ def side_of(
     lat_N, lon_N = _places(table, kinds, order, name, notes)
     columns = {
         column: SideColumn(
-            found,
-            separator_of(table[column]) if found == "categories" else "",
-            width_of(table[column]) if found == "vector" else 0,
-            found == "number" and pa.types.is_temporal(table[column].type),
+            type_,
+            separator_of(table[column]) if type_ == "categories" else "",
+            width_of(table[column]) if type_ == "vector" else 0,
+            type_ == "number" and pa.types.is_temporal(table[column].type),
         )
-        for column, found in kinds.items()
-        if found != "ignored"
+        for column, type_ in kinds.items()
+        if type_ != "ignored"
     }
     made = SideTable(
         id_N=id_N[order],
         since_ms_N=since_N[order],
         numbers={
             plain(column): numbers_of(table[column], order, f"{name}: column {column!r}", notes)
-            for column, found in kinds.items()
-            if found == "number"
+            for column, type_ in kinds.items()
+            if type_ == "number"
         },
         categories={
-            plain(column): categories_of(table[column], order, names, found.separator)
-            for column, found in columns.items()
-            if found.kind in ("category", "categories")
+            plain(column): categories_of(table[column], order, names, side_column.separator)
+            for column, side_column in columns.items()
+            if side_column.kind in ("category", "categories")
         },
         texts={
             plain(column): texts_of(table[column], order)
-            for column, found in kinds.items()
-            if found == "text"
+            for column, type_ in kinds.items()
+            if type_ == "text"
         },
         vectors={
-            plain(column): vectors_of(table[column], order, found.width, f"{name}: column {column!r}", notes)
-            for column, found in columns.items()
-            if found.kind == "vector"
+            plain(column): vectors_of(
+                table[column], order, side_column.width, f"{name}: column {column!r}", notes
+            )
+            for column, side_column in columns.items()
+            if side_column.kind == "vector"
         },
         lat_N=lat_N,
         lon_N=lon_N,
@@ -143,7 +145,7 @@ def side_of(
     again = int(((np.diff(made.id_N) == 0) & (np.diff(made.since_ms_N) == 0)).sum())
     if again:
         notes.append(f"{name}: {again:,} rows have the {kind} and the time of a later one, which counts")
-    used = {plain(column): found for column, found in columns.items()}
+    used = {plain(column): side_column for column, side_column in columns.items()}
     return Side(name, kind, made, used, raw.bad, notes, raw.warnings(name))
 
 
@@ -224,12 +226,12 @@ def _read(files: Sequence[RowsFile], id_column: str) -> _Raw:
 
 def _one_a_name(table: dict[str, Column], id_column: str, where: str, notes: list[str]) -> dict[str, Column]:
     """The first column of each plain name; the others are named in `notes`."""
-    found: dict[str, str] = {}
+    first_of: dict[str, str] = {}
     for name in table:
-        first = found.setdefault(plain(name), name)
+        first = first_of.setdefault(plain(name), name)
         if first != name and id_column not in (first, name):
             notes.append(f"{where}: column {name!r} is not used: {first!r} is called the same")
-    kept = {id_column, *found.values()}
+    kept = {id_column, *first_of.values()}
     return {name: column for name, column in table.items() if name in kept}
 
 
@@ -274,9 +276,9 @@ def _places(
     table: dict[str, Column], kinds: dict[str, str], order: Int64s, where: str, notes: list[str]
 ) -> tuple[Doubles | None, Doubles | None]:
     """Latitudes and longitudes, NaN both where either is missing or absurd; None without columns."""
-    found = {plain(name): numbers(table[name]).value_B for name, kind in kinds.items() if kind == "place"}
-    lat_N = next((column[order] for name, column in found.items() if name in USUAL["lat"]), None)
-    lon_N = next((column[order] for name, column in found.items() if name in USUAL["lon"]), None)
+    places = {plain(name): numbers(table[name]).value_B for name, kind in kinds.items() if kind == "place"}
+    lat_N = next((column[order] for name, column in places.items() if name in USUAL["lat"]), None)
+    lon_N = next((column[order] for name, column in places.items() if name in USUAL["lon"]), None)
     if lat_N is None or lon_N is None:
         return None, None
     sound_N = (np.abs(lat_N) <= 90) & (np.abs(lon_N) <= 180)
