@@ -19,7 +19,7 @@ from state.tree import Tree
 
 BINS, _REACH = 32, 6.0
 """Of the score's log odds, equally wide from -REACH to REACH."""
-_FADE = 1.0 / 7_000.0
+_FADE = 1.0 / 2_500.0
 """Of a label's weight, with every label that comes after it."""
 _LEAST = 1_000.0
 """Weight of labels before anything is said."""

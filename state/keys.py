@@ -10,6 +10,7 @@ from state.compiled import compiled, inner
 from state.ids import NO_KEY as NO_KEY
 from state.ids import Names as Names
 from state.ids import key_of as key_of
+from state.ids import known_key_of as known_key_of
 from state.tree import Tree
 
 

@@ -1,5 +1,6 @@
 """`ebbtide ingest`: workers that remember."""
 
+import gc
 import logging
 import os
 import signal
@@ -66,6 +67,7 @@ def ingest(
     _topics(settings, partitions)
     with waiting.hint():
         rehearse(settings.engine)
+    gc.freeze()  # or events wait .3 s whenever all that was compiled is looked through for garbage
     log.info("the topics are there; joining the group on %s", settings.brokers)
     _run(settings, as_json=as_json, metrics_port=metrics_port)
 

@@ -1,5 +1,6 @@
 """A live training from its beginning to its end: alone on its checkpoints, going on where they end."""
 
+import gc
 import logging
 import time
 from collections.abc import Callable
@@ -119,6 +120,7 @@ def _live(
 
 
 def _run(training: LiveTrainer, stop: Callable[[], bool], tell: Callable[[LiveTrainer], None]) -> None:
+    gc.freeze()  # or events wait .3 s whenever all that was compiled is looked through for garbage
     settings, came_s = training.settings, time.monotonic()
     at_most = settings.at_most or 1 << 62
     while not stop() and training.intake.events < at_most:

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute
 from numpy.typing import NDArray
 
-from state.keys import NO_KEY, Int64s, key_of
+from state.keys import NO_KEY, Int64s, known_key_of
 from streams.schema import REQUIRED_ROLES, ROLES, EventBatch
 from streams.wire import reasons
 from streams.wire.arrow_checked import read
@@ -173,7 +173,7 @@ def _keys(role: str, field: Any, array: Any, rows: _Rows, names: dict[int, str] 
 
 
 def _named(text: str, names: dict[int, str] | None) -> int:
-    key = key_of(text)
+    key = known_key_of(text)
     if names is not None and key >= _TEXT:
         names[key] = text
     return key

@@ -3,12 +3,15 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
 from streams.schema import EventBatch, concat_events
 from streams.wire import arrow_form, json_form, reasons
 from streams.wire.message import ARROW, FRAME_BYTES, HEADER, JSON, MAX_BYTES, Fault, Message, Rejected
+
+_SCHEMAS = {schema.encode(): schema for schema in (JSON, ARROW)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,28 +27,41 @@ class Decoded:
     """Field that is no role -> events that have it, in order of first sight."""
 
 
+class _Waiting(NamedTuple):
+    """Events of JSON until they become columns, which is what they are collected in: no tuple an event."""
+
+    events: list[json_form.JsonEvent]
+    time_ms: list[int]
+    partition: list[int]
+    offset: list[int]
+
+
 def decode(messages: Sequence[Message]) -> Decoded:
     """Events of messages of either form. Never raises on what a message holds."""
     names: dict[int, str] = {}
     unknown = Counter[str]()
     rejected: list[Rejected] = []
     batches: list[EventBatch] = []
-    waiting: list[tuple[Message, json_form.JsonEvent, int]] = []
+    waiting = _Waiting([], [], [], [])
 
     def done() -> None:
-        if waiting:
-            events = json_form.columns([one[1] for one in waiting], [one[2] for one in waiting], names)
-            from_ = [(message.partition, message.offset) for message, _, _ in waiting]
-            partition_B, offset_B = np.array(from_, np.int64).T.copy()
+        if waiting.events:
+            events = json_form.columns(waiting.events, waiting.time_ms, names)
+            partition_B, offset_B = np.array(waiting.partition, np.int64), np.array(waiting.offset, np.int64)
             batches.append(replace(events, partition_B=partition_B, offset_B=offset_B))
-            waiting.clear()
+            for column in waiting:
+                column.clear()
 
     for message in messages:
         partition, offset = message.partition, message.offset
         try:
             value = _value(message)
             if _schema(message, value) == JSON:
-                waiting.append((message, *json_form.parse(value, unknown)))
+                event, time_ms = json_form.parse(value, unknown)
+                waiting.events.append(event)
+                waiting.time_ms.append(time_ms)
+                waiting.partition.append(partition)
+                waiting.offset.append(offset)
                 continue
             done()
             events, faults = arrow_form.decode(value, names, unknown)
@@ -89,12 +105,12 @@ def _unframed(value: bytes) -> bytes:
 
 
 def _schema(message: Message, value: bytes) -> str:
-    said = next((content for name, content in message.headers if name == HEADER), None)
-    if said is None:
-        return ARROW if arrow_form.is_arrow(value) else JSON
-    schema = said.decode(errors="replace")
-    if schema not in (JSON, ARROW):
-        raise Fault(
-            reasons.UNKNOWN_SCHEMA, f"expected {JSON} or {ARROW} in the header {HEADER}, got {schema!r}"
-        )
-    return schema
+    for name, content in message.headers:
+        if name == HEADER:
+            if content not in _SCHEMAS:
+                got = content.decode(errors="replace")
+                raise Fault(
+                    reasons.UNKNOWN_SCHEMA, f"expected {JSON} or {ARROW} in the header {HEADER}, got {got!r}"
+                )
+            return _SCHEMAS[content]
+    return ARROW if arrow_form.is_arrow(value) else JSON

@@ -13,7 +13,7 @@ Shape suffix: B events.
 import re
 from collections import Counter
 from collections.abc import Sequence
-from functools import lru_cache
+from operator import attrgetter
 from typing import Annotated, Any
 
 import msgspec
@@ -21,7 +21,7 @@ import numpy as np
 from msgspec import Meta
 from numpy.typing import NDArray
 
-from state.keys import NO_KEY, Int64s, key_of
+from state.keys import NO_KEY, Int64s, known_key_of
 from streams.schema import EventBatch
 from streams.times import moment_ms
 from streams.wire import reasons
@@ -41,7 +41,6 @@ from streams.wire.message import (
 )
 
 _TEXT = 2**62
-_KNOWN_TEXTS = 1 << 17
 _ROLE = re.compile(r"`\$\.(\w+)|field `(\w+)`")
 
 
@@ -93,6 +92,8 @@ class _OfRoles(JsonEvent, forbid_unknown_fields=True):
 _DECODER, _TOLERANT = msgspec.json.Decoder(_OfRoles), msgspec.json.Decoder(JsonEvent)
 _KEYS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _ENCODER = msgspec.json.Encoder()
+_NUMBERS = ("label", "rating", "propensity", "lat", "lon")
+_COLUMNS = {role: attrgetter(role) for role in (*KEY_ROLES, *_NUMBERS, "tz")}
 
 
 def schema() -> dict[str, Any]:
@@ -121,15 +122,15 @@ def parse(value: bytes, unknown: Counter[str]) -> tuple[JsonEvent, int]:
 def columns(events: Sequence[JsonEvent], time_ms: Sequence[int], names: dict[int, str]) -> EventBatch:
     """Events as columns; what hashed ids were called goes to `names`."""
     made: dict[str, NDArray[Any]] = {}
+    said = {role: list(map(of, events)) for role, of in _COLUMNS.items()}
     for role in KEY_ROLES:
-        ids: list[Id | None] = [getattr(event, role) for event in events]
-        if any(one is not None for one in ids):
-            made[role] = _keys(ids, names if role in NAMED_ROLES else None)
-    for role in ("label", "rating", "propensity", "lat", "lon"):
-        made[role] = np.array([getattr(event, role) for event in events], np.float64)
+        if any(one is not None for one in said[role]):
+            made[role] = _keys(said[role], names if role in NAMED_ROLES else None)
+    for role in _NUMBERS:
+        made[role] = np.array(said[role], np.float64)
     nowhere_B = np.isnan(made["lat"]) | np.isnan(made["lon"])
     made["lat"][nowhere_B] = made["lon"][nowhere_B] = np.nan
-    tz_min = np.array([event.tz or 0 for event in events], np.int64)
+    tz_min = np.array([minutes or 0 for minutes in said["tz"]], np.int64)
     empty = np.zeros(0, np.int64)
     user, item = made.pop("user", empty), made.pop("item", empty)
     return EventBatch.of(user=user, item=item, time_ms=np.array(time_ms, np.int64), tz_min=tz_min, **made)
@@ -154,7 +155,7 @@ def encode(events: EventBatch, names: Names) -> list[bytes]:
     nothing: list[Any] = [None] * len(events)
     given: dict[str, list[Any]] = {
         **{role: ids(role) for role in KEY_ROLES},
-        **{role: numbers(role) for role in ("label", "rating", "propensity", "lat", "lon")},
+        **{role: numbers(role) for role in _NUMBERS},
         "time": [iso(time_ms) if looks_like(time_ms) else time_ms for time_ms in events.time_ms_B.tolist()],
         "tz": [minutes or None for minutes in events.tz_min_B.tolist()],
         "text": nothing,
@@ -169,22 +170,20 @@ def _id(key: int, names: Names) -> Id:
 
 
 def _keys(ids: Sequence[Id | None], names: dict[int, str] | None) -> Int64s:
-    key_B = np.empty(len(ids), np.int64)
-    for b, one in enumerate(ids):
+    made = []
+    for one in ids:
         if one is None:
-            key_B[b] = NO_KEY
+            key = NO_KEY
         elif isinstance(one, Key):
-            key_B[b] = one.key
+            key = one.key
         elif isinstance(one, int) and -_TEXT < one < _TEXT:
-            key_B[b] = one
+            key = one
         else:
-            key_B[b] = key = _key(str(one))
+            key = known_key_of(one)
             if names is not None and key >= _TEXT:
                 names[key] = str(one)
-    return key_B
-
-
-_key = lru_cache(_KNOWN_TEXTS)(key_of)
+        made.append(key)
+    return np.array(made, np.int64)
 
 
 def _milliseconds(time: int | float | str) -> int:

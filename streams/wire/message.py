@@ -98,7 +98,13 @@ def looks_like(number: float) -> str | None:
     >>> looks_like(1_700_000_000), looks_like(1_700_000_000_000), looks_like(1_700_000_000_000_000)
     ('seconds', None, 'microseconds')
     """
-    return next((unit for unit, least, most in OTHER_UNITS if least <= abs(number) < most), None)
+    size = abs(number)
+    for unit, least, most in OTHER_UNITS:
+        if size < least:
+            return None
+        if size < most:
+            return unit
+    return None
 
 
 def expected_ms(number: float) -> str:
