@@ -244,6 +244,13 @@ BENCHMARK = Benchmark(
             f"windows of {WINDOWS[-1]:,}",
             0.7,
         ),
+        Bar(
+            "the same, known a day later",
+            EXPECTED,
+            "the log, a day late",
+            f"windows of {WINDOWS[-1]:,}",
+            0.7,
+        ),
         Bar("told before the labels", EARLIER, _ADVANCE, "figure", 0.8),
     ),
 )
