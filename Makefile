@@ -9,7 +9,7 @@ BIN := .venv/bin
 FLINK := .venv-flink
 LLM := .venv-llm
 
-.PHONY: help setup setup-flink demo test test-flink chaos-flink check format bench bench-live bench-flink bench-gpu chaos fuzz soak clean screenshots setup-llm test-llm
+.PHONY: help setup setup-flink demo test test-flink chaos-flink check format bench bench-live bench-serve bench-flink bench-gpu chaos fuzz soak clean screenshots setup-llm test-llm
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -89,6 +89,9 @@ soak: setup ## An hour of steady load on the live path, with a fault every five 
 
 bench-live: setup ## Live workers beside a plain Faust agent on a broker of their own: events/s on JSON and Arrow
 	$(BIN)/python -m benchmarks live
+
+bench-serve: setup ## `ebbtide serve` on loopback: CPU and latency of a request, overload, freshness; FEAST names a Python that has feast[redis], read beside us
+	$(BIN)/python -m benchmarks serve $(if $(FEAST),--feast $(FEAST))
 
 bench-flink: setup setup-flink ## A Flink job beside the Faust worker and the engine alone: events/s and CPU, JSON and Arrow
 	$(BIN)/python -m benchmarks flink

@@ -24,15 +24,30 @@ class Answered:
     latency_ms_R: Doubles
 
 
+def get(path: str) -> bytes:
+    """A request."""
+    return f"GET {path} HTTP/1.1\r\nHost: here\r\n\r\n".encode()
+
+
+def post(path: str, body: bytes) -> bytes:
+    """A request with JSON."""
+    said = f"POST {path} HTTP/1.1\r\nHost: here\r\nContent-Type: application/json\r\n"
+    return f"{said}Content-Length: {len(body)}\r\n\r\n".encode() + body
+
+
 def offered(
-    address: tuple[str, int], path_of: Callable[[int], str], count: int, rate: float, connections: int = 64
+    address: tuple[str, int],
+    request_of: Callable[[int], bytes],
+    count: int,
+    rate: float,
+    connections: int = 64,
 ) -> Answered:
-    """Ask for `path_of(i)`, i below `count`, at i / rate seconds."""
-    return asyncio.run(_offered(address, path_of, count, rate, connections))
+    """Ask `request_of(i)`, i below `count`, at i / rate seconds."""
+    return asyncio.run(_offered(address, request_of, count, rate, connections))
 
 
 async def _offered(
-    address: tuple[str, int], path_of: Callable[[int], str], count: int, rate: float, connections: int
+    address: tuple[str, int], request_of: Callable[[int], bytes], count: int, rate: float, connections: int
 ) -> Answered:
     latency_ms_R, status = np.zeros(count), Counter[int]()
     due: asyncio.Queue[tuple[int, float] | None] = asyncio.Queue()
@@ -41,7 +56,7 @@ async def _offered(
         reader, writer = await asyncio.open_connection(*address)
         while (one := await due.get()) is not None:
             number, due_s = one
-            writer.write(f"GET {path_of(number)} HTTP/1.1\r\nHost: here\r\n\r\n".encode())
+            writer.write(request_of(number))
             head = (await reader.readuntil(b"\r\n\r\n")).lower()
             await reader.readexactly(int(head.split(b"content-length: ")[1].split(b"\r\n")[0]))
             latency_ms_R[number] = 1000 * (time.perf_counter() - due_s)
@@ -64,10 +79,16 @@ async def _offered(
 
 
 def cpu_s(pid: int) -> float:
-    """CPU that the threads of a process have taken. Raises InputError where the system does not tell."""
+    """CPU that the threads of a process have taken, and of those that it has started.
+
+    Raises InputError where the system does not tell.
+    """
+    spent_s = 0.0
     try:
-        tasks = Path(f"/proc/{pid}/task").iterdir()
-        return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            spent_s += int((task / "schedstat").read_text().split()[0]) / 1e9
+            spent_s += sum(cpu_s(int(child)) for child in (task / "children").read_text().split())
+        return spent_s
     except OSError as error:
         raise InputError(
             f"process {pid}: its CPU time is not told here ({error}); run this on Linux"

@@ -36,6 +36,8 @@ class _Ranked(NamedTuple):
     by: Literal["copy score", "interests", "popularity"]
     rows_C: Int64s | None = None
     """Of the catalogue; None: all."""
+    whose: bytes = b""
+    """What tells somebody without an id from others."""
 
 
 class Recommender:
@@ -70,7 +72,8 @@ class Recommender:
 
     def to_nobody(self, record: Record, k: int, asked: Asked) -> RecommendAnswer:
         """To somebody without an id, with what their row would be. Raises as `to` does."""
-        return self._best("", record.version, self._ranked(record, asked, k), k, asked)
+        whose = record.memory["item"].tobytes() + record.memory["label"].tobytes()
+        return self._best("", record.version, self._ranked(record, asked, k)._replace(whose=whose), k, asked)
 
     def popular(self, user: str, k: int, asked: Asked) -> RecommendAnswer:
         """What everybody likes: near the place asked for, where places of items are known."""
@@ -162,7 +165,9 @@ class Recommender:
         if page is None:
             rows = diverse(score_N, catalogue.vectors_ND, k, diversity).tolist()
         else:
-            rows = self._page((user, repr({**asked, "page": None})), page, k, score_N, diversity)
+            rows = self._page(
+                (user, ranked.whose, repr({**asked, "page": None})), page, k, score_N, diversity
+            )
         tried: list[exploring.Tried] = []
         if tried_D is not None and page is None:
             share, cluster_N = self._followed.info.explore, self._clusters(catalogue)

@@ -35,7 +35,7 @@ OWNED = {
         "ebbtide/live/version_routes.py",
     },
     "starlette": {"serving/web/app.py"},
-    "uvicorn": {"serving/web/server.py"},
+    "uvicorn": {"serving/web/server.py", "serving/web/quick.py"},
     "httptools": set[str](),
     "pydantic": {"serving/web/forms.py"},
     "hiredis": {"state/store/pipelined.py"},

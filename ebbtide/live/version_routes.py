@@ -10,6 +10,8 @@ from ebbtide.live.posted import check
 from serving.said import encoded
 from serving.web.desk import Desk
 from serving.web.forms import answers, versions_said
+from serving.web.problems import Problem
+from state.store.kept import VersionGoneError
 
 _KEYED: dict[str, Any] = {"security": [{"key": []}]}
 
@@ -20,7 +22,10 @@ def mount(app: FastAPI, desk: Desk, keys: Mapping[str, str]) -> None:
     async def done(request: Request, what: Callable[[], None]) -> Response:
         """Answered when this server serves it."""
         check(request.headers.get("authorization"), keys)
-        await asyncio.to_thread(what)
+        try:
+            await asyncio.to_thread(what)
+        except VersionGoneError as error:
+            raise Problem(404, str(error)) from None
         return Response(encoded(await desk.ask(versions_said)), media_type="application/json")
 
     @app.post(

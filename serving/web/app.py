@@ -1,7 +1,6 @@
 """The routes. What is asked most is answered as bytes, without a model of the answer in between."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
@@ -13,12 +12,13 @@ from starlette.responses import StreamingResponse
 
 from serving.answers import Explored, RecommendAnswer, UnknownUserError
 from serving.exploring import with_tried
-from serving.run import Run, item_answer, user_answer
-from serving.said import Answer, encoded
+from serving.run import Run
+from serving.said import encoded
 from serving.web import live, looking, page, problems
-from serving.web.changes import SINGULAR, Form
+from serving.web.asgi import App
+from serving.web.changes import Form
 from serving.web.desk import Desk
-from serving.web.doors import App, Doors, Limits
+from serving.web.doors import Doors, Limits
 from serving.web.forms import (
     POSTED,
     Batch,
@@ -33,10 +33,10 @@ from serving.web.forms import (
     versions_said,
 )
 from serving.web.metrics import CONTENT_TYPE, Metrics
-from serving.web.problems import Problem
+from serving.web.problems import SINGULAR, Problem
+from serving.web.rows import ITEM, USER, Rows
 from serving.web.variants import Variants
 from state.errors import EbbtideError
-from state.store.contract import Kind
 from state.store.pipelined import BusyError
 from state.store.records import Record
 
@@ -75,7 +75,7 @@ def application(
         redirect_slashes=False,
     )
     _refuse(app)
-    _rows(app, variants, metrics)
+    _rows(app, desk)
     _recommendations(app, variants, metrics, time_ms)
     _state(app, variants, metrics)
     _exports(app, desk)
@@ -85,39 +85,29 @@ def application(
     for mount in mounts or []:
         mount(app)
     _declare(app)
-    return Doors(app, limits, metrics)
+    rows = Rows(app, variants.question, metrics)
+    return Doors(rows, limits, metrics, rows)
 
 
-def _rows(app: FastAPI, variants: Variants, metrics: Metrics) -> None:
-    desk = variants.base
-
-    async def row(kind: Kind, request: Request, said: Callable[[str, Record], Answer]) -> Response:
-        identifier = identifier_of(request.path_params["id"])
-        record = await (variants.of(identifier) if kind == "users" else desk).row(kind, identifier)
-        metrics.looked_up(SINGULAR[kind], record is not None)
-        if record is None:
-            raise problems.unknown(SINGULAR[kind], identifier)
-        return _answer(encoded(said(identifier, record)), record)
-
-    @app.get(
-        "/users/{id}", responses=answers("UserAnswer", s404="Nobody knows this user"), openapi_extra=_OF_ID
-    )
-    async def user(request: Request) -> Response:
-        """A user's interests. The header `Age` says how many seconds ago the last event was."""
-        return await row("users", request, user_answer)
-
-    @app.get(
-        "/items/{id}", responses=answers("ItemAnswer", s404="Nobody knows this item"), openapi_extra=_OF_ID
-    )
-    async def item(request: Request) -> Response:
-        """An item's vector; the last number is its bias."""
-        return await row("items", request, item_answer)
+def _rows(app: FastAPI, desk: Desk) -> None:
+    for route, what in (
+        (USER, "A user's interests. The header `Age` says how many seconds ago the last event was."),
+        (ITEM, "An item's vector; the last number is its bias."),
+    ):
+        one = SINGULAR[route.kind]
+        declared = answers(f"{one.title()}Answer", s404=f"Nobody knows this {one}")
+        route_of = app.get(route.path, name=one, description=what, responses=declared, openapi_extra=_OF_ID)
+        route_of(_answered_before)
 
     @app.get("/items/{id}/similar", responses=answers("SimilarAnswer", s404="Nobody knows this item"))
     async def similar(id: str, k: Annotated[Count, Query()] = 10) -> Response:
         """The items most like an item."""
         identifier = identifier_of(id)
         return _json(await desk.ask(lambda run: encoded(run.similar(identifier, k))))
+
+
+def _answered_before() -> Response:
+    raise AssertionError("Rows answers this")
 
 
 def _recommendations(app: FastAPI, variants: Variants, metrics: Metrics, time_ms: TimeMs) -> None:
@@ -279,17 +269,6 @@ def _recommendation(body: bytes, identifier: str) -> Response:
 
 def _json(body: bytes) -> Response:
     return Response(body, media_type=JSON)
-
-
-def _answer(body: bytes, record: Record) -> Response:
-    age_s = max(0, int(time.time() - record.event_time_ms / 1000))
-    response = Response(body)
-    response.raw_headers = [
-        (b"content-type", b"application/json"),
-        (b"content-length", b"%d" % len(body)),
-        (b"age", b"%d" % age_s),
-    ]
-    return response
 
 
 def _declare(app: FastAPI) -> None:

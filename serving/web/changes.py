@@ -16,7 +16,7 @@ import numpy as np
 
 from serving.reasons import iso
 from serving.said import encoded
-from serving.web.problems import Problem
+from serving.web.problems import SINGULAR, Problem
 from state.store.contract import KINDS, EmbeddingStore, Kind
 from state.store.kept import NEWEST
 from state.store.records import Packed, Record, unpack
@@ -24,7 +24,6 @@ from state.store.records import Packed, Record, unpack
 Number = Literal["f32", "f16", "int8"]
 _KEPT = 10_000
 """Versions whose place in the feed is known."""
-SINGULAR: dict[Kind, str] = {"items": "item", "users": "user"}
 
 
 class Found(NamedTuple):
@@ -60,18 +59,18 @@ class History:
     def since(self, kind: Kind, version: int) -> Found:
         """What is newer than a version. Raises InputError as the store does.
 
-        Raises Problem where an earlier version is served again: rows as of then are not newer.
+        Raises Problem where an earlier one is served, after a rollback or from a store that was emptied: rows
+        as of then are not newer.
         """
         pointer = self._store.pointer()
         now = pointer.version
+        if version > now:
+            raise Problem(
+                409, f"version {now} is served, which is older than {version}: begin anew, with since=0"
+            )
         if pointer.at != NEWEST:
-            if version > now:
-                said = (
-                    f"version {now} is served again, which is older than {version}: begin anew, with since=0"
-                )
-                raise Problem(409, said)
             return Found(now, self._store.pages(kind, now), [] if version == 0 else None)
-        if version >= now:
+        if version == now:
             return Found(now, iter(()), [])
         place = next((places[kind] for at, places in reversed(self._places) if at < version), None)
         changes = None if place is None else self._store.changes(kind, place)

@@ -20,7 +20,7 @@ from serving.web.problems import Problem
 from serving.web.watched import Status, Watched
 from state.errors import EbbtideError
 from state.store.contract import EmbeddingStore, Kind
-from state.store.kept import NEWEST, VersionGoneError
+from state.store.kept import NEWEST
 from state.store.pipelined import BusyError, reader_of
 from state.store.records import Record, unpack
 
@@ -104,16 +104,18 @@ class Desk:
         """What readers are served, as far as is known: the newest version, or one that was kept."""
         return NEWEST if self._run is None else self._run.at
 
+    def question(self, kind: Kind, identifier: str, at: int | None = None) -> "asyncio.Future[bytes | None]":
+        """For what the store has, in the version that is served. Raises as `PipelinedReader.row` does."""
+        return self._reader.row(kind, identifier, self.at if at is None else at)
+
     async def row(self, kind: Kind, identifier: str, at: int | None = None) -> Record | None:
-        """What the store has, in the version that is served. Raises as `PipelinedReader.row` does."""
-        try:
-            value = await self._reader.row(kind, identifier, self.at if at is None else at)
-        except VersionGoneError as error:
-            raise Problem(503, f"{error}; another is about to be served") from None
+        """The same, unpacked."""
+        value = await self.question(kind, identifier, at)
         return None if value is None else unpack(value)
 
     async def ask_of(self, users: Sequence[str], question: Callable[[Run, list[Record | None]], T]) -> T:
         """The answer of the thread about these users, by rows of the version that it answers from."""
+        self._admitted()
         at = self.at
         records = [await self.row("users", user, at) for user in users]
 
@@ -128,11 +130,7 @@ class Desk:
         Raises BusyError where too many wait, or those before it take too long, Problem where nothing is known
         yet or the store is away meanwhile, and whatever the question does.
         """
-        run = self._run
-        if run is None:
-            raise Problem(503, self.why)
-        if self._waiting >= self._most:
-            raise BusyError(f"{self._most} questions wait for an answer; ask again in a moment")
+        run = self._admitted()
         self._waiting += 1
         future = asyncio.get_running_loop().run_in_executor(self._thread, question, run)
         future.add_done_callback(self._done)
@@ -142,6 +140,14 @@ class Desk:
         if not self.ready:
             raise Problem(503, self.why)
         raise BusyError(f"no answer within {PATIENCE_S:g} s, so much is asked; ask again in a moment")
+
+    def _admitted(self) -> Run:
+        """Who answers, where one more may wait."""
+        if self._run is None:
+            raise Problem(503, self.why)
+        if self._waiting >= self._most:
+            raise BusyError(f"{self._most} questions wait for an answer; ask again in a moment")
+        return self._run
 
     def _done(self, future: "asyncio.Future[T]") -> None:
         self._waiting -= 1

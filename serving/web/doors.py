@@ -7,20 +7,16 @@ import asyncio
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from serving.web import problems
+from serving.web.asgi import App, Message, Receive, Scope, Send
 from serving.web.metrics import Metrics
 from serving.web.problems import Problem
+from serving.web.rows import Rows
 
 log = logging.getLogger("ebbtide.serve")
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
 _CLIENTS = 10_000
 _OTHER = "other"
 
@@ -39,9 +35,11 @@ class Limits:
 class Doors:
     """An ASGI application before another."""
 
-    def __init__(self, app: App, limits: Limits, metrics: Metrics) -> None:
+    def __init__(self, app: App, limits: Limits, metrics: Metrics, rows: Rows | None = None) -> None:
         self._app, self._limits, self._metrics = app, limits, metrics
         self._rates = None if limits.rate is None else Rates(limits.rate)
+        self.rows = rows if self._rates is None else None
+        """What may be asked past these doors, where nobody's rate is counted."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":

@@ -3,10 +3,12 @@
 import msgspec
 
 from state.errors import EbbtideError, InputError, UnknownIdError
+from state.store.contract import Kind
 from state.store.kept import VersionGoneError
 from state.store.pipelined import BusyError
 from state.store.redis_refusals import UnreachableError
 
+SINGULAR: dict[Kind, str] = {"items": "item", "users": "user"}
 MEDIA_TYPE = "application/problem+json"
 RETRY_S = b"1"
 """When to ask again, of what passes by itself."""
@@ -46,7 +48,9 @@ def of(error: Exception) -> Problem:
         return Problem(429, str(error))
     if isinstance(error, UnreachableError | TimeoutError):
         return Problem(503, str(error) or "the store does not answer in time")
-    if isinstance(error, UnknownIdError | VersionGoneError):
+    if isinstance(error, VersionGoneError):
+        return Problem(503, f"{error}; another is about to be served")
+    if isinstance(error, UnknownIdError):
         return Problem(404, str(error))
     if isinstance(error, InputError):
         return Problem(400, str(error))

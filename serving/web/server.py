@@ -11,9 +11,9 @@ from types import FrameType
 from typing import Any
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from serving.web.doors import App
+from serving.web.asgi import App
+from serving.web.quick import Quick
 from state.errors import InputError
 
 HEAD_S = 10.0
@@ -26,31 +26,33 @@ _SWITCH_S = 0.0005
 """After which a thread that computes lets the event loop have its turn."""
 
 
-class Guarded(HttpToolsProtocol):
+class Guarded(Quick):
     """A connection that must say what it wants: a head in time, and not without end."""
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         self._head_bytes = self._beyond_bytes = 0
+        self._in_head = True
         self._dropping: asyncio.TimerHandle | None = None
         self._late: asyncio.TimerHandle | None = self.loop.call_later(HEAD_S, self._end)
         if len(self.connections) > MOST_CONNECTIONS:
             self._end()
 
     def data_received(self, data: bytes) -> None:
-        if self._late is not None:
-            self._head_bytes += len(data)
+        self._head_bytes += len(data)
         super().data_received(data)
-        if self._late is not None and self._head_bytes > HEAD_BYTES:
-            self._end()
+        if self._in_head:  # not often: most heads come whole
+            if self._late is None:
+                self._late = self.loop.call_later(HEAD_S, self._end)
+            if self._head_bytes > HEAD_BYTES:
+                self._end()
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        if self._late is None:
-            self._head_bytes = 0
-            self._late = self.loop.call_later(HEAD_S, self._end)
+        self._in_head = True
 
     def on_headers_complete(self) -> None:
+        self._in_head, self._head_bytes = False, 0
         self._waited()
         super().on_headers_complete()
 

@@ -1,5 +1,6 @@
 """Who answers whom where variants are compared: each has a store, and so a desk, of its own."""
 
+import asyncio
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -7,6 +8,7 @@ from typing import Any, NamedTuple
 from serving.run import Run
 from serving.web.desk import Desk
 from state.arms import BASE, Arms
+from state.store.contract import Kind
 from state.store.records import Record
 
 
@@ -39,6 +41,11 @@ class Variants:
     def of(self, user: str) -> Desk:
         """Who answers this user."""
         return self._desks[self._arms.of(user)]
+
+    def question(self, kind: Kind, identifier: str) -> "asyncio.Future[bytes | None]":
+        """As `Desk.question`, of a user's variant, or of the base."""
+        desk = self.of(identifier) if kind == "users" else self.base
+        return desk.question(kind, identifier)
 
     async def recommend(self, user: str, question: Callable[[Run, Record | None], bytes]) -> Answered:
         """The answer to one user, by their variant."""

@@ -14,6 +14,7 @@ Little-endian, one after another:
 An item is a row with K = 1 and no list.
 """
 
+import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -64,6 +65,8 @@ Totals = NDArray[np.void]
 NO_TOTALS: Totals = np.zeros(0, TOTAL)
 
 _HEADER = np.dtype([("stamp", "<i8", (2,)), ("sizes", "<u4", (4,))])
+_HEAD = struct.Struct("<2q4I")
+"""The same of one row, by what costs less there."""
 _EXACT = 2**53
 """Stores compare stamps as doubles."""
 
@@ -171,8 +174,7 @@ def unpacked(lengths: bytes, ids: bytes, rows: bytes) -> Packed:
 def unpack(value: bytes) -> Record:
     """The inverse of `pack` for one row. Raises InputError on bytes that are none of ours."""
     if len(value) >= _HEADER.itemsize:
-        header = np.frombuffer(value, _HEADER, 1)[0]
-        interests, width, left, entries = (int(size) for size in header["sizes"])
+        version, time_ms, interests, width, left, entries = _HEAD.unpack_from(value)
         at_memory = _HEADER.itemsize + 8 * left
         for entry in (MEMORY_ENTRY, _EARLIER_ENTRY):
             at_vectors = at_memory + entry.itemsize * entries
@@ -181,8 +183,8 @@ def unpack(value: bytes) -> Record:
             if rest == 0 or (rest > 0 and entry is MEMORY_ENTRY and rest % TOTAL.itemsize == 0):
                 memory = np.frombuffer(value, entry, entries, at_memory)
                 return Record(
-                    int(header["stamp"][0]),
-                    int(header["stamp"][1]),
+                    version,
+                    time_ms,
                     np.frombuffer(value, "<f4", interests * width, at_vectors).reshape(interests, width),
                     np.frombuffer(value, "<i8", left, _HEADER.itemsize),
                     memory if entry is MEMORY_ENTRY else _of_earlier(memory),

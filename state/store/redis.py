@@ -28,6 +28,7 @@ from state.errors import InputError
 from state.store import kept, redis_refusals, redis_versions, versions
 from state.store import redis_scripts as scripts
 from state.store.contract import KINDS, Changes, EmbeddingStore, Gone, Kind, Pointer, Publication, RunInfo
+from state.store.direct import Direct
 from state.store.health import Flaw, flaws_of, policy_of
 from state.store.kept import NEWEST, Facts, Kept
 from state.store.records import Packed, Record, named, packed_rows, unpack, unpacked
@@ -76,6 +77,7 @@ class RedisStore(EmbeddingStore):
             raise InputError(
                 f"{self._shown}: no such address; expected redis://HOST:PORT/DB, rediss://... or unix://PATH"
             ) from error
+        self._direct = Direct(self._redis)
         self._calls = Calls(self._redis, self._key)
         self._page_script = self._redis.register_script(scripts.PAGE)
         self._position_script = self._redis.register_script(scripts.POSITION)
@@ -110,7 +112,7 @@ class RedisStore(EmbeddingStore):
 
     def pointer(self) -> Pointer:
         keys = [self._key(name) for name in ("version", "fed", "told", "served")]
-        found = self._ask(lambda: self._redis.mget(keys))
+        found = self._ask(self._small, "MGET", *keys)
         version, moved, told, served = cast("list[bytes | None]", found)
         if served is not None:
             at = redis_versions.served_of(served)
@@ -118,7 +120,7 @@ class RedisStore(EmbeddingStore):
         return Pointer(int(version or 0), moved or b"", told or b"")
 
     def version(self) -> int:
-        return int(cast("bytes | None", self._ask(lambda: self._redis.get(self._key("version")))) or 0)
+        return int(cast("bytes | None", self._ask(self._small, "GET", self._key("version"))) or 0)
 
     def _keep(self, facts: Facts) -> int:
         version = self._ask(lambda: self._versions.keep(facts))
@@ -230,7 +232,7 @@ class RedisStore(EmbeddingStore):
     def _get(self, kind: Kind, identifier: str, at: int = NEWEST) -> bytes | None:
         name, key = identifier.encode("utf-8", "surrogatepass"), self._key(kind)
         if at == NEWEST:
-            return cast("bytes | None", self._ask(lambda: self._redis.hget(key, cast(Any, name))))
+            return cast("bytes | None", self._ask(self._small, "HGET", key, name))
         return cast("bytes | None", self._ask(lambda: self._versions.row(at, key, name)))
 
     def served(self, kind: Kind, identifier: str) -> Record | None:
@@ -239,12 +241,18 @@ class RedisStore(EmbeddingStore):
         return None if value is None else unpack(value)
 
     def _served_row(self, head: str, name: bytes) -> bytes | None:
-        """Asked by what costs the client least."""
         script, keys = self._versions.served, self._versions.served_keys(head)
         try:
-            return cast("bytes | None", self._redis.evalsha(script.sha, len(keys), *keys, cast(Any, name)))
+            return cast("bytes | None", self._small("EVALSHA", script.sha, len(keys), *keys, name))
         except redis.exceptions.NoScriptError:  # by a script object, which loads it
             return cast("bytes | None", script(keys=keys, args=[name]))
+
+    def _small(self, *words: str | int | bytes) -> Any:
+        """What is asked often, by what costs the client least."""
+        try:
+            return self._direct.ask(*words)
+        except redis.ConnectionError:  # by what connects again
+            return cast(Any, self._redis).execute_command(*words)
 
     def position(self, kind: Kind) -> bytes:
         keys = [*self._key.fed(kind)[1:], self._key("version"), self._key("fed")]

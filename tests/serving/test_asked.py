@@ -141,6 +141,17 @@ def test_a_session_is_recommended_what_is_like_its_history(run: Run) -> None:
         run.recommend_after([])
 
 
+def test_pages_of_one_session_are_not_of_anothers_list(run: Run) -> None:
+    histories = [visits((item, MORNING)) for item in ("beer", "coffee")]
+    whole = [ids(run.recommend_after(history, 4)) for history in histories]
+    assert whole[0] != whole[1]
+    later = [visits((history[0].item, MORNING + HOUR_MS)) for history in histories]  # by default it is now
+    pages = [
+        [ids(run.recommend_after(one, 2, page=page)) for one in (histories, later)[page]] for page in (0, 1)
+    ]
+    assert [first + second for first, second in zip(*pages, strict=True)] == whole
+
+
 def test_a_session_is_remembered_as_a_user_is() -> None:
     default = MemoryConfig()
     assert (default.strength_s, default.gain, default.strength_cap_s) == (STRENGTH_S, GAIN, STRENGTH_CAP_S)

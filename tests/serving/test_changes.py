@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from serving.web.changes import Form, History
+from serving.web.problems import Problem
 from state.store import versions
 from state.store.contract import EmbeddingStore, Gone, ItemRows
 from state.store.embedded import EmbeddedStore, open_store
@@ -102,7 +103,6 @@ def test_nothing_has_changed_since_now(store: EmbeddingStore) -> None:
     history = History(store)
     history.note()
     assert read(history, store.version()) == ([], True)
-    assert read(history, store.version() + 5) == ([], True)
 
 
 def test_what_is_too_long_ago_is_said_to_be(store: EmbeddingStore, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,9 +121,15 @@ def test_what_is_too_long_ago_is_said_to_be(store: EmbeddingStore, monkeypatch: 
 def test_a_store_that_begins_anew_is_read_anew(store: EmbeddingStore) -> None:
     history = History(store)
     history.note()
+    since = store.version()
     store.clear()
     publish(store, {"again": [1.0, 2.0, 3.0, 4.0]})
     history.note()
+    with pytest.raises(
+        Problem, match=f"version 1 is served, which is older than {since}: begin anew"
+    ) as told:
+        read(history, since)
+    assert told.value.status == 409
     lines, _ = read(history, 0)
     assert [line["item"] for line in lines] == ["again"]
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import socket
 import subprocess
 import sys
@@ -136,6 +137,25 @@ def test_any_text_is_an_id(web: Served, identifier: str) -> None:
     assert web.ask(path).json()["user"] == identifier
     assert web.ask(f"{path}/recommendations?k=1").json()["by"] == "copy score"
     assert web.ask(path + "%2Fmore").status == 404
+
+
+@pytest.mark.parametrize("path", ["/users/ann", "/items/bar", "/users/bob", "/users/%FF", "/users/a%2Fb"])
+def test_a_row_is_the_same_the_short_way_and_the_long_one(web: Served, path: str) -> None:
+    """Past the framework (`serving.web.quick`), and, with a query, through it."""
+    short, long = web.ask(path), web.ask(f"{path}?")
+    assert (short.status, short.body) == (long.status, long.body)
+    assert {**short.headers, "date": ""} == {**long.headers, "date": ""}
+
+
+@pytest.mark.parametrize("ways", [f"{n:03b}" for n in range(8)])
+def test_answers_come_in_the_order_of_the_questions(web: Served, ways: str) -> None:
+    """Asked all at once, each the short way or the long one; the last ends the connection."""
+    names, said = ("ann", "bob", "a%2Fb"), b""
+    for name, way in zip(names, ways, strict=True):
+        said += f"GET /users/{name}{'?' * int(way)} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+    answered = web.raw(said + b"GET /users/ann HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    assert re.findall(rb"HTTP/1.1 (\d+)", answered) == [b"200", b"404", b"200", b"200"]
+    assert re.findall(rb'{"user":"([^"]+)"', answered) == [b"ann", b"a/b", b"ann"]
 
 
 def test_somebody_unknown_gets_what_is_popular_but_is_no_user(web: Served) -> None:

@@ -1,0 +1,32 @@
+"""A connection to a Redis server that stays, for small questions of which there are many.
+
+redis-py's client looks at a connection whenever it takes one from its pool, and accounts for it when it gives
+it back: more than a small question costs else. Here the answer tells whether the connection is still good.
+"""
+
+import os
+import threading
+from typing import Any
+
+
+class Direct:
+    """Asks the server of `client`, redis-py's; any thread, one after the other."""
+
+    def __init__(self, client: Any) -> None:
+        self._pool = client.connection_pool
+        self._lock = threading.Lock()
+        self._connection: Any = None
+        self._owner = 0
+
+    def ask(self, *words: str | int | bytes) -> Any:
+        """What the server answers. Raises what redis-py does, and tries once: the server may have ended a
+        connection on which nothing came."""
+        with self._lock:
+            if self._owner != os.getpid():  # two processes must not share one
+                self._connection, self._owner = self._pool.get_connection(), os.getpid()
+            try:
+                self._connection.send_command(*words)
+                return self._connection.read_response()
+            except BaseException:  # maybe between a question and its answer, which would be the next one's
+                self._connection.disconnect()
+                raise
