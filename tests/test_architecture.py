@@ -21,6 +21,7 @@ OWNED = {
         "state/store/redis.py",
         "state/store/redis_refusals.py",
         "state/store/cluster.py",
+        "state/store/direct.py",
         "state/store/pipelined.py",
     },
     "fastapi": {

@@ -8,22 +8,29 @@ import os
 import threading
 from typing import Any
 
+import redis
+
 
 class Direct:
     """Asks the server of `client`, redis-py's; any thread, one after the other."""
 
     def __init__(self, client: Any) -> None:
-        self._pool = client.connection_pool
+        self._client = client
         self._lock = threading.Lock()
         self._connection: Any = None
         self._owner = 0
 
     def ask(self, *words: str | int | bytes) -> Any:
-        """What the server answers. Raises what redis-py does, and tries once: the server may have ended a
-        connection on which nothing came."""
+        """What the server answers. Raises what redis-py does."""
+        try:
+            return self._once(words)
+        except redis.ConnectionError:  # a connection on which nothing came may have been ended
+            return self._client.execute_command(*words)
+
+    def _once(self, words: tuple[str | int | bytes, ...]) -> Any:
         with self._lock:
             if self._owner != os.getpid():  # two processes must not share one
-                self._connection, self._owner = self._pool.get_connection(), os.getpid()
+                self._connection, self._owner = self._client.connection_pool.get_connection(), os.getpid()
             try:
                 self._connection.send_command(*words)
                 return self._connection.read_response()

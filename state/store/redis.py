@@ -98,21 +98,21 @@ class RedisStore(EmbeddingStore):
         return mark is None or found == 1
 
     def advance(self, version: int) -> int:
-        return int(self._ask(self._calls.at_once, [self._calls.advance(version)])[0])
+        return int(self._ask(lambda: self._at_once([self._calls.advance(version)]))[0])
 
     def mark(self, mark: bytes) -> None:
         for kind in KINDS:
             self._ask(lambda key: self._redis.hset(key, mapping={_MARK: mark}), self._key(kind))
 
     def intact(self, mark: bytes, version: int, then: int | None = None) -> bool:
-        found = int(self._ask(self._calls.at_once, [self._calls.intact(mark, version, then)])[0])
+        found = int(self._ask(lambda: self._at_once([self._calls.intact(mark, version, then)]))[0])
         if found < 0:
             raise self.shared()
         return found == 1
 
     def pointer(self) -> Pointer:
         keys = [self._key(name) for name in ("version", "fed", "told", "served")]
-        found = self._ask(self._small, "MGET", *keys)
+        found = self._ask(lambda: self._direct.ask("MGET", *keys))
         version, moved, told, served = cast("list[bytes | None]", found)
         if served is not None:
             at = redis_versions.served_of(served)
@@ -120,7 +120,9 @@ class RedisStore(EmbeddingStore):
         return Pointer(int(version or 0), moved or b"", told or b"")
 
     def version(self) -> int:
-        return int(cast("bytes | None", self._ask(self._small, "GET", self._key("version"))) or 0)
+        return int(
+            cast("bytes | None", self._ask(lambda: self._direct.ask("GET", self._key("version")))) or 0
+        )
 
     def _keep(self, facts: Facts) -> int:
         version = self._ask(lambda: self._versions.keep(facts))
@@ -175,7 +177,7 @@ class RedisStore(EmbeddingStore):
 
     def flaws(self) -> list[Flaw]:
         try:
-            said: dict[str, Any] = self._ask(self._redis.info)
+            said: dict[str, Any] = self._ask(lambda: self._redis.info())
         except ForbiddenError:
             return []
         return flaws_of(said, self._shown)
@@ -183,7 +185,7 @@ class RedisStore(EmbeddingStore):
     def policy(self) -> str | None:
         """What becomes of keys when the server is full: KEEPS_ALL, or how it evicts; None if it won't say."""
         try:
-            return policy_of(self._ask(self._redis.info))
+            return policy_of(self._ask(lambda: self._redis.info()))
         except ForbiddenError:
             return None
 
@@ -197,12 +199,10 @@ class RedisStore(EmbeddingStore):
         return 1000 * (second + microsecond / 1e6 - (before_s + time.time()) / 2)
 
     def counts(self) -> dict[Kind, int]:
-        pipeline = self._redis.pipeline(transaction=False)
-        for kind in KINDS:
-            pipeline.hlen(self._key(kind))
-            pipeline.hexists(self._key(kind), cast(Any, _MARK))
-        users, user_mark, items, item_mark = map(int, self._ask(pipeline.execute))
-        return {"users": users - user_mark, "items": items - item_mark}
+        return {kind: self._ask(self._count, self._key(kind)) for kind in KINDS}
+
+    def _count(self, key: str) -> int:
+        return int(self._direct.ask("HLEN", key)) - int(self._direct.ask("HEXISTS", key, _MARK))
 
     def some(self, kind: Kind, count: int) -> list[str]:
         found = self._ask(lambda: self._redis.hrandfield(self._key(kind), count + 1))
@@ -226,13 +226,16 @@ class RedisStore(EmbeddingStore):
         """Some calls at a time; the sum of what they answer."""
         found = 0
         while some := list(islice(calls, _CALLS_A_PIPELINE)):
-            found += sum(map(int, self._ask(self._calls.at_once, some)))
+            found += sum(map(int, self._ask(self._at_once, some)))
         return found
+
+    def _at_once(self, calls: list[Call]) -> list[Any]:
+        return self._calls.at_once(calls)
 
     def _get(self, kind: Kind, identifier: str, at: int = NEWEST) -> bytes | None:
         name, key = identifier.encode("utf-8", "surrogatepass"), self._key(kind)
         if at == NEWEST:
-            return cast("bytes | None", self._ask(self._small, "HGET", key, name))
+            return cast("bytes | None", self._ask(lambda: self._direct.ask("HGET", key, name)))
         return cast("bytes | None", self._ask(lambda: self._versions.row(at, key, name)))
 
     def served(self, kind: Kind, identifier: str) -> Record | None:
@@ -243,16 +246,9 @@ class RedisStore(EmbeddingStore):
     def _served_row(self, head: str, name: bytes) -> bytes | None:
         script, keys = self._versions.served, self._versions.served_keys(head)
         try:
-            return cast("bytes | None", self._small("EVALSHA", script.sha, len(keys), *keys, name))
+            return cast("bytes | None", self._direct.ask("EVALSHA", script.sha, len(keys), *keys, name))
         except redis.exceptions.NoScriptError:  # by a script object, which loads it
             return cast("bytes | None", script(keys=keys, args=[name]))
-
-    def _small(self, *words: str | int | bytes) -> Any:
-        """What is asked often, by what costs the client least."""
-        try:
-            return self._direct.ask(*words)
-        except redis.ConnectionError:  # by what connects again
-            return cast(Any, self._redis).execute_command(*words)
 
     def position(self, kind: Kind) -> bytes:
         keys = [*self._key.fed(kind)[1:], self._key("version"), self._key("fed")]
@@ -285,8 +281,10 @@ class RedisStore(EmbeddingStore):
     def pages(self, kind: Kind, at: int = NEWEST) -> Iterator[Packed]:
         if at != NEWEST:
             found = self._versions.pages(at, self._key(kind), _ROWS_A_PAGE)
-            while (raw := self._ask(next, found, None)) is not None:
+            while raw := self._ask(next, found, None):
                 yield unpacked(*raw)
+            if raw is None:  # it had failed, and cannot be asked again
+                raise self.in_one_line(redis.ConnectionError(f"was away while version {at} was read"))
             return
         cursor: bytes | None = b"0"
         while cursor is not None:

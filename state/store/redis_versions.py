@@ -90,11 +90,12 @@ class RedisVersions:
         return [head, self.keys[0], self.keys[2]]
 
     def pages(self, version: int, head: str, rows: int) -> Iterator[list[bytes]]:
-        """Lengths, ids and rows of a page; a row may come twice."""
+        """Lengths, ids and rows of a page, and at the end nothing; a row may come twice."""
         yield from self._scanned(version, head, rows, "")
         for images in self._client.lrange(self.keys[0], 0, -1):
             if int(images) >= version:
                 yield from self._scanned(version, head, rows, images)
+        yield []
 
     def _scanned(self, version: int, head: str, rows: int, images: str | bytes) -> Iterator[list[bytes]]:
         cursor = b"0"

@@ -5,7 +5,9 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -45,6 +47,43 @@ def test_what_a_crash_leaves_behind_is_not_believed(tmp_path: Path) -> None:
     (folder / "socket").write_text("/gone/store.sock")
     with EmbeddedStore(folder) as store:
         assert store.version() == 2
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        *(EmbeddedStore.version, EmbeddedStore.pointer, EmbeddedStore.counts, EmbeddedStore.info),
+        *(EmbeddedStore.kept, EmbeddedStore.status, EmbeddedStore.policy, EmbeddedStore.flaws),
+        lambda store: store.served("items", "a") is not None,
+        lambda store: store.some("items", 1),
+        lambda store: store.items().ids,
+        lambda store: store.position("items") != b"",
+        lambda store: store.advance(1),
+        lambda store: store.put_items(1, items(("a", 1, 1.0))),
+        lambda store: store.intact(b"mark", 1),
+    ],
+    ids=lambda ask: ask.__name__,
+)
+def test_every_question_starts_the_server_again(tmp_path: Path, ask: Callable[[EmbeddedStore], Any]) -> None:
+    """Whoever else had the folder may have stopped it."""
+    with EmbeddedStore(tmp_path) as store:
+        store.publish(1, items=items(("a", 1, 1.0)))
+        store.mark(b"mark")
+        answer = ask(store)
+        store._server.stop()
+        assert ask(store) == answer
+
+
+def test_a_kept_version_is_not_half_of_it_where_the_server_ends_meanwhile(tmp_path: Path) -> None:
+    with EmbeddedStore(tmp_path) as store:
+        store.publish(1, items=items(*((f"i{n}", 1, 1.0) for n in range(9000))))
+        store.keep()
+        pages = store.pages("items", 1)
+        next(pages)
+        store._server.stop()
+        with pytest.raises(InputError, match="was away while version 1 was read"):
+            list(pages)
+        assert len(store.items(1).ids) == 9000
 
 
 def test_a_guest_outlives_the_host(tmp_path: Path) -> None:
