@@ -3,9 +3,10 @@
 The log is in the topics before anybody reads: 4 partitions of Arrow, about 1,024 events a message, and of
 JSON, one event a message, the first 100,000. `ebbtide flink run` has a cluster within one process, and a
 checkpoint a second; `ebbtide ingest` runs with its defaults; the engine alone takes the messages in this
-process, 200 of JSON at a time, and sends nothing. Measured is from the first committed example to the last,
-with the CPU of all processes of a worker; where it goes in a job is told by the names of the JVM's threads.
-Broker and workers share the machine's cores. Needs `make setup-flink`; ten minutes; a broker of its own.
+process, 200 of JSON at a time, and sends nothing, and does so again with each partition's users dealt to two
+engines. Measured is from the first committed example to the last, with the CPU of all processes of a worker;
+where it goes in a job is told by the names of the JVM's threads. Broker and workers share the machine's
+cores. Needs `make setup-flink`; ten minutes; a broker of its own.
 """
 
 import sys
@@ -43,10 +44,13 @@ from benchmarks.telling import Step
 from streams.engines.engine_config import EngineConfig
 from streams.engines.partition import Engine
 from streams.kafka.observer import Observer
+from streams.wire import arrow_form
+from streams.wire.decode import decode
+from streams.wire.message import Message
 
 RATES, WHERE, LOADS = "events a second", "where a job's CPU goes, us an event", "load average"
 ALONE, INGEST, FLINK = "the engine alone", "ebbtide ingest", "ebbtide flink run"
-_BEGINS_S = 600.0
+_BEGINS_S, _SHARDS = 600.0, 2
 _AT_ONCE = {"json": 200, "arrow": 1}
 _THREADS = {
     "garbage": ("VM Thread", "GC "),
@@ -73,14 +77,36 @@ class Took:
 
 def alone(bed: Bed, events: int, form: str, name: str, step: Step) -> Took:
     """An engine a partition, in this process."""
-    with Observer(bed.brokers) as observer:
-        parts = [list(some) for _, some in groupby(observer.read(form), lambda message: message.partition)]
+    parts = _parts(bed, form)
     engines = [Engine(EngineConfig(), form, part[0].partition) for part in parts]
     started_s, used_s = time.time(), time.process_time()
     for engine, part in zip(engines, parts, strict=True):
         for first in range(0, len(part), _AT_ONCE[form]):
             engine.take(part[first : first + _AT_ONCE[form]])
     return Took(Span(events, started_s, time.time()), time.process_time() - used_s, 0.0)
+
+
+def by_shard(bed: Bed, events: int, form: str, shards: int, name: str, step: Step) -> Took:
+    """An engine for each share of a partition's users, in this process: what one hot partition would take.
+
+    Every message of Arrow is read for its users, and cut into those of the shards, which read them again.
+    """
+    parts = _parts(bed, form)
+    started_s, used_s = time.time(), time.process_time()
+    for part in parts:
+        engines = [Engine(EngineConfig(), form, part[0].partition) for _ in range(shards)]
+        for message in part:
+            shard_B = decode([message]).events.user_B % shards
+            for shard, engine in enumerate(engines):
+                value = arrow_form.rows(message.value or b"", np.flatnonzero(shard_B == shard).tolist())
+                engine.take([message._replace(value=value)])
+    return Took(Span(events, started_s, time.time()), time.process_time() - used_s, 0.0)
+
+
+def _parts(bed: Bed, form: str) -> list[list[Message]]:
+    """A topic's messages, by partition."""
+    with Observer(bed.brokers) as observer:
+        return [list(some) for _, some in groupby(observer.read(form), lambda message: message.partition)]
 
 
 def ingest(bed: Bed, events: int, form: str, name: str, step: Step) -> Took:
@@ -176,6 +202,10 @@ def measure(bench: Bench, *, log: str, limit: int, events: int, rounds: int) -> 
         runs: dict[str, Callable[[str, Step], Took]] = {}
         for form, title in (("json", "JSON"), ("arrow", "Arrow")):
             runs[f"{ALONE}, {title}"] = partial(alone, here, sent[form], form)
+            if form == "arrow":
+                runs[f"{ALONE}, {title}, a partition in {_SHARDS} shards"] = partial(
+                    by_shard, here, sent[form], form, _SHARDS
+                )
             runs[f"{INGEST}, {title}"] = partial(ingest, here, sent[form], form)
             for parallelism in (1, 2):
                 runs[f"{FLINK}, {title}, parallelism {parallelism}"] = partial(

@@ -4,7 +4,6 @@
 lost that was in its newest checkpoint.
 """
 
-import socket
 import time
 from pathlib import Path
 
@@ -48,7 +47,8 @@ def up(folder: Path, task_managers: int, port: int | None = None) -> JobManager:
             node, log = _node(name, ports), _log(folder, name)
             node.configure(folder, log=log)
             command, output = node.command(folder, log=log), log.with_suffix(".out")
-            processes.launch(folder / f"{name}.json", command, lock=lock, cwd=folder, output=output)
+            with runtime.undisclosed():
+                processes.launch(folder / f"{name}.json", command, lock=lock, cwd=folder, output=output)
         manager = JobManager(f"127.0.0.1:{ports.rest}")
         _wait(folder, manager, task_managers)
     return manager
@@ -119,17 +119,12 @@ def _ports(folder: Path, port: int | None, *, anew: bool) -> Ports:
         if port not in (None, was.rest):
             raise InputError(f"--port {port}: it is up on {was.rest} already; `ebbtide flink down` first")
         return was
-    if port is not None and not runtime.is_free(port):
-        raise InputError(
-            f"--port {port}: expected a free port on 127.0.0.1, got one that is taken; give another, or none"
-        )
+    if port is not None:
+        runtime.expect_free(port, "--port")
     if was is not None and port in (None, was.rest) and all(map(runtime.is_free, (was.rest, was.rpc))):
         return was
-    with socket.socket() as one, socket.socket() as other:
-        for each in (one, other):
-            each.bind(("127.0.0.1", 0))
-        free = [int(each.getsockname()[1]) for each in (one, other)]
-    ports = Ports(rest=port or free[0], rpc=free[1])
+    rest, rpc = runtime.free_ports(2)
+    ports = Ports(rest=port or rest, rpc=rpc)
     path.write_bytes(msgspec.json.encode(ports))
     return ports
 

@@ -43,9 +43,7 @@ def job_of(wanted: Wanted) -> "Job":
     """The job, with its topics made and what it goes on from found. Raises InputError."""
     from streams.engines.flink import Job
 
-    if security.from_environment().protocol != "PLAINTEXT":
-        raise InputError(f"{security.PROTOCOL}: Flink workers speak PLAINTEXT only, up to now; unset it")
-    files = jars(of=FLINK)
+    clients, files = security.from_environment().java(), jars(of=FLINK)
     count = ensure_topic(wanted.brokers, wanted.topics.events, wanted.partitions)
     topics.make_room(wanted.brokers, wanted.topics, count)
     restore = wanted.restore or saved.newest(wanted.checkpoints)
@@ -66,6 +64,7 @@ def job_of(wanted: Wanted) -> "Job":
     look = uuid.uuid4().hex
     return Job(
         brokers=wanted.brokers,
+        clients=clients,
         group=wanted.group,
         topics=wanted.topics,
         engine=wanted.engine,

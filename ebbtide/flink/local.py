@@ -46,10 +46,9 @@ def running(job: "Job", checkpoints: Path) -> "Iterator[tuple[JobManager, str]]"
     """
     from streams.engines import flink
 
-    runtime.prepare(logs_of(checkpoints))
-    port = runtime.free_port()
+    [port] = runtime.free_ports(1)
     manager = JobManager(f"127.0.0.1:{port}")
-    _note_jvm(checkpoints, flink.java_process())
+    _note_jvm(checkpoints, runtime.begin(logs_of(checkpoints)))
     identity = flink.start(job, runtime.local(port))
     try:
         yield manager, identity
@@ -79,14 +78,14 @@ def until(
     Raises Grown, InputError where it can never go on, and EbbtideError where it has ended by itself.
     """
     with running(job, checkpoints) as (manager, identity), closing(_Source(job)) as source:
-        failures = list[Failure]()
+        troubles = _Troubles(manager, identity)
         while not stop.wait(_LOOK_S):
             said = source.progress()
             tell(said)
             if done(said):
                 break
             if _alive(checkpoints):
-                failures = _look(manager, identity, failures)
+                troubles.look()
             else:
                 raise EbbtideError(f"Flink's JVM has ended by itself; see {logs_of(checkpoints)}")
             if source.grown():
@@ -100,22 +99,34 @@ def _alive(checkpoints: Path) -> bool:
     return record is not None and record.alive
 
 
-def _look(manager: JobManager, identity: str, known: list[Failure]) -> list[Failure]:
-    """All failures by now; those that were not `known` are said. Raises where the job has ended, or can never
-    go on. A JVM of ours that is there and does not answer is only slow."""
-    try:
-        failures, state = manager.failures(identity), manager.state(identity)
-    except InputError as error:
-        log.info("%s; waiting", error)
-        return known
-    for failure in failures:
-        if failure.for_good:
-            raise InputError(failure.said)
-    if state in ENDED:
-        raise EbbtideError(f"the job is {state}: {failures[0].said if failures else 'nothing was said'}")
-    if failures and failures[:1] != known[:1]:
-        log.warning("%s; going on from the newest checkpoint", failures[0].said)
-    return failures
+class _Troubles:
+    """What goes wrong in a job: each thing is said once."""
+
+    def __init__(self, manager: JobManager, identity: str) -> None:
+        self._manager, self._identity = manager, identity
+        self._newest: Failure | None = None
+        self._unsaved = False
+
+    def look(self) -> None:
+        """Raises where the job has ended, or can never go on. A JVM of ours that is there and does not answer
+        is only slow."""
+        try:
+            failures, state = self._manager.failures(self._identity), self._manager.state(self._identity)
+            unsaved = self._manager.unsaved(self._identity)
+        except InputError as error:
+            log.info("%s; waiting", error)
+            return
+        for failure in failures:
+            if failure.for_good:
+                raise InputError(failure.said)
+        newest = next(iter(failures), None)
+        if state in ENDED:
+            raise EbbtideError(f"the job is {state}: {newest.said if newest else 'nothing was said'}")
+        if newest not in (None, self._newest):
+            log.warning("%s; going on from the newest checkpoint", newest.said)
+        if unsaved is not None and not self._unsaved:
+            log.warning("%s; what is made can be read once one succeeds", unsaved)
+        self._newest, self._unsaved = newest or self._newest, unsaved is not None
 
 
 def _leave(manager: JobManager, identity: str, checkpoints: Path) -> None:

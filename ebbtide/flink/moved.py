@@ -83,7 +83,7 @@ def give(checkpoints: Path, restore: Path | None, to: Path) -> None:
         raise InputError(f"--checkpoints {checkpoints}: expected a checkpoint of a job, got none")
     said = saved.said_of(found)
     saved.check_version(found, said, runtime.version())
-    runtime.prepare(checkpoints / "logs")
+    runtime.begin(checkpoints / "logs")
     with tempfile.TemporaryDirectory(prefix="ebbtide-export-") as aside:
         job = Job(
             brokers="",
@@ -99,4 +99,4 @@ def give(checkpoints: Path, restore: Path | None, to: Path) -> None:
             python=sys.executable,
             jars=tuple(jars(of=FLINK)),
         )
-        export(job, runtime.local(runtime.free_port()), to)
+        export(job, runtime.local(*runtime.free_ports(1)), to)

@@ -66,9 +66,17 @@ class JobManager:
         traces = [str(one.get("stacktrace", "")) for one in history]
         return [Failure(_line(trace), _OURS in trace) for trace in traces]
 
+    def unsaved(self, job: str) -> str | None:
+        """Why its newest checkpoint failed, in a line, if none was completed since."""
+        latest = self._ask(f"/jobs/{job}/checkpoints")["latest"]
+        failed, whole = latest["failed"], latest["completed"]
+        if failed is None or (whole is not None and whole["id"] > failed["id"]):
+            return None
+        return f"checkpoint {failed['id']} failed: {_line(failed.get('failure_message') or '')}"
+
     def trouble(self, job: str) -> str | None:
-        """The newest failure, in a line."""
-        return next((failure.said for failure in self.failures(job)), None)
+        """What stands in its way, or has at last, in a line."""
+        return self.unsaved(job) or next((failure.said for failure in self.failures(job)), None)
 
     def slots(self) -> tuple[int, int]:
         """Of all task managers: how many, and how many of them are free."""

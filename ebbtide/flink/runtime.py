@@ -3,9 +3,11 @@
 import importlib.metadata
 import importlib.util
 import os
+import random
 import socket
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from ebbtide.services import broker
@@ -13,6 +15,7 @@ from state.errors import InputError
 
 SLOTS, ENVIRONMENT = 2, ".venv-flink"
 _HEAP_MB = 768
+_OURS, _CACHE = "EBBTIDE_", "EBBTIDE_DATA"
 _HANDED = "EBBTIDE_FLINK_HANDED_OVER"
 
 
@@ -50,20 +53,33 @@ def opened() -> list[str]:
     return said.removeprefix("all: ").split()
 
 
-def is_free(port: int) -> bool:
+def is_free(port: int, address: str = "127.0.0.1") -> bool:
     with socket.socket() as one:
         one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            one.bind(("127.0.0.1", port))
+            one.bind((address, port))
         except OSError:
             return False
     return True
 
 
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
+def expect_free(port: int, whose: str, address: str = "127.0.0.1") -> None:
+    """Raises InputError."""
+    if not is_free(port, address):
+        raise InputError(
+            f"{whose} {port}: expected a free port on {address}, got one that is taken; give another, or end "
+            "what listens there"
+        )
+
+
+def free_ports(count: int) -> list[int]:
+    """Of those that a system gives to nobody who connects, as it would before a JVM has come to use them."""
+    found = list[int]()
+    while len(found) < count:
+        port = random.randrange(20_000, 32_000)
+        if port not in found and is_free(port):
+            found.append(port)
+    return found
 
 
 def java() -> str:
@@ -78,6 +94,28 @@ def prepare(logs: Path, environment: "os._Environ[str]" = os.environ) -> None:
     environment["FLINK_LOG_DIR"] = str(logs.resolve())
     environment["JVM_ARGS"] = f"-Xmx{_HEAP_MB}m -XX:+UseSerialGC -XX:TieredStopAtLevel=1"
     environment["_python_worker_execution_mode"] = "process"
+
+
+def begin(logs: Path) -> int:
+    """Start PyFlink's JVM, of which a process has one; its number. Raises InputError."""
+    from streams.engines import flink
+
+    prepare(logs)
+    with undisclosed():
+        return flink.java_process()
+
+
+@contextmanager
+def undisclosed(environment: MutableMapping[str, str] = os.environ) -> Iterator[None]:
+    """While a JVM of Flink is started: without what is ours, where passwords may be. Beam writes the whole
+    environment of its workers into the log."""
+    held = {name: environment[name] for name in environment if name.startswith(_OURS) and name != _CACHE}
+    for name in held:
+        del environment[name]
+    try:
+        yield
+    finally:
+        environment.update(held)
 
 
 def local(port: int) -> Mapping[str, str]:

@@ -11,7 +11,7 @@ where their source is.
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -55,7 +55,7 @@ CREATE TABLE events (
   `v` BYTES,
   `now` AS PROCTIME()
 ) WITH (
-  'connector' = 'kafka', 'topic' = '{events}', 'properties.bootstrap.servers' = '{brokers}',
+  'connector' = 'kafka', 'topic' = '{events}', {clients},
   'properties.group.id' = '{group}', 'properties.auto.offset.reset' = 'earliest',
   'properties.client.id.prefix' = '{group}', 'scan.startup.mode' = 'earliest-offset',
   'key.format' = 'raw', 'key.fields' = 'k', 'value.format' = 'raw', 'value.fields-include' = 'EXCEPT_KEY'
@@ -67,7 +67,7 @@ CREATE TABLE made (
   `v` BYTES,
   `headers` MAP<STRING, BYTES> METADATA
 ) WITH (
-  'connector' = 'kafka', 'topic' = '{examples};{dead_letters}', 'properties.bootstrap.servers' = '{brokers}',
+  'connector' = 'kafka', 'topic' = '{examples};{dead_letters}', {clients},
   'key.format' = 'raw', 'key.fields' = 'k', 'value.format' = 'raw', 'value.fields-include' = 'EXCEPT_KEY',
   'sink.delivery-guarantee' = 'exactly-once', 'sink.transactional-id-prefix' = '{group}-{events}-flink',
   'properties.transaction.timeout.ms' = '{transaction_ms}', 'properties.max.request.size' = '1048576',
@@ -86,6 +86,8 @@ class Job:
     """What runs, and where."""
 
     brokers: str
+    clients: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Options of Kafka's own clients besides: how to prove who they are."""
     group: str
     topics: Topics
     engine: EngineConfig
@@ -208,12 +210,18 @@ def title(group: str) -> str:
     return f"{NAME} {group}"
 
 
+def _option(name: str, text: str) -> str:
+    """Of a table, for Kafka's clients."""
+    return f"'properties.{name}' = '" + text.replace("'", "''") + "'"
+
+
 def _assemble(job: Job, env: StreamExecutionEnvironment) -> None:
+    clients = {"bootstrap.servers": job.brokers, **job.clients}.items()
     names = {
         "events": job.topics.events,
         "examples": job.topics.examples,
         "dead_letters": job.topics.dead_letters,
-        "brokers": job.brokers,
+        "clients": ", ".join(_option(name, text) for name, text in clients),
         "group": job.group,
     }
     tables = StreamTableEnvironment.create(env)
@@ -224,16 +232,11 @@ def _assemble(job: Job, env: StreamExecutionEnvironment) -> None:
     whole = Types.ROW([Types.INT(), _value_type()])
     stream = tables.to_append_stream(tables.sql_query(gathered), whole)
     made = keyed(stream, _value_type()).process(Remember(job), _made_type()).uid("remember").name("remember")
-    schema = (
-        Schema.new_builder()
-        .column("topic", "STRING")
-        .column("k", "BYTES")
-        .column("v", "BYTES")
-        .column("headers", "MAP<STRING, BYTES>")
-        .build()
-    )
+    schema = Schema.new_builder()
+    for column in ("topic STRING", "k BYTES", "v BYTES", "headers MAP<STRING, BYTES>"):
+        schema.column(*column.split(" ", 1))
     statements = tables.create_statement_set()
-    statements.add_insert("made", tables.from_data_stream(made, schema))
+    statements.add_insert("made", tables.from_data_stream(made, schema.build()))
     statements.attach_as_datastream()
 
 

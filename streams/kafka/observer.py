@@ -16,7 +16,7 @@ from streams.wire.message import Message, message_of
 
 _PATIENCE_S = 10.0
 _POLL_MS = 200
-_NEAR_END, _FURTHER = 4, 16
+_NEAR_END, _FURTHER = 2, 16
 """Offsets to look back for the newest message, at first, and how much further every time."""
 
 

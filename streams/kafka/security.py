@@ -20,6 +20,7 @@ USER, PASSWORD, PASSWORD_FILE = (
 )
 CA, CERT, KEY = "EBBTIDE_KAFKA_CA", "EBBTIDE_KAFKA_CERT", "EBBTIDE_KAFKA_KEY"
 PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
+_PKCS8 = "BEGIN PRIVATE KEY"
 MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
 
 
@@ -39,6 +40,8 @@ class Security:
     user: str | None = None
     password: str | None = field(default=None, repr=False)
     ssl_context: ssl.SSLContext | None = field(default=None, repr=False)
+    files: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """What the context was made of, by the names of the variables."""
 
     def kafka_python(self) -> dict[str, Any]:
         """Options of kafka-python's clients."""
@@ -56,6 +59,30 @@ class Security:
     def aiokafka(self) -> dict[str, Any]:
         """Options of aiokafka's clients, which have the same names."""
         return self.kafka_python()
+
+    def java(self) -> dict[str, str]:
+        """Options of Kafka's own clients, with all that the files hold: those clients may be elsewhere.
+
+        Without an authority of our own they trust those of their Java. Raises InputError where a key is not
+        as Java reads it.
+        """
+        options = {"security.protocol": self.protocol}
+        if self.mechanism is not None:
+            module = "plain.PlainLoginModule" if self.mechanism == "PLAIN" else "scram.ScramLoginModule"
+            said = f'username="{_quoted(self.user)}" password="{_quoted(self.password)}"'
+            options |= {
+                "sasl.mechanism": self.mechanism,
+                "sasl.jaas.config": f"org.apache.kafka.common.security.{module} required {said};",
+            }
+        if CA in self.files:
+            options |= {"ssl.truststore.type": "PEM", "ssl.truststore.certificates": _read(self.files[CA])}
+        if CERT in self.files:
+            options |= {
+                "ssl.keystore.type": "PEM",
+                "ssl.keystore.certificate.chain": _read(self.files[CERT]),
+                "ssl.keystore.key": _java_key(self.files.get(KEY, self.files[CERT])),
+            }
+        return options
 
 
 OPEN = Security()
@@ -77,7 +104,7 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Security:
         )
     context = _context(files) if protocol.endswith("SSL") else None
     if not protocol.startswith("SASL"):
-        return Security(protocol=protocol, ssl_context=context)
+        return Security(protocol=protocol, ssl_context=context, files=files)
     if USER not in said:
         raise InputError(f"{USER}: expected a user for {PROTOCOL}={protocol}, got none")
     return Security(
@@ -86,6 +113,7 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Security:
         user=said[USER],
         password=_password(said),
         ssl_context=context,
+        files=files,
     )
 
 
@@ -132,6 +160,26 @@ def _context(files: Mapping[str, str]) -> ssl.SSLContext:
 def _no_password() -> str:
     """Instead of a question on the terminal."""
     raise ValueError("its key is encrypted; decrypt it")
+
+
+def _quoted(text: str | None) -> str:
+    """Within the quotes of a login module's options."""
+    return (text or "").replace("\\", "\\\\").replace('"', '\\"')
+
+
+def _read(path: str) -> str:
+    """What the context could read a moment ago."""
+    return Path(path).read_text()
+
+
+def _java_key(path: str) -> str:
+    found = _read(path)
+    if _PKCS8 not in found:
+        raise InputError(
+            f"{KEY}: expected a key that Java reads, as PKCS#8 ({_PKCS8!r}), in {path}; "
+            f"`openssl pkcs8 -topk8 -nodes -in {path}` writes it so"
+        )
+    return found
 
 
 def _why(error: Exception) -> str:

@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import socket
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -110,6 +111,8 @@ def test_a_port_that_is_taken_is_refused_before_anything_is_started(tmp_path: Pa
         port = taken.getsockname()[1]
         with pytest.raises(InputError, match=f"--port {port}: expected a free port on 127.0.0.1"):
             cluster.up(tmp_path, 1, port)
+        ended = run("flink", "jobmanager", "--port", port, check=2)
+        assert f"--port {port}: expected a free port on 127.0.0.1, got one that is taken" in ended.stderr
     assert cluster.down(tmp_path) == []
     assert cluster.services(tmp_path) == []
 
@@ -123,6 +126,33 @@ def test_no_job_manager_is_one_line_and_exit_code_2() -> None:
     assert "no job manager" in ended.stderr
     ended = run("flink", "stop", "--jobmanager", "http://nowhere", check=2)
     assert (ended.returncode, "expected HOST:PORT" in ended.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("failed", "completed", "said"),
+    [
+        (None, None, None),
+        (None, 3, None),
+        (4, 5, None),
+        (4, None, "checkpoint 4 failed: java.io.IOException: no space left on device"),
+        (4, 3, "checkpoint 4 failed: java.io.IOException: no space left on device"),
+    ],
+)
+def test_a_checkpoint_that_cannot_be_written_is_told_until_one_is_whole(
+    failed: int | None, completed: int | None, said: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    why = "CheckpointException: Asynchronous task checkpoint failed.\nCaused by: "
+    latest = {
+        "completed": None if completed is None else {"id": completed},
+        "failed": None
+        if failed is None
+        else {"id": failed, "failure_message": f"{why}java.io.IOException: no space left on device\n\tat x"},
+    }
+    answers = {"/jobs/j/checkpoints": {"latest": latest}, "/jobs/j/exceptions": {}}
+    monkeypatch.setattr(
+        JobManager, "_ask", lambda self, path: answers[path]
+    )  # what Flink's answers look like
+    assert JobManager("127.0.0.1:1").trouble("j") == said
 
 
 def test_no_java_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,6 +173,15 @@ def test_no_pyflink_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         InputError, match=r"PyFlink is not installed here, nor in .*\.venv-flink; `make setup-flink`"
     ):
         runtime.here()
+
+
+def test_a_jvm_of_flink_is_told_nothing_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EBBTIDE_KAFKA_PASSWORD", "s3cret")
+    monkeypatch.setenv("EBBTIDE_DATA", "/cache")
+    with runtime.undisclosed():
+        told = subprocess.run(["env"], capture_output=True, text=True, check=True).stdout
+    assert [line for line in told.splitlines() if line.startswith("EBBTIDE_")] == ["EBBTIDE_DATA=/cache"]
+    assert os.environ["EBBTIDE_KAFKA_PASSWORD"] == "s3cret"
 
 
 def examples(users: list[int]) -> ExampleBatch:

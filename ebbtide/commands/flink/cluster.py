@@ -78,19 +78,22 @@ def taskmanager(
 def _be(role: "Role", folder: Path, host: str, *, jobmanager: str, port: int = _REST) -> None:
     """Become the process of Flink that it is."""
     from ebbtide.flink import runtime
-
-    runtime.here()
     from ebbtide.flink.node import Node
 
     bind = host if host == _LOOPBACK else "0.0.0.0"
     node = Node(role=role, jobmanager=jobmanager, host=host, bind=bind, rest=port, name=role, quick=False)
+    if role == "jobmanager":
+        runtime.expect_free(node.rest, "--port", bind)
+        runtime.expect_free(node.rpc, "the port for task managers,", bind)
+    runtime.here()
     node.configure(folder.resolve(), log=None)
     command = node.command(folder.resolve(), log=None)
-    os.execv(command[0], command)
+    with runtime.undisclosed():
+        os.execv(command[0], command)
 
 
 def status(jobmanager: JobManagerAt = None, as_json: Json = False) -> None:
-    """The jobs of a cluster: state, checkpoints, the newest trouble; exit code 1 unless one runs."""
+    """The jobs of a cluster: state, checkpoints, the newest trouble; exit code 2 unless one runs."""
     from ebbtide.flink.rest import ENDED
 
     there = manager(jobmanager)
@@ -108,4 +111,4 @@ def status(jobmanager: JobManagerAt = None, as_json: Json = False) -> None:
             said = f"{row['name']}  {row['state']}  {row['checkpoints']} checkpoints  {row['id']}"
             screen.print(said if row["trouble"] is None else f"{said}\n  {row['trouble']}", highlight=False)
     if not any(row["state"] not in ENDED for row in rows):
-        raise typer.Exit(1)
+        raise typer.Exit(2)

@@ -173,7 +173,7 @@ def _submitted(wanted: "Wanted", there: "JobManager") -> str:
     _room(wanted, there)
     job = job_of(wanted)
     log.info("going on from %s", job.restore or job.imported or "the beginning")
-    runtime.prepare(wanted.checkpoints / "logs")
+    runtime.begin(wanted.checkpoints / "logs")
     identity = engine.start(job, runtime.remote(there.address))
     print(identity, flush=True)
     return identity
