@@ -39,7 +39,7 @@ $(LLM)/.synced: pyproject.toml uv.lock $(if $(findstring .uv,$(UV)),.uv/bin/uv)
 setup-llm: $(LLM)/.synced ## Install what language models need (transformers, peft) into .venv-llm, an environment of its own in the same lock
 
 test-llm: setup-llm ## Relevance and Novelty as a real language model, SmolLM2-135M: some CPU-minutes, 93 MB to fetch
-	OMP_NUM_THREADS=1 $(LLM)/bin/pytest tests/learners/test_language.py -s
+	OMP_NUM_THREADS=1 $(LLM)/bin/pytest tests/learners/coevolution/test_language.py -s
 
 setup-flink: $(FLINK)/.synced ## Install Apache Flink's workers into .venv-flink, an environment of its own in the same lock (350 MB to fetch)
 
@@ -55,10 +55,10 @@ test: setup ## Run all tests, in PROCESSES processes, each with a broker and a s
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(PROCESSES) --dist loadfile --no-loadscope-reorder
 
 test-flink: setup setup-flink ## Run the quick tests on Flink: what it makes of a log is what replay makes
-	OMP_NUM_THREADS=1 $(BIN)/pytest -m flink tests/ebbtide/test_flink.py -k "not killed"
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m flink tests/ebbtide/flink/test_flink.py -k "not killed"
 
 chaos-flink: setup setup-flink ## All tests on Flink: what every engine must do, moving state, a cluster that is killed in mid-stream; some minutes
-	OMP_NUM_THREADS=1 $(BIN)/pytest -m flink tests/streams tests/ebbtide
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m flink tests/contracts tests/streams tests/ebbtide
 
 check: setup ## Format, lint and types, as CI does
 	$(BIN)/ruff format --check .

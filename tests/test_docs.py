@@ -15,7 +15,7 @@ import learners.systems
 from learners.check import CHECKS
 from learners.contract import Learner
 from learners.registry import learner
-from tests.learners.test_contract import Bench
+from tests.contracts.test_every_learner import Bench
 
 DOCS = Path(__file__).parent.parent / "docs"
 

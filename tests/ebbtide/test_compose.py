@@ -20,8 +20,8 @@ from ebbtide.live import prometheus
 from ebbtide.live.status import Lag, Names, Seen
 from ebbtide.services import broker, jars
 from state.progress import Progress
-from tests.ebbtide.test_monitor import HEALTH, OPEN
-from tests.ebbtide.test_status import trainer
+from tests.ebbtide.commands.test_monitor import HEALTH, OPEN
+from tests.ebbtide.commands.test_status import trainer
 
 ROOT = Path(__file__).parent.parent.parent
 OPS = ROOT / "ops"

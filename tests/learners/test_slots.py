@@ -21,8 +21,8 @@ from learners.training.network_model import packed, unpacked
 from state.examples import ExampleBatch, empty_examples, empty_window, window_of
 from state.keys import NO_KEY
 from state.tree import digest
+from tests.contracts.test_every_learner import Bench
 from tests.learners.streams import context
-from tests.learners.test_contract import Bench
 
 NETWORKS = {name: learner(name) for name in able(lambda cls: issubclass(cls, Network))}
 every = pytest.mark.parametrize("name", NETWORKS)

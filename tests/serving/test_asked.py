@@ -15,9 +15,10 @@ from state.errors import InputError
 from state.memory.memory_config import MemoryConfig
 from state.store.contract import Gone, ItemRows
 from state.store.in_memory import DictStore
-from tests.serving import test_answers, test_scoring
+from tests.serving import test_answers
+from tests.serving.scoring import test_scoring
+from tests.serving.scoring.test_scoring import copy_score
 from tests.serving.test_answers import DAY_MS, HOUR_MS, MORNING
-from tests.serving.test_scoring import copy_score
 
 COLUMNS = {
     "kind": {"hot": ("coffee", "tea"), "cold": ("beer", "wine")},

@@ -16,7 +16,7 @@ from state.ids import NO_KEY
 from state.store.embedded import open_store
 from state.store.in_memory import DictStore
 from state.store.records import Record
-from tests.serving import test_scoring
+from tests.serving.scoring import test_scoring
 from tests.serving.server import Served, served
 from tests.serving.test_answers import BAR, DAY_MS, EVENING, INFO, ITEMS, MORNING, TZ_MIN, habits, published
 

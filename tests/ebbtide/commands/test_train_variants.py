@@ -1,0 +1,128 @@
+"""`ebbtide train --variant`: two settings learn the same side by side, each published under its own name."""
+
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ebbtide.commands.serve import named
+from ebbtide.commands.variant_trainers import FOLDER
+from state import checkpoint, progress
+from state.errors import InputError
+from state.store.embedded import open_store, variant_of
+from state.store.redis import RedisStore
+from tests.ebbtide.live.test_train import InProcess
+from tests.ebbtide.live.test_train import here as here
+from tests.ebbtide.live.test_train import store as store
+from tests.ebbtide.live.test_train import topic as topic
+from tests.ebbtide.sent_examples import batches, send
+from tests.ebbtide.typed import EBBTIDE, run
+from tests.patience import PATIENCE_S, until
+
+SENT = batches(2, 50)[:20]
+EVENTS = sum(map(len, SENT))
+"""All of them: where a trainer stops between two messages is not said."""
+
+
+def command(here: InProcess, *more: object) -> list[str]:
+    where = ("--checkpoint", here.folder, "--brokers", here.brokers, "--store", here.store)
+    told = ("--examples", here.topic, "--learner", "twotower", *more)
+    return [*EBBTIDE, "train", *map(str, (*where, *told))]
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> Path:
+    path = tmp_path / "other.toml"
+    path.write_text("seed = 7\nfloors = false\n")
+    return path
+
+
+def trained(store: str) -> int:
+    with open_store(store, create=True) as held:
+        said = held.status()
+        return 0 if said is None else progress.trainer_status(said).trained
+
+
+def children(pid: int) -> list[int]:
+    return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def test_both_learn_it_all_and_each_is_published_under_its_name(here: InProcess, other: Path) -> None:
+    send(here.brokers, here.topic, SENT)
+    done = subprocess.run(
+        command(here, "--for", EVENTS, "--variant", f"b={other}"),
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=PATIENCE_S,
+        check=True,
+    )
+    assert "variant b: ebbtide train --checkpoint" in done.stderr
+    base, beside = here.store, named("b", here.store)[1]
+    assert trained(base) == trained(beside) == EVENTS
+    assert checkpoint.load(here.folder / FOLDER / "b") is not None
+    with RedisStore(base) as one, RedisStore(beside) as two:
+        mine, theirs = one.user("u1"), two.user("u1")
+        assert mine is not None
+        assert theirs is not None
+        assert mine.event_time_ms == theirs.event_time_ms
+        assert not np.array_equal(mine.vectors_KD, theirs.vectors_KD), "other settings learn something else"
+
+
+def test_a_variant_ends_with_its_base_whatever_ended_that_and_both_go_on(
+    here: InProcess, other: Path
+) -> None:
+    send(here.brokers, here.topic, SENT)
+    both = command(here, "--variant", f"b={other}")
+    process = subprocess.Popen(both, stderr=subprocess.DEVNULL, text=True)
+    until(lambda: trained(named("b", here.store)[1]) > 0)
+    (variant,) = children(process.pid)
+    process.kill()
+    process.wait()
+    until(lambda: ended(variant))
+    process = subprocess.Popen(both, stderr=subprocess.PIPE, text=True)
+    until(lambda: children(process.pid) and trained(here.store) > 0)
+    (variant,) = children(process.pid)
+    os.kill(variant, signal.SIGKILL)
+    _, said = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 2
+    assert "--variant b: has ended (SIGKILL); the same command goes on where all were" in said
+    process = subprocess.Popen(both, stderr=subprocess.DEVNULL, text=True)
+    until(lambda: len(children(process.pid)) == 1)
+    (variant,) = children(process.pid)
+    process.terminate()
+    assert process.wait(PATIENCE_S) == 0
+    assert not Path(f"/proc/{variant}").exists()
+
+
+def ended(pid: int) -> bool:
+    """Whether a process has, even if nobody has taken note yet."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("variant", "said"),
+    [
+        ("b", "expected NAME=FILE"),
+        ("b=there-is-none.toml", "expected NAME=FILE"),
+        ("a b=pyproject.toml", "expected a short name"),
+    ],
+)
+def test_what_is_no_variant_is_said_before_anything_begins(variant: str, said: str, tmp_path: Path) -> None:
+    where = ("--checkpoint", tmp_path / "c", "--brokers", "127.0.0.1:1", "--store", "redis://127.0.0.1:1/0")
+    done = run("train", *where, "--variant", variant, check=2)
+    assert said in done.stderr
+    assert not (tmp_path / "c").exists()
+
+
+def test_what_is_served_beside_is_found_by_its_name() -> None:
+    assert named("b", "redis://h:1/0?run=x") == ("b", "redis://h:1/0?run=x.b")
+    assert named("b=runs/z", "runs/x") == ("b", "runs/z")
+    assert variant_of("rediss://h/0?db=1", "b") == "rediss://h/0?db=1&run=default.b"
+    with pytest.raises(InputError, match="expected NAME"):
+        named("b=", "runs/x")
