@@ -13,8 +13,8 @@ import pytest
 from state.store.direct import Direct
 from state.store.redis import RedisStore
 from state.store.server import EmbeddedServer
-from tests.state.test_store import items
-from tests.state.test_store import server as server
+from tests.contracts.test_every_store import items
+from tests.contracts.test_every_store import server as server
 from tests.valkeys import free_port, serving
 
 FORKED = """
