@@ -53,7 +53,7 @@ def test_an_answer_that_nobody_waited_for_is_not_the_next_ones(server: EmbeddedS
 
 def test_two_processes_do_not_share_one(server: EmbeddedServer) -> None:
     words = [sys.executable, "-c", FORKED, server.ensure()]
-    assert subprocess.run(words, cwd=Path(__file__).parents[2]).returncode == 0
+    assert subprocess.run(words, cwd=Path(__file__).parents[3]).returncode == 0
 
 
 def test_a_server_that_was_started_again_is_asked_again(tmp_path: Path) -> None:
