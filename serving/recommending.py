@@ -87,16 +87,20 @@ class Recommender:
         catalogue = self._followed.held
         near = point is not None and catalogue.copy is not None and catalogue.copy.placed
         why = _popular(user, "near there" if near else "with everybody")
+        liked = (
+            {} if near else {catalogue.row_of_id.get(item, -1): n for item, n in self._followed.info.popular}
+        )
+        liked.pop(-1, None)
         if catalogue.copy is not None:
             nobody = Record(0, 0, np.zeros((1, catalogue.width), np.float32), _NO_KEYS, _NO_ENTRIES)
             now = recalled(nobody, self._followed.info, 0, cell_at(*point) if point else NO_KEY)
             nothing = catalogue.interest(np.zeros(catalogue.width))
             score_N = catalogue.copy.score(now, NO_ROWS, nothing, point).score_C
+            if liked:  # what else there is comes behind
+                score_N = score_N - score_N.max() + min(liked.values()) - 1.0
         else:
             score_N = np.full(len(catalogue.ids), -np.inf)
-            for item, score in self._followed.info.popular:
-                if item in catalogue.row_of_id:
-                    score_N[catalogue.row_of_id[item]] = score
+        score_N[[*liked]] = [*liked.values()]
         return self._best(
             user, self._followed.version, _Ranked(score_N, lambda _: why, "popularity"), k, asked
         )

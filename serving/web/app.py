@@ -242,8 +242,11 @@ def _refuse(app: FastAPI) -> None:
         app.exception_handler(kind)(as_problem)
 
     @app.exception_handler(RequestValidationError)
-    async def not_as_declared(_: Request, error: RequestValidationError) -> Response:
+    async def not_as_declared(request: Request, error: RequestValidationError) -> Response:
         said = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()]
+        sent = request.headers.get("content-type", "nothing")
+        if request.method == "POST" and "json" not in sent:
+            said = [f"expected Content-Type: application/json, got {sent[:80]}"]
         return _problem(Problem(422, "the request is not as declared", said))
 
     @app.exception_handler(HTTPException)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.answers import RecommendAnswer, UnknownUserError, Visit
+from serving.answers import Asked, RecommendAnswer, UnknownUserError, Visit
 from serving.ranking import diverse
 from serving.run import Run
 from serving.session import GAIN, STRENGTH_CAP_S, STRENGTH_S, memory_of
@@ -54,6 +54,19 @@ def test_an_unknown_user_is_filtered_for_too(run: Run) -> None:
     with pytest.raises(UnknownUserError) as refused:
         run.recommend("bob", only={"kind": ["hot"]})
     assert ids(refused.value.answer) == ["coffee"]
+
+
+@pytest.mark.parametrize("scored", [True, False])
+def test_a_list_for_somebody_unknown_begins_with_what_is_popular_however_it_is_asked_for(
+    scored: bool,
+) -> None:
+    made = test_scoring.published(DictStore(), copy_score(interest=0.5) if scored else None)
+    popular = (("dull", 3.0), ("bar", 1e-9))
+    made.store.put_info(msgspec.structs.replace(made.info, popular=popular))
+    for asked in (Asked(), Asked(page=0), Asked(diversity=0.0)):
+        with pytest.raises(UnknownUserError) as refused:
+            Run(made.store).recommend("bob", 2, **asked)
+        assert [(one.item, one.score) for one in refused.value.answer.items] == [*popular]
 
 
 def test_what_was_seen_is_left_out_or_not_as_asked(run: Run) -> None:

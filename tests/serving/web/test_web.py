@@ -178,7 +178,12 @@ def test_a_batch_is_its_singles(web: Served) -> None:
 
 
 def test_a_session_without_times_is_now(web: Served) -> None:
-    answer = web.ask("/sessions/recommendations", {"events": [{"item": "cafe"}], "k": 2}).json()
+    asked = "/sessions/recommendations", {"events": [{"item": "cafe"}], "k": 2}
+    form = web.ask(*asked, headers={"content-type": "application/x-www-form-urlencoded"})  # as curl -d says
+    assert form.json()["errors"] == [
+        "expected Content-Type: application/json, got application/x-www-form-urlencoded"
+    ]
+    answer = web.ask(*asked).json()
     assert answer["user"] == ""
     assert answer["items"][0]["item"] == "cafe"
 
