@@ -182,10 +182,11 @@ class DriftMonitor:
         raised: list[Alarm] = []
         waiting = deque(gaps)
         blocks = filled(rows, BLOCK, self._sum_CS, self._count_CS)
-        for row, scope, signal, mean in zip(*(column.tolist() for column in blocks), strict=True):
-            series = self._one(scope, signal)
-            at, at_ms = int(rows.at_N[row]), int(rows.at_ms_N[row])
-            change = series.feed(mean, int(rows.event_N[row]), int(rows.time_ms_N[row]))
+        when = (column_N[blocks.row] for column_N in (rows.event_N, rows.time_ms_N, rows.at_N, rows.at_ms_N))
+        columns = (column.tolist() for column in (*blocks, *when))
+        for row, scope, signal, mean, event, time_ms, at, at_ms in zip(*columns, strict=True):
+            series = self._series.get((scope, signal)) or self._one(scope, signal)
+            change = series.feed(mean, event, time_ms)
             if series.alarm is not None:
                 before = self._alarms.get(series.alarm)
                 if before is None:

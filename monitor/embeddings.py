@@ -124,14 +124,20 @@ class Embeddings:
 
 def _effective_rank(vector_ND: Floats) -> float:
     """exp of the entropy of the singular values' shares (Roy & Vetterli, EUSIPCO 2007), centroid off."""
-    values = np.linalg.svd(vector_ND - vector_ND.mean(0), compute_uv=False)
+    centred_ND = (vector_ND - vector_ND.mean(0)).astype(np.float64)
+    values = np.sqrt(np.maximum(np.linalg.eigvalsh(np.einsum("nd,ne->de", centred_ND, centred_ND)), 0.0))
     share = values[values > 0] / values.sum() if values.sum() > 0 else np.ones(1)
     return float(np.exp(-(share * np.log(share)).sum()))
 
 
 def _neighbours(vector_ND: Floats) -> Int64s:
-    """The nearest K of each by cosine, itself left out (N, K)."""
+    """The nearest K of each by cosine, itself left out (N, K); of equals the first."""
     unit_ND = vector_ND / np.linalg.norm(vector_ND, axis=1, keepdims=True)
     near_NN = unit_ND @ unit_ND.T
     np.fill_diagonal(near_NN, -np.inf)
-    return np.argsort(-near_NN, axis=1, kind="stable")[:, :NEIGHBOURS]
+    row_N = np.arange(len(near_NN))
+    nearest_NK = np.empty((len(near_NN), NEIGHBOURS), np.int64)
+    for k in range(NEIGHBOURS):
+        nearest_NK[:, k] = near_NN.argmax(1)
+        near_NN[row_N, nearest_NK[:, k]] = -np.inf
+    return nearest_NK
