@@ -1,4 +1,5 @@
-"""The command line. Exit codes: 0; 2 for what the caller can mend; 3 for an unknown id.
+"""The command line. Exit codes: 0; 1 where what was asked about does not hold, or the fault is ours; 2 for
+what the caller can mend; 3 for an unknown id; 4 while an alarm is open.
 
 What is heavy (numba, river) is imported by the command that needs it, so that `--help` answers at once.
 """

@@ -93,7 +93,7 @@ def _be(role: "Role", folder: Path, host: str, *, jobmanager: str, port: int = _
 
 
 def status(jobmanager: JobManagerAt = None, as_json: Json = False) -> None:
-    """The jobs of a cluster: state, checkpoints, the newest trouble; exit code 2 unless one runs."""
+    """The jobs of a cluster: state, checkpoints, the newest trouble; exit code 1 unless one runs."""
     from ebbtide.flink.rest import ENDED
 
     there = manager(jobmanager)
@@ -111,4 +111,4 @@ def status(jobmanager: JobManagerAt = None, as_json: Json = False) -> None:
             said = f"{row['name']}  {row['state']}  {row['checkpoints']} checkpoints  {row['id']}"
             screen.print(said if row["trouble"] is None else f"{said}\n  {row['trouble']}", highlight=False)
     if not any(row["state"] not in ENDED for row in rows):
-        raise typer.Exit(2)
+        raise typer.Exit(1)

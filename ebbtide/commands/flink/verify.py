@@ -30,7 +30,7 @@ def verify(
     limit: Annotated[int | None, typer.Option(metavar="N", min=1, help="Only the first N events.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Send a log through Flink and through replay, and compare: exit code 2 unless all is equal."""
+    """Send a log through Flink and through replay, and compare: exit code 1 unless all is equal."""
     from ebbtide.flink import runtime
 
     runtime.here()
@@ -45,4 +45,4 @@ def verify(
         for sentence in verifying.said_by(found):
             Console().print(sentence, highlight=False)
     if not found.well:
-        raise typer.Exit(2)
+        raise typer.Exit(1)
