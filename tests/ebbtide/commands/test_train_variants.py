@@ -2,8 +2,8 @@
 
 import os
 import signal
-import subprocess
 from pathlib import Path
+from subprocess import DEVNULL, PIPE
 
 import numpy as np
 import pytest
@@ -19,7 +19,8 @@ from tests.ebbtide.live.test_train import here as here
 from tests.ebbtide.live.test_train import store as store
 from tests.ebbtide.live.test_train import topic as topic
 from tests.ebbtide.sent_examples import batches, send
-from tests.ebbtide.typed import EBBTIDE, run
+from tests.ebbtide.typed import run
+from tests.forked import Forked
 from tests.patience import PATIENCE_S, until
 
 SENT = batches(2, 50)[:20]
@@ -27,10 +28,10 @@ EVENTS = sum(map(len, SENT))
 """All of them: where a trainer stops between two messages is not said."""
 
 
-def command(here: InProcess, *more: object) -> list[str]:
+def began(here: InProcess, *more: object, stderr: int = DEVNULL) -> Forked:
     where = ("--checkpoint", here.folder, "--brokers", here.brokers, "--store", here.store)
     told = ("--examples", here.topic, "--learner", "twotower", *more)
-    return [*EBBTIDE, "train", *map(str, (*where, *told))]
+    return Forked("train", *where, *told, stderr=stderr)
 
 
 @pytest.fixture
@@ -52,14 +53,10 @@ def children(pid: int) -> list[int]:
 
 def test_both_learn_it_all_and_each_is_published_under_its_name(here: InProcess, other: Path) -> None:
     send(here.brokers, here.topic, SENT)
-    done = subprocess.run(
-        command(here, "--for", EVENTS, "--variant", f"b={other}"),
-        stderr=subprocess.PIPE,
-        text=True,
-        timeout=PATIENCE_S,
-        check=True,
-    )
-    assert "variant b: ebbtide train --checkpoint" in done.stderr
+    process = began(here, "--for", EVENTS, "--variant", f"b={other}", stderr=PIPE)
+    _, said = process.communicate(PATIENCE_S)
+    assert process.returncode == 0
+    assert b"variant b: ebbtide train --checkpoint" in said
     base, beside = here.store, named("b", here.store)[1]
     assert trained(base) == trained(beside) == EVENTS
     assert checkpoint.load(here.folder / FOLDER / "b") is not None
@@ -75,21 +72,21 @@ def test_a_variant_ends_with_its_base_whatever_ended_that_and_both_go_on(
     here: InProcess, other: Path
 ) -> None:
     send(here.brokers, here.topic, SENT)
-    both = command(here, "--variant", f"b={other}")
-    process = subprocess.Popen(both, stderr=subprocess.DEVNULL, text=True)
+    both = ("--variant", f"b={other}")
+    process = began(here, *both)
     until(lambda: trained(named("b", here.store)[1]) > 0)
     (variant,) = children(process.pid)
     process.kill()
     process.wait()
     until(lambda: ended(variant))
-    process = subprocess.Popen(both, stderr=subprocess.PIPE, text=True)
+    process = began(here, *both, stderr=PIPE)
     until(lambda: children(process.pid) and trained(here.store) > 0)
     (variant,) = children(process.pid)
     os.kill(variant, signal.SIGKILL)
-    _, said = process.communicate(timeout=PATIENCE_S)
+    _, said = process.communicate(PATIENCE_S)
     assert process.returncode == 2
-    assert "--variant b: has ended (SIGKILL); the same command goes on where all were" in said
-    process = subprocess.Popen(both, stderr=subprocess.DEVNULL, text=True)
+    assert b"--variant b: has ended (SIGKILL); the same command goes on where all were" in said
+    process = began(here, *both)
     until(lambda: len(children(process.pid)) == 1)
     (variant,) = children(process.pid)
     process.terminate()
