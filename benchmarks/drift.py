@@ -231,10 +231,10 @@ BENCHMARK = Benchmark(
         "events": Option(
             help=f"events of a planted stream, with a drift after {DRIFT_AT:,}",
             default=EVENTS,
-            quick=2_000,
+            quick=400,
             kind=int,
         ),
-        "still": Option(help="events without a drift a seed", default=100_000, quick=2_000, kind=int),
+        "still": Option(help="events without a drift a seed", default=100_000, quick=400, kind=int),
     },
     bars=(
         Bar(
