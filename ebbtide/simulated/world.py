@@ -66,15 +66,14 @@ class World:
 
     def before(self) -> tuple[Int64s, Int64s, Bools, Int64s]:
         """Users, clusters, whether it was accepted, and days (below 0) of what was shown before the first
-        day, by day: what is known, and `REJECTED` times as much that is not its user's interest."""
+        day, by day: what is known, and `REJECTED` times as much that is not, interests to come among it: else
+        what was never shown would betray them."""
         rng = np.random.default_rng((self.options.seed, 2))
         user_K, cluster_K = np.nonzero(self.known_UC)
         times_K = rng.integers(3, 8, len(user_K))
         user_A, cluster_A = np.repeat(user_K, times_K), np.repeat(cluster_K, times_K)
         user_R = np.repeat(user_A, REJECTED)
-        cluster_R = (
-            rng.random((len(user_R), self.options.clusters)) * (self.strength_UC[user_R] == 0.0)
-        ).argmax(1)
+        cluster_R = (rng.random((len(user_R), self.options.clusters)) * ~self.known_UC[user_R]).argmax(1)
         day = -1 - rng.integers(BEFORE_DAYS, size=len(user_A) + len(user_R))
         order = np.argsort(day, kind="stable")
         user, cluster = np.concatenate([user_A, user_R])[order], np.concatenate([cluster_A, cluster_R])[order]
