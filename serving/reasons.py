@@ -102,10 +102,10 @@ def of_copy(
     """What brought catalogue row `row` its copy score: first what is no event, where that is most.
 
     `liked_W` is what each entry adds to the interests' score of the item. Past events are told by their hour
-    of the week, or of the day where that counts more, the strongest first; the last stands for all that are
-    left, so the contributions add up to 1. `gap_h` is between how many hours one mostly comes back to the
-    item: where the last time is so long ago, that is said, too. `had` is what the whole memory says of it:
-    told where none of its events is among the entries.
+    of the week, or of the day where that counts more, the strongest first, of equals the newest; the last
+    stands for all that are left, so the contributions add up to 1. `gap_h` is between how many hours one
+    mostly comes back to the item: where the last time is so long ago, that is said, too. `had` is what the
+    whole memory says of it: told where none of its events is among the entries.
     """
     place = scored.place(row)
     mine_W = np.flatnonzero((scored.row_W == row) & (scored.add_WV.sum(1) > 0.0))
@@ -123,7 +123,7 @@ def of_copy(
         others_W = np.where(scored.row_W == row, 0.0, liked_W)
         reasons.append(Because(_taste(now.memory, others_W, name) if most == "like" else _SAID[most]))
     add_W = scored.add_WV.sum(1)
-    left_W = mine_W[np.argsort(-add_W[mine_W], kind="stable")]
+    left_W = mine_W[np.lexsort((-mine_W, -add_W[mine_W]))]
     returning = None
     if not len(mine_W) and had is not None:
         reasons.append(Because(f"had {had.times} times, last {iso(had.last_ms)}"))

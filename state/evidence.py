@@ -96,29 +96,26 @@ class Specification(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 
 LONGEST_S = 64.0 * _DAY_S
-"""The longest half-life."""
-SOON_S = 2.0 * _HOUR_S
+"""The half-life of totals."""
 STIM = Specification(
     kernels=(
-        Kernel(name="own_64d", half_life_s=LONGEST_S),
-        Kernel(name="own_2h", soon_s=SOON_S),
-        Kernel(name="hour_15m", part="hour", hour_h=0.25, half_life_s=LONGEST_S),
-        Kernel(name="hour_30m", part="hour", hour_h=0.5, half_life_s=32.0 * _DAY_S),
-        Kernel(name="hour_1h", part="hour", hour_h=1.0, half_life_s=32.0 * _DAY_S),
-        Kernel(name="hour_2h", part="hour", hour_h=2.0, half_life_s=32.0 * _DAY_S),
-        Kernel(name="week_30m", part="week", week_h=0.5, half_life_s=LONGEST_S),
-        Kernel(name="week_90m", part="week", week_h=1.5, half_life_s=LONGEST_S),
-        Kernel(name="weekend", part="week", day_off=True, half_life_s=32.0 * _DAY_S),
-        Kernel(name="after", part="before", after=True, half_life_s=LONGEST_S),
-        Kernel(name="after_gap", part="before", after=True, gap=True, half_life_s=LONGEST_S),
-        Kernel(name="from_here", part="place", near=True, gap=True, half_life_s=LONGEST_S),
-        Kernel(name="from_here_hour", part="place", near=True, gap=True, hour_h=1.0, half_life_s=LONGEST_S),
-        Kernel(name="same_place", part="place", here=True, half_life_s=LONGEST_S),
-        Kernel(name="share", share=True, half_life_s=LONGEST_S),
+        Kernel(name="hour_15m", part="hour", hour_h=0.25),
+        Kernel(name="hour_30m", part="hour", hour_h=0.5),
+        Kernel(name="hour_1h", part="hour", hour_h=1.0),
+        Kernel(name="hour_2h", part="hour", hour_h=2.0),
+        Kernel(name="week_30m", part="week", week_h=0.5),
+        Kernel(name="week_90m", part="week", week_h=1.5),
+        Kernel(name="weekend", part="week", day_off=True),
+        Kernel(name="after", part="before", after=True),
+        Kernel(name="after_gap", part="before", after=True, gap=True),
+        Kernel(name="from_here", part="place", near=True, gap=True),
+        Kernel(name="from_here_hour", part="place", near=True, gap=True, hour_h=1.0),
+        Kernel(name="same_place", part="place", here=True),
+        Kernel(name="share", share=True),
         Kernel(name="count", floor=1.0),
     ),
-    own={"hour_2h": 0.5, "own_64d": 0.1},
-    whole="own_64d",
+    own={"hour_2h": 0.5, "count": 0.1},
+    whole="count",
     pause_s=_MIN_S,
     gap=2.0,
     least=1e-6,
@@ -129,11 +126,20 @@ STIM = Specification(
     worth_km2=0.01,
     worth_power=0.75,
 )
-"""STIM's, but for the rates of returning: those are learned."""
+"""STIM's, but for the rates of returning: those are learned, and alone tell how long ago anything was."""
+_FADED_S = {
+    **dict.fromkeys(("hour_30m", "hour_1h", "hour_2h", "weekend"), 32.0 * _DAY_S),
+    "count": None,
+}
 FIRST = msgspec.structs.replace(
     STIM,
     kernels=(
-        *STIM.kernels,
+        Kernel(name="own_64d", half_life_s=LONGEST_S),
+        Kernel(name="own_2h", soon_s=2.0 * _HOUR_S),
+        *(
+            msgspec.structs.replace(kernel, half_life_s=_FADED_S.get(kernel.name, LONGEST_S))
+            for kernel in STIM.kernels
+        ),
         Kernel(name="own_1d", half_life_s=_DAY_S),
         Kernel(name="own_4d", half_life_s=4.0 * _DAY_S),
         Kernel(name="own_16d", half_life_s=16.0 * _DAY_S),
@@ -150,5 +156,7 @@ FIRST = msgspec.structs.replace(
     },
     today_s=16.0 * _HOUR_S,
     overdue=(-4.0, 3.0),
+    own={"hour_2h": 0.5, "own_64d": 0.1},
+    whole="own_64d",
 )
 """That of records from before it was published with them: it stays as it is."""

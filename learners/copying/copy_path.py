@@ -21,7 +21,7 @@ from learners.copying.candidates.evidence import COLUMN, COLUMNS
 from learners.copying.candidates.sample import sampled
 from learners.copying.counts.crowd import CrowdRows
 from learners.copying.distil_rows import Requests
-from learners.copying.experts import HELD, VIEWS, context, experts, opened, silenced
+from learners.copying.experts import ASKED, VIEWS, context, experts, opened, silenced
 from learners.copying.search import CHUNK, Search
 from learners.copying.settings import CopySettings
 from learners.copying.waiting import EvidenceQueue, chosen
@@ -45,14 +45,12 @@ class CopyPath:
         self.queue = EvidenceQueue()
         self.kept = Requests(context.seed)
         self.periodic = settings.periodic and "clock" in context.roles
-        self.silent = silenced(
-            context.roles, periodic=self.periodic, returns=settings.returns, recency=settings.recency
-        )
+        self.silent = silenced(context.roles, periodic=self.periodic, returns=settings.returns)
         self.experts = experts(self.silent, views=settings.views)
         self.mixture = Mixture(
             settings.mixture,
             features=len(COLUMNS),
-            context=HELD + 7,
+            context=ASKED,
             experts=self.experts,
             item_query=[COLUMN[name] for name in ("count", "popular_14d", "return_all")],
             seed=context.seed,
@@ -70,7 +68,8 @@ class CopyPath:
         for start in range(0, len(batch), CHUNK):
             rows = slice(start, min(start + CHUNK, len(batch)))
             part, due_B, ranked_B = batch.take(rows), step.due_B[rows], place_B[rows]
-            first, last = max(int(due_B[0]), learned), int(due_B[-1])
+            last = int(due_B[-1])
+            first = max(int(due_B[0]) - CHUNK, learned)
             self.search.count(queue, learned, first)
             wanted_B = positives(part.label_B) | (ranked_B >= 0)
             whole_B = wanted_B & ((ranked_B >= 0) | self.kept.may_keep(part))

@@ -62,7 +62,6 @@ def copy_score(path: CopyPath) -> CopyScore | None:
         specification=msgspec.structs.replace(STIM, returns=path.search.returns.rates()),
         brought=path.search.strangers(path.settings.brought),
         repeats=path.search.repeating,
-        fades=path.settings.recency,
         overlap=found.overlap,
         r2=found.r2,
         requests=found.requests,
@@ -112,7 +111,7 @@ def terms(evidence: Evidence) -> Doubles:
         return np.asarray(np.maximum(np.exp(x_CF[:, COLUMN[name]]) - FLOOR[COLUMN[name]], 0.0))
 
     row_C = np.repeat(np.arange(len(evidence.true_R)), np.diff(evidence.start_R1))
-    all_C = STIM.least + np.bincount(row_C, amount("own_64d"), len(evidence.true_R))[row_C]
+    all_C = STIM.least + np.bincount(row_C, amount("count"), len(evidence.true_R))[row_C]
     own_C = sum((share * amount(name) for name, share in STIM.own.items()), np.zeros(len(x_CF)))
     crowd_C = sum((0.1 * amount(SHARES[v]) for v in BASE_SHARES), np.zeros(len(x_CF)))
     had_C = (amount("count") > 0.5).astype(np.float64)

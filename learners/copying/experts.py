@@ -20,30 +20,41 @@ from state.keys import Int64s
 VIEWS = ("recent", "hour", "week", "place", "after")
 """Views of the memory, in the order of `held_BV`."""
 HELD = len(VIEWS)
-_OFF_D = np.isin(np.arange(7), DAYS_OFF)
+
+
+def _clock() -> Floats:
+    """The hour as an angle, and whether the day is one off, by minute of the week (M, X)."""
+    minute_M = np.arange(WEEK_MIN)
+    angle_M = minute_M * (2.0 * np.pi / 1440.0)
+    turns = (np.sin(angle_M), np.cos(angle_M), np.sin(2 * angle_M), np.cos(2 * angle_M))
+    return np.stack([*turns, np.isin(minute_M // 1440, DAYS_OFF)], axis=1).astype(np.float32)
+
+
+_CLOCK_MX = _clock()
+CLOCK = _CLOCK_MX.shape[1]
+ASKED = CLOCK + 2 + HELD
+"""Numbers that the gate is asked with."""
 
 _SLOT = ("slot", "slot_all")
 _WHERE = (*PLACES, "stranger_place")
 _SEES = {
-    "recent": ("own_2h", *RETURNS),
+    "recent": RETURNS,
     "hour": (*HOURS, *_SLOT, "category_hour"),
     "week": (*WEEKS, "weekend", *_SLOT),
     "place": ("from_here", "from_here_hour", "same_place", *_WHERE),
     "after": ("after", "after_gap", "from_here"),
     "crowd": (*_WHERE, "category", "category_hour", "category_last"),
 }
-_EVERY = ("own_64d", "share", "count", *RETURNS, *(name for name in CROWD if name not in _SLOT), "interest")
+_EVERY = ("share", "count", *RETURNS, *(name for name in CROWD if name not in _SLOT), "interest")
 """What every expert sees."""
 _PERIODIC = (*HOURS, *WEEKS, "weekend", *_SLOT, "category_hour", "from_here_hour", "return_slot")
 
 
-def silenced(roles: Collection[str], *, periodic: bool, returns: bool, recency: bool) -> Int64s:
+def silenced(roles: Collection[str], *, periodic: bool, returns: bool) -> Int64s:
     """Evidence columns that the log cannot feed, or that are switched off."""
     names = set() if periodic else set(_PERIODIC)
-    if not returns or not recency:
+    if not returns:
         names |= set(RETURNS)
-    if not recency:
-        names.add("own_2h")
     if "lat" not in roles:
         names |= {"from_here", "from_here_hour", "near", "density", "stranger_place"}
     if "here" not in roles:
@@ -77,23 +88,13 @@ def opened(experts: tuple[Expert, ...], held_BV: Floats) -> NDArray[np.bool_]:
 def context(part: ExampleBatch, window: Window, held_BV: Floats, *, periodic: bool) -> Floats:
     """What the gate is asked with (B, X)."""
     size = len(part)
-    minute_B = (part.time_ms_B // 60_000 + part.tz_min_B) % WEEK_MIN
-    angle_B, day_B = minute_B * (2.0 * np.pi / 1440.0), minute_B // 1440
+    context_BX = np.zeros((size, ASKED), np.float32)
+    if periodic:
+        minute_B = (part.time_ms_B // 60_000 + part.tz_min_B) % WEEK_MIN
+        context_BX[:, :CLOCK] = _CLOCK_MX[minute_B]
     newest_B = np.maximum(window.length_B - 1, 0)
     since_s_B = np.where(window.length_B > 0, window.age_s_BW[np.arange(size), newest_B], 1e8)
-    clock = [
-        np.sin(angle_B),
-        np.cos(angle_B),
-        np.sin(2 * angle_B),
-        np.cos(2 * angle_B),
-        _OFF_D[day_B],
-    ]
-    return np.stack(
-        [
-            *(column * float(periodic) for column in clock),
-            np.log(since_s_B + 60.0),
-            np.log1p(window.length_B),
-            *np.log1p(held_BV.T),
-        ],
-        axis=1,
-    ).astype(np.float32)
+    context_BX[:, CLOCK] = np.log(since_s_B + 60.0)
+    context_BX[:, CLOCK + 1] = np.log1p(window.length_B)
+    np.log1p(held_BV, out=context_BX[:, CLOCK + 2 :])
+    return context_BX

@@ -157,7 +157,6 @@ class Search:
             keep=keep,
             repeats=self.repeating,
             own_most=own_most,
-            fade=float(s.recency),
             speaks=s.memory,
         )
         counted = Counted(crowd, returns)

@@ -11,10 +11,8 @@ class CopySettings(Settings, frozen=True, kw_only=True):
     """Off, ranking goes by the interests alone, at a fraction of the cost."""
     memory: bool = True
     """Whether the user's own memory speaks."""
-    recency: bool = True
-    """Whether it tells how long ago anything was: all that fades, and the curve of return."""
     returns: bool = True
-    """Whether the learned curve of return is evidence."""
+    """Whether it tells how long ago anything was, by the learned curve of return."""
     periodic: bool = True
     """Whether it returns with the hour and the weekday."""
     views: bool = True

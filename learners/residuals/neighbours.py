@@ -142,7 +142,10 @@ class Places(NamedTuple):
 
 
 @inner
-def _features(owner: int, other: int, past: Past, pairs: Pairs, shrink: float, made_F: Doubles) -> None:
+def _features(
+    owner: int, other: int, past: Past, pairs: Pairs, shrink: float, place_H: Int64s, made_F: Doubles
+) -> None:
+    """Write the features, and where each entry's pair with the other is, or -1."""
     if owner < 0 or other < 0:
         return
     pull, square, close_pull, close, affinity, known = 0.0, 0.0, 0.0, 0.0, 0.0, 0
@@ -150,8 +153,9 @@ def _features(owner: int, other: int, past: Past, pairs: Pairs, shrink: float, m
     for h in range(many):
         mate, e = np.int64(past.rings.other_NH[owner, h]), past.rings.residual_NH[owner, h]
         known += not np.isnan(e)
+        place_H[h] = -1
         if mate >= 0:
-            place = place_of(pairs, pair_key(mate, other))
+            place = place_H[h] = place_of(pairs, pair_key(mate, other))
             if place >= 0:
                 total, count = pairs.floats_P4[place, 2], pairs.floats_P4[place, 3]
                 c = count / np.sqrt((past.seen_M[other] + 1.0) * (past.seen_M[mate] + 1.0))
@@ -169,12 +173,16 @@ def _features(owner: int, other: int, past: Past, pairs: Pairs, shrink: float, m
 
 
 @inner
-def _meet(owner: int, other: int, past: Past, pairs: Pairs) -> int:
-    """An event whose outcome is not known; its number among the owner's."""
+def _meet(owner: int, other: int, past: Past, pairs: Pairs, place_H: Int64s) -> int:
+    """An event whose outcome is not known; its number among the owner's. `place_H` says where a pair was last
+    seen, or -1."""
     for h in range(length(past.rings, owner)):
         mate = np.int64(past.rings.other_NH[owner, h])
         if mate >= 0:
-            pairs.floats_P4[place_for(pairs, pair_key(mate, other)), 3] += 1.0
+            key, place = pair_key(mate, other), place_H[h]
+            if place < 0 or pairs.words_P2[place, 0] != key:
+                place = place_for(pairs, key)
+            pairs.floats_P4[place, 3] += 1.0
     past.seen_M[other] += 1.0
     return put(past.rings, owner, other, np.nan)
 
@@ -209,6 +217,7 @@ def _step(
     """
     exposure, (done, learned) = places.exposure, at
     rows, most = sides.owner_B.shape[0], past.rings.other_NH.shape[1]
+    place_H, nowhere_H = np.full(most, -1), np.full(most, -1)
     for b in range(done, rows + 1):
         due = due_B[b] if b < rows else sides.owner_Q.shape[0]
         while learned < due:
@@ -219,14 +228,15 @@ def _step(
                 else:
                     if pairs.used[0] + most > room:
                         return b, learned
-                    number = _meet(owner, other, past, pairs)
+                    number = _meet(owner, other, past, pairs, nowhere_H)
                 _learn(owner, other, number, residual, past, pairs)
             learned += 1
         if b < rows:
             if exposure and pairs.used[0] + most > room:
                 return b, learned
-            _features(sides.owner_B[b], sides.other_B[b], past, pairs, shrink, made_BF[b])
-            number = _meet(sides.owner_B[b], sides.other_B[b], past, pairs) if exposure else -1
+            owner, other = sides.owner_B[b], sides.other_B[b]
+            _features(owner, other, past, pairs, shrink, place_H, made_BF[b])
+            number = _meet(owner, other, past, pairs, place_H) if exposure else -1
             places.number_P[places.place + b] = number
     return rows + 1, learned
 
@@ -235,5 +245,6 @@ def _step(
 def _peek(
     owner_B: Int64s, other_B: Int64s, past: Past, pairs: Pairs, shrink: float, made_BF: Doubles
 ) -> None:
+    place_H = np.full(past.rings.other_NH.shape[1], -1)
     for b in range(owner_B.shape[0]):
-        _features(owner_B[b], other_B[b], past, pairs, shrink, made_BF[b])
+        _features(owner_B[b], other_B[b], past, pairs, shrink, place_H, made_BF[b])

@@ -65,12 +65,11 @@ class Stim(Learner):
     predicts: ClassVar[bool] = True
     ranks: ClassVar[bool] = True
     doubts: ClassVar[bool] = True
-    layout: ClassVar[int] = 2
+    layout: ClassVar[int] = 3
     ablations: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "no mask": {"copy": {"mask": False}},
         "no curve of return": {"copy": {"returns": False}},
         "no periods": {"copy": {"periodic": False}},
-        "no recency at all": {"copy": {"recency": False}},
         "one expert": {"copy": {"views": False, "mixture": {"hidden": 60}}},
         "no copy path": {"copy": {"memory": False}},
         "one interest": {"interests": {"shallow": False}},

@@ -5,8 +5,8 @@
               + sum over kernels j of memory_j log(1 + S_ij / floor_j)
 
 S_ij is a sum over the user's remembered events with item i of kernel j. What kernels are, and every other
-constant, is published with the weights (`state.evidence`): own_i is (S_i,hour_2h / 2 + S_i,own_64d / 10) /
-(1 + S,own_64d of all items), p_i how likely one returns to it by now (`state.returns`). The items of the
+constant, is published with the weights (`state.evidence`): own_i is (S_i,hour_2h / 2 + S_i,count / 10) /
+(1 + S,count of all items), p_i how likely one returns to it by now (`state.returns`). The items of the
 memory are candidates, and so are those that lead in popularity, those most like the interests among the more
 popular, and those near; all others rank behind, by prior and crowd. `learners.copying.distil` fits the
 weights, `serving.scoring.copy` evaluates them.

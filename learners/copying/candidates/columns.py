@@ -18,7 +18,7 @@ from learners.copying.candidates.evidence import (
     Own,
     kilometres2,
 )
-from learners.copying.counts.crowd import FOLLOW_CAP, LAST, SLOTS, CrowdArrays, time_slot
+from learners.copying.counts.crowd import FOLLOW_CAP, LAST, POPULAR_DAYS, SLOTS, CrowdArrays, time_slot
 from learners.copying.counts.returns import ReturnArrays, told
 from learners.tables.followers import count_of
 from state.compiled import inner, reordered
@@ -37,10 +37,10 @@ _COUNT, _RETURN, _POPULAR = COLUMN["count"], COLUMN["return_all"], COLUMN["popul
 _SLOT, _AGE, _FOLLOW, _PLACES = COLUMN["slot"], COLUMN["age"], COLUMN["follow"], COLUMN["near"]
 _KIND, _OTHER = COLUMN["category"], COLUMN["stranger_place"]
 _LEAST = STIM.least
-_LONG, _SAME_PLACE = COLUMN["own_64d"], COLUMN["same_place"]
-_FROM_HERE = COLUMN["from_here"]
-_HOLDS = (_LONG, COLUMN["hour_1h"], COLUMN["week_90m"], _SAME_PLACE, COLUMN["after"])
-"""What tells how much each view of `experts.VIEWS` holds; of a place, what was begun near here counts too."""
+_SAME_PLACE, _FROM_HERE = COLUMN["same_place"], COLUMN["from_here"]
+_HOLDS = (COLUMN["hour_1h"], COLUMN["week_90m"], _SAME_PLACE, COLUMN["after"])
+"""What tells how much each view of `experts.VIEWS` after the first holds, which is all events; of a place,
+what was begun near here counts too."""
 _LOG2 = (
     0.44265943876463587,
     -0.27672833397499463,
@@ -81,7 +81,6 @@ class Asked(NamedTuple):
     repeats: bool
     """Whether what the user has had is a candidate."""
     own_most: int
-    fade: float
     speaks: bool
     """As in `evidence.remember_own`."""
 
@@ -114,6 +113,8 @@ class Room(NamedTuple):
     """Own candidates that weigh on the density."""
     km_C2: Doubles
     """Where they are."""
+    scale_V: Doubles
+    """What a weight of popularity is multiplied by to be a share, by half-life."""
 
 
 class Found(NamedTuple):
@@ -167,6 +168,7 @@ def new_room(size: int, width: int, candidates: int, old: Room | None = None) ->
         bits_CL=raw_CL.view(np.int32),
         active_C=np.zeros(width, np.int64),
         km_C2=np.zeros((width, 2)),
+        scale_V=np.zeros(len(POPULAR_DAYS)),
     )
     if old is not None:
         new.near_NM[: len(old.near_at_N)] = old.near_NM[:-1]
@@ -210,9 +212,9 @@ def write(row: Row, asked: Asked, counted: Counted, own: Own, room: Room, found:
     total, kind_total, kind_hour_total = _LEAST, _LEAST, _LEAST
     active = 0
     for i in range(row.many):
-        total += own.sum_CK[i, _LONG]
+        total += own.count_C[i]
         n = own.item_C[i]
-        if own.sum_CK[i, _LONG] > 0.02 and not np.isnan(km_N3[n, 0]):
+        if not np.isnan(km_N3[n, 0]):
             room.active_C[active] = i
             room.km_C2[active, 0] = km_N3[n, 0]
             room.km_C2[active, 1] = km_N3[n, 1]
@@ -221,6 +223,9 @@ def write(row: Row, asked: Asked, counted: Counted, own: Own, room: Room, found:
         kind_total += own.category_C3[k, 0]
         kind_hour_total += own.category_C3[k, 1]
     placed = row.last >= 0 and not np.isnan(km_N3[row.last, 0])
+    scale_V = room.scale_V
+    for v in range(scale_V.shape[0]):
+        scale_V[v] = 1.0 / max(popular.clock_V3[v, 1], 1e-300)
     for c in range(row.start, row.end):
         n, x, raw = found.item_C[c], found.evidence_CF[c], room.raw_CL[c - row.start]
         i = own.slot_N[n] - 1
@@ -231,12 +236,12 @@ def write(row: Row, asked: Asked, counted: Counted, own: Own, room: Room, found:
             s = own.sum_CK[i]
             for k in range(_K - 1):
                 raw[k] += s[k]
-            raw[_K - 1] += s[_LONG] / total
+            raw[_K - 1] += own.count_C[i] / total
             raw[_COUNT] += own.count_C[i]
             category = find(returns.categories.table, crowd.category_N[n])
             told(own.code_C[i], n, row.user, category, returns, raw[_RETURN:])
-        for v in range(popular.half_life_ms_V.shape[0]):
-            raw[_POPULAR + v] += popular.weight_VN[v, n] / max(popular.clock_V3[v, 1], 1e-300)
+        for v in range(scale_V.shape[0]):
+            raw[_POPULAR + v] += popular.weight_VN[v, n] * scale_V[v]
         at = (SLOTS + 1) * n
         here = 0.5 * slotted.weight_VN[0, at + slot] + 0.25 * (
             slotted.weight_VN[0, at + before] + slotted.weight_VN[0, at + after]
@@ -257,7 +262,7 @@ def write(row: Row, asked: Asked, counted: Counted, own: Own, room: Room, found:
                 east = (equator - room.km_C2[j, 0]) * cosine
                 km2 = east * east + (north - room.km_C2[j, 1]) ** 2
                 if room.active_C[j] != i:
-                    dense += own.sum_CK[room.active_C[j], _LONG] / (1.0 + km2 * 6.25)
+                    dense += own.count_C[room.active_C[j]] / (1.0 + km2 * 6.25)
             raw[_PLACES + 1] += dense
         if row.place >= 0:
             all_here = max(crowd.places.total_VN[0, row.place], 1e-300)
@@ -274,8 +279,11 @@ def write(row: Row, asked: Asked, counted: Counted, own: Own, room: Room, found:
     held, entries = found.held_BV[row.b], found.entries_BV[row.b]
     for i in range(row.many):
         s = own.sum_CK[i]
-        for v in range(held.shape[0]):
-            one = s[_HOLDS[v]] + (s[_FROM_HERE] if _HOLDS[v] == _SAME_PLACE else 0.0)
+        held[0] += own.count_C[i]
+        entries[0] += 1.0
+        for v in range(1, held.shape[0]):
+            of = _HOLDS[v - 1]
+            one = s[of] + (s[_FROM_HERE] if of == _SAME_PLACE else 0.0)
             held[v] += one
             entries[v] += one > 0.05
 

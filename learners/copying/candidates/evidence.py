@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from learners.copying.counts.returns import NAMES
 from state.compiled import compiled, inner
-from state.evidence import LONGEST_S, SOON_S, STIM
+from state.evidence import STIM
 from state.examples import Floats
 from state.forgetting import WEEK_MIN, day_off, periodic
 from state.keys import NO_KEY, Int64s, find
@@ -30,10 +30,10 @@ WEEKS = {kernel.name: kernel.week_h for kernel in STIM.kernels if kernel.part ==
 FAR_KM2 = STIM.far_km2
 
 OWN = MEMORY[:-1]
-"""Sums of kernel products over the user's own events with the candidate: retention at two half-lives;
-hour-of-day kernels of a width each (64 d, 32 d); hour-of-week kernels (64 d) and the same kind of day (32 d);
-events after the same item as now, and after a like gap; events begun near where the user was last, and at a
-like hour; events at the request's place; the share of the user's memory (64 d)."""
+"""Sums of kernel products over the user's own events with the candidate: hour-of-day kernels of a width each;
+hour-of-week kernels and the same kind of day; events after the same item as now, and after a like gap; events
+begun near where the user was last, and at a like hour; events at the request's place; the share of the user's
+memory. None of them fades: the mask has chosen what speaks, and the curve of return tells how long ago."""
 CROWD = (
     *("popular_3m", "popular_1h", "popular_1d", "popular_14d", "popular_365d", "slot", "slot_all", "age"),
     *("follow", "follow_soon", "after_last", "after_last_soon", "after_second"),
@@ -69,11 +69,11 @@ COLUMN = {name: f for f, name in enumerate(COLUMNS)}
 
 
 _PAUSE_S, _GAP, _NEAR_KM = STIM.pause_s, STIM.gap, STIM.near_km
-_OWN_2H, _OWN_64D, _WEEKEND = COLUMN["own_2h"], COLUMN["own_64d"], COLUMN["weekend"]
+_WEEKEND = COLUMN["weekend"]
 _HOUR_15M, _HOUR_30M, _HOUR_1H, _HOUR_2H = (COLUMN[name] for name in HOURS)
 _WEEK_30M, _WEEK_90M = (COLUMN[name] for name in WEEKS)
 _AFTER, _AFTER_GAP, _SAME_PLACE = COLUMN["after"], COLUMN["after_gap"], COLUMN["same_place"]
-_FROM_HERE, _FROM_HERE_HOUR, _SHARE = COLUMN["from_here"], COLUMN["from_here_hour"], COLUMN["share"]
+_FROM_HERE, _FROM_HERE_HOUR = COLUMN["from_here"], COLUMN["from_here_hour"]
 _LIKE_HOUR = list(HOURS).index("hour_1h")
 
 
@@ -88,9 +88,6 @@ def tables() -> Tables:
     hour = [np.exp(periodic(width_h, 24))[:1440] for width_h in HOURS.values()]
     week = [np.exp(periodic(width_h, 168)) for width_h in WEEKS.values()]
     return Tables(np.array(hour, np.float32).T.copy(), np.array(week, np.float32).T.copy())
-
-
-SILENT = -1.0
 
 
 class Own(NamedTuple):
@@ -112,7 +109,7 @@ class Own(NamedTuple):
     """Catalogue row of each entry; -1 where it has none or speaks for nothing."""
     category_C: Int64s
     category_C3: Floats
-    """By the user's categories: events (16 d), at a like hour, and whether the last."""
+    """By the user's categories: events, at a like hour, and whether the last."""
     slot_N: NDArray[np.int32]
     """Candidate of a catalogue row, plus one; 0 for none. All zero between rows."""
 
@@ -158,13 +155,13 @@ def remember_own(
     item_table: Int64s,
     km_N3: NDArray[np.float64],
     tables: Tables,
-    fade: float,
+    speaks: bool,
     own: Own,
 ) -> tuple[int, int, int]:
     """Fill `own` from row b's window; returns the candidates, the categories, and the last item's row.
 
-    `fade` is 1 for the forgetting curve, 0 for a memory that does not fade, SILENT for one that has no
-    candidates. `slot_N` is left set for the own candidates: the caller clears it.
+    Unless it `speaks` a memory has no candidates. `slot_N` is left set for the own candidates: the caller
+    clears it.
     """
     length = past.length_B[b]
     sum_CK, slot_N = own.sum_CK, own.slot_N
@@ -173,10 +170,9 @@ def remember_own(
         own.row_W[w] = find(item_table, past.item_BW[b, w])
     if length > 0:
         last, last_age_s = own.row_W[length - 1], past.age_s_BW[b, length - 1]
-    if fade == SILENT:
+    if not speaks:
         length = 0
     log_gap = np.log(last_age_s + _PAUSE_S)
-    rate = np.float32(-0.6931472 / LONGEST_S * fade)
     many = kinds = 0
     weekend = day_off(minute)
     for w in range(length):
@@ -197,41 +193,34 @@ def remember_own(
         own.age_s_C[c] = age_s
         own.count_C[c] += 1.0
         own.since_C[c] = length - 1 - w
-        r64 = np.exp(rate * age_s)
-        r32 = r64 * r64
-        r16 = r32 * r32
         apart = np.int64(age_s / 60.0) % WEEK_MIN
         day = apart % 1440
         s = sum_CK[c]
-        s[_OWN_64D] += r64
-        if age_s < 86400.0:
-            s[_OWN_2H] += np.exp(np.float32(-0.6931472 / SOON_S) * age_s)
         hour = tables.hour_M4[day]
-        s[_HOUR_15M] += hour[0] * r64
-        s[_HOUR_30M] += hour[1] * r32
-        s[_HOUR_1H] += hour[2] * r32
-        s[_HOUR_2H] += hour[3] * r32
+        s[_HOUR_15M] += hour[0]
+        s[_HOUR_30M] += hour[1]
+        s[_HOUR_1H] += hour[2]
+        s[_HOUR_2H] += hour[3]
         week = tables.week_M2[apart]
-        s[_WEEK_30M] += week[0] * r64
-        s[_WEEK_90M] += week[1] * r64
+        s[_WEEK_30M] += week[0]
+        s[_WEEK_90M] += week[1]
         if day_off(int((minute - apart) % WEEK_MIN)) == weekend:
-            s[_WEEKEND] += r32
+            s[_WEEKEND] += 1.0
         if past.before_BW[b, w] != NO_KEY and last >= 0:
             before = find(item_table, past.before_BW[b, w])
             if before >= 0:
                 z = np.log(past.gap_s_BW[b, w] + np.float32(_PAUSE_S)) - log_gap
                 like = np.exp(-_GAP * z * z)
                 if before == last:
-                    s[_AFTER] += r64
-                    s[_AFTER_GAP] += r64 * like
+                    s[_AFTER] += 1.0
+                    s[_AFTER_GAP] += like
                 km2 = kilometres2(km_N3, before, last)
                 if km2 < FAR_KM2:
                     close = np.exp(-np.sqrt(km2) / _NEAR_KM)
-                    s[_FROM_HERE] += close * like * r64
-                    s[_FROM_HERE_HOUR] += close * like * hour[_LIKE_HOUR] * r64
+                    s[_FROM_HERE] += close * like
+                    s[_FROM_HERE_HOUR] += close * like * hour[_LIKE_HOUR]
         if cell != NO_KEY and past.cell_BW[b, w] == cell:
-            s[_SAME_PLACE] += r64
-        s[_SHARE] += r64
+            s[_SAME_PLACE] += 1.0
         key = past.category_BW[b, w]
         if key != NO_KEY:
             k = 0
@@ -243,17 +232,17 @@ def remember_own(
                 own.category_C3[k, 0] = 0.0
                 own.category_C3[k, 1] = 0.0
                 own.category_C3[k, 2] = 0.0
-            own.category_C3[k, 0] += r16
-            own.category_C3[k, 1] += r32 * hour[_LIKE_HOUR]
+            own.category_C3[k, 0] += 1.0
+            own.category_C3[k, 1] += hour[_LIKE_HOUR]
             if w == length - 1:
                 own.category_C3[k, 2] = 1.0
-    if fade != SILENT:
-        many = _total(past, b, many, item_table, fade, own)
+    if speaks:
+        many = _total(past, b, many, item_table, own)
     return many, kinds, last
 
 
 @inner
-def _total(past: Columns, b: int, many: int, item_table: Int64s, fade: float, own: Own) -> int:
+def _total(past: Columns, b: int, many: int, item_table: Int64s, own: Own) -> int:
     """What the whole memory says of items that were had more than once; returns the candidates."""
     for i in range(past.total_item_BI.shape[1]):
         if past.total_item_BI[b, i] == NO_KEY:
@@ -261,7 +250,6 @@ def _total(past: Columns, b: int, many: int, item_table: Int64s, fade: float, ow
         n = find(item_table, past.total_item_BI[b, i])
         if n < 0:
             continue
-        count, faded = past.total_count_BI[b, i], past.total_faded_BI[b, i]
         c = own.slot_N[n] - 1
         if c < 0:
             c = many
@@ -269,10 +257,8 @@ def _total(past: Columns, b: int, many: int, item_table: Int64s, fade: float, ow
             own.slot_N[n] = many
             own.item_C[c] = n
             own.sum_CK[c, :] = 0.0
-        own.count_C[c] = count
+        own.count_C[c] = past.total_count_BI[b, i]
         own.since_C[c] = np.int64(past.total_since_BI[b, i])
         own.age_s_C[c] = past.total_last_s_BI[b, i]
         own.oldest_s_C[c] = past.total_first_s_BI[b, i]
-        own.sum_CK[c, _OWN_64D] = faded if fade > 0.0 else count
-        own.sum_CK[c, _SHARE] = own.sum_CK[c, _OWN_64D]
     return many

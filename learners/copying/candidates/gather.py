@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from learners.copying.candidates.columns import NEAR, Asked, Counted, Found, Room, Row, write
-from learners.copying.candidates.evidence import COLUMN, SILENT, Own, Tables, kilometres2, remember_own
-from learners.copying.candidates.sample import choose, weigh
+from learners.copying.candidates.evidence import COLUMN, Own, Tables, kilometres2, remember_own
+from learners.copying.candidates.sample import based, choose, least_of_best, weigh
 from learners.copying.counts.crowd import FOLLOW_FADE, LAST, CrowdArrays, CrowdRows, learn_rows
 from learners.copying.counts.returns import ReturnArrays, code_of, learn_returns
 from learners.tables.followers import START, USED, PairArrays
@@ -24,15 +24,13 @@ from state.keys import NO_KEY, Int64s, find
 
 Int32s = NDArray[np.int32]
 
-_LONG, _HOUR_2H, _SAME_PLACE = COLUMN["own_64d"], COLUMN["hour_2h"], COLUMN["same_place"]
+_HOUR_2H, _SAME_PLACE = COLUMN["hour_2h"], COLUMN["same_place"]
 _WORTH_KM2 = STIM.worth_km2
 assert STIM.worth_power == 0.75, "what a neighbour is worth is compared by its fourth power"
 FOLLOWERS, HERE = 40, 32
 """Candidates from what follows, and from what the place sells, at most."""
 OTHERS = FOLLOWERS + NEAR + HERE
 """Candidates, at most, besides the user's own, the leaders and those that are brought."""
-_TINY = 5e-324
-"""The least number above 0."""
 
 
 @compiled
@@ -80,9 +78,8 @@ def _row(
     time_ms, cell, size = asked.time_ms_B[b], asked.cell_B[b], own.slot_N.shape[0]
     past, crowd = asked.past, counted.crowd
     minute = minute_of_week(time_ms, asked.tz_min_B[b])
-    speaks = asked.fade if asked.speaks else SILENT
     many, kinds, last = remember_own(
-        past, b, minute, cell, asked.item_table, crowd.km_N3, tables, speaks, own
+        past, b, minute, cell, asked.item_table, crowd.km_N3, tables, asked.speaks, own
     )
     item_C, slot_N = found.item_C, own.slot_N
     touched = _followed(own, past.length_B[b], crowd.follow, time_ms, room)
@@ -93,7 +90,7 @@ def _row(
         kept = asked.own_most
         for c in range(many):
             room.score_T[c] = (
-                own.sum_CK[c, _HOUR_2H] + 0.2 * own.sum_CK[c, _LONG] + 0.2 * own.sum_CK[c, _SAME_PLACE]
+                own.sum_CK[c, _HOUR_2H] + 0.2 * own.count_C[c] + 0.2 * own.sum_CK[c, _SAME_PLACE]
             )
         least = np.partition(room.score_T[:many], many - kept)[many - kept]
         for c in range(many):
@@ -119,6 +116,7 @@ def _row(
     row = Row(b, start, end, many, kinds, last, place, user)
     weigh(row, crowd, own, room, found)
     end = choose(row, asked, own, room, found)
+    based(start, end, found)
     write(Row(b, start, end, many, kinds, last, place, user), asked, counted, own, room, found)
 
     for c in range(many):
@@ -198,7 +196,7 @@ def _take_best(touched: int, count: int, end: int, slot_N: Int32s, item_C: Int64
         most = count // 2
         for t in range(touched):
             room.score_T[t] = room.follow_N5[room.touched_T[t], k]
-        least = _least_of_best(room.score_T[:touched], most, room.best_F)
+        least = least_of_best(room.score_T[:touched], most, room.best_F)
         for t in range(touched):
             if room.score_T[t] >= least and most > 0:
                 n = room.touched_T[t]
@@ -208,21 +206,6 @@ def _take_best(touched: int, count: int, end: int, slot_N: Int32s, item_C: Int64
                     end += 1
                     most -= 1
     return end
-
-
-@inner
-def _least_of_best(score_T: Doubles, most: int, best_F: Doubles) -> float:
-    """The least of the `most` greatest scores above 0, or the least number above 0 where they are fewer: by
-    insertion, since few get past the least of those that are kept."""
-    best_F[:most] = _TINY
-    for score in score_T:
-        if score > best_F[most - 1]:
-            f = most - 1
-            while f > 0 and score > best_F[f - 1]:
-                best_F[f] = best_F[f - 1]
-                f -= 1
-            best_F[f] = score
-    return float(best_F[most - 1])
 
 
 @inner

@@ -16,37 +16,62 @@ from learners.copying.counts.crowd import CrowdArrays
 from learners.mixing.mixture import Evidence
 from state.compiled import compiled, inner
 from state.evidence import STIM
-from state.examples import Floats
+from state.examples import Doubles, Floats
 from state.keys import Int64s, mix
 
 BEST, DRAWN = 24, 24
-_LEAST, _OWN_HOUR, _OWN_LONG = STIM.least, STIM.own["hour_2h"], STIM.own["own_64d"]
-_LONG, _HOUR_2H = COLUMN["own_64d"], COLUMN["hour_2h"]
+_LEAST, _OWN_HOUR, _OWN = STIM.least, STIM.own["hour_2h"], STIM.own["count"]
+_HOUR_2H = COLUMN["hour_2h"]
 DROPPED = np.float32(-np.inf)
+_TINY = 5e-324
+"""The least number above 0."""
 
 
 @inner
 def weigh(row: Row, crowd: CrowdArrays, own: Own, room: Room, found: Found) -> None:
-    """Write the base of a row's candidates: the logarithm of plain counts."""
+    """Write what plain counts say of a row's candidates; the logarithm of it is their base (`based`)."""
     popular, total = crowd.popular, _LEAST
+    soon, long = BASE_SHARES
+    soon_scale = 0.1 / max(popular.clock_V3[soon, 1], 1e-300)
+    long_scale = 0.1 / max(popular.clock_V3[long, 1], 1e-300)
     for i in range(row.many):
-        total += own.sum_CK[i, _LONG]
+        total += own.count_C[i]
     for c in range(row.start, row.end):
         n = found.item_C[c]
         i, f = own.slot_N[n] - 1, room.follow_N5[n]
         base = _LEAST + 0.02 * f[0] + 0.2 * f[1]
         if i >= 0:
-            s = own.sum_CK[i]
-            base += (_OWN_HOUR * s[_HOUR_2H] + _OWN_LONG * s[_LONG]) / (1.0 + total)
-        for v in BASE_SHARES:
-            base += 0.1 * popular.weight_VN[v, n] / max(popular.clock_V3[v, 1], 1e-300)
-        found.base_C[c] = np.log(base)
+            base += (_OWN_HOUR * own.sum_CK[i, _HOUR_2H] + _OWN * own.count_C[i]) / (1.0 + total)
+        base += soon_scale * popular.weight_VN[soon, n] + long_scale * popular.weight_VN[long, n]
+        found.base_C[c] = base
+
+
+@inner
+def based(start: int, end: int, found: Found) -> None:
+    """Take the logarithm of what plain counts say of candidates `start` .. `end` - 1."""
+    for c in range(start, end):
+        found.base_C[c] = np.log(found.base_C[c])
+
+
+@inner
+def least_of_best(score_T: Doubles, most: int, best_F: Doubles) -> float:
+    """The least of the `most` greatest scores above 0, or the least number above 0 where they are fewer: by
+    insertion, since few get past the least of those that are kept."""
+    best_F[:most] = _TINY
+    for score in score_T:
+        if score > best_F[most - 1]:
+            f = most - 1
+            while f > 0 and score > best_F[f - 1]:
+                best_F[f] = best_F[f - 1]
+                f -= 1
+            best_F[f] = score
+    return float(best_F[most - 1])
 
 
 @inner
 def choose(row: Row, asked: Asked, own: Own, room: Room, found: Found) -> int:
     """Write what is added to the base of those that are learned from, and let the others go unless all of the
-    row is wanted; where its candidates end then."""
+    row is wanted; where its candidates end then. `base_C` is as `weigh` has left it."""
     b, start, end = row.b, row.start, row.end
     true, size = -1, end - start
     for c in range(start, end):
@@ -76,7 +101,7 @@ def _draw(start: int, end: int, true: int, identity: int, room: Room, found: Fou
     score_C = room.score_T[: end - start]
     for c in range(start, end):
         score_C[c - start] = found.base_C[c]
-    least = np.partition(score_C, end - start - BEST)[end - start - BEST]
+    least = least_of_best(score_C, BEST, room.best_F)
     best, rest = BEST, end - start - BEST - (found.base_C[true] < least)
     share = DRAWN / rest
     place = (mix(identity) & 0xFFFFFF) / 16777216.0

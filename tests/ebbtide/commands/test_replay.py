@@ -192,14 +192,14 @@ def test_settings_are_taken_as_they_are_from_a_file_or_by_name(tmp_path: Path) -
 def test_a_checkpoint_of_an_older_version_goes_on(tmp_path: Path) -> None:
     """It names learners and fields, and no module: where code lies is no part of a state.
 
-    Made on 2026-11-28 by the same command, killed after its first checkpoint. What is learned from then on is
+    Made on 2026-11-29 by the same command, killed after its first checkpoint. What is learned from then on is
     today's to say, so it ends near a run of today's, and always in the same state.
     """
     log = "planted:users=20,items=20,events=400"
     whole = ebbtide.replay(log, tmp_path / "whole", batch=16)
     ends = []
     for name in ("one", "other"):
-        with tarfile.open(Path(__file__).with_name("checkpoint_2026_11_28.tar.xz")) as kept:
+        with tarfile.open(Path(__file__).with_name("checkpoint_2026_11_29.tar.xz")) as kept:
             kept.extractall(tmp_path / name, filter="data")
         folder = tmp_path / name
         ends.append(
@@ -211,10 +211,10 @@ def test_a_checkpoint_of_an_older_version_goes_on(tmp_path: Path) -> None:
 
 
 def test_a_checkpoint_of_another_layout_is_refused_in_one_line(tmp_path: Path) -> None:
-    with tarfile.open(Path(__file__).with_name("checkpoint_of_layout_1.tar.xz")) as kept:
+    with tarfile.open(Path(__file__).with_name("checkpoint_of_layout_2.tar.xz")) as kept:
         kept.extractall(tmp_path / "saved", filter="data")
     options = {"batch": 16, "checkpoint": tmp_path / "saved", "every": 200, "resume": True}
-    with pytest.raises(ebbtide.InputError, match=r"stim was saved in layout 1 .* begin anew without it"):
+    with pytest.raises(ebbtide.InputError, match=r"stim was saved in layout 2 .* begin anew without it"):
         ebbtide.replay("planted:users=20,items=20,events=400", tmp_path / "out", **options)  # type: ignore[arg-type]
 
 

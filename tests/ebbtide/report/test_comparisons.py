@@ -273,7 +273,6 @@ def test_the_default_model_says_what_each_of_its_parts_is_worth(tmp_path: Path) 
         "no mask": set(),  # no memory here is longer than a window
         "no curve of return": ranking,
         "no periods": ranking,
-        "no recency at all": ranking,
         "one expert": ranking,
         "no copy path": ranking,
         "one interest": ranking,
@@ -298,9 +297,7 @@ def test_a_part_that_the_log_cannot_feed_makes_no_variant(tmp_path: Path) -> Non
     report = ebbtide.replay(tmp_path / "log.csv", tmp_path, ablate=True, floors=False, drift=False)
     assert report.ablation is not None
     names = [variant.name for variant in report.ablation.variants]
-    assert names == [
-        *("no curve of return", "no recency at all", "one expert", "no copy path", "one interest", "no base")
-    ]
+    assert names == [*("no curve of return", "one expert", "no copy path", "one interest", "no base")]
 
 
 def test_the_default_model_says_what_its_freshness_is_worth(tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ class Teacher(Mixture):
 
 def test_a_sum_of_terms_is_found_again() -> None:
     truth = {
-        "own_64d": 0.4,
+        "count": 0.4,
         "hour_1h": 0.8,
         "return_all": -1.5,
         "popular_1d": 0.3,
@@ -65,14 +65,14 @@ def test_a_sum_of_terms_is_found_again() -> None:
 
 
 def test_memory_never_speaks_against_its_item() -> None:
-    found = fit(evidence(80), Teacher({"own_64d": -1.0, "return_interval": -1.0, "interest": -1.0}), NONE)
-    assert found.weight["own_64d"] == found.weight["interest"] == 0.0
+    found = fit(evidence(80), Teacher({"count": -1.0, "return_interval": -1.0, "interest": -1.0}), NONE)
+    assert found.weight["count"] == found.weight["interest"] == 0.0
     assert found.weight["return_interval"] < -0.5
     assert min(found.weight[name] for name in MEMORY) == 0.0
 
 
 def test_what_cannot_be_followed_is_said_to_be_so() -> None:
-    found = fit(evidence(80), Teacher({"own_64d": 0.1}, noise=3.0), NONE)
+    found = fit(evidence(80), Teacher({"count": 0.1}, noise=3.0), NONE)
     assert found.overlap < 0.5
     assert found.r2 < 0.2
 

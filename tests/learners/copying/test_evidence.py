@@ -10,12 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from learners.copying.candidates.columns import log_of
-from learners.copying.candidates.evidence import LOGGED, OWN, SILENT, kilometres2, own, remember_own, tables
+from learners.copying.candidates.evidence import LOGGED, OWN, kilometres2, own, remember_own, tables
 from state.examples import empty_window
 from state.keys import NO_KEY, KeyMap
 from state.memory.windows import Columns, columns_of
 
-DAY_S = 86_400.0
 ITEMS = 5
 
 
@@ -71,9 +70,7 @@ def day_off(minute: float) -> bool:
     return int(minute % 10_080) // 1440 in (2, 3)
 
 
-def plain(
-    memory: list[Visit], minute: int, cell: int, km_N3: np.ndarray, fade: float
-) -> dict[int, list[float]]:
+def plain(memory: list[Visit], minute: int, cell: int, km_N3: np.ndarray) -> dict[int, list[float]]:
     """Item -> the columns OWN but the last, one visit at a time."""
     sums: dict[int, list[float]] = {}
     last = memory[-1].item if memory and memory[-1].item < ITEMS else -1
@@ -81,9 +78,6 @@ def plain(
     for w, visit in enumerate(memory):
         if visit.item >= ITEMS or visit.label == 0.0:
             continue
-
-        def faded(days: float, age_s: float = visit.age_s) -> float:
-            return float(0.5 ** (fade * age_s / (days * DAY_S)))
 
         apart = int(visit.age_s / 60)
         hour = [von_mises(apart % 1440, h, 24) for h in (0.25, 0.5, 1.0, 2.0)]
@@ -96,17 +90,12 @@ def plain(
             if km < 3:
                 here = math.exp(-km / 0.4) * like
                 here_hour = here * hour[2]
-        r = [
-            faded(64) * x
-            for x in (hour[0], after, gap, here, here_hour, float(cell == visit.cell != NO_KEY), 1)
-        ]
         terms = [
-            faded(64),
-            0.5 ** (visit.age_s / 7200) if visit.age_s < DAY_S else 0.0,
-            *(r[0], hour[1] * faded(32), hour[2] * faded(32), hour[3] * faded(32)),
-            *(von_mises(apart, 0.5, 168) * faded(64), von_mises(apart, 1.5, 168) * faded(64)),
-            faded(32) if day_off(minute - apart) == day_off(minute) else 0.0,
-            *r[1:],
+            *hour,
+            *(von_mises(apart, 0.5, 168), von_mises(apart, 1.5, 168)),
+            float(day_off(minute - apart) == day_off(minute)),
+            *(after, gap, here, here_hour, float(cell == visit.cell != NO_KEY)),
+            0.0,  # the share is taken where candidates are written
         ]
         own_sums = sums.setdefault(visit.item, [0.0] * len(OWN))
         sums[visit.item] = [a + b for a, b in zip(own_sums, terms, strict=True)]
@@ -114,17 +103,15 @@ def plain(
 
 
 @settings(max_examples=150, deadline=None)
-@given(memories(), st.integers(0, 10_079), st.sampled_from([NO_KEY, 3]), st.sampled_from([1.0, 0.0]))
-def test_the_kernel_sums_what_the_definition_says(
-    memory: list[Visit], minute: int, cell: int, fade: float
-) -> None:
+@given(memories(), st.integers(0, 10_079), st.sampled_from([NO_KEY, 3]))
+def test_the_kernel_sums_what_the_definition_says(memory: list[Visit], minute: int, cell: int) -> None:
     km_N3 = np.array([[0, 0, 1], [0.3, 0.1, 1], [1, 2, 1], [50, 0, 1], [np.nan, np.nan, np.nan]])
     room = own(16, ITEMS)
     catalogue = KeyMap(np.arange(ITEMS))
     many, _, last = remember_own(
-        window(memory), 0, minute, cell, catalogue.table, km_N3, tables(), fade, room
+        window(memory), 0, minute, cell, catalogue.table, km_N3, tables(), True, room
     )
-    expected = plain(memory, minute, cell, km_N3, fade)
+    expected = plain(memory, minute, cell, km_N3)
     assert room.item_C[:many].tolist() == list(expected)
     for c in range(many):
         got, want = room.sum_CK[c], expected[int(room.item_C[c])]
@@ -142,7 +129,7 @@ def test_a_memory_that_does_not_speak_has_no_candidates() -> None:
     room = own(16, ITEMS)
     km_N3 = np.full((ITEMS, 3), np.nan)
     items = KeyMap(np.arange(ITEMS)).table
-    many, kinds, last = remember_own(window(visits), 0, 0, NO_KEY, items, km_N3, tables(), SILENT, room)
+    many, kinds, last = remember_own(window(visits), 0, 0, NO_KEY, items, km_N3, tables(), False, room)
     assert (many, kinds, last) == (0, 0, 1)
 
 

@@ -296,7 +296,7 @@ def test_the_load_is_kept_balanced() -> None:
     def most(balance: float) -> float:
         evidence = planted(3000)
         night = evidence._replace(true_R=(-evidence.evidence_CF[:, 1]).reshape(-1, 20).argmax(1))
-        mixture = DAY_AND_NIGHT.mixture(lr=0.01, balance=balance, newest=1.0)
+        mixture = DAY_AND_NIGHT.mixture(hidden=10, lr=0.01, balance=balance, newest=1.0)
         mixture.learn(night)
         return float(mixture.score_and_gates(night)[1].mean(0).max())
 

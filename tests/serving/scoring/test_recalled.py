@@ -56,25 +56,25 @@ def window(memory: Entries) -> Columns:
 
 
 @settings(max_examples=150, deadline=None)
-@given(memories(), st.sampled_from([NO_KEY, CELL]), st.booleans())
-def test_entries_add_up_to_the_evidence(memory: Entries, cell: int, fades: bool) -> None:
+@given(memories(), st.sampled_from([NO_KEY, CELL]))
+def test_entries_add_up_to_the_evidence(memory: Entries, cell: int) -> None:
     room = own(max(len(memory), 1), ITEMS)
     tz_min = TZ_MIN if len(memory) else 0
     minute = minute_of_week(NOW_MS, tz_min)
     items = KeyMap(np.arange(ITEMS)).table
-    many, _, last = remember_own(window(memory), 0, minute, cell, items, KM_N3, tables(), float(fades), room)
+    many, _, last = remember_own(window(memory), 0, minute, cell, items, KM_N3, tables(), True, room)
     row_W, before_W = (np.where(memory[name] < ITEMS, memory[name], -1) for name in ("item", "before"))
     before_W = np.maximum(before_W, -1)
     here = PLACE_N2[last] if last >= 0 else np.full(2, np.nan)
     record = Record(1, NOW_MS, np.zeros((1, 1), np.float32), np.zeros(0, np.int64), memory)
     now = recalled(record, INFO, NOW_MS, cell)
-    kernel_WK = kernels(now, STIM, row_W, before_W, PLACE_N2, here, fades=fades)
-    whole = OWN.index(STIM.whole)
-    total = 1e-6 + room.sum_CK[:many, whole].sum()
+    kernel_WK = kernels(now, STIM, row_W, before_W, PLACE_N2, here)
+    assert STIM.whole == "count"
+    total = 1e-6 + room.count_C[:many].sum()
     for c in range(many):
         mine_K = kernel_WK[row_W == room.item_C[c]].sum(0)
         expected_K = np.append(room.sum_CK[c], room.count_C[c])
-        expected_K[OWN.index("share")] = room.sum_CK[c, whole] / total
+        expected_K[OWN.index("share")] = room.count_C[c] / total
         np.testing.assert_allclose(mine_K, expected_K, rtol=2e-3, atol=2e-4)
     assert not kernel_WK[~np.isin(row_W, room.item_C[:many])].any()
 

@@ -60,7 +60,7 @@ def rates(soon: float) -> Rates:
 def copy_score(overlap: float = 0.8, near: float = 0.0, interest: float = 0.0) -> CopyScore:
     """Weights of a memory that goes by hour and week, and against what was done a moment ago."""
     specification = msgspec.structs.replace(STIM, returns=rates(0.5))
-    memory = dict.fromkeys(MEMORY, 0.0) | {"own_64d": 0.1, "hour_1h": 0.6, "week_90m": 0.9}
+    memory = dict.fromkeys(MEMORY, 0.0) | {"count": 0.3, "hour_1h": 0.6, "week_90m": 0.9}
     score = CopyScore(
         memory=memory,
         past=dict.fromkeys(specification.past, 0.0) | {"return_all": -4.0},
@@ -140,14 +140,14 @@ def of_all(memory: Entries, kept: int) -> tuple[Entries, Totals]:
 @pytest.mark.parametrize("at_ms", [LAST_MS, NEXT_FRIDAY])
 def test_totals_speak_for_entries_that_were_not_selected(kept: int, at_ms: int) -> None:
     """What the whole memory adds up to is the same, whatever part of it is there as entries."""
-    memory = dict.fromkeys(MEMORY, 0.0) | {"own_64d": 0.4, "share": 0.3, "count": 0.6}
+    memory = dict.fromkeys(MEMORY, 0.0) | {"share": 0.3, "count": 0.6}
     rates_of = rates(0.5)
     rates_of = msgspec.structs.replace(
         rates_of,
         return_interval=[[0.01 * i for i in range(INTERVALS)]] * COUNTS,
         return_events=[[0.02 * (k + e) for e in range(EVENTS)] for k in range(COUNTS)],
     )
-    specification = msgspec.structs.replace(STIM, returns=rates_of, own={"own_64d": 0.1})
+    specification = msgspec.structs.replace(STIM, returns=rates_of, own={"count": 0.1})
     past = dict.fromkeys(specification.past, 0.7)
     copy = msgspec.structs.replace(copy_score(), memory=memory, past=past, specification=specification)
     entries, totals = of_all(habits(), kept)
