@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 _LOOK_S, _STOP_S = 1.0, 300.0
 _GROWN_EVERY = 5
+_FAILED_LOOKS = 3
+"""After which checkpoints have failed for longer than a job takes that is begun anew."""
 _JVM = "jvm.json"
 log = logging.getLogger("ebbtide.flink")
 
@@ -105,7 +107,7 @@ class _Troubles:
     def __init__(self, manager: JobManager, identity: str) -> None:
         self._manager, self._identity = manager, identity
         self._newest: Failure | None = None
-        self._unsaved = False
+        self._unsaved = 0
 
     def look(self) -> None:
         """Raises where the job has ended, or can never go on. A JVM of ours that is there and does not answer
@@ -124,9 +126,9 @@ class _Troubles:
             raise EbbtideError(f"the job is {state}: {newest.said if newest else 'nothing was said'}")
         if newest not in (None, self._newest):
             log.warning("%s; going on from the newest checkpoint", newest.said)
-        if unsaved is not None and not self._unsaved:
-            log.warning("%s; what is made can be read once one succeeds", unsaved)
-        self._newest, self._unsaved = newest or self._newest, unsaved is not None
+        self._newest, self._unsaved = newest or self._newest, 0 if unsaved is None else self._unsaved + 1
+        if self._unsaved == _FAILED_LOOKS:
+            log.warning("%s; what is made can be read once one succeeds in --checkpoints", unsaved)
 
 
 def _leave(manager: JobManager, identity: str, checkpoints: Path) -> None:

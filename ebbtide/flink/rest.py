@@ -14,6 +14,8 @@ from state.errors import EbbtideError, InputError
 ENDED = frozenset({"FAILED", "CANCELED", "FINISHED", "SUSPENDED"})
 _ANSWER_S, _LOOK_S = 30.0, 0.2
 _OURS = "state.errors.InputError: "
+_WORKER_GONE = "StatusRuntimeException: CANCELLED: client cancelled"
+"""What Beam says where the process behind it is not there any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,7 @@ class JobManager:
         failed, whole = latest["failed"], latest["completed"]
         if failed is None or (whole is not None and whole["id"] > failed["id"]):
             return None
-        return f"checkpoint {failed['id']} failed: {_line(failed.get('failure_message') or '')}"
+        return f"checkpoint {failed['id']} failed: {_line(failed.get('failure_message') or '').rstrip('.')}"
 
     def trouble(self, job: str) -> str | None:
         """What stands in its way, or has at last, in a line."""
@@ -127,5 +129,7 @@ def _line(trace: str) -> str:
     """The heart of a stack trace: what we have said, else its last cause."""
     if _OURS in trace:
         return trace.split(_OURS, 1)[1].splitlines()[0].strip()
+    if _WORKER_GONE in trace:
+        return "a Python worker has ended, by hand or for the memory that it took"
     causes = [line for line in trace.splitlines() if line.startswith("Caused by: ")] or trace.splitlines()[:1]
     return causes[-1].removeprefix("Caused by: ").strip()[:300] if causes else ""

