@@ -15,6 +15,8 @@ from serving.web import problems
 from serving.web.problems import Problem
 
 MOST_USERS, MOST_VISITS, MOST_NAMED = 64, 256, 100
+_LARGE = 1e30
+"""Of a number that is kept in single precision."""
 CATEGORY = "category"
 """The column that `category=` asks about."""
 _REFUSALS = {400: "Not what was published", 422: "Not as declared", 429: "Overload", 503: "No store"}
@@ -104,7 +106,11 @@ class SessionEvent(BaseModel):
     lon: Longitude | None = None
     tz: Annotated[int, Field(ge=-1440, le=1440, description="Minutes that local time is ahead of UTC.")] = 0
     label: (
-        Annotated[float, Field(allow_inf_nan=False, description="How it came out, above 1/2 well.")] | None
+        Annotated[
+            float,
+            Field(ge=-_LARGE, le=_LARGE, allow_inf_nan=False, description="How it came out, above 1/2 well."),
+        ]
+        | None
     ) = None
 
 
