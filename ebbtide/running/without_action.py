@@ -13,7 +13,7 @@ from state.drift_alarm import CHANGING, DriftAction, Worth
 from state.keys import KeyMap
 from state.tree import Tree
 
-AFTERWARDS = 10_240
+AFTERWARDS = 4096
 """Events after an action over which it is judged, fewer where there is another action before."""
 _NAME = "not acting"
 _COLUMNS: dict[str, type[np.generic]] = {
