@@ -106,7 +106,7 @@ def _unframed(value: bytes) -> bytes:
 
 def _schema(message: Message, value: bytes) -> str:
     for name, content in message.headers:
-        if name == HEADER:
+        if name == HEADER and content is not None:  # Kafka's headers may be without a value
             if content not in _SCHEMAS:
                 got = content.decode(errors="replace")
                 raise Fault(

@@ -343,3 +343,9 @@ def test_the_shipped_schemas_are_those_of_the_code() -> None:
     assert msgspec.structs.fields(json_form.JsonEvent)[0].name == ROLES[0]
     assert json_form.JsonEvent.__struct_fields__ == ROLES
     assert tuple(arrow_form.SCHEMA.names) == ROLES
+
+
+def test_a_header_without_a_value_is_as_if_it_were_not_there() -> None:
+    value = json.dumps(GOOD).encode()
+    for headers in (((HEADER, None),), ((HEADER, None), *AS_JSON)):
+        assert len(decode([Message(value, b"ann", headers)]).events) == 1  # type: ignore[arg-type]
