@@ -50,7 +50,7 @@ demo: $(BASE) ## Replay two real logs (purchases, films), learn from every event
 	$(BIN)/ebbtide query similar 50 --from runs/demo-films -k 5
 	@printf '\nThe same live, on a page of its own: make setup (once), then\n  $(BIN)/ebbtide up\n'
 
-PROCESSES ?= 2
+PROCESSES ?= 3
 test: setup ## Run all tests, in PROCESSES processes, each with a broker and a store of its own
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(PROCESSES) --dist loadfile --no-loadscope-reorder
 
