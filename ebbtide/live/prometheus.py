@@ -13,7 +13,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from state.drift_alarm import EmbeddingHealth
+from state.drift_alarm import DriftAction, EmbeddingHealth
 from state.errors import InputError
 from state.progress import Progress, TrainerStatus
 
@@ -131,12 +131,33 @@ def of_trainer(status: TrainerStatus | None) -> Iterator[Metric]:
             size = (alarm.after or 0.0) - (alarm.before or 0.0)
             drift.add_metric([alarm.signal, alarm.segment or "", alarm.name or ""], size)
     yield drift
+    yield from _of_actions(status.actions)
     if status.embeddings is not None:
         yield from _of_embeddings(status.embeddings)
     metric = GaugeMetricFamily("ebbtide_metric", "Prequential, recent.", labels=["name"])
     for name, number in status.metrics.items():
         metric.add_metric([name], number)
     yield metric
+
+
+def _of_actions(actions: Iterable[DriftAction]) -> Iterator[Metric]:
+    """The newest of each kind about each signal."""
+    newest = {(action.do, action.on): action for action in actions}
+    done = GaugeMetricFamily(
+        "ebbtide_drift_action_event",
+        "What was done about drift: number of the event after which it was last.",
+        labels=["do", "signal"],
+    )
+    worth = GaugeMetricFamily(
+        "ebbtide_drift_action_worth",
+        "A metric of the copy that went without the newest action, minus the model's.",
+        labels=["do", "signal", "metric"],
+    )
+    for said, action in newest.items():
+        done.add_metric(said, action.event)
+        for one in action.worth.differences if action.worth else ():
+            worth.add_metric([*said, one.metric], one.difference)
+    yield from (done, worth)
 
 
 def _of_embeddings(health: EmbeddingHealth) -> Iterator[Metric]:

@@ -20,7 +20,7 @@ from ebbtide.live import prometheus
 from ebbtide.live.status import Lag, Names, Seen
 from ebbtide.services import broker, jars
 from state.progress import Progress
-from tests.ebbtide.commands.test_monitor import HEALTH, OPEN
+from tests.ebbtide.commands.test_monitor import ACTED, HEALTH, OPEN
 from tests.ebbtide.commands.test_status import trainer
 
 ROOT = Path(__file__).parent.parent.parent
@@ -39,7 +39,15 @@ CODE = "".join(
 def exported() -> set[str]:
     """Names of all samples that there are."""
     progress = {0: Progress(dead_letters={"no key": 1}, unknown_fields={"lable": 1})}
-    seen = Seen(progress, trainer(alarms=[OPEN], embeddings=HEALTH), Lag({0: 0}, {0: 0}), 1, [], True, True)
+    seen = Seen(
+        progress,
+        trainer(alarms=[OPEN], actions=[ACTED], embeddings=HEALTH),
+        Lag({0: 0}, {0: 0}),
+        1,
+        [],
+        True,
+        True,
+    )
     return {sample.name for family in prometheus.of_all(seen) for sample in family.samples}
 
 

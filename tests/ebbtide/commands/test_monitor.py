@@ -140,6 +140,10 @@ def test_prometheus_has_what_is_open() -> None:
     (sample,) = families["ebbtide_drift_open"].samples
     assert sample.labels == {"signal": "log_loss", "segment": "scene", "name": "home"}
     assert sample.value == pytest.approx(0.06)
+    (done,) = families["ebbtide_drift_action_event"].samples
+    assert (done.labels, done.value) == ({"do": "doubt", "signal": "recall@10"}, 9_216)
+    (worth,) = families["ebbtide_drift_action_worth"].samples
+    assert (worth.labels["metric"], worth.value) == ("recall@10", -0.012)
 
 
 def test_a_store_that_is_none_and_a_folder_without_a_run_end_in_one_line(tmp_path: Path) -> None:
