@@ -185,7 +185,7 @@ class DriftMonitor:
         when = (column_N[blocks.row] for column_N in (rows.event_N, rows.time_ms_N, rows.at_N, rows.at_ms_N))
         columns = (column.tolist() for column in (*blocks, *when))
         for row, scope, signal, mean, event, time_ms, at, at_ms in zip(*columns, strict=True):
-            series = self._series.get((scope, signal)) or self._one(scope, signal)
+            series = self._one(scope, signal)
             change = series.feed(mean, event, time_ms)
             if series.alarm is not None:
                 before = self._alarms.get(series.alarm)

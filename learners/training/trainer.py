@@ -5,7 +5,6 @@ what the ranking leaves out, every learner's `step`, then the listeners (measure
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from copy import deepcopy
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -71,10 +70,10 @@ class Trainer:
     def branch(self, name: str, of: str) -> None:
         """From the next row on, a copy of learner `of` learns beside it as `name`."""
         self._begin_branch(name, of)
-        self.learners[name].load(deepcopy(self.learners[of].tree()))
+        self.learners[name].load(self.learners[of].tree())
         if of in self._recalibrated:
             self._recalibrated[name] = Recalibration()
-            self._recalibrated[name].load(deepcopy(self._recalibrated[of].tree()))
+            self._recalibrated[name].load(self._recalibrated[of].tree())
 
     def _begin_branch(self, name: str, of: str) -> None:
         grown = self.learners[of]
