@@ -14,7 +14,6 @@ from state.errors import InputError
 from state.store.embedded import open_store
 from streams.wire.decode import decode
 from streams.wire.message import Message
-from tests.ebbtide.typed import run
 from tests.serving.server import Reply, Served, served
 from tests.serving.test_answers import published
 from tests.streams.topics import messages
@@ -22,15 +21,6 @@ from tests.valkeys import free_port
 
 TOPIC = "posted-events"
 EVENT = {"user": "ann", "item": 42, "time": "2026-11-27T18:00:00Z", "label": 1}
-
-
-@pytest.fixture(scope="module")
-def key(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
-    """A key, and the file of those that are known."""
-    file = tmp_path_factory.mktemp("keys") / "keys"
-    said = json.loads(run("new-key", "shop", "--json").stdout)
-    file.write_text(f"{said['line']}\n")
-    return said["key"], file
 
 
 @pytest.fixture(scope="module")

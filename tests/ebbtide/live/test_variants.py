@@ -120,15 +120,11 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 @pytest.fixture(scope="module")
-def web(
-    folders: dict[str, Path], brokers: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[Served, str]]:
-    said = json.loads(run("new-key", "shop", "--json").stdout)
-    keys = tmp_path_factory.mktemp("keys") / "keys"
-    keys.write_text(f"{said['line']}\n")
-    options = ("--variant", f"b={folders['b']}", "--keys", str(keys), "--brokers", brokers)
+def web(folders: dict[str, Path], brokers: str, key: tuple[str, Path]) -> Iterator[tuple[Served, str]]:
+    said, file = key
+    options = ("--variant", f"b={folders['b']}", "--keys", str(file), "--brokers", brokers)
     with served(str(folders[BASE]), *options, "--events", TOPIC) as found:
-        yield found, said["key"]
+        yield found, said
 
 
 def test_each_user_is_served_by_one_and_what_comes_of_it_is_counted_for_that_one(

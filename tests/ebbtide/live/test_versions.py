@@ -41,15 +41,6 @@ def publish(store: EmbeddedStore, version: int, scale: float) -> None:
 
 
 @pytest.fixture(scope="module")
-def key(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
-    """A key, and the file of those that are known."""
-    file = tmp_path_factory.mktemp("keys") / "keys"
-    said = json.loads(run("new-key", "ops", "--json").stdout)
-    file.write_text(f"{said['line']}\n")
-    return said["key"], file
-
-
-@pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedStore]:
     store = open_store(tmp_path_factory.mktemp("run"), create=True)
     assert isinstance(store, EmbeddedStore)
