@@ -1,5 +1,7 @@
 """How one learner differs from another in a metric, on the same events."""
 
+from collections.abc import Iterable
+
 import msgspec
 
 
@@ -14,3 +16,8 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
     difference: float
     low: float | None = None
     high: float | None = None
+
+
+def of_metric(differences: Iterable[Difference], metric: str) -> Difference | None:
+    """The one in this metric, if there is one."""
+    return next((one for one in differences if one.metric == metric), None)

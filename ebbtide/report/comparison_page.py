@@ -3,14 +3,23 @@
 import math
 from collections.abc import Sequence
 
-from ebbtide.report.comparisons import DECISIVE, Ablation, Copy, Retrained, Staleness, Variant, same, sign
+from ebbtide.report.comparisons import (
+    DECISIVE,
+    Ablation,
+    Copy,
+    Retrained,
+    Staleness,
+    decisive,
+    judged,
+    same,
+    sign,
+)
 from ebbtide.report.markup import Markup, el, join
 from ebbtide.report.plots import legend
 from ebbtide.report.report import Report
 from ebbtide.report.svg import Plot, nice_ticks, padded
-from ebbtide.report.words import METRIC_WORDS, count, duration, measure, signal_words, times
-from state.difference import Difference
-from state.drift_alarm import Worth
+from ebbtide.report.words import METRIC_WORDS, by_how_much, count, duration, measure, signal_words, times
+from state.difference import Difference, of_metric
 
 _STYLE = {1: "good", -1: "bad", 0: "even", None: "even"}
 _ROW, _AIR = 26, 64
@@ -27,7 +36,7 @@ def ablation_section(report: Report) -> Markup | None:
     found = report.ablation
     if found is None:
         return None
-    metrics = _metrics(found.variants)
+    metrics = decisive(variant.differences for variant in found.variants)
     cards = [
         el("div", el("h3", f"{METRIC_WORDS[metric][0]} without it"), _forest(found, metric), class_="card")
         for metric in metrics
@@ -46,17 +55,8 @@ def ablation_section(report: Report) -> Markup | None:
     )
 
 
-def _metrics(found: Sequence[Variant | Copy | Retrained | Worth]) -> list[str]:
-    named = {one.metric for each in found for one in each.differences}
-    return [metric for metric in DECISIVE if metric in named]
-
-
-def _of(differences: Sequence[Difference], metric: str) -> Difference | None:
-    return next((one for one in differences if one.metric == metric), None)
-
-
 def _forest(found: Ablation, metric: str) -> Markup:
-    every = [(v.name, one) for v in found.variants if (one := _of(v.differences, metric)) is not None]
+    every = [(v.name, one) for v in found.variants if (one := of_metric(v.differences, metric)) is not None]
     rows = [(name, one) for name, one in every if not same(one)] or every
     size = len(rows)
     ends = [end for _, d in rows for end in (d.low, d.high, d.difference) if end is not None]
@@ -82,15 +82,14 @@ def _forest(found: Ablation, metric: str) -> Markup:
 
 
 def _said(one: Difference) -> str:
-    text = f"{METRIC_WORDS[one.metric][0]} {measure(one.value, 4)}, {one.difference:+.4f}"
-    return text if one.low is None else f"{text} ({one.low:+.4f} to {one.high:+.4f})"
+    return f"{METRIC_WORDS[one.metric][0]} {measure(one.value, 4)}, {by_how_much(one)}"
 
 
 def _worth_table(found: Ablation, metrics: Sequence[str]) -> Markup:
     whole = [el("td", measure(found.scored.value(metric), 4)) for metric in metrics]
     rows = [el("tr", el("td", found.learner, el("small", "the whole model")), *whole, el("td"), class_="own")]
     for variant in found.variants:
-        cells = [_cell(_of(variant.differences, metric)) for metric in metrics]
+        cells = [_cell(of_metric(variant.differences, metric)) for metric in metrics]
         rows.append(el("tr", el("td", variant.name), *cells, el("td", variant.verdict, class_="left")))
     head = [el("th", METRIC_WORDS[metric][0]) for metric in metrics]
     return _table([el("th", "variant"), *head, el("th", "the part", class_="left")], rows)
@@ -98,14 +97,14 @@ def _worth_table(found: Ablation, metrics: Sequence[str]) -> Markup:
 
 def action_section(report: Report) -> Markup | None:
     """What acting on drift was worth, action by action."""
-    known = [(action, action.worth) for action in report.actions if action.worth is not None]
+    known = judged(report.actions)
     if not known:
         return None
-    metrics = _metrics([worth for _, worth in known])
+    metrics = decisive(worth.differences for _, worth in known)
     rows = []
     for action, worth in known:
         after = el("small", f"the {count(worth.events)} events after event {count(action.event)}")
-        cells = [_cell(_of(worth.differences, metric)) for metric in metrics]
+        cells = [_cell(of_metric(worth.differences, metric)) for metric in metrics]
         name = el("td", f"{action.do}, since {signal_words(action.on)} changed", after)
         rows.append(el("tr", name, *cells, el("td", worth.verdict, class_="left")))
     head = [el("th", METRIC_WORDS[metric][0]) for metric in metrics]
@@ -141,7 +140,9 @@ def staleness_section(report: Report) -> Markup | None:
     cards, tables, spoken = [], [], []
     for metric in DECISIVE:
         ours = report.evaluation.speaks(metric)
-        copies = [] if ours is None else [c for c in found.find(ours.name) if _of(c.differences, metric)]
+        copies = (
+            [] if ours is None else [c for c in found.find(ours.name) if of_metric(c.differences, metric)]
+        )
         if ours is None or not copies:
             continue
         offline = next((one for one in found.offline if one.learner == ours.name), None)
@@ -149,7 +150,7 @@ def staleness_section(report: Report) -> Markup | None:
         spoken += [ours.name] if ours.name not in spoken else []
     for name in spoken:
         copies = found.find(name)
-        metrics = _metrics(copies)
+        metrics = decisive(copy.differences for copy in copies)
         rows = [_row(one.sync, one, metrics) for one in copies]
         rows += [_row("offline, once a day", one, metrics) for one in found.offline if one.learner == name]
         head = [el("th", "weights published"), *(el("th", METRIC_WORDS[m][0]) for m in metrics)]
@@ -185,7 +186,7 @@ def _explained(found: Staleness) -> str:
 
 def _row(how: str, one: Copy | Retrained, metrics: Sequence[str]) -> Markup:
     own = isinstance(one, Copy) and not one.sync_s
-    cells = [_cell(_of(one.differences, metric), plain=own) for metric in metrics]
+    cells = [_cell(of_metric(one.differences, metric), plain=own) for metric in metrics]
     return el("tr", el("td", how), *cells, el("td", count(one.events)), class_="own" if own else None)
 
 
@@ -200,8 +201,10 @@ def _staleness_card(metric: str, copies: Sequence[Copy], offline: Retrained | No
     def x(copy: Copy) -> float:
         return math.log10(copy.sync_s) if copy.sync_s else left
 
-    points = [(x(copy), copy, one) for copy in copies if (one := _of(copy.differences, metric)) is not None]
-    other = _of(offline.differences, metric) if offline else None
+    points = [
+        (x(copy), copy, one) for copy in copies if (one := of_metric(copy.differences, metric)) is not None
+    ]
+    other = of_metric(offline.differences, metric) if offline else None
     fresh = points[0][2].value
     shown = [one for _, _, one in points] + ([other] if other else [])
     ends = [fresh + end for one in shown for end in (one.difference, *_interval(one))]

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from rich.table import Table
 from rich.text import Text
 
-from ebbtide.report.comparisons import DECISIVE, same, sign
+from ebbtide.report.comparisons import DECISIVE, decisive, judged, same, sign
 from ebbtide.report.policy_page import conclusion, estimates, shown
 from ebbtide.report.report import Report
 from ebbtide.report.words import METRIC_WORDS, duration, measure, times
-from state.difference import Difference
+from state.difference import Difference, of_metric
 
 _STYLE = {1: "green", -1: "red", 0: "dim", None: ""}
 
@@ -30,7 +30,7 @@ def _ablation(report: Report) -> Table | None:
     found = report.ablation
     if found is None:
         return None
-    metrics = _metrics([variant.differences for variant in found.variants])
+    metrics = decisive(variant.differences for variant in found.variants)
     table = _titled(f"What each part of {found.learner} is worth: variant minus model", metrics)
     table.add_column("the part", overflow="fold")
     whole = [Text(measure(found.scored.value(metric), 4)) for metric in metrics]
@@ -43,10 +43,10 @@ def _ablation(report: Report) -> Table | None:
 
 
 def _actions(report: Report) -> Table | None:
-    known = [(action, action.worth) for action in report.actions if action.worth is not None]
+    known = judged(report.actions)
     if not known:
         return None
-    metrics = _metrics([worth.differences for _, worth in known])
+    metrics = decisive(worth.differences for _, worth in known)
     table = _titled("What acting on drift was worth: without the action minus with it", metrics)
     table.add_column("acting", overflow="fold")
     for action, worth in known:
@@ -61,7 +61,7 @@ def _staleness(report: Report, learner: str) -> Table | None:
     copies = found.find(learner) if found else []
     if found is None or not copies:
         return None
-    metrics = _metrics([copy.differences for copy in copies])
+    metrics = decisive(copy.differences for copy in copies)
     table = _titled(f"What freshness is worth to {learner}", metrics)
     for copy in copies:
         shown = _both if copy.sync_s else _value
@@ -95,22 +95,13 @@ def _titled(title: str, metrics: Sequence[str]) -> Table:
     return table
 
 
-def _metrics(found: Sequence[Sequence[Difference]]) -> list[str]:
-    named = {one.metric for differences in found for one in differences}
-    return [metric for metric in DECISIVE if metric in named]
-
-
-def _of(differences: Sequence[Difference], metric: str) -> Difference | None:
-    return next((one for one in differences if one.metric == metric), None)
-
-
 def _value(differences: Sequence[Difference], metric: str) -> Text:
-    one = _of(differences, metric)
+    one = of_metric(differences, metric)
     return Text("" if one is None else measure(one.value, 4))
 
 
 def _difference(differences: Sequence[Difference], metric: str) -> Text:
-    one = _of(differences, metric)
+    one = of_metric(differences, metric)
     if one is None:
         return Text("")
     if same(one):

@@ -8,6 +8,7 @@ from learners.judging.evaluation import Compared, Evaluation, Part
 from learners.judging.metrics import LOWER_IS_BETTER, METRICS
 from learners.judging.off_policy import OffPolicy
 from state.difference import Difference
+from state.drift_alarm import DriftAction, Worth
 
 DECISIVE = ("auc", "log_loss", "recall@10", "ndcg@10")
 """The metrics that a verdict goes by."""
@@ -102,6 +103,17 @@ def ablation(evaluation: Evaluation, model: str, prefix: str, never: str | None)
             for one in found
         ],
     )
+
+
+def decisive(found: Iterable[Iterable[Difference]]) -> list[str]:
+    """Those metrics of DECISIVE in which any of them differ."""
+    named = {one.metric for differences in found for one in differences}
+    return [metric for metric in DECISIVE if metric in named]
+
+
+def judged(actions: Iterable[DriftAction]) -> list[tuple[DriftAction, Worth]]:
+    """Actions of which is known what they were worth, and that."""
+    return [(action, action.worth) for action in actions if action.worth is not None]
 
 
 def worth(differences: Iterable[Difference]) -> str:

@@ -4,6 +4,7 @@ from ebbtide.report.report import Report
 from ebbtide.report.svg import time_text
 from learners.judging.evaluation import Interval
 from learners.judging.metrics import LOWER_IS_BETTER, METRICS
+from state.difference import Difference
 from state.drift_alarm import DriftAction, DriftAlarm, Worth
 
 _WORDS = {
@@ -174,10 +175,19 @@ def action_sentence(action: DriftAction) -> str:
     )
 
 
+def by_how_much(one: Difference) -> str:
+    """A difference and its interval, if it has one.
+
+    >>> by_how_much(Difference(metric="auc", value=0.7, difference=0.01, low=-0.02, high=0.04))
+    '+0.0100 (-0.0200 to +0.0400)'
+    """
+    interval = "" if one.low is None else f" ({one.low:+.4f} to {one.high:+.4f})"
+    return f"{one.difference:+.4f}{interval}"
+
+
 def _worth(worth: Worth) -> str:
     told = [
-        f"{METRIC_WORDS[one.metric][0]} {one.difference:+.4f}"
-        + ("" if one.low is None or one.high is None else f" ({one.low:+.4f} to {one.high:+.4f})")
+        f"{METRIC_WORDS[one.metric][0]} {by_how_much(one)}"
         for one in worth.differences
         if one.metric in ("log_loss", "recall@10")
     ]

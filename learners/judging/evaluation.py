@@ -5,7 +5,7 @@ from collections.abc import Callable
 import msgspec
 
 from learners.judging.metrics import LOWER_IS_BETTER, PREDICTION, RANKING
-from state.difference import Difference
+from state.difference import Difference, of_metric
 
 
 def _json_name(field: str) -> str:
@@ -75,7 +75,7 @@ class Compared(msgspec.Struct, frozen=True, kw_only=True):
 
     def difference(self, metric: str) -> Difference | None:
         """The difference in one metric, if there is one."""
-        return next((d for d in self.differences if d.metric == metric), None)
+        return of_metric(self.differences, metric)
 
 
 class Judged(msgspec.Struct, frozen=True, kw_only=True):
