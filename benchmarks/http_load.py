@@ -7,6 +7,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,17 +80,15 @@ async def _offered(
 
 
 def cpu_s(pid: int) -> float:
-    """CPU that the threads of a process have taken, and of those that it has started.
+    """CPU that the living threads of a process have taken, and of those that it has started.
 
     Raises InputError where the system does not tell.
     """
+    if not Path("/proc/self/schedstat").exists():
+        raise InputError(f"process {pid}: its CPU time is not told here; run this on Linux")
     spent_s = 0.0
-    try:
-        for task in Path(f"/proc/{pid}/task").iterdir():
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with suppress(FileNotFoundError, ProcessLookupError):  # it has ended since
             spent_s += int((task / "schedstat").read_text().split()[0]) / 1e9
             spent_s += sum(cpu_s(int(child)) for child in (task / "children").read_text().split())
-        return spent_s
-    except OSError as error:
-        raise InputError(
-            f"process {pid}: its CPU time is not told here ({error}); run this on Linux"
-        ) from error
+    return spent_s

@@ -22,6 +22,7 @@ from tests.ebbtide.sent_examples import batches, send
 from tests.ebbtide.typed import run
 from tests.forked import Forked
 from tests.patience import PATIENCE_S, until
+from tests.processes import children, lives
 
 SENT = batches(2, 50)[:20]
 EVENTS = sum(map(len, SENT))
@@ -45,10 +46,6 @@ def trained(store: str) -> int:
     with open_store(store, create=True) as held:
         said = held.status()
         return 0 if said is None else progress.trainer_status(said).trained
-
-
-def children(pid: int) -> list[int]:
-    return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def test_both_learn_it_all_and_each_is_published_under_its_name(here: InProcess, other: Path) -> None:
@@ -78,7 +75,7 @@ def test_a_variant_ends_with_its_base_whatever_ended_that_and_both_go_on(
     (variant,) = children(process.pid)
     process.kill()
     process.wait()
-    until(lambda: ended(variant))
+    until(lambda: not lives(variant))
     process = began(here, *both, stderr=PIPE)
     until(lambda: children(process.pid) and trained(here.store) > 0)
     (variant,) = children(process.pid)
@@ -91,15 +88,7 @@ def test_a_variant_ends_with_its_base_whatever_ended_that_and_both_go_on(
     (variant,) = children(process.pid)
     process.terminate()
     assert process.wait(PATIENCE_S) == 0
-    assert not Path(f"/proc/{variant}").exists()
-
-
-def ended(pid: int) -> bool:
-    """Whether a process has, even if nobody has taken note yet."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except OSError:
-        return True
+    assert not lives(variant)
 
 
 @pytest.mark.parametrize(

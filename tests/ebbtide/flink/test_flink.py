@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
+import psutil
 import pytest
 
 from ebbtide import api
@@ -79,19 +80,13 @@ def python_worker(folder: Path) -> int:
 
     By parents and times of start: process numbers begin anew some day.
     """
-    parents, began, workers = dict[int, int](), dict[int, int](), set[int]()
-    for proc in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            fields, pid = (proc / "stat").read_text().rpartition(")")[2].split(), int(proc.name)
-            parents[pid], began[pid] = int(fields[1]), int(fields[19])
-            if b"pyflink.fn_execution.beam" in (proc / "cmdline").read_bytes():
-                workers.add(pid)
-    above = msgspec.json.decode((folder / "taskmanager-0.json").read_bytes())["pid"]
-
-    def below(pid: int) -> bool:
-        return pid == above or (pid in parents and below(parents[pid]))
-
-    return max(filter(below, workers), key=began.__getitem__)
+    above = psutil.Process(msgspec.json.decode((folder / "taskmanager-0.json").read_bytes())["pid"])
+    began = dict[int, float]()
+    for one in above.children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):  # it has ended since
+            if "pyflink.fn_execution.beam" in " ".join(one.cmdline()):
+                began[one.pid] = one.create_time()
+    return max(began, key=began.__getitem__)
 
 
 def test_a_job_loses_and_doubles_nothing_whatever_is_killed(live: Live, cluster_folder: Path) -> None:

@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from ipaddress import ip_address
 from pathlib import Path
 from typing import ClassVar
 
@@ -24,34 +25,9 @@ from state.store.redis import RedisStore
 from streams.kafka.client import cluster_id, ensure_topic
 from tests.ebbtide.typed import EBBTIDE, run
 from tests.patience import PATIENCE_S, until
+from tests.processes import listening, processes_of
 
 SLEEP = ["/bin/sleep", "300"]
-
-
-def processes_of(folder: Path) -> list[int]:
-    """Living processes that know of the folder by their command line or work in it."""
-    found = []
-    for proc in Path("/proc").glob("[0-9]*"):
-        try:
-            told = str(folder).encode() in (proc / "cmdline").read_bytes()
-            if (told or Path(os.readlink(proc / "cwd")).is_relative_to(folder)) and started(int(proc.name)):
-                found.append(int(proc.name))
-        except OSError:
-            continue
-    return found
-
-
-def listening(pid: int) -> dict[int, str]:
-    """Port -> address that a process listens at, in the kernel's notation."""
-    sockets = {os.readlink(path) for path in Path(f"/proc/{pid}/fd").iterdir()}
-    found = {}
-    for table in ("tcp", "tcp6"):
-        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
-            fields = line.split()
-            if fields[3] == "0A" and f"socket:[{fields[9]}]" in sockets:
-                address, _, port = fields[1].partition(":")
-                found[int(port, 16)] = address
-    return found
 
 
 def test_up_prints_where_things_are_and_status_says_so(services: Path, brokers: str) -> None:
@@ -70,14 +46,14 @@ def test_up_prints_where_things_are_and_status_says_so(services: Path, brokers: 
 
 
 def test_nothing_listens_beyond_loopback(services: Path) -> None:
-    loopback = {"0100007F", "0000000000000000FFFF00000100007F", "00000000000000000000000001000000"}
     ports = json.loads((services / "ports.json").read_bytes())
     kafka, store = (
         listening(json.loads((services / f"{name}.json").read_bytes())["pid"]) for name in ("kafka", "store")
     )
     assert {*kafka} == {ports["kafka"], ports["controller"]}
     assert {*store} == {ports["store"]}
-    assert {*kafka.values(), *store.values()} <= loopback
+    addresses = {*kafka.values(), *store.values()}
+    assert all(ip_address(one.removeprefix("::ffff:")).is_loopback for one in addresses), addresses
 
 
 def test_up_again_starts_only_what_is_missing_where_it_was(services: Path, brokers: str) -> None:

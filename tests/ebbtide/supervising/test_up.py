@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
+import psutil
 import pytest
 
 from ebbtide.services import processes
@@ -23,9 +24,9 @@ from ebbtide.supervising.child import Child
 from ebbtide.supervising.folder import PARTS, Folder
 from ebbtide.supervising.plan import Addresses, Pace, Plan, Sent
 from state.errors import InputError
-from tests.ebbtide.services.test_services import processes_of
 from tests.ebbtide.typed import EBBTIDE, run
 from tests.patience import PATIENCE_S, until
+from tests.processes import processes_of
 
 T = TypeVar("T")
 EVENTS, PAST, RATE = 700, 300, 20.0
@@ -79,10 +80,9 @@ class Up:
 
     def guard(self) -> int | None:
         """The process that looks after what is left where this one is killed."""
-        told = f"ebbtide.supervising.guard\0{self.folder.path}".encode()
         for pid in processes_of(self.folder.path):
-            with suppress(OSError):  # it may have ended since
-                if told in Path(f"/proc/{pid}/cmdline").read_bytes():
+            with suppress(psutil.NoSuchProcess):  # it has ended since
+                if "ebbtide.supervising.guard" in psutil.Process(pid).cmdline():
                     return pid
         return None
 

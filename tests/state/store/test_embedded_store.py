@@ -16,6 +16,7 @@ from state.store.embedded import EmbeddedStore, open_store
 from state.store.server import DATA
 from tests.contracts.test_every_store import items
 from tests.patience import until
+from tests.processes import lives
 
 
 def test_a_run_folder_is_found_again(tmp_path: Path) -> None:
@@ -121,7 +122,7 @@ def test_a_killed_owner_takes_its_server_along_and_keeps_the_data(tmp_path: Path
     if not gone:
         with EmbeddedStore(folder) as store:
             assert store.version() == 11
-    until(lambda: not_running(server))
+    until(lambda: not lives(server))
 
 
 def test_a_killed_server_is_not_replaced_in_silence(tmp_path: Path) -> None:
@@ -154,11 +155,3 @@ def test_a_place_that_is_no_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="no place for a store"):
         EmbeddedStore(tmp_path / "file" / "store")
-
-
-def not_running(process: int) -> bool:
-    """Whether a process of Linux is gone, or only waits to be reaped."""
-    try:
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return True
