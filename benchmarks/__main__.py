@@ -58,11 +58,11 @@ FOLDERS = {"foursquare": "folder of the check-ins of New York", "globo": "folder
 def benchmark(name: str) -> Benchmark:
     """The benchmark of that name. Raises InputError where its packages are not installed."""
     try:
-        found = importlib.import_module(f"benchmarks.{_module(name)}").BENCHMARK
+        chosen = importlib.import_module(f"benchmarks.{_module(name)}").BENCHMARK
     except ModuleNotFoundError as error:
         raise InputError(f"{name}: {error.name} is not installed; `make bench` installs all peers") from error
-    assert isinstance(found, Benchmark)
-    return found
+    assert isinstance(chosen, Benchmark)
+    return chosen
 
 
 def measured(name: str, given: Mapping[str, Value], *, quick: bool, services: Path | None = None) -> Tables:
@@ -88,7 +88,7 @@ def measured(name: str, given: Mapping[str, Value], *, quick: bool, services: Pa
 
 def several(names: list[str], given: Mapping[str, Value], *, quick: bool, as_json: bool) -> None:
     """Each benchmark in a process of its own; what one has measured is printed before the next begins."""
-    found: dict[str, Tables] = {}
+    tables: dict[str, Tables] = {}
     for name in names:
         own = benchmark(name).options
         words = [word for option in own if given.get(option) for word in (f"--{option}", str(given[option]))]
@@ -100,9 +100,9 @@ def several(names: list[str], given: Mapping[str, Value], *, quick: bool, as_jso
         if run.returncode != 0:
             raise InputError(f"{name} ended with exit status {run.returncode}")
         if as_json:
-            found[name] = json.loads(run.stdout)
+            tables[name] = json.loads(run.stdout)
     if as_json:
-        print(json.dumps(found, indent=2))
+        print(json.dumps(tables, indent=2))
 
 
 def main(words: list[str] | None = None) -> int:

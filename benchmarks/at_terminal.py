@@ -51,7 +51,7 @@ def seen(
     pid, terminal = pty.fork()
     if pid == 0:
         os.execve(sys.executable, [sys.executable, "-m", "ebbtide", *words], env)
-    said, heard_s, silence_s, before = b"", began_s, 0.0, ""
+    output, heard_s, silence_s, before = b"", began_s, 0.0, ""
     heard_cpu_s = silent_cpu_s = 0.0
     sign_s, spoke_s = None, None
     while True:
@@ -69,27 +69,27 @@ def seen(
         except OSError:  # the other side has closed
             chunk = b""
         if now_s - heard_s > silence_s:
-            silence_s, before = now_s - heard_s, _last_words(said)
+            silence_s, before = now_s - heard_s, _last_words(output)
         cpu_s = max(_cpu_s(pid), heard_cpu_s)
         silent_cpu_s = max(silent_cpu_s, cpu_s - heard_cpu_s)
         heard_s, heard_cpu_s = now_s, cpu_s
         if not chunk:
             break
         spoke_s = spoke_s or now_s
-        said += chunk
-        if sign is not None and sign_s is None and re.search(sign, said):
+        output += chunk
+        if sign is not None and sign_s is None and re.search(sign, output):
             sign_s = cpu_s
     os.close(terminal)
     _, status, used = os.wait4(pid, 0)
     code = os.waitstatus_to_exitcode(status)
     if code != 0:
-        raise InputError(f"ebbtide {' '.join(words)} ended with exit status {code}: {_last_words(said)}")
+        raise InputError(f"ebbtide {' '.join(words)} ended with exit status {code}: {_last_words(output)}")
     wall_s = time.monotonic() - began_s
     return Seen(used.ru_utime + used.ru_stime, sign_s, wall_s, silence_s, before, silent_cpu_s)
 
 
-def _last_words(said: bytes) -> str:
-    lines = [line.strip() for line in _ESCAPES.sub(b"\n", said[-4096:]).split(b"\n")]
+def _last_words(output: bytes) -> str:
+    lines = [line.strip() for line in _ESCAPES.sub(b"\n", output[-4096:]).split(b"\n")]
     return next((line.decode(errors="replace") for line in reversed(lines) if len(line) > 2), "")[:60]
 
 

@@ -95,14 +95,14 @@ def measure(bench: Bench, *, foursquare: str | None, limit: int | None, only: st
     if foursquare is not None:
         logs = {"Foursquare": _Log(foursquare, None, {"clusters": "place", "most_clusters": 512})} | logs
     if only is not None:
-        logs = {name: one for name, one in logs.items() if name == only}
+        logs = {name: log for name, log in logs.items() if name == only}
     tables: Tables = {QUALITY: [], WORTH: []}
     for name in LOGS:
         if name not in logs:
             tables[WORTH].append(_not_run(f"{name}: {WITHOUT}"))
-    for name, one in logs.items():
+    for name, log in logs.items():
         with bench.telling.step(name):
-            said = _run(one, limit)
+            said = _run(log, limit)
         tables[QUALITY] += [_quality(f"{name}: {variant}", of) for variant, of in said.items()]
         tables[WORTH] += [
             _worth(f"{name}: {variant}", said["coea"], said[variant]) for variant in said if variant != "coea"
@@ -129,13 +129,13 @@ def _run(one: _Log, limit: int | None) -> dict[str, _Said]:
         if len(chosen):
             trainer.step(operator.process(chosen, int(chosen.time_ms_B.max())))
     half = log.rows // 2
-    found = {}
+    nats_of = {}
     for name, learner in made.items():
         assert isinstance(learner, _Measured)
         columns = _Said._make(np.concatenate(column) for column in zip(*learner.said, strict=True))
         late = columns.event_E >= half
-        found[name] = _Said._make(column[late] for column in columns)
-    return found
+        nats_of[name] = _Said._make(column[late] for column in columns)
+    return nats_of
 
 
 def _quality(name: str, said: _Said) -> Row:

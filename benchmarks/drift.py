@@ -154,10 +154,10 @@ def _of_monitor(kind: Kind, seed: int, events: int) -> list[int]:
 
 def _alone(detector: Callable[[], Any], *, errors: bool) -> Callable[[Kind, int, int], list[int]]:
     def alarms(kind: Kind, seed: int, events: int) -> list[int]:
-        one, found = detector(), []
+        single, found = detector(), []
         for event, value in enumerate(_values(scored(kind, seed, events), errors).tolist(), 1):
-            one.update(value)
-            if one.drift_detected:
+            single.update(value)
+            if single.drift_detected:
                 found.append(event)
         return found
 
@@ -165,7 +165,7 @@ def _alone(detector: Callable[[], Any], *, errors: bool) -> Callable[[Kind, int,
 
 
 def _values(stream: Scored, errors: bool) -> Doubles:
-    label_E, p_E = stream.batch.label_B > 0.5, stream.said.p_B
+    label_E, p_E = stream.batch.label_B > 0.5, stream.scores.p_B
     if errors:
         return np.asarray(((p_E > 0.5) != label_E).astype(np.float64))
     return np.asarray(-np.log(np.maximum(np.where(label_E, p_E, 1.0 - p_E), LEAST_P)))

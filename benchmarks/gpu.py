@@ -91,9 +91,9 @@ class Run:
         """P(action), or the users' vectors."""
         if self.learner.predicting:
             return self.learner.score(rows).astype(np.float32)
-        found = self.learner.interests(rows)
-        assert found is not None
-        return found
+        vectors = self.learner.interests(rows)
+        assert vectors is not None
+        return vectors
 
     def rate(self, seconds: int) -> float:
         """Events a second, over so many seconds at least."""

@@ -32,8 +32,8 @@ def get(path: str) -> bytes:
 
 def post(path: str, body: bytes) -> bytes:
     """A request with JSON."""
-    said = f"POST {path} HTTP/1.1\r\nHost: here\r\nContent-Type: application/json\r\n"
-    return f"{said}Content-Length: {len(body)}\r\n\r\n".encode() + body
+    head = f"POST {path} HTTP/1.1\r\nHost: here\r\nContent-Type: application/json\r\n"
+    return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
 
 
 def offered(

@@ -54,15 +54,15 @@ class Took:
 def plain(bed: Bed, events: int, store: str, name: str, step: Step) -> Took:
     """The peer."""
     where = {"brokers": bed.brokers, "topic": "json", "store": store, "events": events, "seconds": PLAIN_S}
-    said = [word for option, value in where.items() for word in (f"--{option}", str(value))]
-    command = [sys.executable, "-m", "benchmarks.live_plain", *said]
+    options = [word for option, value in where.items() for word in (f"--{option}", str(value))]
+    command = [sys.executable, "-m", "benchmarks.live_plain", *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
         with Cpu([process.pid, bed.broker_pid]) as cpu:
             answer = process.communicate()[0]
         if process.returncode:
             raise RuntimeError(f"{name}: the plain agent ended with exit status {process.returncode}")
-    found = json.loads(answer)
-    span = Span(int(found["events"]), found["first_s"], found["last_s"])
+    reply = json.loads(answer)
+    span = Span(int(reply["events"]), reply["first_s"], reply["last_s"])
     return Took(span, cpu.used_s(process.pid, span), cpu.used_s(bed.broker_pid, span))
 
 
@@ -156,8 +156,8 @@ def rows(took: dict[str, list[Took]]) -> list[Row]:
 def measure(bench: Bench, *, log: str, limit: int, events: int, trained: int, rounds: int) -> Tables:
     with bed(bench) as here:
         before = loads()
-        found = rows(in_turns(bench, here, log, limit, events, trained, rounds))
-    return {RATES: found, LOADS: [{"what": log, "before": before, "after": loads()}]}
+        tables = rows(in_turns(bench, here, log, limit, events, trained, rounds))
+    return {RATES: tables, LOADS: [{"what": log, "before": before, "after": loads()}]}
 
 
 BENCHMARK = Benchmark(

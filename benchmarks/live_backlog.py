@@ -89,8 +89,8 @@ def _until(bed: Bed, trained: int, of: int, step: Step) -> None:
 def _newest(bed: Bed) -> dict[str, Any]:
     """The trainer's newest line; nothing before its first."""
     lines = (bed.folder / f"{GROUP}.train.log").read_text().split("\n")[:-1]
-    found: dict[str, Any] = next((json.loads(line) for line in reversed(lines) if line.startswith("{")), {})
-    return found
+    newest: dict[str, Any] = next((json.loads(line) for line in reversed(lines) if line.startswith("{")), {})
+    return newest
 
 
 BEHIND, AWAY = "catching up", "the store away"

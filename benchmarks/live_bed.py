@@ -129,18 +129,20 @@ def cpu_s(pid: int | str) -> float:
 def descendants(pid: int) -> list[int]:
     """Processes that a process has started, those that they have started, and so on."""
     try:
-        said = [path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/children")]
+        children = [path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/children")]
     except OSError:
         return []
     return [
-        one for words in said for child in map(int, words.split()) for one in (child, *descendants(child))
+        one for words in children for child in map(int, words.split()) for one in (child, *descendants(child))
     ]
 
 
 def run(*arguments: object, **options: object) -> list[str]:
     """The command line of `ebbtide` with options given by name."""
-    said = [str(word) for pair in options.items() for word in (f"--{pair[0].replace('_', '-')}", pair[1])]
-    return [sys.executable, "-m", "ebbtide", *map(str, arguments), *said]
+    options_given = [
+        str(word) for pair in options.items() for word in (f"--{pair[0].replace('_', '-')}", pair[1])
+    ]
+    return [sys.executable, "-m", "ebbtide", *map(str, arguments), *options_given]
 
 
 def fill(
@@ -213,8 +215,8 @@ def until(look: Callable[[], Found], otherwise: Callable[[], str], *, patience_s
 
 def peak_mb(pid: int) -> float:
     """The most memory that a process has had so far."""
-    said = Path(f"/proc/{pid}/status").read_text()
-    return int(said.partition("VmHWM:")[2].split()[0]) * 1024 / 1e6
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) * 1024 / 1e6
 
 
 def done(
@@ -233,8 +235,8 @@ def done(
             if ends != before:
                 before, still_s = ends, time.monotonic()
             elif any(ends) and time.monotonic() - still_s > _STILL_S:
-                found = reached(bed.brokers, examples)
-                if sum(said.events for said in found.values()) >= events:
+                progress = reached(bed.brokers, examples)
+                if sum(said.events for said in progress.values()) >= events:
                     return _span(bed.brokers, examples)
                 still_s = time.monotonic()
             stopped = [process.returncode for process in processes if process.poll() is not None]

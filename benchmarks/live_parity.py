@@ -50,8 +50,8 @@ class Seen:
     @property
     def digest(self) -> str:
         whole = blake2b(digest_size=8)
-        for user, said in self.users.items():
-            whole.update(user.to_bytes(8, "little", signed=True) + said)
+        for user, vectors in self.users.items():
+            whole.update(user.to_bytes(8, "little", signed=True) + vectors)
         return whole.hexdigest()
 
 
@@ -96,8 +96,8 @@ def _until_shared(log: Path, partitions: int, workers: int) -> None:
     """Wait until every worker has said that it has its share."""
 
     def shared() -> bool:
-        said = [words.count(",") + 1 for words in re.findall(r"partitions \[(.*)\]", log.read_text())]
-        return said[-workers:] == [partitions // workers] * workers
+        counts = [words.count(",") + 1 for words in re.findall(r"partitions \[(.*)\]", log.read_text())]
+        return counts[-workers:] == [partitions // workers] * workers
 
     until(shared, lambda: f"{workers} workers did not share {partitions} partitions: {log.read_text()}")
 
@@ -108,8 +108,8 @@ def measure(bench: Bench, *, log: str, limit: int | None) -> Tables:
     rows = [_row("replay", expected, expected)]
     with bed(bench) as here:
         for partitions, workers, form in CASES:
-            found = live(bench.telling, here, log, limit, partitions, workers, form)
-            rows.append(_row(_named(partitions, workers, form), found, expected))
+            seen = live(bench.telling, here, log, limit, partitions, workers, form)
+            rows.append(_row(_named(partitions, workers, form), seen, expected))
     return {EXAMPLES: rows}
 
 
@@ -117,14 +117,14 @@ def _named(partitions: int, workers: int, form: str) -> str:
     return f"{partitions} partitions, {workers} workers, {form}"
 
 
-def _row(what: str, found: Seen, expected: Seen) -> Row:
+def _row(what: str, actual: Seen, expected: Seen) -> Row:
     return {
         "what": what,
-        "users": len(found.users),
-        "examples": found.examples,
-        "window entries": found.entries,
-        "digest": found.digest,
-        "equal": found.users == expected.users and found.examples == expected.examples,
+        "users": len(actual.users),
+        "examples": actual.examples,
+        "window entries": actual.entries,
+        "digest": actual.digest,
+        "equal": actual.users == expected.users and actual.examples == expected.examples,
     }
 
 

@@ -66,8 +66,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="A plain Faust agent: one increment an event.")
     for name, kind in (("brokers", str), ("topic", str), ("events", int), ("seconds", float), ("store", str)):
         parser.add_argument(f"--{name}", type=kind, required=True)
-    said = parser.parse_args()
-    print(json.dumps(asyncio.run(counted(said.brokers, said.topic, said.events, said.seconds, said.store))))
+    options = parser.parse_args()
+    print(
+        json.dumps(
+            asyncio.run(
+                counted(options.brokers, options.topic, options.events, options.seconds, options.store)
+            )
+        )
+    )
 
 
 if __name__ == "__main__":

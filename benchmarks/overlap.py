@@ -63,16 +63,16 @@ def measured(step: Step, title: str, source: str, events: int) -> Row:
             for user, score_N in zip(rows.user_B.tolist(), learner.rank(rows), strict=True):
                 best = {log.names[key] for key in keys_N[np.argsort(-score_N, kind="stable")[:_TOP]].tolist()}
                 for name, reader in (("sum", answers), ("interests", plain)):
-                    said = {one.item for one in reader.recommend(log.names[user], _TOP).items}
-                    shares[name].append(len(best & said) / _TOP)
+                    recommended = {one.item for one in reader.recommend(log.names[user], _TOP).items}
+                    shares[name].append(len(best & recommended) / _TOP)
         copy = answers.info.copy
-    found: dict[str, Cell] = {
+    cells: dict[str, Cell] = {
         "what": f"{title}, {events:,}",
         "among the candidates": None if copy is None else copy.overlap,
         "R2": None if copy is None else copy.r2,
     }
     by = "sum" if copy is not None and copy.agrees else "interests"
-    return found | {
+    return cells | {
         "whole catalogue": float(np.mean(shares[by])),
         "interests alone": float(np.mean(shares["interests"])),
         "users": len(shares["sum"]),

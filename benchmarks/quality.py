@@ -42,8 +42,8 @@ def quality(
                     _add(rows, named(judged), protocol, values)
         for name, peer in peers(rated).items():
             with bench.telling.step(f"{name}, {protocol}") as step:
-                found = prequential(peer, rated, delay_ms, step).metrics(rated)
-            _add(rows, name, protocol, {"AUC": found["auc"], "log loss": found["log_loss"]})
+                metrics = prequential(peer, rated, delay_ms, step).metrics(rated)
+            _add(rows, name, protocol, {"AUC": metrics["auc"], "log loss": metrics["log_loss"]})
     return list(rows.values())
 
 

@@ -154,8 +154,8 @@ def _in_process(folder: str, store: EmbeddedStore, count: int) -> Iterator[Row]:
 def _plain(client: redis.Redis, key: str, identifier: str) -> list[list[float]]:
     value = client.hget(key, identifier)
     assert isinstance(value, bytes)
-    found: list[list[float]] = unpack(value).vectors_KD.tolist()
-    return found
+    vectors: list[list[float]] = unpack(value).vectors_KD.tolist()
+    return vectors
 
 
 BENCHMARK = Benchmark(

@@ -105,12 +105,12 @@ def replay(
     given: dict[str, Any] = dict(options)
     opening = {name: given.pop(name) for name in Opening.__annotations__ if name in given and name != "seed"}
     for name, read in (("label_delay", duration_ms), ("sync_every", durations_ms)):
-        if (said := given.pop(name, None)) is not None:
-            given[f"{name}_ms"] = read(said, f"--{name.replace('_', '-')}")
-    if (said := given.pop("score_from", None)) is not None:
-        given["score_from"] = fraction_or_time(str(said), "--score-from")
+        if (text := given.pop(name, None)) is not None:
+            given[f"{name}_ms"] = read(text, f"--{name.replace('_', '-')}")
+    if (text := given.pop("score_from", None)) is not None:
+        given["score_from"] = fraction_or_time(str(text), "--score-from")
     if isinstance(config, RunConfig):
-        chosen = settings.read(None, settings.said(config), **given)
+        chosen = settings.read(None, settings.as_dict(config), **given)
     else:
         chosen = settings.read(None if config is None else Path(config), **given)
     opening["seed"] = chosen.seed

@@ -113,15 +113,15 @@ def told(error: msgspec.ValidationError, values: Any) -> str:
     >>> told(msgspec.ValidationError("Expected `float` <= 1.0 - at `$.rank_share`"), {"rank_share": 3})
     'rank_share: expected float <= 1.0, got 3'
     """
-    found = re.fullmatch(r"Expected (.+) - at `\$\.([\w.]+)`", str(error))
-    if found is None or ", got" in found[1]:
+    match = re.fullmatch(r"Expected (.+) - at `\$\.([\w.]+)`", str(error))
+    if match is None or ", got" in match[1]:
         return str(error)
-    for name in found[2].split("."):
+    for name in match[2].split("."):
         values = values[name]
-    return f"{found[2]}: expected {found[1].replace('`', '')}, got {values!r}"
+    return f"{match[2]}: expected {match[1].replace('`', '')}, got {values!r}"
 
 
-def said(config: RunConfig) -> dict[str, Any]:
+def as_dict(config: RunConfig) -> dict[str, Any]:
     """The settings as `read` takes them."""
     return cast(dict[str, Any], msgspec.to_builtins(config))
 
@@ -130,5 +130,5 @@ def fingerprint(config: RunConfig) -> str:
     """The settings that must be the same for a live trainer's checkpoint to be gone on from."""
     shaping = ["learner", "floors", "seed", "leave_out", "rank_share", "drift", "stream", "learners"]
     shaping += ["act"] if config.act else []
-    everything = said(config)
+    everything = as_dict(config)
     return msgspec.json.encode({name: everything[name] for name in shaping}).decode()

@@ -52,10 +52,10 @@ def check(
                 f"exempt: expected a reason for some of {', '.join(CHECKS)}, got {name!r}: {reason!r}"
             )
     broken = [
-        f"{name} ({'with' if case.labelled else 'without'} labels): {said}"
+        f"{name} ({'with' if case.labelled else 'without'} labels): {breach}"
         for case in cases(cls, make, config)
         for name in CHECKS
-        if name not in (exempt or {}) and (said := _broken(name, case)) is not None
+        if name not in (exempt or {}) and (breach := _broken(name, case)) is not None
     ]
     if broken:
         whole = f"{cls.__name__} breaks {len(broken)} promises of a learner"

@@ -40,30 +40,30 @@ def learner(name: str) -> type[Learner]:
 
 def able(can: Callable[[type[Learner]], bool]) -> list[str]:
     """Names of those that can do something: of all whose libraries are installed."""
-    found = []
+    names = []
     for name, module in sorted(_modules().items()):
         with suppress(ModuleNotFoundError):
-            found += [name] if can(_defined(module)) else []
-    return found
+            names += [name] if can(_defined(module)) else []
+    return names
 
 
 def _modules() -> dict[str, str]:
     """Name -> module."""
-    found = [
+    modules = [
         module.name
         for room in _ROOMS
         for module in pkgutil.iter_modules(importlib.import_module(room).__path__, f"{room}.")
     ]
-    return {module.rpartition(".")[2].replace("_", "-"): module for module in found}
+    return {module.rpartition(".")[2].replace("_", "-"): module for module in modules}
 
 
 def _defined(module: str) -> type[Learner]:
     """The one learner that a module defines."""
-    found = [
+    learners = [
         cls
         for _, cls in inspect.getmembers(importlib.import_module(module), inspect.isclass)
         if issubclass(cls, Learner) and hasattr(cls, "name") and cls.__module__ == module
     ]
-    if len(found) != 1:
-        raise InputError(f"{module}: expected one learner with a name, found {len(found)}")
-    return found[0]
+    if len(learners) != 1:
+        raise InputError(f"{module}: expected one learner with a name, found {len(learners)}")
+    return learners[0]

@@ -110,7 +110,9 @@ class Policy:
     def judged(self, worth: Callable[[DriftAction], Worth | None]) -> list[DriftAction]:
         """What was done, with what `worth` can say of it."""
         return [
-            action if (said := worth(action)) is None else msgspec.structs.replace(action, worth=said)
+            action
+            if (judgement := worth(action)) is None
+            else msgspec.structs.replace(action, worth=judgement)
             for action in self.done
         ]
 

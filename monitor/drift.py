@@ -51,7 +51,7 @@ _FIRST_SIGNALS = ",".join(name for name in _NAMES if not name.endswith("auc"))
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class Scores:
     """What a model said of B events before it learned from them; NaN where it said nothing."""
 
     p_B: Doubles
@@ -93,17 +93,17 @@ class DriftMonitor:
         """In order; of more than MAX_ALARMS, the newest and those that are open."""
         return list(self._alarms.values())
 
-    def update(self, batch: ExampleBatch, said: Said) -> list[Alarm]:
+    def update(self, batch: ExampleBatch, scores: Scores) -> list[Alarm]:
         """Take in B events as they come; the alarms that they raise, in order."""
         if not len(batch):
             return []
         clock_ms_B = np.maximum(np.maximum.accumulate(batch.time_ms_B), self._clock_ms)
-        arrived = self._arrived(batch, said)
+        arrived = self._arrived(batch, scores)
         due_B = self._waiting.push(arrived, clock_ms_B)
         known = self._waiting.pop(int(due_B[-1]))
 
         earlier_B = np.concatenate([np.zeros(1, np.int64), due_B[:-1]])
-        expected = self._calibration.step(said.p_B, known.p_Q, known.label_Q, earlier_B)
+        expected = self._calibration.step(scores.p_B, known.p_Q, known.label_Q, earlier_B)
         arrival_BS, apart_BX2 = self._arrival(batch, expected, clock_ms_B)
         known_QS = np.full((len(known), len(MEANS)), np.nan)
         known_QS[:, : len(OUTCOMES)] = known.outcome_QO
@@ -146,18 +146,18 @@ class DriftMonitor:
             for listener in self.on_alarm:
                 listener(alarm)
 
-    def _arrived(self, batch: ExampleBatch, said: Said) -> Outcomes:
+    def _arrived(self, batch: ExampleBatch, scores: Scores) -> Outcomes:
         label_B = batch.label_B.astype(np.float64)
-        right_B = np.where(label_B > 0.5, said.p_B, 1 - said.p_B)
+        right_B = np.where(label_B > 0.5, scores.p_B, 1 - scores.p_B)
         loss_B = np.where(np.isnan(label_B), np.nan, -np.log(np.maximum(right_B, LEAST_P)))
         return Outcomes(
             known_ms_Q=batch.known_ms_B,
             event_Q=self.events + 1 + np.arange(len(batch)),
             time_ms_Q=batch.time_ms_B,
-            p_Q=said.p_B,
+            p_Q=scores.p_B,
             label_Q=label_B,
             scope_QK=self._scopes(batch),
-            outcome_QO=np.stack([loss_B, said.p_B - label_B, said.hit_B, label_B], 1),
+            outcome_QO=np.stack([loss_B, scores.p_B - label_B, scores.hit_B, label_B], 1),
         )
 
     def _arrival(

@@ -52,7 +52,7 @@ class Windows:
 
     def told(self) -> list[Foreseen]:
         """Windows of which something was expected, in order."""
-        found = []
+        windows = []
         for w in range(MOST):
             counts, sums = self._count_WC[w].tolist(), self._sum_WC[w].tolist()
             means = {
@@ -60,8 +60,8 @@ class Windows:
                 for name, total, count in zip(COLUMNS, sums, counts, strict=True)
             }
             if means["expected_log_loss"] is not None:
-                found.append(Foreseen(event=w * self.size + 1, events=self.size, **means))
-        return found
+                windows.append(Foreseen(event=w * self.size + 1, events=self.size, **means))
+        return windows
 
     def _halve(self) -> None:
         for kept_WC in (self._sum_WC, self._count_WC):

@@ -24,7 +24,7 @@ class Gaps:
 
     def alarms(self, events: int, clock_ms_B: Int64s) -> list[Alarm]:
         """Of the gaps that end with the events after so many, given the clock after each."""
-        found = _step(clock_ms_B, self._longest_S, self._at)
+        columns = _step(clock_ms_B, self._longest_S, self._at)
         return [
             Alarm(
                 detector="longest",
@@ -38,7 +38,7 @@ class Gaps:
                 values_before=STRETCH * STRETCHES,
                 values_after=1,
             )
-            for row, usual_ms, gap_ms in zip(*(column.tolist() for column in found), strict=True)
+            for row, usual_ms, gap_ms in zip(*(column.tolist() for column in columns), strict=True)
         ]
 
     def tree(self) -> Tree:
@@ -52,7 +52,7 @@ class Gaps:
 def _step(clock_ms_B: Int64s, longest_S: Int64s, at: Int64s) -> tuple[Int64s, Int64s, Int64s]:
     size = len(clock_ms_B)
     row_G, usual_G, gap_G = np.empty(size, np.int64), np.empty(size, np.int64), np.empty(size, np.int64)
-    found = 0
+    count = 0
     usual = longest_S.max()
     for b in range(size):
         events = at[0]
@@ -63,9 +63,9 @@ def _step(clock_ms_B: Int64s, longest_S: Int64s, at: Int64s) -> tuple[Int64s, In
             usual = longest_S.max()
         full = events >= STRETCH * (len(longest_S) - 1)
         if full and gap >= LEAST_MS and gap > TIMES * usual:
-            row_G[found], usual_G[found], gap_G[found] = b, usual, gap
-            found += 1
+            row_G[count], usual_G[count], gap_G[count] = b, usual, gap
+            count += 1
         longest_S[s] = max(longest_S[s], gap)
         usual = max(usual, gap)
         at[0], at[1] = events + 1, clock_ms_B[b]
-    return row_G[:found], usual_G[:found], gap_G[:found]
+    return row_G[:count], usual_G[:count], gap_G[:count]

@@ -73,7 +73,7 @@ def schedule(seed: int, seconds: float, faults: int, targets: tuple[Target, ...]
     True
     """
     rng = np.random.default_rng(seed)
-    found = []
+    plan = []
     open_to = list(targets)
     for at_s in np.sort(rng.uniform(0.1, 1.0, faults)) * seconds:
         target = open_to[rng.integers(len(open_to))]
@@ -82,7 +82,7 @@ def schedule(seed: int, seconds: float, faults: int, targets: tuple[Target, ...]
         likely = LIKELY[target]
         what = list(likely)[rng.choice(len(likely), p=list(likely.values()))]
         lasts_s = rng.uniform(0.2, _LONGEST_S.get(what, _LONGEST_OTHERS_S))
-        found.append(
+        plan.append(
             Fault(
                 at_s=round(float(at_s), 3),
                 target=target,
@@ -91,7 +91,7 @@ def schedule(seed: int, seconds: float, faults: int, targets: tuple[Target, ...]
                 which=int(rng.integers(1000)),
             )
         )
-    return found
+    return plan
 
 
 def misdated(events: EventBatch, faults: Sequence[Fault], seconds: float) -> tuple[EventBatch, Bools]:

@@ -80,7 +80,7 @@ class Inspection:
                 lines.append(
                     (kind, ", ".join(f"{name} ({what})" for name, what in table.items()) or "no columns")
                 )
-        return [(name, printable(said, _LONGEST)) for name, said in lines]
+        return [(name, printable(text, _LONGEST)) for name, text in lines]
 
 
 def inspect(log: Log) -> Inspection:
@@ -121,23 +121,23 @@ def _span(survey: Survey) -> str:
 
 
 def _warnings(survey: Survey) -> list[str]:
-    said: list[str] = []
+    warnings: list[str] = []
     dead = sum(survey.dead.values())
     span_ms = max(survey.last_ms - survey.first_ms, 1)
     if survey.ties_sorted:
-        said.append(
+        warnings.append(
             "the order inside equal times looks sorted by item and would leak what comes next: "
             "such ties are shuffled"
         )
     if survey.unit == "tick":
-        said.append("times give an order and no more: hours and weekdays mean nothing here")
+        warnings.append("times give an order and no more: hours and weekdays mean nothing here")
     if dead > _NOTABLE_DEAD * (survey.rows + dead):
-        said.append(f"{dead:,} of {survey.rows + dead:,} rows are no events; see the dead letters")
+        warnings.append(f"{dead:,} of {survey.rows + dead:,} rows are no events; see the dead letters")
     if survey.tie_share > 0.5:
-        said.append("most events tie with the one before: look at the strict figures (--label-delay 1s)")
+        warnings.append("most events tie with the one before: look at the strict figures (--label-delay 1s)")
     if survey.labelled and survey.positive_share in (0.0, 1.0):
-        said.append("all labels are the same; --label none takes every event as a positive")
+        warnings.append("all labels are the same; --label none takes every event as a positive")
     for start, end in survey.silences:
         if end - start > _NOTABLE_SILENCE * span_ms:
-            said.append(f"nothing happens from {shown(start)} to {shown(end)}")
-    return said
+            warnings.append(f"nothing happens from {shown(start)} to {shown(end)}")
+    return warnings

@@ -42,7 +42,7 @@ class Log:
     def __init__(
         self,
         *,
-        found: LogFiles,
+        files: LogFiles,
         decisions: Decisions,
         converter: Converter,
         items: Side | None,
@@ -52,7 +52,7 @@ class Log:
         seed: int,
         memory_mb: int,
     ) -> None:
-        self.name = found.name
+        self.name = files.name
         self.mapping = converter.mapping
         self.names: Names = converter.names
         self.item_side, self.user_side = items, users
@@ -62,15 +62,15 @@ class Log:
         self.items = None if items is None else items.table
         self.users = None if users is None else users.table
         self.notes = [
-            *found.notes,
-            *_unused(found, converter),
+            *files.notes,
+            *_unused(files, converter),
             *(note for side in sides for note in side.notes),
         ]
-        self.warnings = [*found.warnings, *(warning for side in sides for warning in side.warnings)]
+        self.warnings = [*files.warnings, *(warning for side in sides for warning in side.warnings)]
         self.dead = DeadLetters()
         """Of the last pass over the log."""
         self._converter = converter
-        self._passes = Passes(found.events, converter, bounds)
+        self._passes = Passes(files.events, converter, bounds)
         self._limit = limit
         self._seed = seed
         self._memory_mb = memory_mb
@@ -102,13 +102,13 @@ class Log:
         two times (the first inside, the last outside), `limit` is a number of events in time order.
         `memory_mb` bounds what sorting holds. Raises InputError on anything the caller can mend.
         """
-        said = mapping or Mapping()
-        found = find(log, said)
-        said = said.over(found.mapping)
-        resolved = resolved_mapping(said, found)
-        columns = found.events[0].columns
-        decisions = Decisions(resolved, columns, label or found.label, found.name)
-        decisions.see(head(found, decisions.columns))
+        given = mapping or Mapping()
+        files = find(log, given)
+        given = given.over(files.mapping)
+        resolved = resolved_mapping(given, files)
+        columns = files.events[0].columns
+        decisions = Decisions(resolved, columns, label or files.label, files.name)
+        decisions.see(head(files, decisions.columns))
         decisions.take_as_head()
         names = Names()
         converter = Converter(
@@ -119,16 +119,16 @@ class Log:
             zone_of(resolved, columns),
             names,
         )
-        check_columns(found.events, converter.needed)
+        check_columns(files.events, converter.needed)
         if limit is not None and limit < 1:
             raise InputError(f"--limit {limit}: expected at least 1")
         while True:
             opened = cls(
-                found=found,
+                files=files,
                 decisions=decisions,
                 converter=converter,
-                items=side_table(items, found.items, "item", converter, found.item_types),
-                users=side_table(users, found.users, "user", converter, found.user_types),
+                items=side_table(items, files.items, "item", converter, files.item_types),
+                users=side_table(users, files.users, "user", converter, files.user_types),
                 bounds=between,
                 limit=limit,
                 seed=seed,
@@ -219,9 +219,9 @@ def _events(columns: Columns, offset: int) -> EventBatch:
     return EventBatch.of(offset=np.arange(offset, offset + size), **given)
 
 
-def _unused(found: LogFiles, converter: Converter) -> list[str]:
+def _unused(files: LogFiles, converter: Converter) -> list[str]:
     """A note on columns that nobody reads."""
-    names = [name for name in found.events[0].columns if name not in converter.needed]
+    names = [name for name in files.events[0].columns if name not in converter.needed]
     if not names:
         return []
     shown = ", ".join(map(repr, names[:_NAMED])) + (

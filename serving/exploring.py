@@ -52,7 +52,7 @@ def filled(
     open_C = np.zeros(len(p_D) - 1, np.bool_)
     open_C[cluster_N[left]] = True
     open_C[cluster_N[list(rows[: len(rows) - places])]] = False
-    found: list[Tried] = []
+    explored: list[Tried] = []
     for _ in range(places):
         p_C = np.where(open_C, p_D[:-1], 0.0)
         total = float(p_C.sum())
@@ -61,9 +61,9 @@ def filled(
         drawn = int(np.searchsorted(np.cumsum(p_C), chance.random() * total, side="right"))
         drawn = min(drawn, int(p_C.nonzero()[0][-1]))
         row = int(np.where(left & (cluster_N == drawn), score_N, -np.inf).argmax())
-        found.append(Tried(row, float(p_C[drawn]) / total))
+        explored.append(Tried(row, float(p_C[drawn]) / total))
         open_C[drawn] = False
-    return found
+    return explored
 
 
 def clusters_of(vectors_ND: Floats) -> Int64s:
@@ -81,11 +81,11 @@ def with_tried(identifier: str, tried: Sequence[tuple[str, float]]) -> str:
 
 def tried_of(identifier: str) -> dict[int, float] | None:
     """Key of item -> propensity, by a recommendation's id; None of one that knows nothing of it."""
-    _, mark, said = identifier.partition(_MARK)
+    _, mark, encoded = identifier.partition(_MARK)
     if not mark:
         return None
     try:
-        shown = base64.b64decode(said + "=" * (-len(said) % 4), b"-_", validate=True)
+        shown = base64.b64decode(encoded + "=" * (-len(encoded) % 4), b"-_", validate=True)
         return {key: propensity for key, propensity in _SHOWN.iter_unpack(shown) if 0.0 < propensity <= 1.0}
     except (binascii.Error, struct.error):
         return None

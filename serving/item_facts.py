@@ -43,7 +43,7 @@ class Facts:
             made._texts = self._texts
         return made
 
-    def found(self, words: str, k: int, held: Mapping[str, int]) -> list[str]:
+    def search(self, words: str, k: int, held: Mapping[str, int]) -> list[str]:
         """Up to k of the `held` items: all of whose words are in the title or the id, regardless of case.
 
         The item of that id first, then those whose title begins so, then what is popular, then the order of

@@ -161,8 +161,8 @@ class Recommender:
         score_N, only = ranked.score_C, asked.get("only")
         if ranked.rows_C is not None:
             best = largest(score_N, k)
-            found = zip(ranked.rows_C[best].tolist(), score_N[best].tolist(), strict=True)
-            near = [Recommended(catalogue.ids[row], score, ranked.why(row)) for row, score in found]
+            scored = zip(ranked.rows_C[best].tolist(), score_N[best].tolist(), strict=True)
+            near = [Recommended(catalogue.ids[row], score, ranked.why(row)) for row, score in scored]
             return RecommendAnswer(user, version, [*near], ranked.by)
         if only:
             score_N = np.where(having(self._followed.info.columns, only, catalogue), score_N, -np.inf)

@@ -97,7 +97,7 @@ def memory_answer(
 
 def drawn_to(record: Record, info: RunInfo, catalogue: Catalogue, k: int) -> list[Interest]:
     """The k items that each interest points at; an interest of no length points nowhere, and is left out."""
-    found = []
+    interests = []
     for number, vector_D in enumerate(record.vectors_KD):
         length = float(np.linalg.norm(vector_D[:-1]))
         if length == 0.0:
@@ -106,5 +106,5 @@ def drawn_to(record: Record, info: RunInfo, catalogue: Catalogue, k: int) -> lis
         cosine_N = catalogue.cosines(vector_D)
         best = largest(cosine_N, min(k, len(cosine_N))).tolist()
         items = [DrawnTo(catalogue.ids[row], float(cosine_N[row])) for row in best]
-        found.append(Interest(name, length, items))
-    return found
+        interests.append(Interest(name, length, items))
+    return interests

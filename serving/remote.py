@@ -58,13 +58,13 @@ class RemoteRun(Answers):
 
     def similar(self, identifier: str | int, k: int = 10) -> SimilarAnswer:
         """The k items with the largest cosine. Raises UnknownIdError for an item without a vector."""
-        found = self._get(f"/items/{_quoted(identifier)}/similar", {"k": k})
-        return SimilarAnswer(found["item"], [Similar(**one) for one in found["items"]])
+        reply = self._get(f"/items/{_quoted(identifier)}/similar", {"k": k})
+        return SimilarAnswer(reply["item"], [Similar(**one) for one in reply["items"]])
 
     def recommend(self, identifier: str | int, k: int = 10, **asked: Unpack[Asked]) -> RecommendAnswer:
         """As `serving.run.Run.recommend`: UnknownUserError, with what is popular, for an unknown user."""
-        found = self._get(f"/users/{_quoted(identifier)}/recommendations", {"k": k, **_form(asked)})
-        answer = _recommended(found)
+        reply = self._get(f"/users/{_quoted(identifier)}/recommendations", {"k": k, **_form(asked)})
+        answer = _recommended(reply)
         if answer.by == "popularity":
             raise UnknownUserError(f"unknown user {str(identifier)!r} at {self._url}", answer)
         return answer
@@ -96,17 +96,17 @@ class RemoteRun(Answers):
     def _ask(self, method: str, path: str, body: object = None) -> dict[str, Any]:
         sent = None if body is None else json.dumps(body).encode()
         headers = {} if sent is None else {"content-type": "application/json"}
-        status, said = self._said(method, self._base + path, sent, headers)
+        status, text = self._response(method, self._base + path, sent, headers)
         try:
-            found: dict[str, Any] = json.loads(said)
+            reply: dict[str, Any] = json.loads(text)
         except ValueError:
             raise InputError(f"{self._url}: answers {status}, and no JSON; is it `ebbtide serve`?") from None
         if status == 200:
-            return found
-        detail = ": ".join([str(found.get("detail", found)), *map(str, found.get("errors", []))])
+            return reply
+        detail = ": ".join([str(reply.get("detail", reply)), *map(str, reply.get("errors", []))])
         raise (UnknownIdError if status == 404 else InputError)(f"{self._url}: {detail}")
 
-    def _said(
+    def _response(
         self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]
     ) -> tuple[int, bytes]:
         for last_try in (False, True):
@@ -143,15 +143,19 @@ def _form(asked: Asked) -> dict[str, Any]:
     return form
 
 
-def _recommended(found: Mapping[str, Any]) -> RecommendAnswer:
-    items = [_item(one) for one in found["items"]]
-    return RecommendAnswer(found["user"], found["version"], items, found["by"])
+def _recommended(reply: Mapping[str, Any]) -> RecommendAnswer:
+    items = [_item(item) for item in reply["items"]]
+    return RecommendAnswer(reply["user"], reply["version"], items, reply["by"])
 
 
-def _item(one: Mapping[str, Any]) -> Recommended | Explored:
-    said = one["item"], one["score"], _reasons(one["why"])
-    return Explored(*said, one["source"], one["propensity"]) if "propensity" in one else Recommended(*said)
+def _item(item: Mapping[str, Any]) -> Recommended | Explored:
+    common = item["item"], item["score"], _reasons(item["why"])
+    return (
+        Explored(*common, item["source"], item["propensity"])
+        if "propensity" in item
+        else Recommended(*common)
+    )
 
 
-def _reasons(said: Sequence[Mapping[str, Any]]) -> Reasons:
-    return [Because(**one) if "reason" in one else PastEvent(**one) for one in said]
+def _reasons(reasons: Sequence[Mapping[str, Any]]) -> Reasons:
+    return [Because(**reason) if "reason" in reason else PastEvent(**reason) for reason in reasons]

@@ -169,9 +169,9 @@ class Run(Answers):
         return memory_answer(user, record, time_ms, now, self._followed.name, interests)
 
     def items(self, words: str = "", k: int = 10) -> ItemsAnswer:
-        """Up to k items with a vector by these words (`Facts.found`); without words what is popular."""
+        """Up to k items with a vector by these words (`Facts.search`); without words what is popular."""
         held = self._caught_up().row_of_id
-        return items_answer(self._known(), self._known().found(words, k, held))
+        return items_answer(self._known(), self._known().search(words, k, held))
 
     def facts(self, items: Sequence[str]) -> ItemsAnswer:
         """What is known of these items besides their vectors."""

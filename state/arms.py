@@ -26,8 +26,8 @@ class Arms:
         >>> [Arms(["b"]).of(user) for user in ("ann", "bob", "7")]
         ['base', 'base', 'b']
         """
-        said = user.encode("utf-8", "surrogatepass")
-        hashed = blake2b(said, digest_size=8, key=self._salt).digest()
+        name = user.encode("utf-8", "surrogatepass")
+        hashed = blake2b(name, digest_size=8, key=self._salt).digest()
         return self.names[int.from_bytes(hashed) % len(self.names)]
 
 

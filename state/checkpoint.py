@@ -89,8 +89,8 @@ def load(directory: Path) -> tuple[int, Tree] | None:
 
 def oldest(directory: Path) -> int:
     """How many events the oldest checkpoint is after; 0 where there is none."""
-    found = _checkpoints(directory)
-    return int(found[-1].name.removeprefix(_PREFIX)) if found else 0
+    checkpoints = _checkpoints(directory)
+    return int(checkpoints[-1].name.removeprefix(_PREFIX)) if checkpoints else 0
 
 
 def _read(path: Path) -> tuple[int, Tree]:
@@ -120,8 +120,8 @@ def _save_arrays(arrays: dict[str, NDArray[Any]], path: Path) -> None:
     try:
         save_file(arrays, path)
     except SafetensorError as error:
-        said = re.search(r"os error (\d+)", str(error))
-        code = int(said[1]) if said else errno.EIO
+        code_match = re.search(r"os error (\d+)", str(error))
+        code = int(code_match[1]) if code_match else errno.EIO
         raise OSError(code, os.strerror(code), str(path)) from error
 
 

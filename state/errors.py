@@ -11,8 +11,8 @@ class EbbtideError(Exception):
 
     exit_code = 1
 
-    def __init__(self, said: str) -> None:
-        super().__init__(printable(said))
+    def __init__(self, message: str) -> None:
+        super().__init__(printable(message))
 
 
 class InputError(EbbtideError):

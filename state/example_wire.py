@@ -69,7 +69,7 @@ def encode(
 
     `width` is how long a window may be, if not as wide as the batch's.
     """
-    record, said = _record(batch, produced_ms_B, made_by, width)
+    record, metadata = _record(batch, produced_ms_B, made_by, width)
     key_B2 = np.stack([batch.user_B, batch.item_B], axis=1)
 
     def cut(first: int, end: int) -> list[tuple[int, bytes]]:
@@ -77,7 +77,7 @@ def encode(
         if end - first <= 1 or (end - first <= MOST_EXAMPLES and piece.nbytes <= most):
             keys = np.unique(key_B2[first:end]).tolist()
             named = json.dumps({key: names[key] for key in keys if key in names})
-            value = _written(piece, {**said, _NAMES: named})
+            value = _written(piece, {**metadata, _NAMES: named})
             if end - first <= 1 or len(value) <= most:
                 return [(end - first, value)]
         middle = (first + end) // 2
@@ -94,9 +94,9 @@ def decode(value: bytes) -> Shipment:
     try:
         with pa.ipc.open_stream(value) as reader:
             metadata = reader.schema.metadata or {}
-            said = metadata.get(HEADER.encode(), b"").decode(errors="replace")
-            if said not in (SCHEMA, OLDER, OLDEST):
-                raise InputError(f"examples: expected the schema {SCHEMA}, got {said or 'none'!r}")
+            schema = metadata.get(HEADER.encode(), b"").decode(errors="replace")
+            if schema not in (SCHEMA, OLDER, OLDEST):
+                raise InputError(f"examples: expected the schema {SCHEMA}, got {schema or 'none'!r}")
             batch: Any = reader.read_next_batch()
         if len(batch) > MOST_EXAMPLES:
             raise InputError(f"examples: expected at most {MOST_EXAMPLES} rows, got {len(batch)}")
@@ -111,7 +111,7 @@ def decode(value: bytes) -> Shipment:
     if not 0 <= width <= MOST_WINDOW:
         raise InputError(f"examples: expected a window of 0 to {MOST_WINDOW} entries, got {width}")
     columns = dict(zip(batch.schema.names, batch.columns, strict=True))
-    if said != SCHEMA:
+    if schema != SCHEMA:
         columns.pop(_LEFT, None)
     if len(set(batch.schema.names)) < batch.num_columns or _PRODUCED not in columns:
         raise InputError("examples: expected every column once, and produced_ms; got others")
@@ -128,11 +128,11 @@ def decode(value: bytes) -> Shipment:
             _fill(tree[name], column, name)
         else:
             raise InputError(f"examples: unknown column {name!r}")
-    if window and said != OLDEST:
+    if window and schema != OLDEST:
         ago_ms_E = np.maximum(tree["time_ms_B"][row_E] - window["time_ms_BW"].reshape(-1)[at_E], 0)
         window["age_s_BW"].reshape(-1)[at_E] = ago_ms_E / 1000.0
-    if window and said != SCHEMA:
-        had = _OLDER if said == OLDER else _OLDEST
+    if window and schema != SCHEMA:
+        had = _OLDER if schema == OLDER else _OLDEST
         tree["window"] = {name: window[name] for name in had}
     return Shipment(ExampleBatch.from_tree(tree), produced_ms_B, names, made_by)
 
@@ -150,15 +150,15 @@ def _record(
     if window is not None:
         arrays |= _window_arrays(window, missing["window"])
         width = window.item_BW.shape[1] if width is None else width
-    said = {HEADER: SCHEMA, _MADE_BY: json.dumps(made_by), _WIDTH: str(width or 0)}
-    return pa.record_batch(arrays), said
+    metadata = {HEADER: SCHEMA, _MADE_BY: json.dumps(made_by), _WIDTH: str(width or 0)}
+    return pa.record_batch(arrays), metadata
 
 
 def _written(record: Any, metadata: Mapping[Any, str]) -> bytes:
-    said = record.replace_schema_metadata(metadata)
+    described = record.replace_schema_metadata(metadata)
     sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, said.schema) as writer:
-        writer.write_batch(said)
+    with pa.ipc.new_stream(sink, described.schema) as writer:
+        writer.write_batch(described)
     return sink.getvalue().to_pybytes()
 
 

@@ -204,9 +204,9 @@ class ExampleBatch:
         empty = empty_examples(0, 1 if window else None)
         for got, like in ((plain, empty.tree()), (window, empty.tree().get("window", {}))):
             expected = {k: v.dtype for k, v in like.items() if k != "window"}
-            found = {k: v.dtype for k, v in got.items()}
-            if found != expected:
-                wrong = sorted(set(expected.items()) ^ set(found.items()), key=str)
+            actual = {k: v.dtype for k, v in got.items()}
+            if actual != expected:
+                wrong = sorted(set(expected.items()) ^ set(actual.items()), key=str)
                 raise InputError(f"examples: columns differ from the schema at {wrong}")
         return cls(**plain, window=Window(**window) if window else None)
 

@@ -103,24 +103,24 @@ class TrainerStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 def trouble(topic: str, partition: int, now: Progress, before: Progress | None = None) -> list[str]:
     """What was lost at the source in all, or since `before`, in sentences."""
-    before, found = before or Progress(), []
+    before, losses = before or Progress(), []
     if now.remade > before.remade:
         times = "" if now.remade == 1 else f" ({now.remade} times by now)"
-        found.append(
+        losses.append(
             f"{topic}/{partition}: the topic was made anew, or has lost its end{times}: reading goes on "
             "where it begins, users' memory stays, and what was there before and not read is lost"
         )
     if now.lost > before.lost and now.lost_last is not None:
         first, last = now.lost_last
-        found.append(
+        losses.append(
             f"{topic}/{partition}: {now.lost:,} messages were deleted by the broker before a worker read "
             f"them, the newest at offsets {first} to {last}; let it keep them for longer (retention.ms)"
         )
-    return found
+    return losses
 
 
-def encode(said: Progress | TrainerStatus) -> bytes:
-    return msgspec.json.encode(said)
+def encode(status: Progress | TrainerStatus) -> bytes:
+    return msgspec.json.encode(status)
 
 
 def progress(value: bytes) -> Progress:

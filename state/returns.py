@@ -42,9 +42,9 @@ class Rates(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     def __post_init__(self) -> None:
         for name, size in zip(self.__struct_fields__, (GAPS, INTERVALS, EVENTS), strict=True):
-            found = [len(row) for row in getattr(self, name)]
-            if found != [size] * COUNTS:
-                raise ValueError(f"{name}: expected {COUNTS} rows of {size} rates, got rows of {found}")
+            sizes = [len(row) for row in getattr(self, name)]
+            if sizes != [size] * COUNTS:
+                raise ValueError(f"{name}: expected {COUNTS} rows of {size} rates, got rows of {sizes}")
 
     def columns(self, at: "Bins") -> dict[str, Doubles]:
         """How far the logarithm of each rate lies above that of an item that is not the user's own (I,)."""

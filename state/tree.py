@@ -42,16 +42,16 @@ def empties(tree: Tree, prefix: str = "") -> Iterator[str]:
             yield from empties(value, f"{prefix}{name}/") if value else [prefix + name]
 
 
-def differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
+def differing(left: Mapping[str, Any], right: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
     """Where two nested dictionaries differ: (path with dots, here, there), None where there is nothing."""
-    found: list[tuple[str, Any, Any]] = []
-    for name in sorted(one.keys() | other.keys()):
-        a, b = one.get(name), other.get(name)
+    differences: list[tuple[str, Any, Any]] = []
+    for name in sorted(left.keys() | right.keys()):
+        a, b = left.get(name), right.get(name)
         if isinstance(a, Mapping) and isinstance(b, Mapping):
-            found += [(f"{name}.{path}", *both) for path, *both in differing(a, b)]
+            differences += [(f"{name}.{path}", *both) for path, *both in differing(a, b)]
         elif a != b:
-            found.append((name, a, b))
-    return found
+            differences.append((name, a, b))
+    return differences
 
 
 def filled(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:

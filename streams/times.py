@@ -87,9 +87,9 @@ def moment_ms(text: str, day_first: bool | None = None) -> int | None:
         except (ValueError, OverflowError):
             pass
     for form in _FORMS:
-        found = form.fullmatch(text)
-        if found is not None:
-            return _of(found.groupdict())
+        match = form.fullmatch(text)
+        if match is not None:
+            return _of(match.groupdict())
     return None if day_first is None else year_last(text)[0 if day_first else 1]
 
 
@@ -108,18 +108,18 @@ def year_last(text: str) -> tuple[int | None, int | None]:
 
 @lru_cache(_KEPT)
 def _midnights_ms(date: str) -> tuple[int | None, int | None]:
-    found = _YEAR_LAST.fullmatch(date)
-    if found is None:
+    match = _YEAR_LAST.fullmatch(date)
+    if match is None:
         return None, None
-    a, b, year = found["a"], found["b"], found["Y"]
+    a, b, year = match["a"], match["b"], match["Y"]
     return _of({"Y": year, "d": a, "m": b}), _of({"Y": year, "d": b, "m": a})
 
 
 @lru_cache(_KEPT)
 def _after_midnight_ms(rest: str) -> int | None:
     """What stands behind a date; nothing is midnight."""
-    found = _CLOCK_AND_ZONE.fullmatch(rest)
-    return None if found is None else _of({"Y": "1970", "m": "1", "d": "1", **found.groupdict()})
+    match = _CLOCK_AND_ZONE.fullmatch(rest)
+    return None if match is None else _of({"Y": "1970", "m": "1", "d": "1", **match.groupdict()})
 
 
 def is_clock(text: str) -> bool:
@@ -132,16 +132,16 @@ def is_clock(text: str) -> bool:
 
 
 class TimeFormat:
-    """A form of times said by hand, with strptime's directives; a date alone takes any usual clock behind it.
+    """A form of times given by hand, with strptime's directives; any usual clock may follow a date alone.
 
     >>> TimeFormat("%d-%m-%y %I.%M %p").ms("31-01-24 3.04 PM") == moment_ms("2024-01-31T15:04")
     True
     """
 
-    def __init__(self, said: str) -> None:
+    def __init__(self, text: str) -> None:
         """Raises InputError on a directive that is not known, or a form without a date."""
-        self.said = said
-        whole = said.strip()
+        self.text = text
+        whole = text.strip()
         for short, long in _SHORTHANDS.items():
             whole = whole.replace(short, long)
         pieces = re.split(r"%(.)", whole)
@@ -150,18 +150,18 @@ class TimeFormat:
             pattern += re.sub(r"\s+", r"\\s+", re.escape(literal).replace(r"\ ", " "))
             if directive and directive not in _DIRECTIVES:
                 known = " ".join(f"%{name}" for name in _DIRECTIVES)
-                raise InputError(f"--time-format {said!r}: no directive %{directive}; there are {known}")
+                raise InputError(f"--time-format {text!r}: no directive %{directive}; there are {known}")
             pattern += _DIRECTIVES.get(directive, "")
         if not re.search(r"%[HIMSfpzZ]", whole):
             pattern += _REST
         try:
             self._pattern = re.compile(pattern, re.ASCII)
         except re.error:
-            raise InputError(f"--time-format {said!r}: a part of the time stands there twice") from None
+            raise InputError(f"--time-format {text!r}: a part of the time stands there twice") from None
         parts = self._pattern.groupindex
         if not ({"Y", "y"} & parts.keys() and {"m", "B"} & parts.keys() and "d" in parts):
             raise InputError(
-                f"--time-format {said!r}: expected a year, a month and a day, as in %d/%m/%Y %H:%M"
+                f"--time-format {text!r}: expected a year, a month and a day, as in %d/%m/%Y %H:%M"
             )
 
     @property
@@ -171,8 +171,8 @@ class TimeFormat:
 
     def ms(self, text: str) -> int | None:
         """A text as epoch milliseconds, or None where it has another form."""
-        found = self._pattern.fullmatch(text.strip())
-        return None if found is None else _of(found.groupdict())
+        match = self._pattern.fullmatch(text.strip())
+        return None if match is None else _of(match.groupdict())
 
 
 def unit_of(number: float) -> str | None:
@@ -194,11 +194,11 @@ def time_ms(text: str, where: str, day_first: bool | None = None) -> int:
     >>> time_ms("2017-10-02", "--from") == time_ms("1506902400", "--from") == 1506902400000
     True
     """
-    found = _number_ms(text)
-    if found is None:
-        found = moment_ms(text, day_first)
-    if found is not None:
-        return found
+    moment = _number_ms(text)
+    if moment is None:
+        moment = moment_ms(text, day_first)
+    if moment is not None:
+        return moment
     expected = "expected a time such as 2017-10-02T18:00, or seconds or milliseconds since 1970"
     if year_last(text) != (None, None):
         expected = "expected the year first, as in 2017-10-02: nothing says which of the two is the day"

@@ -16,21 +16,22 @@ SERVICES = Path("runs/services")
 
 def brokers(given: str | None) -> str:
     """Addresses of Kafka: HOST:PORT[,HOST:PORT]. Raises InputError where nobody says any."""
-    said, origin = _said(given, "--brokers", BROKERS)
-    if said is None:
-        said, origin = _services().brokers, "services"
-    if said is None:
+    addresses, origin = _said(given, "--brokers", BROKERS)
+    if addresses is None:
+        addresses, origin = _services().brokers, "services"
+    if addresses is None:
         raise InputError(
             f"no broker: expected --brokers HOST:PORT or {BROKERS}, and none is up in {SERVICES}; "
             "start one with `ebbtide services up`, or give the address of yours"
         )
-    for one in said.split(","):
-        host, _, port = one.rpartition(":")
+    for address in addresses.split(","):
+        host, _, port = address.rpartition(":")
         if not host or not port.isdigit() or not 0 < int(port) < 65536 or "/" in host:
             raise InputError(
-                f"{origin} {said}: expected HOST:PORT[,HOST:PORT], such as 127.0.0.1:9092, got {one!r}"
+                f"{origin} {addresses}: expected HOST:PORT[,HOST:PORT], such as 127.0.0.1:9092, "
+                f"got {address!r}"
             )
-    return said
+    return addresses
 
 
 def without_workers(brokers: str, group: str) -> str:
@@ -48,14 +49,14 @@ def without_workers(brokers: str, group: str) -> str:
 
 def store(given: str | None, option: str = "--store") -> str:
     """URL of the store. Raises InputError where nobody says any."""
-    said, _ = _said(given, option, STORE)
-    said = said or _services().store
-    if said is None:
+    url, _ = _said(given, option, STORE)
+    url = url or _services().store
+    if url is None:
         raise InputError(
             f"no store: expected {option} redis://HOST:PORT/DB or {STORE}, and none is up in {SERVICES}; "
             "start one with `ebbtide services up`, or give the address of yours"
         )
-    return said
+    return url
 
 
 def _said(given: str | None, option: str, variable: str) -> tuple[str | None, str]:

@@ -76,8 +76,8 @@ def show(
     from rich.table import Table
 
     table = Table(box=None, show_header=False, pad_edge=False)
-    for name, said in _said(record).items():
-        table.add_row(name, said)
+    for name, text in _said(record).items():
+        table.add_row(name, text)
     Console().print(table, highlight=False)
 
 

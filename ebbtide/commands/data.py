@@ -43,20 +43,20 @@ def inspect_(
     with waiting.looking(f"Looking over {log} ...", quiet=as_json):
         from replay.inspect import inspect
 
-        found = inspect(reading.open(log))
+        inspection = inspect(reading.open(log))
     if as_json:
-        print_json(found.report())
+        print_json(inspection.report())
         return
     table = Table(box=None, show_header=False)
-    for name, value in found.rows():
+    for name, value in inspection.rows():
         table.add_row(name, Text(value))
     screen = Console()
     screen.print(table, highlight=False)
-    for sentence in found.notes:
+    for sentence in inspection.notes:
         screen.print(f"note: {sentence}", style="dim", highlight=False, markup=False)
-    for warning in found.warnings:
+    for warning in inspection.warnings:
         screen.print(f"warning: {warning}", style="yellow", highlight=False, markup=False)
     screen.print("\nproposed mapping (a TOML file for --map, or as flags):", style="bold")
-    screen.print(found.mapping_toml.rstrip(), highlight=False, markup=False)
-    flags = " ".join(f"--map {shlex.quote(flag)}" for flag in found.map_flags)
+    screen.print(inspection.mapping_toml.rstrip(), highlight=False, markup=False)
+    flags = " ".join(f"--map {shlex.quote(flag)}" for flag in inspection.map_flags)
     screen.print(flags, highlight=False, markup=False)

@@ -70,8 +70,8 @@ def list_(
         return
     table = Table("at", "source", "reason", "details", "value", box=None, header_style="dim")
     for letter in newest:
-        said = letter.shown()
-        words = (said[name] for name in ("at", "source", "reason", "detail", "value"))
+        cells = letter.shown()
+        words = (cells[name] for name in ("at", "source", "reason", "detail", "value"))
         table.add_row(*(Text(word or "-", overflow="ellipsis") for word in words))
     screen.print(table)
     rest = f", the newest {len(newest)} above" if counts.total() > len(newest) else ""
@@ -98,21 +98,21 @@ def replay(
     """
     from ebbtide.live import dead_letters as lying
 
-    found, topic = group.brokers, group.topics.dead_letters
+    brokers, topic = group.brokers, group.topics.dead_letters
     if not yes:
         if as_json or not sys.stdin.isatty():
             raise InputError("dead-letters replay: nobody is there to be asked; say --yes")
-        with closing(lying.read(found, topic, reason, offset)) as letters:
+        with closing(lying.read(brokers, topic, reason, offset)) as letters:
             counts = Counter(letter.reason for letter in letters)
         asked = ", ".join(f"{count:,} {name}" for name, count in counts.most_common()) or "none"
         if not counts or not typer.confirm(f"Send {counts.total():,} again ({asked})?", err=True):
             raise typer.Exit(0 if not counts else 1)
-    resent = lying.resend(found, topic, reason, offset, to)
+    resent = lying.resend(brokers, topic, reason, offset, to)
     if as_json:
         print_json({"sent": resent.sent, "refused": resent.refused})
     else:
         Console().print(f"sent {resent.sent:,} again", highlight=False)
-        for one in resent.refused:
-            sys.stderr.write(f"ebbtide: not sent: {one['at']}: {one['why']}\n")
+        for refusal in resent.refused:
+            sys.stderr.write(f"ebbtide: not sent: {refusal['at']}: {refusal['why']}\n")
     if resent.refused:
         raise typer.Exit(1)

@@ -37,19 +37,19 @@ class Check:
 def doctor(brokers: Brokers = None, store: Store = None, as_json: Json = False) -> None:
     """Check every part of the live path, and say how to get what is missing; exit code 1 if it is needed."""
     with waiting.looking("Looking for what the live path needs ...", quiet=as_json):
-        found = list(checks(brokers, store))
+        results = list(checks(brokers, store))
     if as_json:
-        print_json([asdict(check) for check in found])
+        print_json([asdict(check) for check in results])
     else:
         table = Table(box=None, show_header=False)
-        for check in found:
+        for check in results:
             optional = "" if check.needed or check.state == "ok" else " (not needed)"
             lines = Text(check.said + optional)
             if check.todo:
                 lines.append(f"\n{check.todo}", style="cyan")
             table.add_row(Text(check.state, _STYLE[check.state]), check.name, lines)
         Console().print(table)
-    if any(check.needed and check.state != "ok" for check in found):
+    if any(check.needed and check.state != "ok" for check in results):
         raise typer.Exit(1)
 
 
@@ -99,8 +99,8 @@ def _jars() -> Check:
         return Check("Apache Kafka", "ok", f"{jars.KAFKA} in {jars.cache()}", needed=False)
     size_mb = sum(jar.size for jar in missing) / 1e6
     todo = f"`ebbtide services up` fetches {size_mb:.0f} MB, from EBBTIDE_MAVEN where that is set"
-    said = f"{len(missing)} jars are not in {jars.cache()}"
-    return Check("Apache Kafka", "missing", said, todo, needed=False)
+    sentence = f"{len(missing)} jars are not in {jars.cache()}"
+    return Check("Apache Kafka", "missing", sentence, todo, needed=False)
 
 
 def _broker(given: str | None) -> Check:
@@ -130,11 +130,11 @@ def _store(given: str | None) -> Iterator[Check]:
     for policy in policies:
         yield _eviction(policy)
     for ahead in ahead_ms:
-        said = f"the store's is {ahead:+,.0f} ms from ours"
+        sentence = f"the store's is {ahead:+,.0f} ms from ours"
         if abs(ahead) < _CLOCK_MS:
-            yield Check("clock", "ok", said)
+            yield Check("clock", "ok", sentence)
         else:
-            yield Check("clock", "problem", said, "set both by NTP: freshness and late events go by them")
+            yield Check("clock", "problem", sentence, "set both by NTP: freshness and late events go by them")
 
 
 def _eviction(policy: str | None) -> Check:
@@ -142,13 +142,13 @@ def _eviction(policy: str | None) -> Check:
 
     todo = f"CONFIG SET maxmemory-policy {KEEPS_ALL}, there and in its configuration"
     if policy is None:
-        said = "this user may not ask for the store's maxmemory-policy"
+        sentence = "this user may not ask for the store's maxmemory-policy"
         return Check(
-            "eviction", "missing", said, f"it must be {KEEPS_ALL}: ask whoever runs it", needed=False
+            "eviction", "missing", sentence, f"it must be {KEEPS_ALL}: ask whoever runs it", needed=False
         )
     if policy != KEEPS_ALL:
-        said = f"maxmemory-policy {policy}: a store that is full drops all users of a run at once"
-        return Check("eviction", "problem", said, todo)
+        sentence = f"maxmemory-policy {policy}: a store that is full drops all users of a run at once"
+        return Check("eviction", "problem", sentence, todo)
     return Check("eviction", "ok", f"maxmemory-policy {policy}: what is published stays")
 
 
@@ -168,14 +168,14 @@ def _asked(name: str, find: Callable[[], str], probe: Callable[[str], str]) -> C
 def _disk(folder: Path) -> Check:
     place = next(path for path in (folder.resolve(), *folder.resolve().parents) if path.exists())
     free_gb = shutil.disk_usage(place).free / 1e9
-    said = f"{free_gb:,.1f} GB free at {place}"
+    sentence = f"{free_gb:,.1f} GB free at {place}"
     if not os.access(place, os.W_OK):
         return Check("disk", "problem", f"{place} cannot be written", "run in a folder of yours")
     if free_gb < _NEEDED_GB:
         return Check(
-            "disk", "problem", said, f"expected {_NEEDED_GB:.0f} GB for checkpoints and topics; make room"
+            "disk", "problem", sentence, f"expected {_NEEDED_GB:.0f} GB for checkpoints and topics; make room"
         )
-    return Check("disk", "ok", said)
+    return Check("disk", "ok", sentence)
 
 
 def _torch() -> Check:
@@ -185,5 +185,5 @@ def _torch() -> Check:
         todo = f"{bringing('torch')}; without it models that are torch networks cannot be used"
         return Check("torch", "missing", str(error), todo, needed=False)
     devices = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
-    said = f"{torch.__version__}, {', '.join(devices) or 'no GPU'}, {torch.get_num_threads()} threads"
-    return Check("torch", "ok", said, needed=False)
+    sentence = f"{torch.__version__}, {', '.join(devices) or 'no GPU'}, {torch.get_num_threads()} threads"
+    return Check("torch", "ok", sentence, needed=False)

@@ -29,8 +29,8 @@ class NamedGroup:
         from streams.engines.mending import Place
         from streams.kafka.security import from_environment
 
-        found = addresses.without_workers(self.brokers, self.name)
-        return Place(brokers=found, topics=self.topics, group=self.name, security=from_environment())
+        place = addresses.without_workers(self.brokers, self.name)
+        return Place(brokers=place, topics=self.topics, group=self.name, security=from_environment())
 
 
 def named_group(

@@ -78,7 +78,7 @@ def _topics(settings: "Settings", partitions: int | None) -> None:
 
     count = ensure_topic(settings.brokers, settings.topics.events, partitions)
     grown = topics.make_room(settings.brokers, settings.topics, count)
-    for sentence in topics.said(settings.topics.events, grown, count):
+    for sentence in topics.growth(settings.topics.events, grown, count):
         log.warning("%s", sentence)
 
 
@@ -87,10 +87,10 @@ def _run(settings: "Settings", *, as_json: bool, metrics_port: int | None) -> No
 
     screen = Console(stderr=True)
     moving = screen.status("waiting for partitions") if screen.is_terminal and not as_json else None
-    said = Told(as_json, moving)
+    lines = Told(as_json, moving)
 
     async def main() -> BaseException | None:
-        worker = Worker(settings, said)
+        worker = Worker(settings, lines)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, worker.stop)
@@ -101,7 +101,7 @@ def _run(settings: "Settings", *, as_json: bool, metrics_port: int | None) -> No
                 (prometheus.host(), metrics_port), lambda: prometheus.of_workers(worker.progress)
             )
         await worker.run()
-        said.end()
+        lines.end()
         return worker.failure
 
     with moving or nullcontext():

@@ -48,9 +48,14 @@ def mend(
         _show(looked, yes=yes)
 
 
-def _said(one: "Clock") -> dict[str, object]:
-    found = None if one.found is None else one.found._asdict()
-    return {"partition": one.partition, "clock_ms": one.clock_ms, "most_ms": one.most_ms, "ahead": found}
+def _said(clock: "Clock") -> dict[str, object]:
+    ahead = None if clock.found is None else clock.found._asdict()
+    return {
+        "partition": clock.partition,
+        "clock_ms": clock.clock_ms,
+        "most_ms": clock.most_ms,
+        "ahead": ahead,
+    }
 
 
 def _show(looked: "list[Clock]", *, yes: bool) -> None:
@@ -58,22 +63,22 @@ def _show(looked: "list[Clock]", *, yes: bool) -> None:
     if not looked:
         screen.print("no partition has a state: nothing to mend", highlight=False)
         return
-    for one in looked:
-        screen.print(_line(one, yes=yes), highlight=False, soft_wrap=True)
-    ahead = sum(one.found is not None for one in looked)
+    for clock in looked:
+        screen.print(_line(clock, yes=yes), highlight=False, soft_wrap=True)
+    ahead = sum(clock.found is not None for clock in looked)
     if ahead and not yes:
         screen.print(f"{ahead} ahead; nothing was changed: say --yes to set right", style="yellow")
 
 
-def _line(one: "Clock", *, yes: bool) -> str:
-    clock = f"partition {one.partition}: clock {_time(one.clock_ms)}"
-    found = one.found
-    if found is None:
-        return f"{clock}, as it should be"
-    what = f"{found.entries:,} entries of {found.users:,} users and {found.waiting:,} events that waited"
+def _line(clock: "Clock", *, yes: bool) -> str:
+    words = f"partition {clock.partition}: clock {_time(clock.clock_ms)}"
+    ahead = clock.found
+    if ahead is None:
+        return f"{words}, as it should be"
+    what = f"{ahead.entries:,} entries of {ahead.users:,} users and {ahead.waiting:,} events that waited"
     done = "were taken out, and the clock set to" if yes else "lie ahead; without them it is"
-    most, rest = _time(one.most_ms), _time(found.clock_ms)
-    return f"{clock}, ahead of {most}, the most that it can be: {what} {done} {rest}"
+    most, rest = _time(clock.most_ms), _time(ahead.clock_ms)
+    return f"{words}, ahead of {most}, the most that it can be: {what} {done} {rest}"
 
 
 def _time(time_ms: int | None) -> str:

@@ -97,21 +97,21 @@ def monitor(
 def _of_run(folder: Path, as_json: bool) -> None:
     from ebbtide.report import report
 
-    found = report.read(folder / "report.json")
+    run_report = report.read(folder / "report.json")
     if as_json:
         from msgspec import to_builtins
 
         print_json(
             {
-                "drift": to_builtins(found.drift),
-                "actions": to_builtins(found.actions),
-                "embeddings": to_builtins(found.embeddings),
-                "windows": to_builtins(found.metrics.windows),
+                "drift": to_builtins(run_report.drift),
+                "actions": to_builtins(run_report.actions),
+                "embeddings": to_builtins(run_report.embeddings),
+                "windows": to_builtins(run_report.metrics.windows),
             }
         )
     else:
-        Console().print(_run_screen(found))
-    _leave(found.drift)
+        Console().print(_run_screen(run_report))
+    _leave(run_report.drift)
 
 
 def _leave(alarms: "list[DriftAlarm]") -> None:
@@ -146,30 +146,32 @@ class _Screen:
         self._before: tuple[float, int] | None = None
 
     def of(self, seen: "Seen") -> RenderableType:
-        found, now_s = seen.status(), time.monotonic()
+        status, now_s = seen.status(), time.monotonic()
         rows = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
         rows.add_column(style="dim", no_wrap=True)
         rows.add_column(justify="right")
         rows.add_column(no_wrap=True)
         values: dict[str, float | None] = {
             "events a second": None,
-            "freshness p99, ms": found.freshness_ms["p99"],
+            "freshness p99, ms": status.freshness_ms["p99"],
         }
-        if found.trained is not None:
+        if status.trained is not None:
             if self._before is not None and now_s > self._before[0]:
-                values["events a second"] = (found.trained - self._before[1]) / (now_s - self._before[0])
-            self._before = now_s, found.trained
-        values["lag, messages"] = float(sum(found.lag.ingest.values()) + sum(found.lag.train.values()))
-        values |= found.metrics
+                values["events a second"] = (status.trained - self._before[1]) / (now_s - self._before[0])
+            self._before = now_s, status.trained
+        values["lag, messages"] = float(sum(status.lag.ingest.values()) + sum(status.lag.train.values()))
+        values |= status.metrics
         for name, value in values.items():
             kept = self._kept.setdefault(name, deque(maxlen=_KEPT))
             if value is not None:
                 kept.append(value)
-            shown = "-" if value is None else f"{value:,.0f}" if name not in found.metrics else f"{value:.4f}"
+            shown = (
+                "-" if value is None else f"{value:,.0f}" if name not in status.metrics else f"{value:.4f}"
+            )
             rows.add_row(name, shown, sparkline(kept))
-        trained = "-" if found.trained is None else f"{found.trained:,}"
-        head = Text(f"{trained} events learned, version {found.version or '-'}", style="bold")
-        troubles = [Text(f"! {sentence}", style="yellow") for sentence in found.trouble]
+        trained = "-" if status.trained is None else f"{status.trained:,}"
+        head = Text(f"{trained} events learned, version {status.version or '-'}", style="bold")
+        troubles = [Text(f"! {sentence}", style="yellow") for sentence in status.trouble]
         actions = [] if seen.trainer is None else seen.trainer.actions
         health = [] if seen.trainer is None else embedding_lines(seen.trainer.embeddings)
         return Group(head, rows, *health, _alarm_lines(_alarms(seen), actions), *troubles)
@@ -209,11 +211,11 @@ def embedding_lines(health: "EmbeddingHealth | None") -> list[Text]:
     """The newest look at the vectors published, in a line; none where there was none."""
     if health is None:
         return []
-    said = f"embeddings use {health.effective_rank:.1f} of {health.width} directions"
-    said += f", {health.covered:.0%} of {health.items:,} items have one"
+    line = f"embeddings use {health.effective_rank:.1f} of {health.width} directions"
+    line += f", {health.covered:.0%} of {health.items:,} items have one"
     if health.neighbour_churn is not None:
-        said += f", {health.neighbour_churn:.0%} of neighbours are others than at the look before"
-    return [Text(said, style="dim")]
+        line += f", {health.neighbour_churn:.0%} of neighbours are others than at the look before"
+    return [Text(line, style="dim")]
 
 
 def _run_screen(report: "Report") -> RenderableType:

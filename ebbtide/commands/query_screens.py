@@ -30,9 +30,11 @@ def show(console: Console, answer: Answer, titles: Mapping[str, str]) -> None:
         case RecommendAnswer(user, version, items, by):
             console.print(_title(printable(f"for user {user}"), version) + Text(f", by {by}", "dim"))
             table = Table("", "item", "score", "why", box=None, header_style="dim", leading=1)
-            for place, one in enumerate(items, 1):
-                why = "\n".join(_reason(reason, called) for reason in one.why)
-                table.add_row(str(place), Text(called(one.item)), f"{one.score:.3f}", Text(why))
+            for place, recommended in enumerate(items, 1):
+                why = "\n".join(_reason(reason, called) for reason in recommended.why)
+                table.add_row(
+                    str(place), Text(called(recommended.item)), f"{recommended.score:.3f}", Text(why)
+                )
             console.print(table)
         case SimilarAnswer(item, items):
             console.print(Text(f"like item {called(item)}", style="bold"))
@@ -64,5 +66,5 @@ def _reason(reason: PastEvent | Because, called: Callable[[str], str]) -> str:
         if value >= 0.01
     ]
     times = f" x{reason.times}" if reason.times > 1 else ""
-    said = [f"{reason.contribution:.0%} from {called(reason.item)}{times}, {reason.when[:10]}"]
-    return ", ".join([*said, f"retention {reason.retention:.0%}", *matches])
+    words = [f"{reason.contribution:.0%} from {called(reason.item)}{times}, {reason.when[:10]}"]
+    return ", ".join([*words, f"retention {reason.retention:.0%}", *matches])

@@ -76,7 +76,7 @@ def serve(
     from streams.times import time_ms
 
     log_to_stderr()
-    said = os.environ.get(KEYS) if keys is None else keys.read_text()
+    keys_text = os.environ.get(KEYS) if keys is None else keys.read_text()
     with ExitStack() as open_:
         held = open_.enter_context(server.listening(host, port))
         target = source or addresses.store(None)
@@ -84,12 +84,12 @@ def serve(
         url, mounts = server.url_of(held), list[Mount]()
         folder = None if "://" in target else Path(target.removeprefix("embedded:"))
         desk = Desk(store, report=None if folder is None else folder / "report.json")
-        broker = _broker(brokers) if said or variant else None
-        if said:
+        broker = _broker(brokers) if keys_text or variant else None
+        if keys_text:
             from ebbtide.live import cycle_routes, version_routes
             from ebbtide.live.posted import Posted, mount
 
-            known = api_keys.read(said, KEYS if keys is None else str(keys))
+            known = api_keys.read(keys_text, KEYS if keys is None else str(keys))
             mounts.append(lambda app: version_routes.mount(app, desk, known))
             mounts.append(lambda app: cycle_routes.mount(app, desk, known))
             if broker is None:
@@ -108,13 +108,13 @@ def serve(
             log.info("%s answers from %s; Ctrl-C ends it", url, store)
 
         others = dict[str, Desk]()
-        for name, where in (named(said, target) for said in variant or []):
+        for name, where in (named(pair, target) for pair in variant or []):
             others[name] = Desk(open_.enter_context(open_store(where)))
         if others and broker is not None:
             from ebbtide.live import variant_routes
 
             mounts.append(lambda app: variant_routes.mount(app, broker, events, [*others]))
-        app = application(Variants(desk, others), lambda said: time_ms(said, "at"), Limits(rate=rate), mounts)
+        app = application(Variants(desk, others), lambda text: time_ms(text, "at"), Limits(rate=rate), mounts)
         server.run(app, held, started, desk.ending.set)
 
 
@@ -130,11 +130,11 @@ def _broker(given: str | None) -> str | None:
         return None
 
 
-def named(said: str, base: str) -> tuple[str, str]:
+def named(pair: str, base: str) -> tuple[str, str]:
     """The name of a variant of `base`, and where it is published. Raises InputError."""
     from state.store.embedded import variant_of
 
-    name, equals, value = said.partition("=")
+    name, equals, value = pair.partition("=")
     if equals and not value:
-        raise InputError(f"--variant {said!r}: expected NAME, NAME=DIR or NAME=redis://...")
+        raise InputError(f"--variant {pair!r}: expected NAME, NAME=DIR or NAME=redis://...")
     return name, value or variant_of(base, name)

@@ -104,10 +104,10 @@ def up(
     screen = Console()
     _show(screen, status)
     screen.print("\nTry next", style="bold")
-    said = "" if folder == _DIR else f" --dir {folder}"
+    option = "" if folder == _DIR else f" --dir {folder}"
     for line in (
         f"ebbtide replay movielens-100k --to kafka://{status.brokers}/events --rate 2000",
-        f"ebbtide services down{said}",
+        f"ebbtide services down{option}",
     ):
         screen.print(f"  {line}", style="cyan", highlight=False, markup=False, soft_wrap=True)
 
@@ -132,23 +132,23 @@ def status(folder: Folder = _DIR, as_json: Json = False) -> None:
 
     from ebbtide.services import control
 
-    found = control.status(folder)
+    seen = control.status(folder)
     if as_json:
-        print_json(msgspec.to_builtins(found))
+        print_json(msgspec.to_builtins(seen))
     else:
-        _show(Console(), found)
-    if not found.up:
+        _show(Console(), seen)
+    if not seen.up:
         raise typer.Exit(1)
 
 
 def wants(context: typer.Context, to: str | None, out: Path | None) -> None:
     """Raises InputError where options of `replay` do not go together, or nothing listens at `--to`."""
-    said = {
+    given = {
         name
         for name in context.params
         if (source := context.get_parameter_source(name)) is not None and source.name == "COMMANDLINE"
     }
-    wrong = said - _SENDING - _BOTH if to is not None else said & _SENDING
+    wrong = given - _SENDING - _BOTH if to is not None else given & _SENDING
     if wrong:
         flags = {p.name: p.opts[0] for p in context.command.params}
         flag = flags[sorted(wrong)[0]]
@@ -212,9 +212,9 @@ def _dead(reasons: Mapping[str, int], read: int) -> str | None:
     """What to say of rows that are no events."""
     if not reasons:
         return None
-    said = ", ".join(f"{count:,} x {reason}" for reason, count in reasons.items())
+    by_reason = ", ".join(f"{count:,} x {reason}" for reason, count in reasons.items())
     return (
-        f"{sum(reasons.values()):,} of {read:,} rows are dead letters ({said}); "
+        f"{sum(reasons.values()):,} of {read:,} rows are dead letters ({by_reason}); "
         "`ebbtide replay` with --out writes them down"
     )
 
@@ -228,17 +228,19 @@ def _not_sent(sent: "Sent") -> Iterator[str]:
     yield from (f"warning: {warning}" for warning in sent.warnings)
 
 
-def _show(screen: Console, found: "Status") -> None:
-    addresses = (found.brokers, found.store)
-    for service, address in zip(found.services, addresses, strict=True):
+def _show(screen: Console, status: "Status") -> None:
+    addresses = (status.brokers, status.store)
+    for service, address in zip(status.services, addresses, strict=True):
         if service.up:
-            said = f"{address}  (process {service.pid})"
+            state = f"{address}  (process {service.pid})"
         elif service.pid is not None:
-            said = f"does not answer (process {service.pid}); see {service.log}"
+            state = f"does not answer (process {service.pid}); see {service.log}"
         else:
-            said = "not running"
-        screen.print(f"{service.name:<14}{said}", highlight=False, markup=False, soft_wrap=True)
-    screen.print(f"{'data, logs':<14}{found.dir}", style="dim", highlight=False, markup=False, soft_wrap=True)
+            state = "not running"
+        screen.print(f"{service.name:<14}{state}", highlight=False, markup=False, soft_wrap=True)
+    screen.print(
+        f"{'data, logs':<14}{status.dir}", style="dim", highlight=False, markup=False, soft_wrap=True
+    )
 
 
 @contextmanager

@@ -76,17 +76,17 @@ def take(
     if checkpoints is None:
         from streams.engines import moving
 
-        found = moving.take(group.place(), source)
+        partitions = moving.take(group.place(), source)
     else:
         from ebbtide.alone import alone
         from ebbtide.flink import moved
 
         with alone(checkpoints, "--checkpoints", "`ebbtide flink run`"):
-            found = moved.take(source, checkpoints, group.brokers, group.topics)
-    _say(found, checkpoints or group.topics.changelog, as_json=as_json)
+            partitions = moved.take(source, checkpoints, group.brokers, group.topics)
+    _say(partitions, checkpoints or group.topics.changelog, as_json=as_json)
 
 
-def _say(found: "Sequence[Moved]", where: object, *, as_json: bool) -> None:
+def _say(partitions: "Sequence[Moved]", where: object, *, as_json: bool) -> None:
     rows = [
         {
             "partition": moved.kept.partition,
@@ -95,14 +95,14 @@ def _say(found: "Sequence[Moved]", where: object, *, as_json: bool) -> None:
             "records": len(moved.kept.records),
             "bytes": sum(map(len, moved.kept.records.values())),
         }
-        for moved in found
+        for moved in partitions
     ]
     if as_json:
         print_json({"where": str(where), "partitions": rows})
         return
     for row in rows:
-        said = (
+        form = (
             "partition {partition}: {users:,} users at offset {offset}, {records:,} records, {bytes:,} bytes"
         )
-        Console().print(said.format(**row), highlight=False)
+        Console().print(form.format(**row), highlight=False)
     Console().print(f"{len(rows)} partitions in {where}", highlight=False)

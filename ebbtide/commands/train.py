@@ -204,25 +204,25 @@ def _called(pairs: list[str] | None) -> dict[str, str]:
     """Raises InputError on anything but names of items and users."""
     from replay.meaning.mapping import Mapping
 
-    said = Mapping.of(pairs or []).columns
-    if other := [role for role in said if role not in ("item", "user")]:
+    columns = Mapping.of(pairs or []).columns
+    if other := [role for role in columns if role not in ("item", "user")]:
         raise InputError(f"--map {other[0]}: events come by roles; only item and user may be named here")
-    return said
+    return columns
 
 
 def _line(trainer: "LiveTrainer", rate: float) -> str:
     """One line for people."""
-    said = trainer.status()
-    parts = [f"{said.trained:,} learned", f"{rate:,.0f}/s" if rate else ""]
-    parts += [f"lag {trainer.feed.reader.lag:,}" if rate else "", f"version {said.version}"]
-    parts += [f"fresh in {said.freshness_ms['p50']:,.0f} ms" if said.freshness_ms else ""]
-    parts += [f"{name} {value:.3f}" for name, value in said.metrics.items()]
-    parts += [f"TROUBLE: {said.trouble}" if said.trouble else ""]
+    status = trainer.status()
+    parts = [f"{status.trained:,} learned", f"{rate:,.0f}/s" if rate else ""]
+    parts += [f"lag {trainer.feed.reader.lag:,}" if rate else "", f"version {status.version}"]
+    parts += [f"fresh in {status.freshness_ms['p50']:,.0f} ms" if status.freshness_ms else ""]
+    parts += [f"{name} {value:.3f}" for name, value in status.metrics.items()]
+    parts += [f"TROUBLE: {status.trouble}" if status.trouble else ""]
     return " · ".join(part for part in parts if part)
 
 
 def _said(trainer: "LiveTrainer") -> dict[str, Any]:
     import msgspec
 
-    said: dict[str, Any] = msgspec.to_builtins(trainer.status())
-    return said
+    status: dict[str, Any] = msgspec.to_builtins(trainer.status())
+    return status

@@ -75,9 +75,9 @@ def up(
     """
     began_s, screen = time.monotonic(), Console(stderr=True)
 
-    def say(part: str, said: str) -> None:
+    def say(part: str, line: str) -> None:
         head = Text(f"{time.monotonic() - began_s:6.1f} s  ", style="dim")
-        screen.print(head + Text(f"{part:<9}", style=_COLOURS.get(part, "bold")) + Text(said), soft_wrap=True)
+        screen.print(head + Text(f"{part:<9}", style=_COLOURS.get(part, "bold")) + Text(line), soft_wrap=True)
 
     say("up", f"all of it in {directory}")
     import asyncio
@@ -144,15 +144,15 @@ def _called(log: str, reading: Reading) -> tuple[str, ...]:
     return tuple(f"{role}={columns[role]}" for role in ("item", "user") if columns.get(role))
 
 
-def _variants(said: list[str] | None) -> tuple[str, ...]:
+def _variants(pairs_given: list[str] | None) -> tuple[str, ...]:
     """NAME=FILE of each, with files that are found from wherever this is gone on with."""
-    pairs = (one.partition("=") for one in said or ())
+    pairs = (pair.partition("=") for pair in pairs_given or ())
     return tuple(f"{name}={_absolute(file)}" for name, _, file in pairs)
 
 
-def _absolute(said: str) -> str:
+def _absolute(path: str) -> str:
     """Of what is a path, so that it is found from wherever this is gone on with."""
-    return str(Path(said).resolve()) if Path(said).exists() else said
+    return str(Path(path).resolve()) if Path(path).exists() else path
 
 
 def _free(port: int | None) -> int:

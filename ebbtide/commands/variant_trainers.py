@@ -92,8 +92,8 @@ def commands(context: typer.Context, variants: Iterable[str], checkpoint: Path) 
         value: Any = context.params.get(str(option.name))
         if option.name in own or value in (None, False, ()) or value == option.default:
             continue
-        for one in value if isinstance(value, list | tuple) else [value]:
-            words += [option.opts[0]] if one is True else [option.opts[0], str(one)]
+        for word in value if isinstance(value, list | tuple) else [value]:
+            words += [option.opts[0]] if word is True else [option.opts[0], str(word)]
     return {name: [*_own(name, config, checkpoint), *words] for name, config in sorted(pairs.items())}
 
 
@@ -101,11 +101,11 @@ def _own(name: str, config: Path, checkpoint: Path) -> list[str]:
     return ["--checkpoint", str(checkpoint / FOLDER / name), "--config", str(config)]
 
 
-def _pair(said: str) -> tuple[str, Path]:
-    name, equals, config = said.partition("=")
+def _pair(text: str) -> tuple[str, Path]:
+    name, equals, config = text.partition("=")
     if not equals or not Path(config).is_file():
         raise InputError(
-            f"--variant {said!r}: expected NAME=FILE, a file of settings (docs/configuration.md)"
+            f"--variant {text!r}: expected NAME=FILE, a file of settings (docs/configuration.md)"
         )
     return name, Path(config)
 

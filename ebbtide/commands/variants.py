@@ -29,17 +29,17 @@ def variants(
     from ebbtide.commands import addresses
     from ebbtide.live.variants import Tally, read
 
-    found = read(addresses.brokers(brokers), events, Tally(names))
+    verdict = read(addresses.brokers(brokers), events, Tally(names))
     if as_json:
-        print_json(msgspec.to_builtins(found))
+        print_json(msgspec.to_builtins(verdict))
         return
     rows = Table("variant", "users", "events", "of recommendations", "a user", box=None, header_style="dim")
-    for one in found.arms:
-        share = "-" if one.per_user is None else f"{one.per_user:.4f}"
-        rows.add_row(one.name, f"{one.users:,}", f"{one.events:,}", f"{one.taken:,}", share)
+    for arm in verdict.arms:
+        share = "-" if arm.per_user is None else f"{arm.per_user:.4f}"
+        rows.add_row(arm.name, f"{arm.users:,}", f"{arm.events:,}", f"{arm.taken:,}", share)
     screen = Console()
     screen.print(rows)
-    for pair in found.compared:
-        said = f"{pair.variant} - {pair.other}: {pair.difference:+.4f} [{pair.low:+.4f}, {pair.high:+.4f}]"
-        screen.print(Text(said))
-    screen.print(Text(found.said, style="bold"))
+    for pair in verdict.compared:
+        line = f"{pair.variant} - {pair.other}: {pair.difference:+.4f} [{pair.low:+.4f}, {pair.high:+.4f}]"
+        screen.print(Text(line))
+    screen.print(Text(verdict.said, style="bold"))

@@ -70,22 +70,22 @@ def _do(store: str | None, as_json: bool, what: "Callable[[EmbeddingStore], Any]
 
     with open_store(store or addresses.store(None)) as held:
         what(held)
-        found = versions_of(held)
+        versions = versions_of(held)
     if as_json:
-        print_json(found)
+        print_json(versions)
     else:
-        Console().print(_table(found))
+        Console().print(_table(versions))
 
 
-def _table(found: dict[str, Any]) -> Table:
+def _table(versions: dict[str, Any]) -> Table:
     rows = Table(box=None, padding=(0, 2, 0, 0))
     for name in ("version", "kept", "learned until", "bytes"):
         rows.add_column(name, justify="right" if name in ("version", "bytes") else "left", no_wrap=True)
     rows.add_column("why")
     rows.add_column()
-    for one in found["kept"]:
-        said = [str(one["version"]), one["made"][:19], (one["clock"] or "-")[:19], f"{one['bytes']:,}"]
-        rows.add_row(*said, Text(one["note"]), "served" if one["served"] else "")
-    newest = "" if any(one["served"] for one in found["kept"]) else "served"
-    rows.add_row(str(found["newest"]), "", "", "", "the newest", newest)
+    for kept in versions["kept"]:
+        cells = [str(kept["version"]), kept["made"][:19], (kept["clock"] or "-")[:19], f"{kept['bytes']:,}"]
+        rows.add_row(*cells, Text(kept["note"]), "served" if kept["served"] else "")
+    newest = "" if any(kept["served"] for kept in versions["kept"]) else "served"
+    rows.add_row(str(versions["newest"]), "", "", "", "the newest", newest)
     return rows

@@ -32,24 +32,24 @@ def hashed(key: str) -> str:
     return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def read(said: str, origin: str) -> dict[str, str]:
+def read(text: str, origin: str) -> dict[str, str]:
     """Name -> hash, of NAME:SHA256 between commas, blanks or ends of lines. Raises InputError."""
-    found: dict[str, str] = {}
-    for number, one in enumerate(re.split(r"[\s,]+", said.strip()), 1):
-        match = _LINE.fullmatch(one)
+    hash_of: dict[str, str] = {}
+    for number, entry in enumerate(re.split(r"[\s,]+", text.strip()), 1):
+        match = _LINE.fullmatch(entry)
         if match is None:
             raise InputError(
                 f"{origin}: entry {number} is no NAME:SHA256; `ebbtide new-key NAME` prints one (a key "
                 "itself does not belong there)"
             )
-        found[match[1]] = match[2]
-    return found
+        hash_of[match[1]] = match[2]
+    return hash_of
 
 
 def owner(key: str, kept: Mapping[str, str]) -> str | None:
     """Whose key it is; every one is compared, in the same time."""
-    mine, found = hashed(key), None
+    mine, whose = hashed(key), None
     for name, other in kept.items():
         if hmac.compare_digest(mine, other):
-            found = name
-    return found
+            whose = name
+    return whose

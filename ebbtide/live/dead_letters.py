@@ -102,7 +102,7 @@ def resend(brokers: str, topic: str, reason: str | None, place: str | None, to: 
                 partition = origin[1]
             else:
                 partition = partition_of(message.key or b"", counts[name])
-            headers = [(header, said) for header, said in message.headers if header == HEADER]
+            headers = [(header, text) for header, text in message.headers if header == HEADER]
             producers[name].send(message._replace(headers=headers), partition)
     done.sent = sum(producer.messages for producer in producers.values())
     failed = next((producer for producer in producers.values() if producer.failed), None)
@@ -130,13 +130,13 @@ def _refusal(letter: Letter, to: str | None) -> str | None:
 
 
 def _letter(message: Message) -> Letter:
-    said = {name: (value or b"").decode(errors="replace") for name, value in message.headers}
-    omitted = said.get(OMITTED, "")
+    headers = {name: (value or b"").decode(errors="replace") for name, value in message.headers}
+    omitted = headers.get(OMITTED, "")
     return Letter(
         message,
-        said.get(REASON, "no reason given"),
-        said.get(DETAIL, ""),
-        said.get(SOURCE, ""),
+        headers.get(REASON, "no reason given"),
+        headers.get(DETAIL, ""),
+        headers.get(SOURCE, ""),
         int(omitted) if omitted.isdecimal() else None,
     )
 

@@ -135,8 +135,8 @@ def mount(app: FastAPI, posted: Posted, keys: Mapping[str, str]) -> None:
         wired = of_body(await request.body())
         await posted.send([one.message for one in wired])
         ids = [one.recommendation_id for one in wired]
-        said = {"accepted": len(wired), "recommendation_ids": ids}
-        return Response(msgspec.json.encode(said), 202, media_type="application/json")
+        reply = {"accepted": len(wired), "recommendation_ids": ids}
+        return Response(msgspec.json.encode(reply), 202, media_type="application/json")
 
 
 def check(authorization: str | None, keys: Mapping[str, str]) -> None:
@@ -194,8 +194,8 @@ def _tried(event: json_form.JsonEvent, recommendation: str | None) -> dict[str, 
         return {}
     item = event.item.key if isinstance(event.item, json_form.Key) else event.item
     p = tried.get(key_of(item))
-    said = {"source": "list"} if p is None else {"source": SOURCE, "propensity": p}
-    return {name: msgspec.Raw(msgspec.json.encode(value)) for name, value in said.items()}
+    fields = {"source": "list"} if p is None else {"source": SOURCE, "propensity": p}
+    return {name: msgspec.Raw(msgspec.json.encode(value)) for name, value in fields.items()}
 
 
 _LIST = re.compile(rb"\s*\[")

@@ -75,21 +75,21 @@ def of_workers(progress: Mapping[int, Progress]) -> Iterator[Metric]:
     expired = CounterMetricFamily(
         "ebbtide_expired_users", "How often a user was forgotten.", labels=["partition"]
     )
-    for partition, one in progress.items():
+    for partition, counts in progress.items():
         place = [str(partition)]
-        events.add_metric(place, one.events)
-        examples.add_metric(place, one.examples)
-        duplicates.add_metric(place, one.duplicates)
-        late.add_metric(place, one.late)
-        users.add_metric(place, one.users)
-        size.add_metric(place, one.user_bytes)
-        expired.add_metric(place, one.expired)
-        for reason, count in one.dead_letters.items():
+        events.add_metric(place, counts.events)
+        examples.add_metric(place, counts.examples)
+        duplicates.add_metric(place, counts.duplicates)
+        late.add_metric(place, counts.late)
+        users.add_metric(place, counts.users)
+        size.add_metric(place, counts.user_bytes)
+        expired.add_metric(place, counts.expired)
+        for reason, count in counts.dead_letters.items():
             dead.add_metric([*place, reason], count)
-        for field, count in one.unknown_fields.items():
+        for field, count in counts.unknown_fields.items():
             fields.add_metric([*place, field], count)
-        lost.add_metric(place, one.lost)
-        remade.add_metric(place, one.remade)
+        lost.add_metric(place, counts.lost)
+        remade.add_metric(place, counts.remade)
     yield from (events, examples, duplicates, late, dead, fields, lost, remade, users, size, expired)
 
 
@@ -153,10 +153,10 @@ def _of_actions(actions: Iterable[DriftAction]) -> Iterator[Metric]:
         "A metric of the copy that went without the newest action, minus the model's.",
         labels=["do", "signal", "metric"],
     )
-    for said, action in newest.items():
-        done.add_metric(said, action.event)
-        for one in action.worth.differences if action.worth else ():
-            worth.add_metric([*said, one.metric], one.difference)
+    for labels, action in newest.items():
+        done.add_metric(labels, action.event)
+        for difference in action.worth.differences if action.worth else ():
+            worth.add_metric([*labels, difference.metric], difference.difference)
     yield from (done, worth)
 
 

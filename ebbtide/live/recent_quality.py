@@ -54,17 +54,17 @@ class Recent:
 
     def metrics(self) -> dict[str, float]:
         """What can be told by now."""
-        found: dict[str, float] = {}
+        metrics: dict[str, float] = {}
         negative, positive = self._label_2D.sum(1)
         if self._loss[1]:
-            found["log_loss"] = float(self._loss[0] / self._loss[1])
+            metrics["log_loss"] = float(self._loss[0] / self._loss[1])
         if negative and positive:
             below_D = np.cumsum(self._label_2D[0]) - self._label_2D[0] / 2
-            found["auc"] = float((self._label_2D[1] * below_D).sum() / (negative * positive))
+            metrics["auc"] = float((self._label_2D[1] * below_D).sum() / (negative * positive))
         if self._top[2]:
-            found["recall@10"] = float(self._top[0] / self._top[2])
-            found["ndcg@10"] = float(self._top[1] / self._top[2])
-        return {name: round(value, 6) for name, value in found.items()}
+            metrics["recall@10"] = float(self._top[0] / self._top[2])
+            metrics["ndcg@10"] = float(self._top[1] / self._top[2])
+        return {name: round(value, 6) for name, value in metrics.items()}
 
     def tree(self) -> Tree:
         return {"loss": self._loss.copy(), "top": self._top.copy(), "label_2D": self._label_2D.copy()}
@@ -81,23 +81,23 @@ class Floors:
         self._recent = {name: Recent(name, name) for name, one in learners.items() if one.floor}
 
     def add(self, scored: Scored) -> None:
-        for one in self._recent.values():
-            one.add(scored)
+        for recent in self._recent.values():
+            recent.add(scored)
 
     def best(self) -> dict[str, float]:
         """Of each metric the value that is hardest to beat."""
-        found: dict[str, float] = {}
-        for metrics in (one.metrics() for one in self._recent.values()):
+        best: dict[str, float] = {}
+        for metrics in (recent.metrics() for recent in self._recent.values()):
             for name, value in metrics.items():
                 better = min if name == "log_loss" else max
-                found[name] = better(value, found.get(name, value))
-        return found
+                best[name] = better(value, best.get(name, value))
+        return best
 
     def tree(self) -> Tree:
         return {name: one.tree() for name, one in self._recent.items()}
 
     def load(self, tree: Tree) -> None:
         """What was saved of them; of a trainer that kept none, nothing."""
-        for name, one in self._recent.items():
+        for name, recent in self._recent.items():
             if name in tree:
-                one.load(tree[name])
+                recent.load(tree[name])

@@ -52,8 +52,8 @@ def train(
     stopped before it knew the stream. Raises InputError.
     """
     with alone(settings.directory, "--checkpoint", "trainer learns"):
-        found = checkpoint.load(settings.directory)
-        saved = None if found is None else found[1]
+        newest = checkpoint.load(settings.directory)
+        saved = None if newest is None else newest[1]
         sides = Sides.of_tree(saved.get("sides")) if saved else _read(settings)
         if saved is None:
             _claim(store, clear=clear)
@@ -67,7 +67,7 @@ def train(
             sides.same_files(settings.items, settings.users)
         with suppress(InputError):  # a store that is away is the delivery's to say
             for flaw in store.flaws():
-                log.warning("store: %s", flaw.said)
+                log.warning("store: %s", flaw.sentence)
         with (
             Reader(settings.brokers, settings.topic, _offsets(saved), _topic_id(saved)) as reader,
             closing(mirror.Mirror(settings.directory)) as kept,
@@ -86,13 +86,13 @@ def train(
             parts = Parts(settings, config, stream, store, kept, sides)
             ended = _live(LiveTrainer(parts, saved), feed, stop, tell)
             while isinstance(ended, Again):
-                found = checkpoint.load(settings.directory)
-                assert found is not None, "a trainer saves itself before it learns"
-                reader.rewind(_offsets(found[1]))
+                newest = checkpoint.load(settings.directory)
+                assert newest is not None, "a trainer saves itself before it learns"
+                reader.rewind(_offsets(newest[1]))
                 feed = Feed(reader, alone=ended.alone)
-                sides = Sides.of_tree(found[1].get("sides"))
+                sides = Sides.of_tree(newest[1].get("sides"))
                 parts = Parts(settings, config, stream, store, kept, sides)
-                ended = _live(LiveTrainer(parts, found[1], ended), feed, stop, tell)
+                ended = _live(LiveTrainer(parts, newest[1], ended), feed, stop, tell)
             return ended
 
 
@@ -135,16 +135,16 @@ def _run(training: LiveTrainer, stop: Callable[[], bool], tell: Callable[[LiveTr
 
 def _first(feed: Feed, config: RunConfig, stop: Callable[[], bool]) -> Stream | None:
     """What the stream is like, once there are enough examples to tell."""
-    deadline_s, said = None, None
+    deadline_s, trouble = None, None
     while feed.rows < ROWS and (deadline_s is None or time.monotonic() < deadline_s):
         if stop():
             return None
         feed.gather(_WAIT_MS)
         if feed.rows and deadline_s is None:
             deadline_s = time.monotonic() + _LOOK_S
-        if feed.reader.trouble != said and feed.reader.trouble is not None:
+        if feed.reader.trouble != trouble and feed.reader.trouble is not None:
             log.info("%s", feed.reader.trouble)
-        said = feed.reader.trouble
+        trouble = feed.reader.trouble
     shipments = _shipments(feed)
     stream = look(concat([shipment.batch for shipment in shipments]), config, shipments[0].made_by)
     log.info(

@@ -115,20 +115,20 @@ def look(brokers: str, store: str | None, names: Names) -> Seen:
     """How things are now. `store` None: there is none."""
     trouble: list[str] = []
     trainer, writable = (None, None) if store is None else _trainer(store, trouble)
-    found: dict[int, Progress] = {}
+    of_partition: dict[int, Progress] = {}
     lag, workers, up = Lag(), None, True
     try:
         with Observer(brokers) as observer:
-            found = _progress(observer, names, trouble)
-            trouble += _source(brokers, names, observer, found)
-            lag = _lag(observer, names, found, trainer, trouble)
+            of_partition = _progress(observer, names, trouble)
+            trouble += _source(brokers, names, observer, of_partition)
+            lag = _lag(observer, names, of_partition, trainer, trouble)
         workers = client.members(brokers, names.group)
     except InputError as error:
         up = False
         trouble.insert(0, str(error))
     if workers == 0:
         trouble.append(f"no worker of the group {names.group!r} is there; start one with `ebbtide ingest`")
-    return Seen(found, trainer, lag, workers, trouble, up, writable)
+    return Seen(of_partition, trainer, lag, workers, trouble, up, writable)
 
 
 def look_at_store(store: str) -> Seen:
@@ -182,12 +182,12 @@ def _trainer(store: str, trouble: list[str]) -> tuple[TrainerStatus | None, bool
     try:
         with open_store(store) as held:
             flaws = held.flaws()
-            trouble += [f"store: {flaw.said}" for flaw in flaws]
-            said = held.status()
-            found = None if said is None else progress.trainer_status(said)
-            if found is not None and _gone_from(held, found):
+            trouble += [f"store: {flaw.sentence}" for flaw in flaws]
+            encoded = held.status()
+            status = None if encoded is None else progress.trainer_status(encoded)
+            if status is not None and _gone_from(held, status):
                 trouble.append(
-                    f"store: what the trainer published up to version {found.readers_at} is not all there; "
+                    f"store: what the trainer published up to version {status.readers_at} is not all there; "
                     "it publishes all of it again within seconds, if it runs"
                 )
             trouble += _served_earlier(held)
@@ -195,17 +195,17 @@ def _trainer(store: str, trouble: list[str]) -> tuple[TrainerStatus | None, bool
         trouble.append(f"store: the trainer's status cannot be read: {error}")
         return None, False
     writable = not any(flaw.closed for flaw in flaws)
-    if found is None:
+    if status is None:
         trouble.append("no trainer has said anything in the store; start one with `ebbtide train`")
         return None, writable
-    silent_s = time.time() - found.updated_ms / 1000
+    silent_s = time.time() - status.updated_ms / 1000
     if silent_s > _SILENT_S and writable:
         trouble.append(
-            f"the trainer (process {found.pid} on {found.host}) has said nothing for {silent_s:,.0f} s"
+            f"the trainer (process {status.pid} on {status.host}) has said nothing for {silent_s:,.0f} s"
         )
-    if found.trouble:
-        trouble.append(f"trainer: {found.trouble}")
-    return found, writable
+    if status.trouble:
+        trouble.append(f"trainer: {status.trouble}")
+    return status, writable
 
 
 def _served_earlier(held: EmbeddingStore) -> list[str]:
@@ -218,34 +218,36 @@ def _served_earlier(held: EmbeddingStore) -> list[str]:
     ]
 
 
-def _gone_from(held: EmbeddingStore, found: TrainerStatus) -> bool:
+def _gone_from(held: EmbeddingStore, status: TrainerStatus) -> bool:
     """Whether the store has lost what readers were to see when the trainer said something last."""
-    at = found.readers_at
-    return at > held.version() or (at > 0 and found.trained > 0 and 0 in held.counts().values())
+    at = status.readers_at
+    return at > held.version() or (at > 0 and status.trained > 0 and 0 in held.counts().values())
 
 
 def _progress(observer: Observer, names: Names, trouble: list[str]) -> dict[int, Progress]:
     """Of every partition that has any."""
-    found = {}
+    of_partition = {}
     for partition, message in observer.newest(names.examples).items():
-        said = dict(message.headers).get(progress.HEADER)
+        header = dict(message.headers).get(progress.HEADER)
         try:
-            found[partition] = progress.progress(said or b"")
+            of_partition[partition] = progress.progress(header or b"")
         except msgspec.DecodeError as error:
             trouble.append(
                 f"{names.examples}/{partition}/{message.offset}: expected examples of `ebbtide ingest`, "
                 f"got a message without progress ({error}); name their topic with --examples"
             )
-    return found
+    return of_partition
 
 
-def _source(brokers: str, names: Names, observer: Observer, found: Mapping[int, Progress]) -> Iterator[str]:
+def _source(
+    brokers: str, names: Names, observer: Observer, of_partition: Mapping[int, Progress]
+) -> Iterator[str]:
     """What was lost of the events, also what no worker has noticed yet, and what nobody reads."""
     spans = topics.look(brokers, names.events)
-    for partition, said in found.items():
+    for partition, reached in of_partition.items():
         if partition in spans:
-            said = followed(said, spans[partition], said.next)
-        yield from progress.trouble(names.events, partition, said)
+            reached = followed(reached, spans[partition], reached.next)
+        yield from progress.trouble(names.events, partition, reached)
     there = observer.partitions(names.examples)
     if there and len(spans) > len(there):
         yield (
@@ -257,7 +259,7 @@ def _source(brokers: str, names: Names, observer: Observer, found: Mapping[int, 
 def _lag(
     observer: Observer,
     names: Names,
-    found: Mapping[int, Progress],
+    of_partition: Mapping[int, Progress],
     trainer: TrainerStatus | None,
     trouble: list[str],
 ) -> Lag:
@@ -267,6 +269,6 @@ def _lag(
     elif not examples:
         trouble.append(f"there is no topic {names.examples!r}: no worker was started (`ebbtide ingest`)")
     offsets = {} if trainer is None else trainer.offsets
-    ingested = {p: found[p].next if p in found else 0 for p in events}
+    ingested = {p: of_partition[p].next if p in of_partition else 0 for p in events}
     trained = {p: offsets.get(str(p), 0) for p in examples}
     return Lag(observer.behind(names.events, ingested), observer.behind(names.examples, trained))

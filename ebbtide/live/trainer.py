@@ -204,10 +204,10 @@ class LiveTrainer:
 
     def _again(self) -> bool:
         """Learn what the journal's next line says."""
-        found = self.feed.followed(_WAIT_MS)
-        if found is None:
+        step = self.feed.followed(_WAIT_MS)
+        if step is None:
             return False
-        line, arrivals = found
+        line, arrivals = step
         if line.asked is not None:
             self.parts.do(line.asked)
         elif line.told is not None:

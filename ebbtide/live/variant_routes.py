@@ -16,13 +16,13 @@ _EVERY_S = 5.0
 def mount(app: FastAPI, brokers: str, topic: str, names: list[str]) -> None:
     """Add `GET /variants/verdict`: the topic of events is read on at most every five seconds."""
     tally, turn = Tally(names), asyncio.Lock()
-    found: list[tuple[float, Verdict]] = []
+    newest: list[tuple[float, Verdict]] = []
 
     @app.get("/variants/verdict", responses=answers())
     async def verdict() -> Response:
         """Which variant wins by now, as `ebbtide variants --json` says it."""
         async with turn:
-            if not found or time.monotonic() - found[-1][0] >= _EVERY_S:
+            if not newest or time.monotonic() - newest[-1][0] >= _EVERY_S:
                 told = await asyncio.to_thread(read, brokers, topic, tally)
-                found[:] = [(time.monotonic(), told)]
-        return Response(encoded(msgspec.structs.asdict(found[-1][1])), media_type="application/json")
+                newest[:] = [(time.monotonic(), told)]
+        return Response(encoded(msgspec.structs.asdict(newest[-1][1])), media_type="application/json")

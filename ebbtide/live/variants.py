@@ -93,7 +93,7 @@ class Tally:
     def verdict(self) -> Verdict:
         """Who wins by now."""
         values = {name: np.array(list(of.values()), np.float64) for name, of in self._taken.items()}
-        found = [
+        arms = [
             Arm(
                 name=name,
                 users=len(value_U),
@@ -104,16 +104,16 @@ class Tally:
             for name, value_U in values.items()
         ]
         if len(values) < 2:
-            return Verdict(arms=found, compared=[], winner=None, said="nothing is compared: name a variant")
+            return Verdict(arms=arms, compared=[], winner=None, said="nothing is compared: name a variant")
         if min(len(value_U) for value_U in values.values()) < FEWEST:
-            said = f"too few users to tell: expected {FEWEST} of each variant"
-            return Verdict(arms=found, compared=[], winner=None, said=said)
+            sentence = f"too few users to tell: expected {FEWEST} of each variant"
+            return Verdict(arms=arms, compared=[], winner=None, said=sentence)
         ranked = sorted(values, key=lambda name: (-values[name].mean(), name != BASE))
         pairs = [(ranked[0], other) for other in ranked[1:]]
         compared = [_against(values, best, other, len(pairs)) for best, other in pairs]
-        wins = all(one.low > 0 for one in compared)
-        said = f"{ranked[0]} wins" if wins else "no difference is shown that chance could not make"
-        return Verdict(arms=found, compared=compared, winner=ranked[0] if wins else None, said=said)
+        wins = all(difference.low > 0 for difference in compared)
+        sentence = f"{ranked[0]} wins" if wins else "no difference is shown that chance could not make"
+        return Verdict(arms=arms, compared=compared, winner=ranked[0] if wins else None, said=sentence)
 
 
 def verdict(messages: Iterator[Message], names: Sequence[str]) -> Verdict:

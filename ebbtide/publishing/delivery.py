@@ -58,7 +58,7 @@ class Delivery:
         store: EmbeddingStore,
         mirror: Mirror,
         version: int = 0,
-        on_request: Callable[[bytes], None] = lambda said: None,
+        on_request: Callable[[bytes], None] = lambda request: None,
     ) -> None:
         """`on_request` is called, in the thread, with what the trainer is asked by way of the store."""
         self.store, self.mirror, self.on_request = store, mirror, on_request
@@ -129,8 +129,8 @@ class Delivery:
     def arrived(self) -> list[Arrived]:
         """What readers see since the last call."""
         with self._news:
-            found, self._arrived = self._arrived, []
-        return found
+            arrived, self._arrived = self._arrived, []
+        return arrived
 
     def tell(self, info: RunInfo) -> None:
         with self._news:
@@ -196,13 +196,13 @@ class Delivery:
                     self._news.wait(LOOK_S)
                 if self._closing:
                     return
-                info, said, to_keep = self._info, self._said, self._to_keep
+                info, status, to_keep = self._info, self._said, self._to_keep
                 if not self.holding:
                     first = len(self._waiting) if to_keep is None else self._before_keep
                     self._sending, self._waiting = self._waiting[:first], self._waiting[first:]
                     self._before_keep = 0
             try:
-                self._send(info, said)
+                self._send(info, status)
                 if not self.holding:
                     self._keep(to_keep)
                     self._serve_earlier()
@@ -222,7 +222,7 @@ class Delivery:
         waits = self._waiting or self._to_keep or self._back_to_ms is not None
         return bool((waits and not self.holding) or self._info or self._said)
 
-    def _send(self, info: RunInfo | None, said: TrainerStatus | None) -> None:
+    def _send(self, info: RunInfo | None, status: TrainerStatus | None) -> None:
         self._to_store.begin()
         if self._sending:
             delta = merged(self._sending)
@@ -234,12 +234,12 @@ class Delivery:
             self._to_store.look()
         if info is not None:
             self._to_store.tell(info)
-        if said is not None:
-            self._to_store.say(said)
+        if status is not None:
+            self._to_store.say(status)
             self._take_request()
         with self._news:
             self._info = None if self._info is info else self._info
-            self._said = None if self._said is said else self._said
+            self._said = None if self._said is status else self._said
 
     def _take_request(self) -> None:
         """What the trainer is asked by way of the store; it is there until it was handed over."""

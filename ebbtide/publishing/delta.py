@@ -85,13 +85,13 @@ def _newest(rows: Sequence[UserRows] | Sequence[ItemRows]) -> Int64s:
     """The last place of every id among all rows; none of one that is gone after it."""
     place_of: dict[str, tuple[int, int]] = {}
     first = 0
-    for one in rows:
-        for identifier in one.gone.ids:
-            if identifier in place_of and place_of[identifier][1] < one.gone.before_ms:
+    for publication in rows:
+        for identifier in publication.gone.ids:
+            if identifier in place_of and place_of[identifier][1] < publication.gone.before_ms:
                 del place_of[identifier]
-        times_ms = one.event_time_ms_B.tolist()
-        place_of.update(zip(one.ids, enumerate(times_ms, first), strict=True))
-        first += len(one.ids)
+        times_ms = publication.event_time_ms_B.tolist()
+        place_of.update(zip(publication.ids, enumerate(times_ms, first), strict=True))
+        first += len(publication.ids)
     return np.array([place for place, _ in place_of.values()], np.int64)
 
 

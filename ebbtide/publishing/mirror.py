@@ -110,8 +110,8 @@ class Mirror:
         if self._connection is None:
             return
         places = ", ".join("?" * len(ids))
-        found = self._connection.execute(f"SELECT id, row FROM {kind} WHERE id IN ({places})", ids)
-        old = [(identifier,) for identifier, row in found.fetchall() if _older(row, gone)]
+        selected = self._connection.execute(f"SELECT id, row FROM {kind} WHERE id IN ({places})", ids)
+        old = [(identifier,) for identifier, row in selected.fetchall() if _older(row, gone)]
         with closing(self._connection.cursor()) as cursor:
             cursor.execute("BEGIN IMMEDIATE")
             cursor.executemany(f"DELETE FROM {kind} WHERE id = ?", old)
@@ -130,16 +130,16 @@ class Mirror:
         unwritten = list(self._unwritten[kind].items())
         last = 0
         asked = f"SELECT number, id, row FROM {kind} WHERE number > ? ORDER BY number LIMIT ?"
-        while found := self._asked(asked, (last, _ROWS_A_PAGE)):
-            last = found[-1][0]
-            yield packed_rows({identifier: row for _, identifier, row in found})
+        while rows := self._asked(asked, (last, _ROWS_A_PAGE)):
+            last = rows[-1][0]
+            yield packed_rows({identifier: row for _, identifier, row in rows})
         for first in range(0, len(unwritten), _ROWS_A_PAGE):
             yield packed_rows(dict(unwritten[first : first + _ROWS_A_PAGE]))
 
     def count(self) -> int:
         """Rows that are kept, about: what is not written yet may replace some."""
-        found = self._asked("SELECT (SELECT COUNT(*) FROM users) + (SELECT COUNT(*) FROM items)")
-        written: int = found[0][0] if found else 0
+        rows = self._asked("SELECT (SELECT COUNT(*) FROM users) + (SELECT COUNT(*) FROM items)")
+        written: int = rows[0][0] if rows else 0
         return written or sum(map(len, self._unwritten.values()))
 
     def close(self) -> None:

@@ -41,7 +41,7 @@ class Sending:
     """
 
     def __init__(
-        self, store: EmbeddingStore, mirror: Mirror, version: int, said: Callable[[], TrainerStatus | None]
+        self, store: EmbeddingStore, mirror: Mirror, version: int, status: Callable[[], TrainerStatus | None]
     ) -> None:
         self.store, self.mirror = store, mirror
         self.version = version
@@ -50,7 +50,7 @@ class Sending:
         """The version that the store has pointed readers at, as far as is known; 0 before it was asked."""
         self.lost: str | None = None
         """How far the publishing of all is, while what was published is not all there."""
-        self._said = said
+        self._said = status
         self._look_s = 0.0
         """When to ask next whether all is still there."""
         self._above_store = False
@@ -101,8 +101,8 @@ class Sending:
         self.store.put_info(info)
         self.mirror.keep_info(info)
 
-    def say(self, said: TrainerStatus) -> None:
-        now = msgspec.structs.replace(said, version=self.version, readers_at=self.readers_at)
+    def say(self, status: TrainerStatus) -> None:
+        now = msgspec.structs.replace(status, version=self.version, readers_at=self.readers_at)
         self.store.put_status(progress.encode(now))
 
     def keep(self, note: str, clock_ms: int) -> None:
@@ -148,6 +148,6 @@ class Sending:
         if self.lost is None:
             log.warning("store: %s", _GONE)
         self.lost = f"store: {_GONE}: {how_far}"
-        said = self._said()
-        if said is not None:
-            self.say(said)
+        status = self._said()
+        if status is not None:
+            self.say(status)

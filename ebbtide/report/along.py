@@ -11,7 +11,7 @@ class Line(NamedTuple):
     """One of them; each point is the number of an event, and a value."""
 
     points: Sequence[tuple[float, float]]
-    said: Sequence[str]
+    texts: Sequence[str]
     """Of each point, where one looks at it."""
 
 
@@ -32,5 +32,5 @@ def along_events(title: str, lines: Sequence[Line], *, least: float = -float("in
     )
     for n, line in enumerate(lines):
         plot.line(list(line.points), f"s{n}")
-        plot.dots([(*point, said) for point, said in zip(line.points, line.said, strict=True)], f"s{n}", 2.2)
+        plot.dots([(*point, text) for point, text in zip(line.points, line.texts, strict=True)], f"s{n}", 2.2)
     return el("div", el("h3", title), plot.render(), class_="card")

@@ -33,36 +33,40 @@ class _Forest(Plot):
 
 def ablation_section(report: Report) -> Markup | None:
     """One forest plot a metric, and the figures with a verdict."""
-    found = report.ablation
-    if found is None:
+    ablation = report.ablation
+    if ablation is None:
         return None
-    metrics = decisive(variant.differences for variant in found.variants)
+    metrics = decisive(variant.differences for variant in ablation.variants)
     cards = [
-        el("div", el("h3", f"{METRIC_WORDS[metric][0]} without it"), _forest(found, metric), class_="card")
+        el("div", el("h3", f"{METRIC_WORDS[metric][0]} without it"), _forest(ablation, metric), class_="card")
         for metric in metrics
     ]
     text = (
-        f"Variants of {found.learner} with one part switched off each, run over the same events. A figure is"
-        " the variant minus the whole model, with its paired 95% interval over users: where a part is worth"
-        " something, the variant without it is worse. Intervals that hold 0 tell nothing. Variants that say"
-        " the same as the whole model are not drawn."
+        f"Variants of {ablation.learner} with one part switched off each, run over the same events. A figure"
+        " is the variant minus the whole model, with its paired 95% interval over users: where a part is"
+        " worth something, the variant without it is worse. Intervals that hold 0 tell nothing. Variants"
+        " that say the same as the whole model are not drawn."
     )
     return join(
         el("h2", "What each part is worth"),
         el("p", text, class_="hint"),
         el("div", *cards, class_="grid two"),
-        el("div", _worth_table(found, metrics), class_="card wide"),
+        el("div", _worth_table(ablation, metrics), class_="card wide"),
     )
 
 
-def _forest(found: Ablation, metric: str) -> Markup:
-    every = [(v.name, one) for v in found.variants if (one := of_metric(v.differences, metric)) is not None]
-    rows = [(name, one) for name, one in every if not same(one)] or every
+def _forest(ablation: Ablation, metric: str) -> Markup:
+    every = [
+        (v.name, difference)
+        for v in ablation.variants
+        if (difference := of_metric(v.differences, metric)) is not None
+    ]
+    rows = [(name, difference) for name, difference in every if not same(difference)] or every
     size = len(rows)
     ends = [end for _, d in rows for end in (d.low, d.high, d.difference) if end is not None]
     domain = padded([*ends, 0.0])
     plot = _Forest(
-        title=f"{METRIC_WORDS[metric][0]}: variant minus {found.learner}",
+        title=f"{METRIC_WORDS[metric][0]}: variant minus {ablation.learner}",
         x=domain,
         y=(0.0, float(size)),
         x_ticks=nice_ticks(*domain, 4),
@@ -73,22 +77,24 @@ def _forest(found: Ablation, metric: str) -> Markup:
         height=_AIR + _ROW * size,
     )
     plot.line([(0.0, 0.0), (0.0, float(size))], "ideal")
-    for i, (name, one) in enumerate(rows):
-        y, kind = size - i - 0.5, _STYLE[sign(one)]
-        if one.low is not None and one.high is not None:
-            plot.line([(one.low, y), (one.high, y)], f"interval {kind}")
-        plot.dots([(one.difference, y, f"{name}\n{_said(one)}")], kind, 4.0)
+    for i, (name, difference) in enumerate(rows):
+        y, kind = size - i - 0.5, _STYLE[sign(difference)]
+        if difference.low is not None and difference.high is not None:
+            plot.line([(difference.low, y), (difference.high, y)], f"interval {kind}")
+        plot.dots([(difference.difference, y, f"{name}\n{_said(difference)}")], kind, 4.0)
     return plot.render()
 
 
-def _said(one: Difference) -> str:
-    return f"{METRIC_WORDS[one.metric][0]} {measure(one.value, 4)}, {by_how_much(one)}"
+def _said(difference: Difference) -> str:
+    return f"{METRIC_WORDS[difference.metric][0]} {measure(difference.value, 4)}, {by_how_much(difference)}"
 
 
-def _worth_table(found: Ablation, metrics: Sequence[str]) -> Markup:
-    whole = [el("td", measure(found.scored.value(metric), 4)) for metric in metrics]
-    rows = [el("tr", el("td", found.learner, el("small", "the whole model")), *whole, el("td"), class_="own")]
-    for variant in found.variants:
+def _worth_table(ablation: Ablation, metrics: Sequence[str]) -> Markup:
+    whole = [el("td", measure(ablation.scored.value(metric), 4)) for metric in metrics]
+    rows = [
+        el("tr", el("td", ablation.learner, el("small", "the whole model")), *whole, el("td"), class_="own")
+    ]
+    for variant in ablation.variants:
         cells = [_cell(of_metric(variant.differences, metric)) for metric in metrics]
         rows.append(el("tr", el("td", variant.name), *cells, el("td", variant.verdict, class_="left")))
     head = [el("th", METRIC_WORDS[metric][0]) for metric in metrics]
@@ -117,14 +123,23 @@ def action_section(report: Report) -> Markup | None:
     return join(head_line, el("p", text, class_="hint"), el("div", table, class_="card wide"))
 
 
-def _cell(one: Difference | None, *, plain: bool = False) -> Markup:
-    if one is None or plain:
-        return el("td", measure(one.value if one else None, 4))
-    if same(one):
-        return el("td", measure(one.value, 4), el("small", "same", class_="even"))
-    kind = _STYLE[sign(one)]
-    interval = None if one.low is None else el("small", f"{one.low:+.4f} to {one.high:+.4f}", class_=kind)
-    return el("td", measure(one.value, 4), el("small", f"{one.difference:+.4f}", class_=kind), interval)
+def _cell(difference: Difference | None, *, plain: bool = False) -> Markup:
+    if difference is None or plain:
+        return el("td", measure(difference.value if difference else None, 4))
+    if same(difference):
+        return el("td", measure(difference.value, 4), el("small", "same", class_="even"))
+    kind = _STYLE[sign(difference)]
+    interval = (
+        None
+        if difference.low is None
+        else el("small", f"{difference.low:+.4f} to {difference.high:+.4f}", class_=kind)
+    )
+    return el(
+        "td",
+        measure(difference.value, 4),
+        el("small", f"{difference.difference:+.4f}", class_=kind),
+        interval,
+    )
 
 
 def _table(head: Sequence[Markup], rows: Sequence[Markup]) -> Markup:
@@ -134,60 +149,64 @@ def _table(head: Sequence[Markup], rows: Sequence[Markup]) -> Markup:
 
 def staleness_section(report: Report) -> Markup | None:
     """Quality against staleness, one plot a metric, with retraining offline as a line across."""
-    found = report.staleness
-    if found is None:
+    staleness = report.staleness
+    if staleness is None:
         return None
     cards, tables, spoken = [], [], []
     for metric in DECISIVE:
         ours = report.evaluation.speaks(metric)
         copies = (
-            [] if ours is None else [c for c in found.find(ours.name) if of_metric(c.differences, metric)]
+            [] if ours is None else [c for c in staleness.find(ours.name) if of_metric(c.differences, metric)]
         )
         if ours is None or not copies:
             continue
-        offline = next((one for one in found.offline if one.learner == ours.name), None)
+        offline = next((one for one in staleness.offline if one.learner == ours.name), None)
         cards.append(_staleness_card(metric, copies, offline))
         spoken += [ours.name] if ours.name not in spoken else []
     for name in spoken:
-        copies = found.find(name)
+        copies = staleness.find(name)
         metrics = decisive(copy.differences for copy in copies)
         rows = [_row(one.sync, one, metrics) for one in copies]
-        rows += [_row("offline, once a day", one, metrics) for one in found.offline if one.learner == name]
+        rows += [
+            _row("offline, once a day", one, metrics) for one in staleness.offline if one.learner == name
+        ]
         head = [el("th", "weights published"), *(el("th", METRIC_WORDS[m][0]) for m in metrics)]
         tables.append(
             el("div", el("h3", name), _table([*head, el("th", "events")], rows), class_="card wide")
         )
     return join(
         el("h2", "What freshness is worth"),
-        el("p", _explained(found), class_="hint"),
+        el("p", _explained(staleness), class_="hint"),
         el("div", *cards, class_="grid two"),
         *tables,
     )
 
 
-def _explained(found: Staleness) -> str:
+def _explained(staleness: Staleness) -> str:
     text = (
         "The model learned as ever; copies of it served from weights published only so often, with the user's"
         " own context live. Under each figure: the difference to the model itself, with the paired 95%"
         " interval over users. A model that learns batch by batch lags a little itself: a micro-batch took"
-        f" {duration(found.batch_s)} of the stream on average."
+        f" {duration(staleness.batch_s)} of the stream on average."
     )
-    for one in found.offline[:1]:
-        days = "every day" if one.stride == 1 else f"one day in {one.stride}, the only ones compared"
-        text += (
-            f" Offline is a model trained afresh at the end of a day, {one.passes} passes over all events so"
-            f" far where that helps, and served for the next; {days}. It was trained"
-            f" {times(one.trainings)}, in {duration(found.offline_cpu_seconds)} of CPU"
+    for retrained in staleness.offline[:1]:
+        days = (
+            "every day" if retrained.stride == 1 else f"one day in {retrained.stride}, the only ones compared"
         )
-        daily = f"; every day would take {duration(found.offline_daily_cpu_seconds)}"
-        text += f"{daily if one.stride > 1 else ''}."
+        text += (
+            f" Offline is a model trained afresh at the end of a day, {retrained.passes} passes over all"
+            f" events so far where that helps, and served for the next; {days}. It was trained"
+            f" {times(retrained.trainings)}, in {duration(staleness.offline_cpu_seconds)} of CPU"
+        )
+        daily = f"; every day would take {duration(staleness.offline_daily_cpu_seconds)}"
+        text += f"{daily if retrained.stride > 1 else ''}."
     return text
 
 
-def _row(how: str, one: Copy | Retrained, metrics: Sequence[str]) -> Markup:
-    own = isinstance(one, Copy) and not one.sync_s
-    cells = [_cell(of_metric(one.differences, metric), plain=own) for metric in metrics]
-    return el("tr", el("td", how), *cells, el("td", count(one.events)), class_="own" if own else None)
+def _row(how: str, served: Copy | Retrained, metrics: Sequence[str]) -> Markup:
+    own = isinstance(served, Copy) and not served.sync_s
+    cells = [_cell(of_metric(served.differences, metric), plain=own) for metric in metrics]
+    return el("tr", el("td", how), *cells, el("td", count(served.events)), class_="own" if own else None)
 
 
 def _staleness_card(metric: str, copies: Sequence[Copy], offline: Retrained | None) -> Markup:
@@ -202,12 +221,14 @@ def _staleness_card(metric: str, copies: Sequence[Copy], offline: Retrained | No
         return math.log10(copy.sync_s) if copy.sync_s else left
 
     points = [
-        (x(copy), copy, one) for copy in copies if (one := of_metric(copy.differences, metric)) is not None
+        (x(copy), copy, difference)
+        for copy in copies
+        if (difference := of_metric(copy.differences, metric)) is not None
     ]
     other = of_metric(offline.differences, metric) if offline else None
     fresh = points[0][2].value
-    shown = [one for _, _, one in points] + ([other] if other else [])
-    ends = [fresh + end for one in shown for end in (one.difference, *_interval(one))]
+    shown = [difference for _, _, difference in points] + ([other] if other else [])
+    ends = [fresh + end for difference in shown for end in (difference.difference, *_interval(difference))]
     domain = padded(ends)
     name = METRIC_WORDS[metric][0]
     texts = {at: copy.sync for at, copy, _ in points}
@@ -231,12 +252,12 @@ def _staleness_card(metric: str, copies: Sequence[Copy], offline: Retrained | No
         plot.line([(left - 0.2, y), (right, y)], "s1")
         plot.line([(right, fresh + end) for end in _interval(other)], "interval even")
         plot.dots([(right, y, f"retrained offline\n{_said(other)}")], "s1", 3.0)
-    plot.line([(at, fresh + one.difference) for at, _, one in points], "s0")
-    for at, copy, one in points:
-        plot.line([(at, fresh + end) for end in _interval(one)], "interval")
-        plot.dots([(at, fresh + one.difference, f"{copy.sync}\n{_said(one)}")], "s0", 3.2)
+    plot.line([(at, fresh + difference.difference) for at, _, difference in points], "s0")
+    for at, copy, difference in points:
+        plot.line([(at, fresh + end) for end in _interval(difference)], "interval")
+        plot.dots([(at, fresh + difference.difference, f"{copy.sync}\n{_said(difference)}")], "s0", 3.2)
     return el("div", el("h3", name), legend(names), plot.render(), class_="card")
 
 
-def _interval(one: Difference) -> list[float]:
-    return [] if one.low is None or one.high is None else [one.low, one.high]
+def _interval(difference: Difference) -> list[float]:
+    return [] if difference.low is None or difference.high is None else [difference.low, difference.high]

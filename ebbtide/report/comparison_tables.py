@@ -27,15 +27,15 @@ def comparison_tables(report: Report) -> list[Table]:
 
 
 def _ablation(report: Report) -> Table | None:
-    found = report.ablation
-    if found is None:
+    ablation = report.ablation
+    if ablation is None:
         return None
-    metrics = decisive(variant.differences for variant in found.variants)
-    table = _titled(f"What each part of {found.learner} is worth: variant minus model", metrics)
+    metrics = decisive(variant.differences for variant in ablation.variants)
+    table = _titled(f"What each part of {ablation.learner} is worth: variant minus model", metrics)
     table.add_column("the part", overflow="fold")
-    whole = [Text(measure(found.scored.value(metric), 4)) for metric in metrics]
-    table.add_row(Text(found.learner, style="bold"), *whole, "")
-    for variant in found.variants:
+    whole = [Text(measure(ablation.scored.value(metric), 4)) for metric in metrics]
+    table.add_row(Text(ablation.learner, style="bold"), *whole, "")
+    for variant in ablation.variants:
         cells = [_difference(variant.differences, metric) for metric in metrics]
         table.add_row(Text(variant.name), *cells, Text(variant.verdict))
     table.caption = "± 95% interval, paired over users; worth nothing where it holds 0"
@@ -57,19 +57,19 @@ def _actions(report: Report) -> Table | None:
 
 
 def _staleness(report: Report, learner: str) -> Table | None:
-    found = report.staleness
-    copies = found.find(learner) if found else []
-    if found is None or not copies:
+    staleness = report.staleness
+    copies = staleness.find(learner) if staleness else []
+    if staleness is None or not copies:
         return None
     metrics = decisive(copy.differences for copy in copies)
     table = _titled(f"What freshness is worth to {learner}", metrics)
     for copy in copies:
         shown = _both if copy.sync_s else _value
         table.add_row(Text(copy.sync), *(shown(copy.differences, metric) for metric in metrics))
-    for one in (one for one in found.offline if one.learner == learner):
-        table.add_row(Text("offline"), *(_both(one.differences, metric) for metric in metrics))
-        days = "every day" if one.stride == 1 else f"one day in {one.stride}, compared on these"
-        took = f"{times(one.trainings)}, {duration(found.offline_cpu_seconds)} of CPU"
+    for retrained in (retrained for retrained in staleness.offline if retrained.learner == learner):
+        table.add_row(Text("offline"), *(_both(retrained.differences, metric) for metric in metrics))
+        days = "every day" if retrained.stride == 1 else f"one day in {retrained.stride}, compared on these"
+        took = f"{times(retrained.trainings)}, {duration(staleness.offline_cpu_seconds)} of CPU"
         table.caption = f"offline: trained afresh for {days}; {took}"
     return table
 
@@ -96,18 +96,22 @@ def _titled(title: str, metrics: Sequence[str]) -> Table:
 
 
 def _value(differences: Sequence[Difference], metric: str) -> Text:
-    one = of_metric(differences, metric)
-    return Text("" if one is None else measure(one.value, 4))
+    difference = of_metric(differences, metric)
+    return Text("" if difference is None else measure(difference.value, 4))
 
 
 def _difference(differences: Sequence[Difference], metric: str) -> Text:
-    one = of_metric(differences, metric)
-    if one is None:
+    difference = of_metric(differences, metric)
+    if difference is None:
         return Text("")
-    if same(one):
+    if same(difference):
         return Text("same", style="dim")
-    half = "" if one.low is None or one.high is None else f" ±{(one.high - one.low) / 2:.4f}"
-    return Text(f"{one.difference:+.4f}{half}", style=_STYLE[sign(one)])
+    half = (
+        ""
+        if difference.low is None or difference.high is None
+        else f" ±{(difference.high - difference.low) / 2:.4f}"
+    )
+    return Text(f"{difference.difference:+.4f}{half}", style=_STYLE[sign(difference)])
 
 
 def _both(differences: Sequence[Difference], metric: str) -> Text:

@@ -88,26 +88,28 @@ class Staleness(msgspec.Struct, frozen=True, kw_only=True):
 def ablation(evaluation: Evaluation, model: str, prefix: str, never: str | None) -> Ablation:
     """Of a finished run; variants are those compared whose name begins with `prefix`, and `never` is the one
     whose lack made no difference since nobody acted."""
-    full = next(one for one in evaluation.learners if one.name == model)
-    found = [one for one in evaluation.compared if one.of == model and one.name.startswith(prefix)]
+    full = next(judged for judged in evaluation.learners if judged.name == model)
+    variants = [
+        judged for judged in evaluation.compared if judged.of == model and judged.name.startswith(prefix)
+    ]
     return Ablation(
         learner=model,
         scored=full.scored,
         variants=[
             Variant(
-                name=one.name.removeprefix(prefix),
-                events=one.events,
-                differences=one.differences,
-                verdict=NEVER if one.name == never else worth(one.differences),
+                name=judged.name.removeprefix(prefix),
+                events=judged.events,
+                differences=judged.differences,
+                verdict=NEVER if judged.name == never else worth(judged.differences),
             )
-            for one in found
+            for judged in variants
         ],
     )
 
 
-def decisive(found: Iterable[Iterable[Difference]]) -> list[str]:
+def decisive(samples: Iterable[Iterable[Difference]]) -> list[str]:
     """Those metrics of DECISIVE in which any of them differ."""
-    named = {one.metric for differences in found for one in differences}
+    named = {difference.metric for differences in samples for difference in differences}
     return [metric for metric in DECISIVE if metric in named]
 
 

@@ -21,15 +21,15 @@ FIGURES = {
 }
 
 
-def over_time(evolved: Coevolution, said: Sequence[str]) -> Markup | None:
-    """A card a figure, as far as it was measured and moves; `said` is what came of each cycle."""
+def over_time(evolved: Coevolution, outcomes: Sequence[str]) -> Markup | None:
+    """A card a figure, as far as it was measured and moves; `outcomes` is what came of each cycle."""
     moments = evolved.over_time
     cards = [
         el(
             "div",
             el("h3", title),
             el("p", what, class_="hint"),
-            _plot(name, moments, evolved, said),
+            _plot(name, moments, evolved, outcomes),
             class_="card",
         )
         for name, (title, what) in FIGURES.items()
@@ -43,8 +43,10 @@ def _speaks(name: str, moments: Sequence[Moment]) -> bool:
     return len(values) >= _LEAST and max(values) - min(values) > _FLAT
 
 
-def _plot(name: str, moments: Sequence[Moment], evolved: Coevolution, said: Sequence[str]) -> Markup:
-    points: list[tuple[float, float | None]] = [(float(one.time_ms), getattr(one, name)) for one in moments]
+def _plot(name: str, moments: Sequence[Moment], evolved: Coevolution, outcomes: Sequence[str]) -> Markup:
+    points: list[tuple[float, float | None]] = [
+        (float(moment.time_ms), getattr(moment, name)) for moment in moments
+    ]
     x, y = (points[0][0], points[-1][0]), padded([value for _, value in points if value is not None])
     plot = Plot(
         title=f"{FIGURES[name][0]} over time",
@@ -62,14 +64,15 @@ def _plot(name: str, moments: Sequence[Moment], evolved: Coevolution, said: Sequ
             (
                 at,
                 value,
-                f"{FIGURES[name][0]} {measure(value, 4)}\n{count(one.events)} events, version {one.version}",
+                f"{FIGURES[name][0]} {measure(value, 4)}\n"
+                f"{count(moment.events)} events, version {moment.version}",
             )
-            for (at, value), one in zip(points, moments, strict=True)
+            for (at, value), moment in zip(points, moments, strict=True)
             if value is not None
         ],
         "s0",
     )
-    for record, outcome in zip(evolved.cycles, said, strict=True):
+    for record, outcome in zip(evolved.cycles, outcomes, strict=True):
         if x[0] <= record.time_ms <= x[1]:
             plot.mark(float(record.time_ms), f"cycle {record.number}: {outcome}")
     return plot.render()

@@ -15,11 +15,11 @@ _CLUSTERS = 40
 def in_short(evolved: Coevolution) -> str:
     """Clusters and cycles in a line."""
     promoted = sum(one.verdict.promoted for one in evolved.cycles)
-    said = f"{count(len(evolved.clusters) - 1)} clusters by {evolved.clusters_by}; "
+    text = f"{count(len(evolved.clusters) - 1)} clusters by {evolved.clusters_by}; "
     if not evolved.cycles:
-        return said + "no cycle yet"
+        return text + "no cycle yet"
     newest = evolved.cycles[-1]
-    return said + (
+    return text + (
         f"{count(len(evolved.cycles))} cycles, {count(promoted)} promoted; version {evolved.serving} serves; "
         f"the last was {outcome(newest)}"
     )

@@ -15,9 +15,9 @@ def embedding_section(report: Report) -> Markup | None:
     if len(looks) < _LEAST:
         return None
     last = looks[-1]
-    rank = [(float(one.event), one.effective_rank) for one in looks]
-    churn = [(float(one.event), one.neighbour_churn) for one in looks if one.neighbour_churn is not None]
-    said = (
+    rank = [(float(look.event), look.effective_rank) for look in looks]
+    churn = [(float(look.event), look.neighbour_churn) for look in looks if look.neighbour_churn is not None]
+    summary = (
         f"At the last look {last.covered:.0%} of a sample of {count(last.items)} items had a vector, of norm "
         f"{measure(last.norm, 3)} in the median; it used {measure(last.effective_rank, 1)} of {last.width} "
         "directions."
@@ -25,9 +25,9 @@ def embedding_section(report: Report) -> Markup | None:
     cards = [_card("Effective rank of item vectors", rank)]
     if len(churn) >= _LEAST:
         cards.append(_card("Share of the ten nearest items that are others than at the look before", churn))
-    return join(el("h2", "Embeddings"), el("p", said, class_="hint"), el("div", *cards, class_="plots"))
+    return join(el("h2", "Embeddings"), el("p", summary, class_="hint"), el("div", *cards, class_="plots"))
 
 
 def _card(title: str, points: list[tuple[float, float]]) -> Markup:
-    said = [f"{title}: {measure(y, 3)}\nafter event {x:,.0f}" for x, y in points]
-    return along_events(title, [Line(points, said)], least=0.0)
+    texts = [f"{title}: {measure(y, 3)}\nafter event {x:,.0f}" for x, y in points]
+    return along_events(title, [Line(points, texts)], least=0.0)

@@ -45,7 +45,7 @@ def figures(report: Report) -> list[Figure]:
     if insight is None:
         return []
     clock = "local time" if {"tz", "lon"} & set(report.log.roles) else "UTC"
-    found = [
+    possible = [
         _curves(insight.curves, report.retention),
         _returns(insight.returns, report.retention),
         *(_kernels(insight.kernels, period_h, report.retention) for period_h in (24, 168)),
@@ -70,7 +70,7 @@ def figures(report: Report) -> list[Figure]:
         _views(insight.views),
         _codes(insight.codes),
     ]
-    return [figure for figure in found if figure is not None]
+    return [figure for figure in possible if figure is not None]
 
 
 def _curves(curves: Sequence[AgeCurve], memory: Sequence[Curve]) -> Figure | None:

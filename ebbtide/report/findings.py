@@ -33,11 +33,11 @@ _DAYS = {**{f"{day}s": (d,) for d, day in enumerate(WEEKDAYS)}, "Weekends": (5, 
 
 def of_curves(curves: Sequence[AgeCurve], fixed_half_s: float | None) -> str:
     """After how long half of an event's weight is gone, by curve; where it counts most, or against."""
-    said = f"An event has lost half of its weight: {', '.join(map(_half, curves))}"
+    sentence = f"An event has lost half of its weight: {', '.join(map(_half, curves))}"
     if fixed_half_s is not None:
-        said += f"; by the memory's fixed curve after {age(fixed_half_s)}"
+        sentence += f"; by the memory's fixed curve after {age(fixed_half_s)}"
     more = [text for curve in curves if (text := _turn(curve))]
-    return ". ".join([said, *more]) + "."
+    return ". ".join([sentence, *more]) + "."
 
 
 def tells(curve: ReturnCurve) -> bool:
@@ -51,7 +51,7 @@ def of_returns(curves: Sequence[ReturnCurve]) -> str:
     curve = max(curves, key=lambda one: one.hits)
     known = [(s, c) for s, c in zip(curve.gap_s, curve.chance, strict=True) if c is not None]
     (low_s, low), (high_s, high) = (edge(known, key=lambda point: point[1]) for edge in (min, max))
-    said = [
+    sentences = [
         f"What was {curve.name} is come back to most often {age(high_s)} after the last time, with a chance "
         f"of {share(high)}, and most seldom {age(low_s)} after it ({share(low)})"
     ]
@@ -61,8 +61,8 @@ def of_returns(curves: Sequence[ReturnCurve]) -> str:
         if known[i][0] > high_s and known[i][1] > _PEAK * max(known[i - 1][1], known[i + 1][1])
     ]
     if again:
-        said.append(f"It is likelier again after {', '.join(again[:3])}")
-    return f"{'. '.join(said)}."
+        sentences.append(f"It is likelier again after {', '.join(again[:3])}")
+    return f"{'. '.join(sentences)}."
 
 
 def of_kernels(kernels: Sequence[Kernel]) -> str:
@@ -85,16 +85,16 @@ def of_views(views: Sequence[View]) -> str:
     """Which view is empty most often, and which holds most."""
     empty = [(view.empty, view.name) for view in views if view.empty]
     held = [(view.entries, view.name) for view in views if view.entries]
-    said = []
+    sentences = []
     if empty:
         share, name = max(empty)
-        said.append(f"The {name} view was empty most often, for {share:.0%} of the rows")
+        sentences.append(f"The {name} view was empty most often, for {share:.0%} of the rows")
     elif held:
-        said.append("No view was ever empty")
+        sentences.append("No view was ever empty")
     if held:
         entries, name = max(held)
-        said.append(f"the {name} view held most, {entries:.1f} entries on average")
-    return f"{'; '.join(said)}." if said else "No view has held anything yet."
+        sentences.append(f"the {name} view held most, {entries:.1f} entries on average")
+    return f"{'; '.join(sentences)}." if sentences else "No view has held anything yet."
 
 
 def _half(curve: AgeCurve) -> str:
@@ -140,7 +140,7 @@ def _leaning(
         return f"{int(rows_X.sum())} rows are too few to tell one {what} from another."
     mean_E = _mean(gate_XE, rows_X)
     top = int(np.argmax(mean_E))
-    said = f"{_upper(experts[top])} counts most, {mean_E[top]:.2f} on average"
+    text = f"{_upper(experts[top])} counts most, {mean_E[top]:.2f} on average"
     moved = [
         (float(gate_E[e] - mean_E[e]), part, e, float(gate_E[e]))
         for part, chosen in parts.items()
@@ -150,8 +150,8 @@ def _leaning(
     ]
     rise, part, e, gate = max(moved, default=(0.0, "", 0, 0.0), key=lambda one: one[0])
     if rise < CLEAR:
-        return f"{said}; no {what} leans elsewhere by as much as {CLEAR}."
-    return f"{said}. {part} lean more on {experts[e]}: {gate:.2f} against {mean_E[e]:.2f}."
+        return f"{text}; no {what} leans elsewhere by as much as {CLEAR}."
+    return f"{text}. {part} lean more on {experts[e]}: {gate:.2f} against {mean_E[e]:.2f}."
 
 
 def _mean(gate_XE: Doubles, rows_X: Doubles) -> Doubles:

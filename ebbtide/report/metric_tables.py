@@ -33,30 +33,37 @@ def learner_section(report: Report) -> Markup:
 
 
 def _metric_table(report: Report, title: str, family: Sequence[str]) -> Markup | None:
-    metrics = [m for m in family if any(one.scored.value(m) is not None for one in report.learners)]
+    metrics = [m for m in family if any(judged.scored.value(m) is not None for judged in report.learners)]
     learners = [
-        one for one in report.learners if any(one.scored.value(metric) is not None for metric in metrics)
+        judged
+        for judged in report.learners
+        if any(judged.scored.value(metric) is not None for metric in metrics)
     ]
     if not metrics:
         return None
     best = {metric: _best(metric, learners) for metric in metrics}
     own = report.evaluation.speaks(metrics[0])
     rows = []
-    for one in sorted(learners, key=lambda one: one.floor):
-        cells = [el("td", one.name, el("small", "floor" if one.floor else "model"))]
+    for judged in sorted(learners, key=lambda judged: judged.floor):
+        cells = [el("td", judged.name, el("small", "floor" if judged.floor else "model"))]
         for metric in metrics:
-            kind = "best" if best[metric] == one.name else None
+            kind = "best" if best[metric] == judged.name else None
             cells.append(
-                el("td", measure(one.scored.value(metric), 4), _against(report, one, metric), class_=kind)
+                el(
+                    "td",
+                    measure(judged.scored.value(metric), 4),
+                    _against(report, judged, metric),
+                    class_=kind,
+                )
             )
-        rows.append(el("tr", *cells, class_="own" if own and one.name == own.name else None))
+        rows.append(el("tr", *cells, class_="own" if own and judged.name == own.name else None))
     head = [el("th", "learner"), *(el("th", METRIC_WORDS[m][0], title=METRIC_WORDS[m][1]) for m in metrics)]
     return el("div", el("h3", title), _table(head, rows), class_="card wide")
 
 
-def _against(report: Report, one: Judged, metric: str) -> Markup | None:
+def _against(report: Report, judged: Judged, metric: str) -> Markup | None:
     floor = report.evaluation.best_floor(metric)
-    interval = one.interval(floor.name, metric) if floor else None
+    interval = judged.interval(floor.name, metric) if floor else None
     if interval is None:
         return None
     kind = verdict(interval)[1]

@@ -252,7 +252,7 @@ def _fine_print(report: Report) -> Markup:
         "state digest": report.state_digest,
     }
     config = json.dumps(report.config, indent=2, ensure_ascii=False)
-    made = " ".join(f"{name} {found}" for name, found in report.versions.items())
+    made = " ".join(f"{name} {number}" for name, number in report.versions.items())
     return join(
         el("details", el("summary", "The log and its rules"), _definitions(rules)),
         el("details", el("summary", "Configuration"), el("pre", config)),

@@ -84,14 +84,14 @@ def _time_plot(report: Report, metric: str, shown: Sequence[Judged], values: Seq
     scored = report.metrics.scored
     if scored.start_ms is not None and scored.events < report.metrics.all.events:
         plot.band(float(scored.start_ms), high, "the scored part")
-    for i, one in reversed(list(enumerate(shown))):
+    for i, judged in reversed(list(enumerate(shown))):
         points = [
             (float(w.start_ms + w.end_ms) / 2, w.value(metric), w)
-            for w in one.windows
+            for w in judged.windows
             if w.start_ms is not None and w.end_ms is not None
         ]
         plot.line([(x, y) for x, y, _ in points], f"s{i}")
-        says = f"{one.name}, {METRIC_WORDS[metric][0]}"
+        says = f"{judged.name}, {METRIC_WORDS[metric][0]}"
         dots = [
             (x, y, f"{says} {measure(y, 4)}\n{_when(w.start_ms, w.end_ms)}\n{count(w.events)} events")
             for x, y, w in points

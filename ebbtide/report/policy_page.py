@@ -44,29 +44,36 @@ def nothing(judged: PolicyJudged) -> str:
 
 def conclusion(judged: PolicyJudged) -> str:
     """The verdict, why, and what it rests on."""
-    found = judged.found
-    if found is None:
+    policy = judged.found
+    if policy is None:
         return nothing(judged)
-    said = (
-        f"{judged.policy}: {found.verdict}, {found.reason}. {count(found.events)} events are worth "
-        f"{count(found.effective_events)} of this policy; weights average {found.mean_weight:.2f}, clipping "
-        f"at {found.clip:g} took {found.clipped:.1%}"
+    text = (
+        f"{judged.policy}: {policy.verdict}, {policy.reason}. {count(policy.events)} events are "
+        f"worth {count(policy.effective_events)} of this policy; weights average {policy.mean_weight:.2f}, "
+        f"clipping at {policy.clip:g} took {policy.clipped:.1%}"
     )
     return (
-        f"{said}; {count(judged.left_out)} left out without a propensity." if judged.left_out else f"{said}."
+        f"{text}; {count(judged.left_out)} left out without a propensity." if judged.left_out else f"{text}."
     )
 
 
-def estimates(found: OffPolicy) -> dict[str, Estimate]:
+def estimates(policy: OffPolicy) -> dict[str, Estimate]:
     """By name, as far as there are any."""
-    named = {"log's own": found.logged, "IPS": found.ips, "SNIPS": found.snips, "DR": found.dr}
+    named = {"log's own": policy.logged, "IPS": policy.ips, "SNIPS": policy.snips, "DR": policy.dr}
     return {name: estimate for name, estimate in named.items() if estimate is not None}
 
 
-def _plot(found: OffPolicy) -> Markup:
-    rows = list(estimates(found).items())
+def _plot(policy: OffPolicy) -> Markup:
+    rows = list(estimates(policy).items())
     size = len(rows)
-    domain = padded([end for _, one in rows for end in (one.low, one.high, one.value) if end is not None])
+    domain = padded(
+        [
+            end
+            for _, estimate in rows
+            for end in (estimate.low, estimate.high, estimate.value)
+            if end is not None
+        ]
+    )
     plot = _Estimates(
         title="mean reward by policy",
         x=domain,
@@ -78,21 +85,21 @@ def _plot(found: OffPolicy) -> Markup:
         x_label="mean reward",
         height=_AIR + _ROW * size,
     )
-    plot.line([(found.logged.value, 0.0), (found.logged.value, float(size))], "ideal")
-    for i, (name, one) in enumerate(rows):
-        y, kind = size - i - 0.5, "even" if one is found.logged else _STYLE[found.verdict]
-        if one.low is not None and one.high is not None:
-            plot.line([(one.low, y), (one.high, y)], f"interval {kind}")
-        plot.dots([(one.value, y, f"{name}\n{shown(one)}")], kind, 4.0)
+    plot.line([(policy.logged.value, 0.0), (policy.logged.value, float(size))], "ideal")
+    for i, (name, estimate) in enumerate(rows):
+        y, kind = size - i - 0.5, "even" if estimate is policy.logged else _STYLE[policy.verdict]
+        if estimate.low is not None and estimate.high is not None:
+            plot.line([(estimate.low, y), (estimate.high, y)], f"interval {kind}")
+        plot.dots([(estimate.value, y, f"{name}\n{shown(estimate)}")], kind, 4.0)
     return plot.render()
 
 
-def shown(one: Estimate) -> str:
+def shown(estimate: Estimate) -> str:
     """A value with its interval.
 
     >>> shown(Estimate(value=0.0051, low=0.002, high=None)), shown(Estimate(value=0.5, low=0.25, high=0.75))
     ('0.0051', '0.5 (0.25 to 0.75)')
     """
-    if one.low is None or one.high is None:
-        return f"{one.value:.3g}"
-    return f"{one.value:.3g} ({one.low:.3g} to {one.high:.3g})"
+    if estimate.low is None or estimate.high is None:
+        return f"{estimate.value:.3g}"
+    return f"{estimate.value:.3g} ({estimate.low:.3g} to {estimate.high:.3g})"

@@ -259,13 +259,13 @@ def read(path: Path) -> Report:
 
 def versions() -> dict[str, str]:
     """What computed it: Python, the machine's kind, and the packages that are installed."""
-    found = {"python": platform.python_version(), "platform": f"{sys.platform}-{platform.machine()}"}
+    versions = {"python": platform.python_version(), "platform": f"{sys.platform}-{platform.machine()}"}
     for package in _PACKAGES:
         try:
-            found[package] = version(package)
+            versions[package] = version(package)
         except PackageNotFoundError:
             continue
-    return found
+    return versions
 
 
 def schema() -> bytes:

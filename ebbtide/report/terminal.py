@@ -85,12 +85,12 @@ def progress(console: Console, *, quiet: bool = False) -> Iterator[Tell]:
 
 
 def _recent_text(recent: Mapping[str, Mapping[str, float]]) -> str:
-    said = (
+    texts = (
         f"{learner} {METRIC_WORDS[metric][0]} {measure(value)}"
         for learner, metrics in recent.items()
         for metric, value in metrics.items()
     )
-    return "  ".join(said)
+    return "  ".join(texts)
 
 
 def summary(
@@ -121,19 +121,21 @@ def _table(report: Report, *, narrow: bool) -> Table:
     table.add_column("", overflow="fold")
     for metric in metrics:
         table.add_column(METRIC_WORDS[metric][0], justify="right", no_wrap=True)
-    for one in sorted(report.learners, key=lambda one: one.floor):
-        if all(one.scored.value(metric) is None for metric in metrics):
+    for judged in sorted(report.learners, key=lambda judged: judged.floor):
+        if all(judged.scored.value(metric) is None for metric in metrics):
             continue
-        cells = [Text(one.name + (" (floor)" if one.floor else ""), style="" if one.floor else "bold")]
+        cells = [
+            Text(judged.name + (" (floor)" if judged.floor else ""), style="" if judged.floor else "bold")
+        ]
         for metric in metrics:
-            value = one.scored.value(metric)
+            value = judged.scored.value(metric)
             floor = report.evaluation.best_floor(metric)
-            interval = one.interval(floor.name, metric) if floor else None
+            interval = judged.interval(floor.name, metric) if floor else None
             style = _STYLE[verdict(interval)[1]] if interval else ""
             mark = {"green": " +", "red": " -"}.get(style, "  ")
             cells.append(Text((measure(value, 4) if value is not None else "") + mark, style=style))
         table.add_row(*cells)
-    if any(one.intervals for one in report.learners):
+    if any(judged.intervals for judged in report.learners):
         table.caption = "+ better, - worse than the hardest floor (95% interval over users)"
         table.caption_justify = "left"
     return table

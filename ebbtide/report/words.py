@@ -141,17 +141,17 @@ def sentence(alarm: DriftAlarm) -> str:
     )
     moved = {True: "grew worse", False: "grew better", None: "changed"}[alarm.worse]
     since = alarm.since_event if alarm.since_event is not None else alarm.event
-    said = (
+    text = (
         f"{signal_words(alarm.signal)}{whose}{where} {moved}, from {measure(alarm.before)} to "
         f"{measure(alarm.after)}, after event {count(since)} ({_when(alarm.since_ms or alarm.time_ms)})"
     )
     if alarm.psi is not None:
-        said += f", PSI {measure(alarm.psi, 2)}"
+        text += f", PSI {measure(alarm.psi, 2)}"
     if alarm.open:
-        return f"{said}; open"
+        return f"{text}; open"
     if alarm.worse and alarm.closed_ms is not None and alarm.closed_event is not None:
-        return f"{said}; over at event {count(alarm.closed_event)} ({_when(alarm.closed_ms)})"
-    return said
+        return f"{text}; over at event {count(alarm.closed_event)} ({_when(alarm.closed_ms)})"
+    return text
 
 
 def action_sentence(action: DriftAction) -> str:
@@ -175,14 +175,14 @@ def action_sentence(action: DriftAction) -> str:
     )
 
 
-def by_how_much(one: Difference) -> str:
+def by_how_much(difference: Difference) -> str:
     """A difference and its interval, if it has one.
 
     >>> by_how_much(Difference(metric="auc", value=0.7, difference=0.01, low=-0.02, high=0.04))
     '+0.0100 (-0.0200 to +0.0400)'
     """
-    interval = "" if one.low is None else f" ({one.low:+.4f} to {one.high:+.4f})"
-    return f"{one.difference:+.4f}{interval}"
+    interval = "" if difference.low is None else f" ({difference.low:+.4f} to {difference.high:+.4f})"
+    return f"{difference.difference:+.4f}{interval}"
 
 
 def _worth(worth: Worth) -> str:

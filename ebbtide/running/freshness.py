@@ -113,28 +113,28 @@ class Freshness:
         """What the copies say of the rows that the models have just scored; a copy may be silent."""
         batch, request = scored.batch, scored.request
         self._clock_ms = max(self._clock_ms, int(batch.time_ms_B.max()))
-        said: dict[str, Outcome] = {}
+        outcomes: dict[str, Outcome] = {}
         with self.phases("score copies"):
             for every_ms, served in self.served.items():
-                said |= _named(served.score(batch, request), f"every {short(every_ms)}")
+                outcomes |= _named(served.score(batch, request), f"every {short(every_ms)}")
             if self.offline is not None:
-                said |= _named(self.offline.score(batch, request), "offline")
+                outcomes |= _named(self.offline.score(batch, request), "offline")
                 self.offline.spill.append(batch)
-        return said
+        return outcomes
 
     def result(self, evaluation: Evaluation, seconds: dict[str, float]) -> comparisons.Staleness:
         """The report's part, given CPU seconds by phase."""
-        compared = {one.name: one for one in evaluation.compared}
+        compared = {against.name: against for against in evaluation.compared}
         copies: list[comparisons.Copy] = []
         offline: list[comparisons.Retrained] = []
         spent_s, share = seconds.get(_RETRAIN, 0.0), 1.0
         for name in self.names:
             copies.append(comparisons.immediate(evaluation, name))
             for every_ms, served in self.served.items():
-                one = compared[_called(name, f"every {short(every_ms)}")]
-                copies.append(comparisons.copy(one, short(every_ms), every_ms / 1000, served.published))
+                against = compared[_called(name, f"every {short(every_ms)}")]
+                copies.append(comparisons.copy(against, short(every_ms), every_ms / 1000, served.published))
             if self.offline is not None and self.offline.trainings:
-                one = compared[_called(name, "offline")]
+                against = compared[_called(name, "offline")]
                 share = self.offline.daily_rows / self.offline.trained_rows
                 offline.append(
                     comparisons.Retrained(
@@ -143,8 +143,8 @@ class Freshness:
                         stride=self.offline.stride,
                         passes=self.offline.passes,
                         trainings=self.offline.trainings,
-                        events=one.events,
-                        differences=one.differences,
+                        events=against.events,
+                        differences=against.differences,
                     )
                 )
         return comparisons.Staleness(
@@ -165,5 +165,5 @@ def _called(learner: str, kind: str) -> str:
     return f"{learner} {kind}"
 
 
-def _named(said: dict[str, Outcome], kind: str) -> dict[str, Outcome]:
-    return {_called(name, kind): outcome for name, outcome in said.items()}
+def _named(outcomes: dict[str, Outcome], kind: str) -> dict[str, Outcome]:
+    return {_called(name, kind): outcome for name, outcome in outcomes.items()}

@@ -30,13 +30,13 @@ class JudgedPolicy:
     columns = tuple(name.removesuffix("_B") for name in Acted._fields)
     """Of the predictions."""
 
-    def __init__(self, said: str, trainer: Trainer) -> None:
-        self.said, self.catalogue = said, trainer.catalogue
+    def __init__(self, asked: str, trainer: Trainer) -> None:
+        self.asked, self.catalogue = asked, trainer.catalogue
         self.policy: Policy
-        if said.startswith(LIKE):
-            self.policy = _like(said.removeprefix(LIKE), trainer.catalogue)
+        if asked.startswith(LIKE):
+            self.policy = _like(asked.removeprefix(LIKE), trainer.catalogue)
         else:
-            name, best = policy_asked(said)
+            name, best = policy_asked(asked)
             self.policy = OneOfBest(trainer.learners[name], trainer.had, best)
         self.acted: dict[str, Doubles] = {}
         """Of the micro-batch at hand."""
@@ -52,8 +52,8 @@ class JudgedPolicy:
         label_E, user_E, propensity_E, target_E, predicted_E, expected_E = (
             column_E[known_E] for column_E in kept.values()
         )
-        found = None
+        estimated = None
         if known_E.any():
             shown = Shown(label_E.astype(np.float64), propensity_E, user_E)
-            found = evaluate(shown, Target(target_E, predicted_E, expected_E))
-        return PolicyJudged(policy=self.said, left_out=int((~known_E).sum()), found=found)
+            estimated = evaluate(shown, Target(target_E, predicted_E, expected_E))
+        return PolicyJudged(policy=self.asked, left_out=int((~known_E).sum()), found=estimated)

@@ -218,7 +218,7 @@ class Learning:
         )
 
     def _watch(self, drift: "DriftMonitor", scored: Scored) -> "list[Alarm]":
-        from monitor.drift import Said
+        from monitor.drift import Scores
 
         p_B, hit_B = np.full((2, len(scored.batch)), np.nan)
         said_B = scored.outcomes[self.plan.model].p_B
@@ -227,7 +227,7 @@ class Learning:
         rank_R = scored.outcomes[self.plan.embedder].rank_R
         if rank_R is not None:
             hit_B[scored.request.rows_R] = rank_R <= 10
-        raised = drift.update(scored.batch, Said(p_B, hit_B))
+        raised = drift.update(scored.batch, Scores(p_B, hit_B))
         if drift.embeddings.due(drift.events):
             items = self.trainer.catalogue.items
             drift.look(items.keys[: len(items)].copy(), self.embedder.item_vectors)

@@ -151,12 +151,12 @@ def _judged_learner(config: RunConfig, *, labelled: bool, roles: Collection[str]
     return [name]
 
 
-def policy_asked(said: str) -> tuple[str, int]:
+def policy_asked(text: str) -> tuple[str, int]:
     """The learner of a policy, and of how many of its best it shows one."""
-    name, colon, best = said.partition(":")
+    name, colon, best = text.partition(":")
     if colon and not (best.isdecimal() and int(best) > 0):
         raise InputError(
-            f"{_OFF_POLICY} {said}: expected LEARNER or LEARNER:K with K at least 1, such as stim:10"
+            f"{_OFF_POLICY} {text}: expected LEARNER or LEARNER:K with K at least 1, such as stim:10"
         )
     return name, int(best) if colon else 1
 
@@ -262,7 +262,7 @@ def _variants(model: Learner, config: RunConfig) -> dict[str, Learner]:
     A part that is off already makes no variant, nor one that another has the place of. Raises InputError
     where none is left.
     """
-    found: dict[str, Learner] = {}
+    variants: dict[str, Learner] = {}
     given = config.learners.get(model.name, {})
     for variant, differ in model.ablations_for(model.context).items():
         if any(
@@ -272,12 +272,12 @@ def _variants(model: Learner, config: RunConfig) -> dict[str, Learner]:
             continue
         settings = _settings(model.name, config, differ)
         if settings != model.config:
-            found[variant_name(model.name, variant)] = type(model)(settings, model.context)
+            variants[variant_name(model.name, variant)] = type(model)(settings, model.context)
     if acting(config, model):
-        found[variant_name(model.name, NOT_ACTING)] = type(model)(model.config, model.context)
-    if not found:
+        variants[variant_name(model.name, NOT_ACTING)] = type(model)(model.config, model.context)
+    if not variants:
         raise InputError(
             f"--ablate: {model.name} has no part that could be switched off on this log; give --learner with"
             f" one of: {', '.join(able(lambda one: bool(one.ablations))) or 'none yet'}"
         )
-    return found
+    return variants

@@ -149,10 +149,10 @@ def _stream(
 def _resumed(run: Run, checkpointing: Checkpointing | None) -> bool:
     if checkpointing is None or not checkpointing.resume:
         return False
-    found = checkpoint.load(checkpointing.directory)
-    if found is None:
+    saved = checkpoint.load(checkpointing.directory)
+    if saved is None:
         return False
-    run.load(found[1])
+    run.load(saved[1])
     return True
 
 

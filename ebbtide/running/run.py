@@ -56,10 +56,10 @@ class Run:
             return
         self.beside.before(batch)
         scored = self.learning.step(batch)
-        said = self.beside.after(scored)
+        outcomes = self.beside.after(scored)
         with self.phases("measure"):
             acted = self.beside.policy.acted if self.beside.policy else None
-            self.measure.add(scored.batch, said, scored.request, acted)
+            self.measure.add(scored.batch, outcomes, scored.request, acted)
 
     def finish(self) -> None:
         """Learn what still waits, publish the last delta, and tell readers of the run."""
@@ -88,8 +88,8 @@ class Run:
         """What the model has learned, or else the learner whose vectors are published."""
         named = (self.plan.model, self.plan.embedder)
         told = (self.trainer.learners[name].insight() for name in named)
-        found = next((insight for insight in told if insight is not None), None)
-        return found.timeless() if found is not None and self.log.survey.unit == "tick" else found
+        first = next((insight for insight in told if insight is not None), None)
+        return first.timeless() if first is not None and self.log.survey.unit == "tick" else first
 
     def tree(self) -> Tree:
         return {
@@ -124,9 +124,9 @@ def _filled_in(fingerprint: str, *, ruled: bool) -> tuple[str, ...]:
 
     No rules about drift were once the default: a run without any (not `ruled`) may go on by the usual ones.
     """
-    said, end = json.JSONDecoder().raw_decode(fingerprint)
+    settings, end = json.JSONDecoder().raw_decode(fingerprint)
     try:
-        config = msgspec.convert(said, RunConfig)
+        config = msgspec.convert(settings, RunConfig)
     except msgspec.ValidationError:
         return (fingerprint,)
     meant = [config] if ruled or config.act else [config, msgspec.structs.replace(config, act=None)]

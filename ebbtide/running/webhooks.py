@@ -157,13 +157,13 @@ def webhooks(rules: Sequence[Rule], name: str) -> Webhooks | None:
     """What the rules need, with address and secret of the environment. Raises InputError without."""
     if not any(rule.do == "webhook" for rule in rules):
         return None
-    url, said = os.environ.get(URL, ""), os.environ.get(SECRET, "")
+    url, encoded = os.environ.get(URL, ""), os.environ.get(SECRET, "")
     if not _good(url):
         raise InputError(
             f"act: expected {URL} to hold http://HOST/... or https://HOST/..., without a user or password"
         )
     try:
-        secret = base64.b64decode(said.removeprefix(_PREFIX), validate=True)
+        secret = base64.b64decode(encoded.removeprefix(_PREFIX), validate=True)
     except binascii.Error:
         secret = b""
     if not 24 <= len(secret) <= 64:

@@ -43,12 +43,12 @@ class WithoutAction:
     @classmethod
     def begun(cls, trainer: Trainer, plan: Plan, event: int) -> "WithoutAction | None":
         """To be called before the action. None where there are learners whose state cannot be copied."""
-        found = cls(trainer, plan, event)
-        if not all(trainer.learners[of].saved for of in found.names):
+        branch = cls(trainer, plan, event)
+        if not all(trainer.learners[of].saved for of in branch.names):
             return None
-        for of, name in found.names.items():
+        for of, name in branch.names.items():
             trainer.branch(name, of)
-        return found
+        return branch
 
     @property
     def over(self) -> bool:
@@ -70,15 +70,15 @@ class WithoutAction:
         """By what there is so far; None of what changes no learner, or was done at another event."""
         if action.event != self.event or action.do not in CHANGING:
             return None
-        said = {name: column[: self._used] for name, column in self._said.items()}
+        columns = {name: column[: self._used] for name, column in self._said.items()}
         users, unknown_E = KeyMap(), np.zeros(self._used, np.uint8)
-        user_E = users.rows(said["user"], grow=True).astype(np.int32)
-        events = Events(said["time_ms"], user_E, len(users), said["label"], unknown_E, unknown_E)
+        user_E = users.rows(columns["user"], grow=True).astype(np.int32)
+        events = Events(columns["time_ms"], user_E, len(users), columns["label"], unknown_E, unknown_E)
         copy = Speaker(_NAME, predicts=True, ranks=True, floor=False, of=self._predictor)
-        theirs, ours = ((said[f"p_{who}"], said[f"rank_{who}"]) for who in ("with", "without"))
-        found = compared(events, slice(None), copy, ours, theirs)
+        theirs, ours = ((columns[f"p_{who}"], columns[f"rank_{who}"]) for who in ("with", "without"))
+        judgement = compared(events, slice(None), copy, ours, theirs)
         return Worth(
-            events=self._used, differences=tuple(found.differences), verdict=worth(found.differences)
+            events=self._used, differences=tuple(judgement.differences), verdict=worth(judgement.differences)
         )
 
     def end(self) -> None:
@@ -86,8 +86,8 @@ class WithoutAction:
             self._trainer.prune(name)
 
     def tree(self) -> Tree:
-        said = {name: column[: self._used].copy() for name, column in self._said.items()}
-        return {"event": self.event, "said": said}
+        columns = {name: column[: self._used].copy() for name, column in self._said.items()}
+        return {"event": self.event, "said": columns}
 
     def load(self, tree: Tree) -> None:
         """The copy itself is the trainer's to load."""

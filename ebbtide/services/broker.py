@@ -70,16 +70,16 @@ def java(title: str = f"Apache Kafka {KAFKA}", extra: str = EXTRA) -> str:
     else:
         return str(wheel)
     home = os.environ.get("JAVA_HOME")
-    found = os.path.join(home, "bin", "java") if home else shutil.which("java")
+    path = os.path.join(home, "bin", "java") if home else shutil.which("java")
     what = f"{title}: expected Java {JAVA} or newer"
     todo = f"{extra} brings one, or set JAVA_HOME"
-    if found is None or not os.access(found, os.X_OK):
-        raise InputError(f"{what}, found {'none' if found is None else f'no {found}'}; {todo}")
-    said = subprocess.run([found, "-version"], capture_output=True, text=True, check=False).stderr
-    version = said.partition('version "')[2].partition(".")[0].partition('"')[0]
+    if path is None or not os.access(path, os.X_OK):
+        raise InputError(f"{what}, found {'none' if path is None else f'no {path}'}; {todo}")
+    output = subprocess.run([path, "-version"], capture_output=True, text=True, check=False).stderr
+    version = output.partition('version "')[2].partition(".")[0].partition('"')[0]
     if not version.isdigit() or int(version) < JAVA:
-        raise InputError(f"{what}, got {said.strip().partition(chr(10))[0]!r} from {found}; {todo}")
-    return found
+        raise InputError(f"{what}, got {output.strip().partition(chr(10))[0]!r} from {path}; {todo}")
+    return path
 
 
 def command(folder: Path, jars: Sequence[Path], port: int, controller: int, lock: int) -> list[str]:
@@ -130,5 +130,5 @@ def _format(command: list[str], folder: Path, lock: int) -> None:
     except (OSError, subprocess.TimeoutExpired) as error:
         raise InputError(f"Apache Kafka {KAFKA}: could not run {command[0]} ({error})") from error
     if done.returncode != 0:
-        said = (done.stderr or done.stdout).strip().splitlines() or [f"exit status {done.returncode}"]
-        raise InputError(f"Apache Kafka {KAFKA}: could not format its data folder: {said[-1]}")
+        output = (done.stderr or done.stdout).strip().splitlines() or [f"exit status {done.returncode}"]
+        raise InputError(f"Apache Kafka {KAFKA}: could not format its data folder: {output[-1]}")

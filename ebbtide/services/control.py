@@ -126,10 +126,10 @@ def status(folder: Path) -> Status:
     folder = folder.resolve()
     ports = _read_ports(folder)
     services = []
-    for one in _known(folder):
-        record = one.running()
-        answers = record is not None and ports is not None and one.answers(ports, record.pid)
-        services.append(Service(one.name, answers, record.pid if record else None, str(one.log)))
+    for service in _known(folder):
+        record = service.running()
+        answers = record is not None and ports is not None and service.answers(ports, record.pid)
+        services.append(Service(service.name, answers, record.pid if record else None, str(service.log)))
     kafka, valkey = services
     return Status(
         str(folder),
@@ -177,21 +177,25 @@ def _start(known: tuple[_Known, ...], ports: Ports, lock: int) -> _Known | None:
     """Start what is not running and wait for all; the service that did not come up, if one did not."""
     begun: list[_Known] = []
     try:
-        for one in reversed(known):
-            if one.running() is None:
-                begun.append(one)
-                for path in {one.log, one.output}:
+        for service in reversed(known):
+            if service.running() is None:
+                begun.append(service)
+                for path in {service.log, service.output}:
                     if path.exists():
                         path.replace(f"{path}.before")
                 processes.launch(
-                    one.record, one.command(ports, lock), lock=lock, cwd=one.record.parent, output=one.output
+                    service.record,
+                    service.command(ports, lock),
+                    lock=lock,
+                    cwd=service.record.parent,
+                    output=service.output,
                 )
         lost = _wait(known, ports)
     except BaseException:
-        processes.end([one.record for one in begun], _DOWN_S)
+        processes.end([service.record for service in begun], _DOWN_S)
         raise
     if lost is not None:
-        processes.end([one.record for one in begun], _DOWN_S)
+        processes.end([service.record for service in begun], _DOWN_S)
     return lost
 
 
@@ -200,12 +204,12 @@ def _wait(known: tuple[_Known, ...], ports: Ports) -> _Known | None:
     deadline = time.monotonic() + _UP_S
     waiting = list(known)
     while waiting:
-        for one in waiting:
-            record = one.running()
+        for service in waiting:
+            record = service.running()
             if record is None or time.monotonic() > deadline:
-                return one
-            if one.answers(ports, record.pid):
-                waiting.remove(one)
+                return service
+            if service.answers(ports, record.pid):
+                waiting.remove(service)
                 break
         else:
             time.sleep(_LOOK_S)

@@ -113,20 +113,20 @@ def _fetch(of: Jars, jar: Jar, aside: Path, folder: Path) -> Jar:
     )
     artifact = context.project(jar.group, jar.artifact).at_version(jar.version).artifact()
     try:
-        found = context.resolver.download(artifact)
+        fetched = context.resolver.download(artifact)
     except (OSError, RuntimeError) as error:
         raise InputError(
             f"{of.title}: could not fetch {jar} from {mirror or 'the central Maven repository'} "
             f"({_short(error)}); connect to it, set EBBTIDE_MAVEN to a mirror, "
             f"or put {jar.name} into {folder}"
         ) from error
-    got = "" if found is None else _digest(found)
-    if found is None or got != jar.sha256:
+    got = "" if fetched is None else _digest(fetched)
+    if fetched is None or got != jar.sha256:
         raise InputError(
             f"{of.title}: {jar} has SHA-256 {got}, expected {jar.sha256}; "
             f"{mirror or 'what answers for the central Maven repository'} does not give the real jar"
         )
-    os.replace(found, folder / jar.name)
+    os.replace(fetched, folder / jar.name)
     return jar
 
 

@@ -30,8 +30,8 @@ def started(pid: int) -> str:
             return "" if gone else f"{file.read().strip()} {fields[19].decode()}"
     plain = {**os.environ, "LC_ALL": "C", "TZ": "UTC"}  # the same words whoever asks
     command = ["ps", "-o", "state=,lstart=", "-p", str(pid)]
-    said = subprocess.run(command, env=plain, capture_output=True, text=True)
-    state, _, began = said.stdout.strip().partition(" ")
+    listed = subprocess.run(command, env=plain, capture_output=True, text=True)
+    state, _, began = listed.stdout.strip().partition(" ")
     return "" if state.startswith("Z") else began.strip()
 
 

@@ -21,12 +21,12 @@ def answers(port: int, pid: int) -> bool:
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=2.0) as connection:
             connection.sendall(b"PING\r\nINFO server\r\n")
-            said = b""
-            while b"\r\nprocess_id:" not in said or not said.endswith(b"\r\n"):
+            reply = b""
+            while b"\r\nprocess_id:" not in reply or not reply.endswith(b"\r\n"):
                 piece = connection.recv(65536)
                 if not piece:
                     return False
-                said += piece
+                reply += piece
     except OSError:
         return False
-    return said.startswith(b"+PONG") and f"\r\nprocess_id:{pid}\r\n".encode() in said
+    return reply.startswith(b"+PONG") and f"\r\nprocess_id:{pid}\r\n".encode() in reply

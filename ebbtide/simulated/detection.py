@@ -19,7 +19,7 @@ from ebbtide.simulated.drifting import DRIFT_AT, EVENTS, KINDS, Kind, lived, sco
 from ebbtide.simulated.over_seeds import Figure, figure
 from monitor.actions import Rule
 from monitor.alarms import Alarm
-from monitor.drift import DriftMonitor, Said
+from monitor.drift import DriftMonitor, Scores
 from replay.log import Log
 from state.examples import Doubles
 from state.store.in_memory import DictStore
@@ -89,15 +89,17 @@ def watched(
     stream, monitor = scored(kind, seed, events, delay_ms=delay_ms), DriftMonitor()
     for start in range(0, events, batch):
         rows = slice(start, start + batch)
-        monitor.update(stream.batch.take(rows), Said(stream.said.p_B[rows], stream.said.hit_B[rows]))
+        monitor.update(stream.batch.take(rows), Scores(stream.scores.p_B[rows], stream.scores.hit_B[rows]))
     return monitor.alarms
 
 
 def delay(kind: Kind, seed: int) -> float:
     """Events from the drift to the first alarm of a signal that it moves; infinite where there is none."""
     moved = _MOVED.get(kind, _MODEL)
-    found = [a.event - DRIFT_AT for a in watched(kind, seed) if a.signal in moved and a.event > DRIFT_AT]
-    return float(min(found)) if found else np.inf
+    alarms_after = [
+        a.event - DRIFT_AT for a in watched(kind, seed) if a.signal in moved and a.event > DRIFT_AT
+    ]
+    return float(min(alarms_after)) if alarms_after else np.inf
 
 
 def recovery(seed: int, rules: tuple[Rule, ...]) -> float:

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 import pyarrow as pa
 
-from monitor.drift import Said
+from monitor.drift import Scores
 from state.examples import Doubles, ExampleBatch, empty_examples
 from state.keys import Int64s
 
@@ -34,7 +34,7 @@ class Scored:
     """A stream and what a model says of it."""
 
     batch: ExampleBatch
-    said: Said
+    scores: Scores
 
 
 def scored(kind: Kind, seed: int, events: int = EVENTS, at: int = DRIFT_AT, delay_ms: int = 0) -> Scored:
@@ -72,7 +72,7 @@ def scored(kind: Kind, seed: int, events: int = EVENTS, at: int = DRIFT_AT, dela
     batch.user_rates_BR[:, 0] = 100.0
     batch.item_rates_BR[:, 0] = ~(new_E & (draw.random(events) < 0.2))
     hit_E = np.where(draw.random(events) < 0.3, 1.0, 0.0)
-    return Scored(batch, Said(said_E, hit_E))
+    return Scored(batch, Scores(said_E, hit_E))
 
 
 def _share(kind: Kind, since_E: Int64s, scene_E: Int64s) -> Doubles:

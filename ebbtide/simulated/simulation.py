@@ -43,7 +43,7 @@ class Tally:
     slates: int = 0
     accepted: int = 0
     """Of what was exploited."""
-    found: int = 0
+    novel: int = 0
     """Clusters accepted that were novel, each once a slate."""
     explored: int = 0
     """Accepted in the explore slot."""
@@ -59,7 +59,7 @@ class Tally:
     @property
     def slate(self) -> float:
         """Serendipity of the slate: novel clusters accepted."""
-        return self.found / self.slates
+        return self.novel / self.slates
 
     @property
     def slot(self) -> float:
@@ -176,7 +176,7 @@ class Simulation:
         shown_A = slates.cluster_BS[:, -1:]
         tally.slates += slates.size
         tally.accepted += int(slates.accepted_BS[:, :-1].sum())
-        tally.found += int((taken_AC & novel_AC).sum())
+        tally.novel += int((taken_AC & novel_AC).sum())
         tally.explored += int(slates.accepted_BS[:, -1].sum())
         tally.believed += float(np.take_along_axis(slates.relevance_BC, shown_A, 1).sum(dtype=np.float64))
         row_T, cluster_T = np.nonzero(taken_AC)

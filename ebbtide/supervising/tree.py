@@ -88,7 +88,7 @@ async def _services(plan: Plan, say: Say) -> Addresses:
         )
     telling = asyncio.create_task(tell(log, 0, lambda line: say(SERVICES, line)))
     try:
-        said, _ = await process.communicate()
+        output, _ = await process.communicate()
     except asyncio.CancelledError:
         with contextlib.suppress(ProcessLookupError):
             process.terminate()
@@ -100,7 +100,7 @@ async def _services(plan: Plan, say: Say) -> Addresses:
         lines = [plain(line) for line in log.read_text(errors="replace").splitlines()]
         last = lines[-1].removeprefix("ebbtide: ") if lines else how(process.returncode)
         raise InputError(f"services: {last}")
-    at = msgspec.json.decode(said, type=Addresses)
+    at = msgspec.json.decode(output, type=Addresses)
     say(SERVICES, f"Kafka at {at.brokers}, Valkey at {at.store}")
     return at
 
@@ -118,14 +118,14 @@ async def _mend_services(plan: Plan, at: Addresses, say: Say, up: asyncio.Event)
         up.clear()
         say(SERVICES, f"{' and '.join(lost) or 'what was started'} has ended; it is started again")
         try:
-            found = await _services(plan, say)
+            now_at = await _services(plan, say)
         except InputError as error:  # another may have been killed meanwhile
             failed += 1
             if failed >= MOST:
                 raise
             say(SERVICES, str(error))
             continue
-        if found != at:
+        if now_at != at:
             raise InputError("services: other processes have taken their ports; start again")
         failed = 0
         up.set()

@@ -66,10 +66,10 @@ class Quantizers(nn.Module):
         )
         return Quantized(latent_USD, cosine_USK, cosine_USK.argmax(2))
 
-    def terms(self, content_UMV: Tensor, found: Quantized) -> dict[str, Tensor]:
+    def terms(self, content_UMV: Tensor, quantized: Quantized) -> dict[str, Tensor]:
         """What stage 1 makes small, weighted, as means over items."""
-        chosen_USD = self._chosen(found)
-        passed_USD = found.latent_USD + (chosen_USD - found.latent_USD).detach()
+        chosen_USD = self._chosen(quantized)
+        passed_USD = quantized.latent_USD + (chosen_USD - quantized.latent_USD).detach()
         gate_UME = torch.softmax(torch.einsum("umv,mve->ume", content_UMV, self.gate_MVE) + self.bias_ME, 2)
         own_UMED = passed_USD[:, self.shared :].reshape(len(content_UMV), self.modalities, self.specific, -1)
         own_UMD = (gate_UME[..., None] * own_UMED).sum(2)
@@ -80,7 +80,7 @@ class Quantizers(nn.Module):
             "reconstruction": RECONSTRUCTION * _squares(content_UMV - said_UMV),
             "auxiliary": AUXILIARY * _squares(content_UMV - own_said_UMV),
             "orthogonal": ORTHOGONAL * self.overlap(),
-            "codewords": CODEWORDS * _squares(found.latent_USD.detach() - chosen_USD),
+            "codewords": CODEWORDS * _squares(quantized.latent_USD.detach() - chosen_USD),
         }
 
     def overlap(self) -> Tensor:
@@ -91,11 +91,11 @@ class Quantizers(nn.Module):
         ]
         return torch.stack([gram.square().sum() for gram in grams]).sum()
 
-    def _chosen(self, found: Quantized) -> Tensor:
+    def _chosen(self, quantized: Quantized) -> Tensor:
         """Codewords (U, S, D), as long as what chose them: the cosine says nothing of length."""
         expert_S = torch.arange(self.book_SKD.shape[0], device=self.book_SKD.device)
-        unit_USD = normalize(self.book_SKD, dim=2)[expert_S, found.code_US]
-        chosen_USD: Tensor = unit_USD * found.latent_USD.detach().norm(dim=2, keepdim=True)
+        unit_USD = normalize(self.book_SKD, dim=2)[expert_S, quantized.code_US]
+        chosen_USD: Tensor = unit_USD * quantized.latent_USD.detach().norm(dim=2, keepdim=True)
         return chosen_USD
 
 

@@ -90,22 +90,22 @@ class EbbtideClassifier(base.Classifier):
         return {False: 1.0 - p, True: p}
 
     def _features(self, x: dict[Hashable, Any], *, grow: bool) -> Store:
-        found = [(0, _CONSTANT, 1.0)]
+        entries = [(0, _CONSTANT, 1.0)]
         for name, value in x.items():
             if isinstance(value, str | bool | np.bool_):
-                found.append((pair(key_of(str(name)), key_of(str(value))), _CATEGORY, 1.0))
+                entries.append((pair(key_of(str(name)), key_of(str(value))), _CATEGORY, 1.0))
         for name, value in _numbers(x):
             scale = self._scales.get(name)
             slope = 0.0 if scale is None else standard(value, scale)
-            found.append((pair(key_of(str(name)), 0), _NUMBER, slope))
-        keys, kinds, values = (np.array(column) for column in zip(*found, strict=True))
-        store = store_of(1, len(found))
-        store.start_P1[1] = len(found)
+            entries.append((pair(key_of(str(name)), 0), _NUMBER, slope))
+        keys, kinds, values = (np.array(column) for column in zip(*entries, strict=True))
+        store = store_of(1, len(entries))
+        store.start_P1[1] = len(entries)
         store.kind_L[:], store.x_L[:] = kinds, values
         weights = self._weights
         if grow:
-            if weights.room < len(weights) + len(found):
-                weights.make_room(len(found), len(found), Waiting())
+            if weights.room < len(weights) + len(entries):
+                weights.make_room(len(entries), len(entries), Waiting())
             known = len(weights)
             rows = weights.map.rows(keys, grow=True)
             new = rows >= known

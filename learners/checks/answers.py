@@ -40,7 +40,7 @@ def scoring_changes_nothing(case: Case) -> None:
     bench.run(400)
     unasked.run(400)
     expect(
-        bench.said() == unasked.said(),
+        bench.answers() == unasked.answers(),
         "step: expected the same answers whether score and rank were called before or not, got others; "
         "let them only read",
     )
@@ -94,7 +94,8 @@ def the_seed_decides(case: Case) -> None:
     first, second = (case.bench(seed=3).run() for _ in range(2))
     todo = "draw from numpy.random.default_rng(context.seed), and ask no clock"
     expect(
-        first.said() == second.said(), f"step: expected the same answers of the same seed, got others; {todo}"
+        first.answers() == second.answers(),
+        f"step: expected the same answers of the same seed, got others; {todo}",
     )
     if case.cls.saved:
         same = digest(first.learner.tree()) == digest(second.learner.tree())
@@ -120,12 +121,12 @@ def no_outcome_is_known_early(case: Case) -> None:
     """Under a delay longer than the log, no outcome that is changed afterwards can change what was said."""
     bench = case.bench(delay_ms=10**12).run()
     if not case.labelled:
-        known = set(bench.said()[1]) - {MISSED}
+        known = set(bench.answers()[1]) - {MISSED}
         expect(not known, f"rank: expected MISSED while nothing is known, got ranks {sorted(known)[:5]}")
         return
     turned = case.bench(kind="turned", delay_ms=10**12).run()
     expect(
-        bench.said()[0] == turned.said()[0],
+        bench.answers()[0] == turned.answers()[0],
         "score: expected the same whatever the labels are that are not known yet, got others; learn in "
         "`learn`, from the rows that it is given",
     )

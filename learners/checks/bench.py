@@ -99,7 +99,7 @@ class Bench:
         """All that was scored."""
         return concat([part.batch for part in self.scored])
 
-    def said(self, name: str | None = None) -> tuple[list[float], list[int]]:
+    def answers(self, name: str | None = None) -> tuple[list[float], list[int]]:
         """P(action) of every row, and ranks, by the learner or a branch of it."""
         outcomes = [part.outcomes[name or self.learner.name] for part in self.scored]
         p = [x for o in outcomes if o.p_B is not None for x in o.p_B.tolist()]
@@ -141,16 +141,16 @@ class Case:
 class BrokenError(InputError):
     """What a learner was expected to do, what it did, and what to do about it."""
 
-    def __init__(self, said: str, each: Sequence[str] = ()) -> None:
-        super().__init__(said)
-        self.each = tuple(each) or (said,)
+    def __init__(self, sentence: str, each: Sequence[str] = ()) -> None:
+        super().__init__(sentence)
+        self.each = tuple(each) or (sentence,)
         """One sentence a property."""
 
 
-def expect(held: object, said: str) -> None:
-    """Raises BrokenError with what is said, unless it holds."""
+def expect(held: object, sentence: str) -> None:
+    """Raises BrokenError with that sentence, unless it holds."""
     if not held:
-        raise BrokenError(said)
+        raise BrokenError(sentence)
 
 
 def share_of(wrong: NDArray[np.bool_]) -> str:

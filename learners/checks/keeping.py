@@ -97,11 +97,11 @@ def loaded_it_goes_on(case: Case) -> None:
     )
     resumed.trainer.branch(_BRANCH, case.cls.name)
     expect(
-        whole.run(300).said() == resumed.run(300).said(),
+        whole.run(300).answers() == resumed.run(300).answers(),
         f"load: expected the answers of a learner that was not saved and loaded, got others; {todo}",
     )
     expect(
-        resumed.said(_BRANCH) == whole.said(),
+        resumed.answers(_BRANCH) == whole.answers(),
         "load: expected the answers of the learner that the state was taken from, which learned on beside, "
         f"got others; {todo}",
     )
@@ -126,7 +126,7 @@ def doubting_is_felt_and_kept(case: Case) -> None:
         loaded.trainer.load(doubting.trainer.tree())
     for bench in (doubting, loaded, still):
         bench.trainer.rank_share = 1.0
-    later = [bench.run(300).said() for bench in (doubting, loaded, still)]
+    later = [bench.run(300).answers() for bench in (doubting, loaded, still)]
     expect(later[0] != later[2], "doubt: expected other answers later, got the same; it does nothing")
     expect(
         later[0] == later[1] or not case.cls.saved,
@@ -139,7 +139,7 @@ def no_gap_breaks_it(case: Case) -> None:
     """Gaps of milliseconds to centuries, both ways, leave numbers numbers."""
     bench = case.bench(kind="gaps", expire_ms=30 * DAY_MS).run(stop=GAPS, size=7)
     learner, last = bench.learner, bench.scored[-1].batch
-    p = np.array(bench.said()[0])
+    p = np.array(bench.answers()[0])
     expect(
         ((p > 0) & (p < 1)).all(), "step: expected P(action) in (0, 1) across gaps of centuries, got others"
     )

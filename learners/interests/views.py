@@ -104,10 +104,10 @@ def _further(table: Int64s, past: Columns, b: int, first: int, recalled: Recalle
 
 @inner
 def _among(key: int, key_W: Int64s) -> bool:
-    found = False
+    among = False
     for w in range(key_W.shape[0]):
-        found |= key_W[w] == key
-    return found
+        among |= key_W[w] == key
+    return among
 
 
 @compiled

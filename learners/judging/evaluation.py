@@ -33,8 +33,8 @@ class Part(msgspec.Struct, frozen=True, kw_only=True, rename=_json_name):
 
     def value(self, metric: str) -> float | None:
         """A metric by its name in `learners.judging.metrics.METRICS`."""
-        found: float | None = getattr(self, _field(metric))
-        return found
+        value: float | None = getattr(self, _field(metric))
+        return value
 
     def with_values(self, values: dict[str, float | None], ranked: int) -> "Part":
         """The same part with these metrics filled in."""

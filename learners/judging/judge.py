@@ -63,7 +63,7 @@ class Events:
         return len(self.time_ms_E)
 
 
-Said = Callable[[Speaker], tuple[Floats | None, NDArray[np.int32] | None]]
+OutputOf = Callable[[Speaker], tuple[Floats | None, NDArray[np.int32] | None]]
 """P(action) (E,) and ranks (E,), 0 for not ranked, of one learner."""
 
 
@@ -76,7 +76,7 @@ class _Cut:
 
 
 def judge(
-    events: Events, speakers: Sequence[Speaker], said: Said, score_from: float | int = 0.0
+    events: Events, speakers: Sequence[Speaker], output_of: OutputOf, score_from: float | int = 0.0
 ) -> Evaluation:
     """Judge every learner. `score_from` is a fraction of the events (float) or a time in ms (int)."""
     size = len(events)
@@ -99,17 +99,17 @@ def judge(
     judged: dict[str, Judged] = {}
     own = [speaker for speaker in speakers if speaker.of is None]
     for speaker in sorted(own, key=lambda s: not s.floor):
-        one, influence = _judge_one(events, cuts, speaker, said(speaker), floors, present)
-        judged[speaker.name] = one
+        judgement, influence = _judge_one(events, cuts, speaker, output_of(speaker), floors, present)
+        judged[speaker.name] = judgement
         if speaker.floor:
-            floors[speaker.name] = one.scored, influence
+            floors[speaker.name] = judgement.scored, influence
     return Evaluation(
         predictor=_headline([s for s in own if s.predicts]),
         ranker=_headline([s for s in own if s.ranks]),
         users=events.users,
         learners=[judged[speaker.name] for speaker in own],
         compared=[
-            compared(events, slice(first, None), variant, said(variant), said(speaker))
+            compared(events, slice(first, None), variant, output_of(variant), output_of(speaker))
             for speaker in own
             for variant in speakers
             if variant.of == speaker.name
@@ -121,11 +121,11 @@ def _judge_one(
     events: Events,
     cuts: dict[str, _Cut],
     speaker: Speaker,
-    said: tuple[Floats | None, NDArray[np.int32] | None],
+    output: tuple[Floats | None, NDArray[np.int32] | None],
     floors: dict[str, tuple[Part, Influence]],
     present: int,
 ) -> tuple[Judged, Influence]:
-    p_E, rank_E = said
+    p_E, rank_E = output
     samples: list[Predictions | Ranks] = []
     if p_E is not None:
         samples.append(Predictions.of(p_E, events.label_E, events.user_E))
@@ -175,8 +175,8 @@ def compared(
     if p_E is not None and their_p_E is not None:
         said_E = ~np.isnan(p_E[rows])
         both_E = np.where(said_E, label_E, np.float32(np.nan))
-        said = (Predictions.of(p[rows], both_E, user_E) for p in (p_E, their_p_E))
-        differences += _differences(next(said), next(said), events.users)
+        predictions = (Predictions.of(p[rows], both_E, user_E) for p in (p_E, their_p_E))
+        differences += _differences(next(predictions), next(predictions), events.users)
         spoke_E |= said_E
     if rank_E is not None and their_rank_E is not None:
         said_E = (rank_E[rows] > 0) & ~(label_E <= 0.5)
@@ -226,7 +226,7 @@ def _intervals(
 ) -> list[Interval]:
     if present < MIN_USERS:
         return []
-    found = []
+    intervals = []
     for floor, (floor_part, floor_influence) in floors.items():
         for metric in METRICS:
             ours, theirs = part.value(metric), floor_part.value(metric)
@@ -234,7 +234,7 @@ def _intervals(
                 continue
             difference = ours - theirs
             half = Z95 * standard_error(influence[metric] - floor_influence[metric], present)
-            found.append(
+            intervals.append(
                 Interval(
                     floor=floor,
                     metric=metric,
@@ -243,7 +243,7 @@ def _intervals(
                     high=difference + half,
                 )
             )
-    return found
+    return intervals
 
 
 def _cut(events: Events, part_E: Codes, parts: int, *, timed: bool = True) -> _Cut:

@@ -96,18 +96,18 @@ class Measure:
 
         Raises EbbtideError where a P(action) lies outside [0, 1] or is no number.
         """
-        said: dict[str, NDArray[Any]] = {} if more is None else dict(more)
+        columns: dict[str, NDArray[Any]] = {} if more is None else dict(more)
         for speaker in self.speakers:
             outcome = outcomes[speaker.name] if speaker.of is None else outcomes.get(speaker.name, _SILENT)
             if speaker.predicts and outcome is _SILENT:
-                said[f"p.{speaker.name}"] = np.full(len(batch), np.nan, np.float32)
+                columns[f"p.{speaker.name}"] = np.full(len(batch), np.nan, np.float32)
             elif speaker.predicts:
-                said[f"p.{speaker.name}"] = _checked(speaker.name, outcome)
+                columns[f"p.{speaker.name}"] = _checked(speaker.name, outcome)
             if speaker.ranks:
                 rank_B = np.zeros(len(batch), np.int32)
                 if outcome.rank_R is not None:
                     rank_B[request.rows_R] = outcome.rank_R
-                said[f"rank.{speaker.name}"] = rank_B
+                columns[f"rank.{speaker.name}"] = rank_B
         start = 0
         while start < len(batch):
             stop = min(len(batch), start + self._size - self._used)
@@ -116,7 +116,7 @@ class Measure:
                 self._tail[name][to] = getattr(batch, f"{name}_B")[rows]
             self._tail["cold_user"][to] = batch.user_rates_BR[rows, 0] == 0
             self._tail["cold_item"][to] = batch.item_rates_BR[rows, 0] == 0
-            for name, said_B in said.items():
+            for name, said_B in columns.items():
                 self._tail[name][to] = said_B[rows]
             self._used += stop - start
             self._held = min(self._held + stop - start, self._size)
@@ -134,17 +134,17 @@ class Measure:
         shown: dict[str, dict[str, float]] = {}
         own = [speaker for speaker in self.speakers if speaker.of is None]
         for speaker in [s for s in own if not s.floor] or own:
-            found: dict[str, float] = {}
+            metrics: dict[str, float] = {}
             if speaker.predicts and not np.isnan(label).all():
                 p = self._tail[f"p.{speaker.name}"][back].astype(np.float64)
                 right = np.where(label > 0.5, p, 1 - p)[~np.isnan(label)]
-                found["log_loss"] = float(-np.log(np.maximum(right, 1e-6)).mean())
+                metrics["log_loss"] = float(-np.log(np.maximum(right, 1e-6)).mean())
             if speaker.ranks:
                 rank = self._tail[f"rank.{speaker.name}"][back]
                 if (rank > 0).any():
-                    found["recall@10"] = float((rank[rank > 0] <= 10).mean())
-            if found:
-                shown[speaker.name] = found
+                    metrics["recall@10"] = float((rank[rank > 0] <= 10).mean())
+            if metrics:
+                shown[speaker.name] = metrics
         return shown
 
     def evaluate(self, score_from: float | int = 0.0) -> Evaluation:
@@ -199,11 +199,11 @@ class Measure:
 
     def load(self, tree: Tree) -> None:
         """Go on from a checkpoint: its parts must be there, unaltered; later ones are removed."""
-        expected, found = sorted(self._tail), sorted(tree["tail"])
-        if expected != found:
+        expected, actual = sorted(self._tail), sorted(tree["tail"])
+        if expected != actual:
             raise InputError(
                 f"checkpoint: expected what these learners say ({', '.join(expected)}), found"
-                f" ({', '.join(found)}); resume with the learners that the run was started with"
+                f" ({', '.join(actual)}); resume with the learners that the run was started with"
             )
         self.parts, self._chain = int(tree["parts"]), str(tree["chain"])
         self._used = self._held = len(tree["tail"]["user"])

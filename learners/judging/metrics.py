@@ -105,18 +105,18 @@ class Predictions:
         """What each user adds to each metric that the sample gives; none for the calibration error."""
         if not len(self):
             return {}
-        found = {"log_loss": _of_mean(self.loss_E, self.user_E, users)}
+        influence = {"log_loss": _of_mean(self.loss_E, self.user_E, users)}
         base, entropy = self._base(), self._entropy()
         if entropy:
             rate = _of_mean(self.label_E.astype(np.float64), self.user_E, users) * np.log((1 - base) / base)
             level = float(self.loss_E.mean()) / entropy
-            found["normalized_entropy"] = (found["log_loss"] - level * rate) / entropy
+            influence["normalized_entropy"] = (influence["log_loss"] - level * rate) / entropy
         if not self.one_class:
-            found["auc"] = self._auc_influence(users)
+            influence["auc"] = self._auc_influence(users)
             mean, sums_UC = self._user_auc(users)
             if mean is not None:
-                found["user_auc"] = _of_user_auc(mean, sums_UC)
-        return found
+                influence["user_auc"] = _of_user_auc(mean, sums_UC)
+        return influence
 
     def calibration(self) -> Doubles:
         """(K, 3): mean P(action), mean label and number of events in bins of equal mass.

@@ -145,9 +145,9 @@ def interval(estimated: Estimated, user_E: Int64s) -> Estimate:
     return Estimate(value=estimated.value, low=estimated.value - half, high=estimated.value + half)
 
 
-def less(one: Estimated, other: Estimated) -> Estimated:
+def less(left: Estimated, right: Estimated) -> Estimated:
     """A difference, paired by event."""
-    return Estimated(one.value - other.value, one.influence_E - other.influence_E)
+    return Estimated(left.value - right.value, left.influence_E - right.influence_E)
 
 
 def effective(weight_E: Doubles) -> float:
@@ -162,15 +162,15 @@ def evaluate(shown: Shown, target: Target, clip: float = CLIP) -> OffPolicy:
     whole_E, weight_E = weights(shown, target.target_E, np.inf), weights(shown, target.target_E, clip)
     logged, worth, whole = mean(shown.reward_E), effective(weight_E), float(whole_E.sum())
     clipped = 1.0 - float(weight_E.sum()) / whole if whole else 0.0
-    found: dict[str, Estimate | None] = dict.fromkeys(("ips", "snips", "dr", "difference"))
+    estimates: dict[str, Estimate | None] = dict.fromkeys(("ips", "snips", "dr", "difference"))
     if whole:
         own = snips(shown.reward_E, weight_E)
         made = {"ips": ips(shown.reward_E, weight_E), "snips": own, "difference": less(own, logged)}
         if target.predicted_E is not None and target.expected_E is not None:
             made["dr"] = doubly_robust(shown.reward_E, weight_E, target.predicted_E, target.expected_E)
-        found |= {name: interval(one, shown.user_E) for name, one in made.items()}
+        estimates |= {name: interval(estimated, shown.user_E) for name, estimated in made.items()}
     doubt = _doubt(clipped, clip, worth, interval(mean(whole_E), shown.user_E))
-    verdict, reason = _verdict(found["difference"], doubt)
+    verdict, reason = _verdict(estimates["difference"], doubt)
     return OffPolicy(
         events=len(shown.reward_E),
         effective_events=worth,
@@ -178,7 +178,7 @@ def evaluate(shown: Shown, target: Target, clip: float = CLIP) -> OffPolicy:
         clip=clip,
         clipped=clipped,
         logged=interval(logged, shown.user_E),
-        **found,
+        **estimates,
         verdict=verdict,
         reason=reason,
     )

@@ -104,8 +104,8 @@ class AsymmetricPart(Part):
         other_PH[waiting] = renumbered(other_PH[waiting], moved_I)
 
     def _scratch(self) -> "Snapshots":
-        one = {name: np.zeros_like(column[:1]) for name, column in self.waiting.columns.items()}
-        return Snapshots(**one)
+        row = {name: np.zeros_like(column[:1]) for name, column in self.waiting.columns.items()}
+        return Snapshots(**row)
 
 
 class Rates(NamedTuple):

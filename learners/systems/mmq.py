@@ -68,13 +68,13 @@ class MixtureOfQuantizers(Tokenizer):
         )
 
     def forward(self, described_ULZ: Tensor) -> Tokens:
-        found: Quantized = self.quantizers(described_ULZ)
-        notes = {f"tokens.{name}": value for name, value in found._asdict().items()}
-        return Tokens(found.code_US, found.soft(), notes | {"tokens.described": described_ULZ})
+        quantized: Quantized = self.quantizers(described_ULZ)
+        notes = {f"tokens.{name}": value for name, value in quantized._asdict().items()}
+        return Tokens(quantized.code_US, quantized.soft(), notes | {"tokens.described": described_ULZ})
 
     def loss(self, made: Made) -> dict[str, Tensor]:
-        found = Quantized(*(made.notes[f"tokens.{name}"] for name in Quantized._fields))
-        terms = self.quantizers.terms(made.notes["tokens.described"], found)
+        quantized = Quantized(*(made.notes[f"tokens.{name}"] for name in Quantized._fields))
+        terms = self.quantizers.terms(made.notes["tokens.described"], quantized)
         rows = len(made.request_BG)
         return {name: _STAGE_2 * rows * terms[name] for name in ("reconstruction", "auxiliary")}
 

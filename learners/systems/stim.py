@@ -95,8 +95,10 @@ class Stim(Learner):
     @classmethod
     def ablations_for(cls, context: Context) -> Mapping[str, Mapping[str, Any]]:
         needed = {"no mask": "clock", "no periods": "clock", "no practice": "category"}
-        said = {**cls.ablations, **(cls.action_ablations if context.labelled else {})}
-        return {name: differ for name, differ in said.items() if needed.get(name, "user") in context.roles}
+        ablations = {**cls.ablations, **(cls.action_ablations if context.labelled else {})}
+        return {
+            name: differ for name, differ in ablations.items() if needed.get(name, "user") in context.roles
+        }
 
     @property
     def needs(self) -> Needs:
@@ -171,14 +173,14 @@ class Stim(Learner):
     def insight(self) -> Insight | None:
         if self.copy is None:
             return None
-        found = probe(
+        probed = probe(
             self.rank,
             self.context.catalogue,
             window=self.needs.window,
             labelled=self.context.labelled,
             clock=self.copy.periodic,
         )
-        told = self.copy.ledger.insight(found.curves, found.kernels)
+        told = self.copy.ledger.insight(probed.curves, probed.kernels)
         return msgspec.structs.replace(told, returns=self.copy.search.returns.curves())
 
     def tree(self) -> Tree:

@@ -88,10 +88,10 @@ def directions(key_K: Int64s) -> Floats:
 
 def _words(text_R: Sequence[str | None]) -> Floats:
     """Sums of the directions of each text's words (R, V)."""
-    words = [_WORD.findall(text.lower()) if text else [] for text in text_R]
-    row_K = np.repeat(np.arange(len(words)), [len(said) for said in words])
-    key_K = np.array([key_of(word) for said in words for word in said], np.int64)
-    return _summed(row_K, key_K, len(words))
+    words_R = [_WORD.findall(text.lower()) if text else [] for text in text_R]
+    row_K = np.repeat(np.arange(len(words_R)), list(map(len, words_R)))
+    key_K = np.array([key_of(word) for words in words_R for word in words], np.int64)
+    return _summed(row_K, key_K, len(words_R))
 
 
 def _summed(row_K: Int64s, key_K: Int64s, size: int) -> Floats:

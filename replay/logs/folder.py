@@ -26,7 +26,7 @@ _NAMED = 12
 _HIDDEN = (".", "_")
 
 
-def open_folder(path: Path, said: Mapping) -> LogFiles:
+def open_folder(path: Path, given: Mapping) -> LogFiles:
     """The log in a folder and its sub-folders, files in the order of their names. Raises InputError."""
     inside = sorted(p.relative_to(path) for p in path.rglob("*") if p.is_file())
     data = [p for p in inside if not _is_hidden(p)]
@@ -42,11 +42,11 @@ def open_folder(path: Path, said: Mapping) -> LogFiles:
     for file in opened:
         groups.setdefault(tuple(sorted(file.columns)), []).append(file)
     by_size = sorted(groups.values(), key=_bytes, reverse=True)
-    main = next((files for files in by_size if _roles(files[0], said)), None)
+    main = next((files for files in by_size if _roles(files[0], given)), None)
     if main is None:
-        resolve(said, by_size[0][0].columns, str(by_size[0][0].path))
+        resolve(given, by_size[0][0].columns, str(by_size[0][0].path))
         raise InputError(f"{path}: no file with a user, an item and a time; give the event file itself")
-    roles = resolve(said, main[0].columns, str(path)).columns
+    roles = resolve(given, main[0].columns, str(path)).columns
     in_use = _in_use(roles, main[0].columns)
     events = tuple(file for file in opened if in_use.keys() <= set(file.columns))
     others = [files for files in by_size if files[0] not in events]
@@ -71,8 +71,8 @@ def open_folder(path: Path, said: Mapping) -> LogFiles:
         users=tuple(users),
         notes=tuple(notes),
         warnings=(
-            *_left_out(path, unused, said, in_use, roles),
-            *_more_roles(path, groups, events, said, roles),
+            *_left_out(path, unused, given, in_use, roles),
+            *_more_roles(path, groups, events, given, roles),
             *_more_columns(path, items),
             *_more_columns(path, users),
         ),
@@ -94,26 +94,26 @@ def _bytes(files: list[RowsFile]) -> int:
     return sum(file.path.stat().st_size for file in files)
 
 
-def _roles(file: RowsFile, said: Mapping) -> dict[str, str]:
+def _roles(file: RowsFile, given: Mapping) -> dict[str, str]:
     """The roles of a file of events, none where it is none."""
     try:
-        return resolve(said, file.columns, str(file.path)).columns
+        return resolve(given, file.columns, str(file.path)).columns
     except InputError:
         return {}
 
 
 def _in_use(roles: dict[str, str], columns: list[str]) -> dict[str, str]:
     """Column -> role of the columns that every file of events must have."""
-    found: dict[str, str] = {}
+    role_of: dict[str, str] = {}
     for role, mapped in roles.items():
         names = [mapped] if role != "time" else [] if mapped == ROW_ORDER else time_columns(mapped, columns)
         if role != "text":
-            found |= {name: role for name in names if role != "tz" or name in columns}
-    return found
+            role_of |= {name: role for name in names if role != "tz" or name in columns}
+    return role_of
 
 
 def _left_out(
-    top: Path, files: list[RowsFile], said: Mapping, in_use: dict[str, str], roles: dict[str, str]
+    top: Path, files: list[RowsFile], given: Mapping, in_use: dict[str, str], roles: dict[str, str]
 ) -> list[str]:
     """A sentence on the files that are neither events nor describe anybody, by what they lack."""
     by_reason: dict[str, list[RowsFile]] = {}
@@ -126,7 +126,7 @@ def _left_out(
             why += f"; {without} goes without, and takes them all"
         elif kind := next((kind for kind in ("item", "user") if _describes(file, kind, roles)), ""):
             why = f"another table of {kind}s, with other columns; join them to one"
-        elif not _roles(file, said):
+        elif not _roles(file, given):
             why = f"no events (no column {columns}), and no table of items or users"
         by_reason.setdefault(why, []).append(file)
     return [f"{_named(top, same)} left out: {why}" for why, same in by_reason.items()]
@@ -136,19 +136,19 @@ def _more_roles(
     top: Path,
     groups: dict[tuple[str, ...], list[RowsFile]],
     events: tuple[RowsFile, ...],
-    said: Mapping,
+    given: Mapping,
     roles: dict[str, str],
 ) -> list[str]:
     """A sentence on each column that would have a role, were it in all files of events."""
-    found: list[str] = []
+    notes: list[str] = []
     for files in groups.values():
         if files[0] in events:
-            more = {role: name for role, name in _roles(files[0], said).items() if role not in roles}
-            found += [
+            more = {role: name for role, name in _roles(files[0], given).items() if role not in roles}
+            notes += [
                 f"column {name!r} ({role}) is not read: it is in {_named(top, files)} only"
                 for role, name in more.items()
             ]
-    return found
+    return notes
 
 
 def _table(others: list[list[RowsFile]], kind: str, roles: dict[str, str]) -> list[RowsFile]:

@@ -22,12 +22,12 @@ HEAD_ROWS = 10_000
 _DATES = ("date", "day", "dt", "ds", "event_date", "local_date")
 
 
-def head(found: LogFiles, columns: list[str]) -> dict[str, Column]:
+def head(log: LogFiles, columns: list[str]) -> dict[str, Column]:
     """The first rows of the log, whatever its chunks. Raises InputError if there are none."""
     parts: dict[str, list[Column]] = {name: [] for name in columns}
     rows = 0
     bad: BadRow | None = None
-    for file in found.events:
+    for file in log.events:
         for chunk in file.chunks([name for name in columns if name in file.columns]):
             for name in chunk.columns:
                 parts[name].append(cells_of(chunk, name)[: HEAD_ROWS - rows])
@@ -41,37 +41,37 @@ def head(found: LogFiles, columns: list[str]) -> dict[str, Column]:
             if bad is None
             else f"holds no row that can be read ({bad.reason}: {bad.detail})"
         )
-        raise InputError(f"{found.name}: the log {what}; give one that does")
+        raise InputError(f"{log.name}: the log {what}; give one that does")
     return {name: joined(arrays) for name, arrays in parts.items()}
 
 
-def resolved_mapping(said: Mapping, found: LogFiles) -> Mapping:
-    """Role -> column of a log, as far as it was said, else by usual names. Raises InputError."""
-    for file in found.events:
+def resolved_mapping(given: Mapping, log: LogFiles) -> Mapping:
+    """Role -> column of a log, as far as it is given, else by usual names. Raises InputError."""
+    for file in log.events:
         if file.doubt:
             raise InputError(f"{file.path}: {file.doubt}")
-    first = found.events[0]
+    first = log.events[0]
     try:
-        resolved = resolve(said, first.columns, found.name)
+        resolved = resolve(given, first.columns, log.name)
     except InputError as error:
         if isinstance(first, SeparatedFile) and first.hint:
             raise InputError(f"{error}; {first.hint}") from error
         raise
-    return resolved if "time" in said.columns else _with_its_parts(resolved, found)
+    return resolved if "time" in given.columns else _with_its_parts(resolved, log)
 
 
-def _with_its_parts(mapping: Mapping, found: LogFiles) -> Mapping:
+def _with_its_parts(mapping: Mapping, log: LogFiles) -> Mapping:
     """The mapping; a time that holds nothing but clocks goes with the log's one column of dates, a day with
     its month and year."""
     time, mapped = mapping.columns["time"], mapping.columns.values()
-    by_name = {plain(name): name for name in found.events[0].columns}
+    by_name = {plain(name): name for name in log.events[0].columns}
     if plain(time) == "day" and {"year", "month"} <= by_name.keys():
         day = "+".join((by_name["year"], by_name["month"], time))
         return replace(mapping, columns=mapping.columns | {"time": day})
-    dates = [name for name in found.events[0].columns if name not in mapped and plain(name) in _DATES]
+    dates = [name for name in log.events[0].columns if name not in mapped and plain(name) in _DATES]
     if len(dates) != 1:
         return mapping
-    texts, _ = distinct(head(found, [time])[time])
+    texts, _ = distinct(head(log, [time])[time])
     if not texts or not all(map(is_clock, texts)):
         return mapping
     return replace(mapping, columns=mapping.columns | {"time": f"{dates[0]}+{time}"})
@@ -89,14 +89,14 @@ def check_columns(files: tuple[RowsFile, ...], needed: list[str]) -> None:
 
 
 def side_table(
-    said: str | Path | None,
-    found: tuple[RowsFile, ...],
+    given: str | Path | None,
+    own: tuple[RowsFile, ...],
     kind: str,
     converter: Converter,
     types: dict[str, str],
 ) -> Side | None:
-    """The table of a log's items or users, the one that was said or the one that was found."""
-    files = found if said is None else (open_file(Path(said)),)
+    """The table of a log's items or users, the one that is given or else its own."""
+    files = own if given is None else (open_file(Path(given)),)
     if not files:
         return None
     like = converter.mapping.columns[kind]

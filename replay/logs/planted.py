@@ -60,16 +60,16 @@ class PlantedOptions:
         False
         """
         kinds: dict[str, Any] = {f.name: type(f.default) for f in fields(cls)}
-        said: dict[str, Any] = {}
+        values: dict[str, Any] = {}
         for pair in filter(None, text.split(",")):
             name, _, value = pair.partition("=")
             try:
-                said[name] = bool(int(value)) if kinds[name] is bool else kinds[name](value)
+                values[name] = bool(int(value)) if kinds[name] is bool else kinds[name](value)
             except (KeyError, ValueError) as error:
                 raise InputError(
                     f"{PLANTED}:{pair}: expected NAME=NUMBER with one of {', '.join(kinds)}"
                 ) from error
-        options = cls(**said)
+        options = cls(**values)
         if min(options.users, options.items, options.events, options.days, options.places) < 1:
             raise InputError(f"{PLANTED}:{text}: expected at least one of everything")
         return options

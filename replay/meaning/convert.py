@@ -78,8 +78,8 @@ class Converter:
     def notes(self) -> list[str]:
         """Sentences on how cells were read that could be read otherwise."""
         commas = ", ".join(self.decimal_commas)
-        said = [f"decimal comma in {commas}: a number such as 3,5 is read as 3.5"] if commas else []
-        return said + [
+        notes = [f"decimal comma in {commas}: a number such as 3,5 is read as 3.5"] if commas else []
+        return notes + [
             f"{role}: an id such as 7.0 is read as 7, as all of them are numbers"
             for role, ids in self.ids.items()
             if ids.taken_as_whole
@@ -137,8 +137,8 @@ class Converter:
         if name == ROW_ORDER:
             return np.arange(self._ticks, self._ticks + len(chunk)) * SECOND_MS
         columns = {name: self._dotted(chunk, read, name) for name in self.times}
-        time_ms_B, found = self.clock.read(time_column(columns, self.times))
-        for fault in found:
+        time_ms_B, faulty = self.clock.read(time_column(columns, self.times))
+        for fault in faulty:
             faults.mark(*fault)
         return time_ms_B
 
@@ -178,9 +178,9 @@ class _Faults:
 
     def bad(self, chunk: Chunk) -> list[BadRow]:
         """Every bad row of the chunk, in order."""
-        found = list(chunk.bad)
+        rows = list(chunk.bad)
         for b in np.flatnonzero(self.code_B).tolist():
             cells = {name: shown_cell(column, b) for name, column in chunk.columns.items()}
             reason, detail = self._found[self.code_B[b] - 1]
-            found.append(BadRow(int(chunk.number_B[b]), reason, cells, detail))
-        return sorted(found, key=lambda row: row.number)
+            rows.append(BadRow(int(chunk.number_B[b]), reason, cells, detail))
+        return sorted(rows, key=lambda row: row.number)

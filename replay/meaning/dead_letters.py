@@ -44,6 +44,6 @@ class DeadLetters:
             letter = {"reason": row.reason, "detail": row.detail, "file": where, "row_number": row.number}
             self._file.write(json.dumps(letter | {"row": row.row}, default=str) + "\n")
 
-    def said(self) -> str:
+    def in_words(self) -> str:
         """The counts in words, most frequent first."""
         return ", ".join(f"{count:,} x {reason}" for reason, count in self.counts.most_common())

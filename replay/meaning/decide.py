@@ -115,9 +115,9 @@ def time_column(columns: Pairs[str, Column], times: list[str]) -> Column:
 
 def changed(head: Decided, whole: Decided) -> list[str]:
     """What the whole of a log says against its head."""
-    one, other = head.clock, whole.clock
-    if one.unit != other.unit:
-        units = [UNIT_WORDS.get(clock.unit, f"{clock.unit}s") for clock in (one, other)]
+    by_head, by_whole = head.clock, whole.clock
+    if by_head.unit != by_whole.unit:
+        units = [UNIT_WORDS.get(clock.unit, f"{clock.unit}s") for clock in (by_head, by_whole)]
         return [f"times are {units[1]} by the whole log; its head looked like {units[0]}"]
     return []
 
@@ -130,8 +130,8 @@ def as_said(rule: LabelRule, mapping: Mapping) -> LabelRule:
 
 def zone_of(mapping: Mapping, columns: list[str]) -> Zone | None:
     """The zone of a log's local times, where the mapping names one. Raises InputError."""
-    said = mapping.columns.get("tz")
-    return None if said is None or said in columns else Zone.of(said)
+    name = mapping.columns.get("tz")
+    return None if name is None or name in columns else Zone.of(name)
 
 
 def _said_rule(label: str, mapping: Mapping, columns: list[str]) -> LabelRule:

@@ -137,7 +137,7 @@ class TimeEvidence:
             if 2 * self._texts >= counted > 0 or not final:
                 return "text"
             raise InputError(
-                f"{where} holds {self._cells()}, which --time-format {self._form.said!r} does not fit"
+                f"{where} holds {self._cells()}, which --time-format {self._form.text!r} does not fit"
             )
         if counted and 2 * self._numbers >= counted:
             best = max(self._in_unit, key=lambda unit: self._in_unit[unit])
@@ -164,10 +164,10 @@ class TimeEvidence:
                 return day_first, why
             if stray <= _STRAY * fitting or not final:
                 return day_first, f"{why}; {stray:,} are no such time ({self._example[day_first]})"
-            one, other = self._example
+            only_day_first, only_month_first = self._example
             raise InputError(
-                f"{where} is neither day first throughout, as {other!r} is not, nor month first, as {one!r}"
-                f" is not; write it in one form, or {cure}"
+                f"{where} is neither day first throughout, as {only_month_first!r} is not, "
+                f"nor month first, as {only_day_first!r} is not; write it in one form, or {cure}"
             )
         if self._alike:
             return True, ""

@@ -102,13 +102,13 @@ def usual_rule(roles: frozenset[str], head: dict[str, Column]) -> tuple[LabelRul
     if "rating" not in roles:
         return None, "no label: every event is a positive"
     value_B = numbers(head["rating"]).value_B
-    found = np.unique(value_B[~np.isnan(value_B)])
-    if len(found) > 1 and set(found.tolist()) <= {0.0, 1.0}:
+    rating_R = np.unique(value_B[~np.isnan(value_B)])
+    if len(rating_R) > 1 and set(rating_R.tolist()) <= {0.0, 1.0}:
         return LabelRule("rating"), "label: the rating, which is 0 or 1"
     for top, least in ((5.0, 4), (10.0, 8)):
-        if len(found) > 2 and found[0] >= 0 and least <= found[-1] <= top:
+        if len(rating_R) > 2 and rating_R[0] >= 0 and least <= rating_R[-1] <= top:
             rule = LabelRule("rating", ">=", str(least))
-            return rule, f"label: {rule}, as the ratings go up to {found[-1]:g}; another by --label"
+            return rule, f"label: {rule}, as the ratings go up to {rating_R[-1]:g}; another by --label"
     return None, "no label: the ratings have no usual scale; say what is a positive by --label 'rating>=...'"
 
 

@@ -45,21 +45,21 @@ class Mapping:
         >>> Mapping.of(["user=who", "time_unit=ms"]).columns
         {'user': 'who'}
         """
-        said: dict[str, str] = {}
+        column_of: dict[str, str] = {}
         for pair in pairs:
             role, equals, column = pair.partition("=")
             if not equals:
                 raise InputError(f"{where} {pair!r}: expected ROLE=COLUMN")
-            if role.strip() in said:
+            if role.strip() in column_of:
                 raise InputError(f"{where} {pair!r}: role {role.strip()!r} was mapped already; map it once")
-            said[role.strip()] = column.strip()
-        return cls._from(said, where)
+            column_of[role.strip()] = column.strip()
+        return cls._from(column_of, where)
 
     @classmethod
     def read(cls, path: Path) -> Self:
         """From a TOML file of `role = "column"` lines. Raises InputError if it is missing or is none."""
         try:
-            said = tomllib.loads(path.read_text())
+            entries = tomllib.loads(path.read_text())
         except OSError as error:
             raise InputError(
                 f"mapping {path}: {error.strerror}; give the TOML file of the mapping"
@@ -68,22 +68,22 @@ class Mapping:
             raise InputError(
                 f'mapping {path}: no TOML ({error}); expected lines like user = "user_id"'
             ) from error
-        wrong = [name for name, value in said.items() if not isinstance(value, str | int | float)]
+        wrong = [name for name, value in entries.items() if not isinstance(value, str | int | float)]
         if wrong:
             raise InputError(f'mapping {path}: {wrong[0]!r} must be text, like {wrong[0]} = "column"')
-        return cls._from({name: str(value) for name, value in said.items()}, f"mapping {path}")
+        return cls._from({name: str(value) for name, value in entries.items()}, f"mapping {path}")
 
     @classmethod
-    def _from(cls, said: dict[str, str], where: str) -> Self:
-        for name in said:
+    def _from(cls, entries: dict[str, str], where: str) -> Self:
+        for name in entries:
             if name not in ROLES and name not in _OPTIONS:
                 known = ", ".join((*ROLES, *_OPTIONS))
                 raise InputError(f"{where}: no role {name!r}; the roles are {known}")
-        unit = said.get("time_unit")
+        unit = entries.get("time_unit")
         if unit is not None and unit not in TIME_UNITS:
             raise InputError(f"{where}: time_unit {unit!r} is none of {', '.join(TIME_UNITS)}")
-        options = {name: said[name] for name in _OPTIONS if name in said}
-        return cls({role: said[role] for role in ROLES if role in said}, **options)
+        options = {name: entries[name] for name in _OPTIONS if name in entries}
+        return cls({role: entries[role] for role in ROLES if role in entries}, **options)
 
     def over(self, other: "Mapping") -> "Mapping":
         """This mapping, completed by `other` where this one says nothing."""
@@ -92,8 +92,8 @@ class Mapping:
 
     def flags(self) -> list[str]:
         """The mapping as `role=column` pairs for `--map`."""
-        said = {name: getattr(self, name) for name in _OPTIONS}
-        return [f"{name}={value}" for name, value in {**self.columns, **said}.items() if value]
+        options = {name: getattr(self, name) for name in _OPTIONS}
+        return [f"{name}={value}" for name, value in {**self.columns, **options}.items() if value]
 
     def toml(self) -> str:
         """The mapping as the text of a TOML file."""
@@ -115,7 +115,7 @@ def guess(
     Raises InputError where two columns have the same claim.
     """
     free = [column for column in columns if column not in set(taken)]
-    found: dict[str, str] = {}
+    column_of: dict[str, str] = {}
     for role in roles:
         for usual in USUAL[role]:
             claims = [column for column in free if plain(column) == usual]
@@ -125,16 +125,16 @@ def guess(
                     f"say which: --map {role}={claims[0]}"
                 )
             if claims:
-                found[role] = claims[0]
+                column_of[role] = claims[0]
                 free.remove(claims[0])
                 break
         else:
             if role == "time":
                 ends = [column for column in free if plain(column).endswith(TIME_ENDINGS)]
                 if len(ends) == 1:
-                    found[role] = ends[0]
+                    column_of[role] = ends[0]
                     free.remove(ends[0])
-    return found
+    return column_of
 
 
 def time_columns(mapped: str, columns: Sequence[str]) -> list[str]:
@@ -146,8 +146,8 @@ def time_columns(mapped: str, columns: Sequence[str]) -> list[str]:
     return [mapped] if mapped in columns else [name.strip() for name in mapped.split("+")]
 
 
-def resolve(said: Mapping, columns: Sequence[str], where: str) -> Mapping:
-    """`said`, checked against the log's columns and completed by guessing.
+def resolve(given: Mapping, columns: Sequence[str], where: str) -> Mapping:
+    """`given`, checked against the log's columns and completed by guessing.
 
     A log with sessions and no users has its sessions for users. Raises InputError on a column that is not
     there, a name that stands twice, and a required role that nothing plays.
@@ -155,7 +155,7 @@ def resolve(said: Mapping, columns: Sequence[str], where: str) -> Mapping:
     twice = {column for column in columns if column and list(columns).count(column) > 1}
     if twice:
         raise InputError(f"{where}: column {sorted(twice)[0]!r} stands there twice; rename one")
-    for role, column in said.columns.items():
+    for role, column in given.columns.items():
         if not column or role == "tz" or (role == "time" and column == ROW_ORDER):
             continue
         for name in time_columns(column, columns) if role == "time" else [column]:
@@ -163,17 +163,17 @@ def resolve(said: Mapping, columns: Sequence[str], where: str) -> Mapping:
                 raise InputError(
                     f"{where}: no column {name!r} for the role {role!r}; there are {', '.join(columns)}"
                 )
-    open_roles = [role for role in ROLES if role not in said.columns]
-    found = guess(columns, where, said.columns.values(), open_roles) | {
-        k: v for k, v in said.columns.items() if v
+    open_roles = [role for role in ROLES if role not in given.columns]
+    column_of = guess(columns, where, given.columns.values(), open_roles) | {
+        k: v for k, v in given.columns.items() if v
     }
-    if "user" not in found and "session" in found and "user" not in said.columns:
-        found["user"] = found.pop("session")
-    missing = [role for role in REQUIRED_ROLES if role not in found]
+    if "user" not in column_of and "session" in column_of and "user" not in given.columns:
+        column_of["user"] = column_of.pop("session")
+    missing = [role for role in REQUIRED_ROLES if role not in column_of]
     if missing:
         hint = " (time=@row takes the order of the rows)" if missing == ["time"] else ""
         raise InputError(
             f"{where}: no column is the {' or the '.join(missing)}; say which one with "
             f"{' '.join(f'--map {role}=COLUMN' for role in missing)}{hint}; there are {', '.join(columns)}"
         )
-    return replace(said, columns={role: found[role] for role in ROLES if role in found})
+    return replace(given, columns={role: column_of[role] for role in ROLES if role in column_of})

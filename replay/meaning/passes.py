@@ -32,8 +32,8 @@ class Passes:
         self.outside, self.hours = 0, Hours()
         clock = self.converter.clock
         from_ms, until_ms = (
-            None if said is None else clock.said_ms(said, option)
-            for said, option in zip(self._bounds, ("--from", "--until"), strict=True)
+            None if bound is None else clock.said_ms(bound, option)
+            for bound, option in zip(self._bounds, ("--from", "--until"), strict=True)
         )
         seq = 0
         for file in self._files:

@@ -61,13 +61,13 @@ def change_of(
     if len(value) > MOST_BYTES:
         raise Fault(reasons.OVERSIZED, f"expected up to {MOST_BYTES:,} bytes, got {len(value):,}")
     try:
-        said = msgspec.json.decode(value)
+        message = msgspec.json.decode(value)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Fault(reasons.MALFORMED_JSON, str(error)) from error
-    if not isinstance(said, dict):
-        raise Fault(reasons.NOT_AN_ITEM, f"expected an object, got {type(said).__name__}")
+    if not isinstance(message, dict):
+        raise Fault(reasons.NOT_AN_ITEM, f"expected an object, got {type(message).__name__}")
     cells: dict[str, Any] = {}
-    for name, cell in said.items():
+    for name, cell in message.items():
         cells.setdefault(plain(name), cell)
     times = [
         name for name in SINCE if columns is None or name not in columns or columns[name].kind == "since"

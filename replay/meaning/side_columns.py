@@ -68,15 +68,15 @@ def column_kinds(table: dict[str, Column], types: dict[str, str]) -> dict[str, t
         for role in ("lat", "lon")
     }
     both = None not in places.values()
-    found: dict[str, tuple[str, str]] = {}
+    kinds: dict[str, tuple[str, str]] = {}
     for name, column in table.items():
         if plain(name) in types:
-            found[name] = types[plain(name)], "the mapping of this known log leaves it out"
+            kinds[name] = types[plain(name)], "the mapping of this known log leaves it out"
         elif both and name in places.values():
-            found[name] = "place", ""
+            kinds[name] = "place", ""
         else:
-            found[name] = _kind(name, column)
-    return found
+            kinds[name] = _kind(name, column)
+    return kinds
 
 
 def _kind(name: str, column: Column) -> tuple[str, str]:

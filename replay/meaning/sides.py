@@ -188,9 +188,11 @@ class _Raw:
         counts: dict[str, int] = {}
         for _, row in self.bad:
             counts[row.reason] = counts.get(row.reason, 0) + 1
-        said = ", ".join(f"{count:,} x {reason}" for reason, count in counts.items())
+        by_reason = ", ".join(f"{count:,} x {reason}" for reason, count in counts.items())
         rows = len(self.bad) + int(self.good_N.sum())
-        return [f"{name}: {len(self.bad):,} of {rows:,} rows are left out ({said}); see the dead letters"]
+        return [
+            f"{name}: {len(self.bad):,} of {rows:,} rows are left out ({by_reason}); see the dead letters"
+        ]
 
 
 def _read(files: Sequence[RowsFile], id_column: str) -> _Raw:

@@ -112,7 +112,7 @@ class Clock:
 
     def _expected(self) -> str:
         if self.form is not None:
-            return f"a time of the form {self.form.said}"
+            return f"a time of the form {self.form.text}"
         return UNIT_WORDS.get(self.unit, {"tick": "a number"}.get(self.unit, "a time"))
 
     def _in_another_unit(self, column: Column, wrong_B: Bools) -> list[Fault]:
@@ -170,11 +170,11 @@ def joined_times(parts: Sequence[Column]) -> Column:
 
 def plausible(value_B: Doubles) -> dict[str, Bools]:
     """Unit -> which numbers (B,) are a time between 1990 and 2100 in it; no number is in two of them."""
-    found = {
+    fits = {
         unit: (value_B >= EPOCH_FROM_S * per_s) & (value_B < EPOCH_UNTIL_S * per_s)
         for unit, per_s in PER_SECOND.items()
     }
-    return found | {"date": _looks_like_date(value_B)}
+    return fits | {"date": _looks_like_date(value_B)}
 
 
 def is_timestamp(kind: pa.DataType) -> bool:
@@ -185,10 +185,10 @@ def is_timestamp(kind: pa.DataType) -> bool:
 def iso(column: Column) -> Int64s | None:
     """Text (B,) that is ISO 8601 throughout as milliseconds, 0 where it is missing; else None."""
     text = _as_text(column)
-    one = text.drop_null()[:1]
+    sample = text.drop_null()[:1]
     for kind in _ISO:
         try:
-            pc.cast(one, kind)  # a whole column that is none takes long to fail
+            pc.cast(sample, kind)  # a whole column that is none takes long to fail
             return _timestamps(pc.cast(text, kind))
         except pa.ArrowInvalid:
             continue

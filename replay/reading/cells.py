@@ -150,9 +150,9 @@ def numeral(text: str) -> str | None:
     >>> numeral("7.0"), numeral("1.5"), numeral("1.2E7"), numeral("1.10"), numeral("007")
     ('7', '1.5', '12000000', None, None)
     """
-    found = _NUMERAL.fullmatch(text)
-    if found is not None:
-        return text if found["rest"] else "0" if found["whole"] == "-0" else found["whole"]
+    match = _NUMERAL.fullmatch(text)
+    if match is not None:
+        return text if match["rest"] else "0" if match["whole"] == "-0" else match["whole"]
     if _POWER.fullmatch(text):
         number = Decimal(text)
         return str(int(number)) if number == int(number) else text

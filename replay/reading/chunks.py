@@ -64,8 +64,8 @@ class Chunk:
 
 def twice(columns: Sequence[str]) -> str:
     """That a column's name stands there twice, in a sentence; empty if none does."""
-    found = next((name for i, name in enumerate(columns) if name in columns[:i]), None)
-    return "" if found is None else f"column {found!r} stands there twice; rename one"
+    name_twice = next((name for i, name in enumerate(columns) if name in columns[:i]), None)
+    return "" if name_twice is None else f"column {name_twice!r} stands there twice; rename one"
 
 
 class RowsFile(Protocol):

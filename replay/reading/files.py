@@ -59,7 +59,7 @@ def open_file(path: Path) -> RowsFile:
     packed = packing(path, raw)
     start = head(path) if packed else raw
     kind = FORMATS.get(suffix(path)) or _sniffed(start)
-    other = next((said for magic, said in _OTHERS.items() if start.startswith(magic)), None)
+    other = next((format_name for magic, format_name in _OTHERS.items() if start.startswith(magic)), None)
     if other and kind not in (ParquetFile, ArrowFile):
         raise InputError(f"{path}: expected rows of events, found {other}")
     if kind is None:

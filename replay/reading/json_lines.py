@@ -34,19 +34,19 @@ class JsonLinesFile:
         start = next(pieces(path, HEAD_BYTES), b"")
         self._reform: Reform = lines_of_array if is_array(start) else iter
         names: dict[str, None] = {}
-        found: list[Any] = []
+        rows: list[Any] = []
         for line in first_lines(path, _HEAD_LINES, self._reform):
             try:
                 row = msgspec.json.decode(line)
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                 continue
             if isinstance(row, dict):
-                found.append(row)
+                rows.append(row)
                 names.update(dict.fromkeys(row))
         for block in blocks(path, reform=self._reform, quotes=False):
             names.update(_keys(block, names))
         self.columns = list(names)
-        self.doubt = _doubt(start, found)
+        self.doubt = _doubt(start, rows)
 
     def chunks(self, columns: Sequence[str]) -> Iterator[Chunk]:
         """Rows with the chosen columns; in an array a row's number is its place."""
@@ -81,22 +81,22 @@ def _decoder(columns: Sequence[str]) -> tuple["msgspec.json.Decoder[Any]", dict[
     return msgspec.json.Decoder(row_type), {name: attrgetter(field) for name, field in fields.items()}
 
 
-def _doubt(start: bytes, found: list[Any]) -> str:
+def _doubt(start: bytes, rows: list[Any]) -> str:
     """That the rows are inside of an object, or over several lines."""
-    if len(found) == 1:
-        tables = (k for k, v in found[0].items() if isinstance(v, list) and v and isinstance(v[0], dict))
+    if len(rows) == 1:
+        tables = (k for k, v in rows[0].items() if isinstance(v, list) and v and isinstance(v[0], dict))
         inside = next(tables, None)
         if inside is not None:
             return (
                 f"expected objects, one a line or in one array, found one that holds them in {inside!r};"
                 f" take them out: jq -c '.[{json.dumps(inside)}][]' FILE > LINES.jsonl"
             )
-    if not found and start.lstrip().startswith(b"{"):
+    if not rows and start.lstrip().startswith(b"{"):
         return (
             "expected objects, one a line or in one array, found one over several lines; put each on a line: "
             "jq -c . FILE > LINES.jsonl"
         )
-    return "" if found else "expected objects, one a line or in one array, found none; give a log with events"
+    return "" if rows else "expected objects, one a line or in one array, found none; give a log with events"
 
 
 def _keys(block: bytes, known: dict[str, None]) -> dict[str, None]:

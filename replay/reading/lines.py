@@ -42,12 +42,12 @@ def blocks(
 
 def first_lines(path: Path, count: int, reform: Reform = iter) -> list[bytes]:
     """The first lines, at most `count`, without their ends."""
-    found: list[bytes] = []
+    lines: list[bytes] = []
     for block in blocks(path, 1 << 16, reform):
-        found += block.splitlines()
-        if len(found) >= count:
+        lines += block.splitlines()
+        if len(lines) >= count:
             break
-    return found[:count]
+    return lines[:count]
 
 
 def _utf8(block: bytes) -> bytes:

@@ -47,8 +47,8 @@ class SeparatedFile:
         before = _BEFORE_HEADER.match(b"".join(line + b"\n" for line in lines))
         self._lines_before = 0 if before is None else before[0].count(b"\n")
         lines = lines[self._lines_before :]
-        found = find_separator(lines)
-        self._separator = found or Separator(",")
+        separator = find_separator(lines)
+        self._separator = separator or Separator(",")
         self._first, taken = first_row(lines, self._separator)
         self._has_header = is_header(self._first)
         self._lines_before += taken if self._has_header else 0

@@ -62,23 +62,23 @@ class Separator:
         return made
 
 
-def _character(found: re.Match[bytes]) -> bytes:
-    return found[0] if found[0].startswith(b'"') else _ONE.encode()
+def _character(match: re.Match[bytes]) -> bytes:
+    return match[0] if match[0].startswith(b'"') else _ONE.encode()
 
 
 def find_separator(lines: Sequence[bytes]) -> Separator | None:
     """The separator by which most lines have as many cells as the first, and more than one; None if none."""
-    found: tuple[float, int, Separator] | None = None
+    best: tuple[float, int, Separator] | None = None
     for text in NAMES:
         separator = Separator(text)
-        if text == " " and found:
+        if text == " " and best:
             break
         sizes = [len(cells) for cells in split(lines, separator)]
         if sizes and sizes[0] > 1:
             fit = round(sizes.count(sizes[0]) / len(sizes), 1)
-            if found is None or (fit, sizes[0]) > found[:2]:
-                found = fit, sizes[0], separator
-    return None if found is None else found[2]
+            if best is None or (fit, sizes[0]) > best[:2]:
+                best = fit, sizes[0], separator
+    return None if best is None else best[2]
 
 
 def first_row(lines: Sequence[bytes], separator: Separator) -> tuple[list[str], int]:

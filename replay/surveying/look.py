@@ -118,7 +118,7 @@ class Look:
         bounds = "; --map earliest=... and latest=... move the bounds" if OUT_OF_BOUNDS in dead.counts else ""
         if dead.counts and not bounded:
             raise InputError(
-                f"{self.name}: not one of its rows is an event ({dead.said()}); check the mapping "
+                f"{self.name}: not one of its rows is an event ({dead.in_words()}); check the mapping "
                 f"({' '.join(self.mapping.flags())}) with `ebbtide data inspect`{bounds}"
             )
         raise InputError(

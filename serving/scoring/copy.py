@@ -218,8 +218,10 @@ class Copy:
         rows = [self._leading, self.among[largest(liked_A, self.weights.brought)]]
         if len(self._placed) and not np.isnan(here).any():  # else it is not known where the user is
             rows.append(self._placed[self._around.best(here, self._by.neighbours)])
-        found = np.unique(np.concatenate([*rows, own_I]) if self.weights.repeats else np.concatenate(rows))
-        return found if self.weights.repeats else np.setdiff1d(found, own_I)
+        candidates = np.unique(
+            np.concatenate([*rows, own_I]) if self.weights.repeats else np.concatenate(rows)
+        )
+        return candidates if self.weights.repeats else np.setdiff1d(candidates, own_I)
 
     def _here(self, row_W: Int64s, point: tuple[float, float] | None) -> Doubles:
         """Longitude and latitude: the point's, else those of the last item."""

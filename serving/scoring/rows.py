@@ -140,8 +140,8 @@ def _without(names: list[str], leave: Int64s) -> list[str]:
 def _with(names: list[str], places: Int64s, come: Sequence[str]) -> list[str]:
     made: list[str] = []
     at = 0
-    for place, one in zip(places.tolist(), come, strict=True):
+    for place, name in zip(places.tolist(), come, strict=True):
         made += names[at:place]
-        made.append(one)
+        made.append(name)
         at = place
     return made + names[at:] if at or made else names

@@ -55,16 +55,18 @@ def application(
     metrics, desk = Metrics(), variants.base
     metrics.gauge("ready", "Whether everything can be answered.", lambda: float(desk.ready))
     metrics.gauge("version", "Of the catalogue that is held.", lambda: float(desk.version))
-    said = "Recall@10 of recommendations against the ranking of all items, of one question in a thousand."
-    metrics.gauge("recall", said, lambda: desk.recall)
+    help_text = (
+        "Recall@10 of recommendations against the ranking of all items, of one question in a thousand."
+    )
+    metrics.gauge("recall", help_text, lambda: desk.recall)
 
     @asynccontextmanager
     async def life(_: FastAPI) -> AsyncIterator[None]:
-        for one in variants.desks:
-            await one.open()
+        for variant in variants.desks:
+            await variant.open()
         yield
-        for one in variants.desks:
-            await one.close()
+        for variant in variants.desks:
+            await variant.close()
 
     app = FastAPI(
         title="Ebbtide",
@@ -94,9 +96,11 @@ def _rows(app: FastAPI, desk: Desk) -> None:
         (USER, "A user's interests. The header `Age` says how many seconds ago the last event was."),
         (ITEM, "An item's vector; the last number is its bias."),
     ):
-        one = SINGULAR[route.kind]
-        declared = answers(f"{one.title()}Answer", s404=f"Nobody knows this {one}")
-        route_of = app.get(route.path, name=one, description=what, responses=declared, openapi_extra=_OF_ID)
+        singular = SINGULAR[route.kind]
+        declared = answers(f"{singular.title()}Answer", s404=f"Nobody knows this {singular}")
+        route_of = app.get(
+            route.path, name=singular, description=what, responses=declared, openapi_extra=_OF_ID
+        )
         route_of(_answered_before)
 
     @app.get("/items/{id}/similar", responses=answers("SimilarAnswer", s404="Nobody knows this item"))
@@ -135,15 +139,15 @@ def _recommendations(app: FastAPI, variants: Variants, metrics: Metrics, time_ms
             metrics.looked_up("user", record is not None)
             return encoded(_recommended(run, user, record, body.k, asked))
 
-        found = await variants.recommend_all(body.users, answered)
-        return _json(b'{"answers":[' + b",".join(found) + b"]}")
+        bodies = await variants.recommend_all(body.users, answered)
+        return _json(b'{"answers":[' + b",".join(bodies) + b"]}")
 
     @app.post("/sessions/recommendations", responses=answers("RecommendAnswer", **POSTED))
     async def session(body: Session) -> Response:
         """What to recommend to somebody without an id, after what they did. Nothing of it is kept."""
         asked, visits = body.asked(time_ms), body.visits(time_ms)
-        found = await variants.base.ask(lambda run: encoded(run.recommend_after(visits, body.k, **asked)))
-        return _recommendation(found, variants.new_id())
+        answer = await variants.base.ask(lambda run: encoded(run.recommend_after(visits, body.k, **asked)))
+        return _recommendation(answer, variants.new_id())
 
 
 def _exports(app: FastAPI, desk: Desk) -> None:
@@ -166,20 +170,20 @@ def _exports(app: FastAPI, desk: Desk) -> None:
             at_work -= 1
 
         try:
-            found = await asyncio.to_thread(desk.history.since, export.kind, export.since)
+            changed = await asyncio.to_thread(desk.history.since, export.kind, export.since)
             form = Form(export.kind, export.dtype, export.since)
             headers = {
-                "ebbtide-version": str(found.version),
-                "ebbtide-deleted": "unknown" if found.gone is None else "listed",
+                "ebbtide-version": str(changed.version),
+                "ebbtide-deleted": "unknown" if changed.gone is None else "listed",
             }
             if export.form == "parquet":
-                body = await asyncio.to_thread(form.parquet, found)
+                body = await asyncio.to_thread(form.parquet, changed)
                 done()
                 return Response(body, media_type=PARQUET, headers=headers)
         except BaseException:
             done()
             raise
-        lines = _ended(form.lines(found), done)
+        lines = _ended(form.lines(changed), done)
         next(lines)  # begun, so that it ends even where nobody stays to read
         return StreamingResponse(lines, media_type=JSONL, headers=headers)
 
@@ -197,9 +201,9 @@ def _state(app: FastAPI, variants: Variants, metrics: Metrics) -> None:
     desk = variants.base
 
     @app.get("/variants")
-    async def said() -> Any:
+    async def compared() -> Any:
         """What is compared: users are split evenly among these, by a hash of their ids."""
-        return _json(encoded(variants.said()))
+        return _json(encoded(variants.states()))
 
     @app.get("/versions", responses=answers())
     async def versions() -> Any:
@@ -214,9 +218,9 @@ def _state(app: FastAPI, variants: Variants, metrics: Metrics) -> None:
     @app.get("/readyz", responses=answers())
     async def readyz() -> Any:
         """Whether everything can be answered at once: the catalogue is in memory, the store is there."""
-        for one in variants.desks:
-            if not one.ready:
-                raise Problem(503, one.why)
+        for variant in variants.desks:
+            if not variant.ready:
+                raise Problem(503, variant.why)
         return {"status": "ready", "version": desk.version}
 
     @app.get("/metrics", response_class=Response, responses=answers(None, "text/plain"))
@@ -243,11 +247,11 @@ def _refuse(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def not_as_declared(request: Request, error: RequestValidationError) -> Response:
-        said = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()]
+        errors = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()]
         sent = request.headers.get("content-type", "nothing")
         if request.method == "POST" and "json" not in sent:
-            said = [f"expected Content-Type: application/json, got {sent[:80]}"]
-        return _problem(Problem(422, "the request is not as declared", said))
+            errors = [f"expected Content-Type: application/json, got {sent[:80]}"]
+        return _problem(Problem(422, "the request is not as declared", errors))
 
     @app.exception_handler(HTTPException)
     async def no_such_route(request: Request, error: HTTPException) -> Response:

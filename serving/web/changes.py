@@ -26,7 +26,7 @@ _KEPT = 10_000
 """Versions whose place in the feed is known."""
 
 
-class Found(NamedTuple):
+class Changed(NamedTuple):
     """Changes, up to a version."""
 
     version: int
@@ -56,7 +56,7 @@ class History:
             self._places.clear()
         self._places.append((version, places))
 
-    def since(self, kind: Kind, version: int) -> Found:
+    def since(self, kind: Kind, version: int) -> Changed:
         """What is newer than a version. Raises InputError as the store does.
 
         Raises Problem where an earlier one is served, after a rollback or from a store that was emptied: rows
@@ -69,14 +69,14 @@ class History:
                 409, f"version {now} is served, which is older than {version}: begin anew, with since=0"
             )
         if pointer.at != NEWEST:
-            return Found(now, self._store.pages(kind, now), [] if version == 0 else None)
+            return Changed(now, self._store.pages(kind, now), [] if version == 0 else None)
         if version == now:
-            return Found(now, iter(()), [])
+            return Changed(now, iter(()), [])
         place = next((places[kind] for at, places in reversed(self._places) if at < version), None)
         changes = None if place is None else self._store.changes(kind, place)
         if changes is None:
-            return Found(now, self._store.pages(kind), [] if version == 0 else None)
-        return Found(now, iter([changes.rows]), changes.gone)
+            return Changed(now, self._store.pages(kind), [] if version == 0 else None)
+        return Changed(now, iter([changes.rows]), changes.gone)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,22 +87,22 @@ class Form:
     number: Number
     since: int
 
-    def lines(self, found: Found) -> Iterator[bytes]:
+    def lines(self, changed: Changed) -> Iterator[bytes]:
         """JSON, one object a line; a page at a time."""
         name = SINGULAR[self.kind]
-        for page in found.pages:
-            said = []
+        for page in changed.pages:
+            rows = []
             for identifier, record in self._rows(page):
                 values_KD, scale = quantised(record, self.number)
                 vectors = values_KD.tolist()
                 row: dict[str, Any] = {name: identifier, "version": record.version}
                 row["event_time"] = iso(record.event_time_ms)
                 row |= {"interests": vectors} if self.kind == "users" else {"vector": vectors[0]}
-                said.append(row if scale is None else row | {"scale": scale})
-            yield _lines(said)
-        yield _lines([{name: identifier, "deleted": True} for identifier in found.gone or []])
+                rows.append(row if scale is None else row | {"scale": scale})
+            yield _lines(rows)
+        yield _lines([{name: identifier, "deleted": True} for identifier in changed.gone or []])
 
-    def parquet(self, found: Found) -> bytes:
+    def parquet(self, changed: Changed) -> bytes:
         """One file: columns id, version, event_time, interests (how many), vector, scale, deleted."""
         import pyarrow as pa
         import pyarrow.parquet as pq
@@ -117,10 +117,10 @@ class Form:
         fields += [("scale", pa.float32()), ("deleted", pa.bool_())]
         schema, file = pa.schema(fields), io.BytesIO()
         with pq.ParquetWriter(file, schema) as writer:
-            for page in found.pages:
+            for page in changed.pages:
                 rows = [self._row(identifier, record) for identifier, record in self._rows(page)]
                 writer.write_table(pa.Table.from_pylist(rows, schema))
-            gone = [{"id": _text(identifier), "deleted": True} for identifier in found.gone or []]
+            gone = [{"id": _text(identifier), "deleted": True} for identifier in changed.gone or []]
             writer.write_table(pa.Table.from_pylist(gone, schema))
         return file.getvalue()
 

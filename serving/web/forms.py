@@ -47,10 +47,10 @@ class Presence(BaseModel):
         """As `Run.memory` takes it. Raises Problem, and InputError as `time_ms` does."""
         if (self.lat is None) != (self.lon is None):
             raise Problem(422, "half a place", ["expected both lat and lon, or neither"])
-        found: Moment = {"at_ms": None if self.at is None else time_ms(self.at)}
+        moment: Moment = {"at_ms": None if self.at is None else time_ms(self.at)}
         if self.lat is not None:
-            found["lat"], found["lon"] = self.lat, self.lon
-        return found
+            moment["lat"], moment["lon"] = self.lat, self.lon
+        return moment
 
 
 class Question(Presence):
@@ -73,20 +73,20 @@ class Question(Presence):
     def asked(self, time_ms: TimeMs) -> Asked:
         """As `Run.recommend` takes it. Raises Problem, and InputError as `time_ms` does."""
         only: dict[str, list[str]] = {CATEGORY: self.category} if self.category else {}
-        for said in self.filter:
-            column, colon, value = said.partition(":")
+        for condition in self.filter:
+            column, colon, value = condition.partition(":")
             if not colon:
-                raise Problem(422, "a filter", [f"filter: expected COLUMN:VALUE, got {said[:80]!r}"])
+                raise Problem(422, "a filter", [f"filter: expected COLUMN:VALUE, got {condition[:80]!r}"])
             only.setdefault(column, []).append(value)
-        found: Asked = {}
-        found.update(self.moment(time_ms))  # type: ignore[typeddict-item]
+        asked: Asked = {}
+        asked.update(self.moment(time_ms))  # type: ignore[typeddict-item]
         given: dict[str, Any] = {
             **{name: getattr(self, name) for name in ("exclude_seen", "page")},
             "only": only or None,
             "diversity": self.diversity or None,
         }
-        found.update({name: value for name, value in given.items() if value is not None})  # type: ignore[typeddict-item]
-        return found
+        asked.update({name: value for name, value in given.items() if value is not None})  # type: ignore[typeddict-item]
+        return asked
 
 
 class Batch(Question):
@@ -184,9 +184,9 @@ def versions_said(run: Run) -> dict[str, Any]:
 def answers(kind: str | None = None, *media: str, **more: str) -> dict[int | str, dict[str, Any]]:
     """The answers of a route, as OpenAPI declares them: a component as JSON, or other types of media."""
     problem = {"content": {problems.MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}}
-    said = {**_REFUSALS, **{int(status.removeprefix("s")): what for status, what in more.items()}}
+    described = {**_REFUSALS, **{int(status.removeprefix("s")): what for status, what in more.items()}}
     declared: dict[int | str, dict[str, Any]] = {
-        status: {"description": what, **problem} for status, what in said.items()
+        status: {"description": what, **problem} for status, what in described.items()
     }
     if kind is not None:
         schema = {"$ref": f"#/components/schemas/{kind}"}
@@ -200,7 +200,7 @@ def components() -> dict[str, Any]:
     """Schemas of what is answered."""
     adapters = [(kind.__name__, "serialization", TypeAdapter(kind)) for kind in ANSWERS]
     _, made = TypeAdapter.json_schemas(adapters, ref_template="#/components/schemas/{model}")  # type: ignore[arg-type]
-    found: dict[str, Any] = made["$defs"]
+    schemas: dict[str, Any] = made["$defs"]
     several = {"type": "array", "items": {"$ref": "#/components/schemas/RecommendAnswer"}}
     batch = {"type": "object", "required": ["answers"], "properties": {"answers": several}}
-    return {**found, "BatchAnswer": batch, "Problem": problems.schema()}
+    return {**schemas, "BatchAnswer": batch, "Problem": problems.schema()}

@@ -26,8 +26,8 @@ def mount(app: FastAPI, desk: Desk) -> None:
     @app.get("/status", responses=answers())
     async def status() -> Response:
         """What the server and the trainer that feeds it are doing; `history` has up to ten minutes."""
-        said: dict[str, Any] = msgspec.structs.asdict(desk.status())
-        return _json(encoded({**said, "history": desk.watched.history}))
+        report: dict[str, Any] = msgspec.structs.asdict(desk.status())
+        return _json(encoded({**report, "history": desk.watched.history}))
 
     @app.get("/status/stream", include_in_schema=False)  # it has no end: who tries all routes would wait
     async def stream() -> Response:

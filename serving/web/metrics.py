@@ -30,10 +30,10 @@ class Metrics:
         self._kinds: dict[tuple[str, bool], Counter] = {}
 
     def answered(self, route: str, status: int, seconds: float) -> None:
-        found = self._routes.get((route, status))
-        if found is None:
-            found = self._routes[route, status] = self._seconds.labels(route, str(status))
-        found.observe(seconds)
+        histogram = self._routes.get((route, status))
+        if histogram is None:
+            histogram = self._routes[route, status] = self._seconds.labels(route, str(status))
+        histogram.observe(seconds)
 
     def looked_up(self, kind: str, found: bool) -> None:
         counter = self._kinds.get((kind, found))

@@ -32,13 +32,13 @@ class File(NamedTuple):
 
 def read() -> dict[str, File]:
     """Every file of the page, by name."""
-    found = {}
+    file_of = {}
     for file in files("serving").joinpath("page").iterdir():
         media = _TYPES.get(file.name.rpartition(".")[2])
         if media is not None:
             body = file.read_bytes()
-            found[file.name] = File(body, media, f'"{hashlib.blake2b(body, digest_size=8).hexdigest()}"')
-    return found
+            file_of[file.name] = File(body, media, f'"{hashlib.blake2b(body, digest_size=8).hexdigest()}"')
+    return file_of
 
 
 def mount(app: FastAPI) -> None:

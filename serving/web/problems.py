@@ -59,25 +59,25 @@ def of(error: Exception) -> Problem:
 
 def body(problem: Problem) -> bytes:
     """As JSON."""
-    said: dict[str, object] = {
+    members: dict[str, object] = {
         "type": "about:blank",
         "title": TITLES.get(problem.status, "Refused"),
         "status": problem.status,
         "detail": str(problem),
     }
-    return msgspec.json.encode({**said, "errors": problem.errors} if problem.errors else said)
+    return msgspec.json.encode({**members, "errors": problem.errors} if problem.errors else members)
 
 
 def headers(problem: Problem) -> list[tuple[bytes, bytes]]:
     """Of the answer. Where a body never came the connection ends."""
-    found = [(b"content-type", MEDIA_TYPE.encode()), (b"content-length", b"%d" % len(body(problem)))]
+    fields = [(b"content-type", MEDIA_TYPE.encode()), (b"content-length", b"%d" % len(body(problem)))]
     if problem.status in (429, 503):
-        found.append((b"retry-after", RETRY_S))
+        fields.append((b"retry-after", RETRY_S))
     if problem.status == 408:
-        found.append((b"connection", b"close"))
+        fields.append((b"connection", b"close"))
     if problem.status == 401:
-        found.append((b"www-authenticate", b"Bearer"))
-    return found
+        fields.append((b"www-authenticate", b"Bearer"))
+    return fields
 
 
 def schema() -> dict[str, object]:

@@ -98,12 +98,12 @@ class Quick(HttpToolsProtocol):
         self._rows.metrics.answered(question.route.path, status, time.perf_counter() - question.began_s)
         if question.disconnected or self.transport.is_closing():
             return
-        said = [STATUS_LINE[status]]
+        lines = [STATUS_LINE[status]]
         for name, value in (*self.server_state.default_headers, *headers):
-            said += (name, b": ", value, b"\r\n")
+            lines += (name, b": ", value, b"\r\n")
         if not question.keep_alive:
-            said.append(b"connection: close\r\n")
-        self.transport.write(b"".join((*said, b"\r\n", body)))
+            lines.append(b"connection: close\r\n")
+        self.transport.write(b"".join((*lines, b"\r\n", body)))
         if not question.keep_alive:
             self.transport.close()
         self.on_response_complete()

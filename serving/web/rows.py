@@ -26,7 +26,7 @@ class Route(NamedTuple):
 
     path: str
     kind: Kind
-    said: Callable[[str, Record], Answer]
+    answer: Callable[[str, Record], Answer]
 
 
 USER = Route("/users/{id}", "users", user_answer)
@@ -62,7 +62,7 @@ class Rows:
         if row is None:
             raise problems.unknown(SINGULAR[route.kind], identifier)
         record = unpack(row)
-        body = encoded(route.said(identifier, record))
+        body = encoded(route.answer(identifier, record))
         age_s = max(0, int(time.time() - record.event_time_ms / 1000))
         headers = [
             (b"content-type", b"application/json"),

@@ -57,7 +57,7 @@ class Variants:
         self, users: Sequence[str], question: Callable[[Run, str, Record | None], bytes]
     ) -> list[bytes]:
         """The answers to several users, in their order: each variant is asked once."""
-        found: dict[str, bytes] = {}
+        body_of: dict[str, bytes] = {}
         for name, desk in self._desks.items():
             mine = [user for user in dict.fromkeys(users) if self._arms.of(user) == name]
 
@@ -65,15 +65,15 @@ class Variants:
                 return [question(run, user, record) for user, record in zip(mine, records, strict=True)]
 
             if mine:
-                found |= zip(mine, await desk.ask_of(mine, answered), strict=True)
-        return [found[user] for user in users]
+                body_of |= zip(mine, await desk.ask_of(mine, answered), strict=True)
+        return [body_of[user] for user in users]
 
     def new_id(self, name: str = BASE) -> str:
         """What tells a recommendation from all others; where variants are compared, whose it is, too."""
         made = os.urandom(12).hex()
         return made if len(self.names) == 1 else f"{name}.{made}"
 
-    def said(self) -> list[dict[str, Any]]:
+    def states(self) -> list[dict[str, Any]]:
         """Each variant, what it serves, and whether it can."""
         return [
             {"name": name, "store": str(desk.store), "version": desk.version, "ready": desk.ready}

@@ -94,7 +94,7 @@ class Watched:
 
     def __init__(self, store: EmbeddingStore, report: Path | None) -> None:
         self._store, self._report = store, report
-        self._said: tuple[TrainerStatus, ...] = ()
+        self._statuses: tuple[TrainerStatus, ...] = ()
         """Of the last ten seconds."""
         self._looked_s = -_LOOK_S
         self.counts: dict[Kind, int] = {"users": 0, "items": 0}
@@ -107,19 +107,19 @@ class Watched:
             return
         self._looked_s = now_s
         self.counts = self._store.counts()
-        said = self._store.status()
+        encoded = self._store.status()
         try:
-            status = None if said is None else trainer_status(said)
+            status = None if encoded is None else trainer_status(encoded)
         except msgspec.DecodeError as error:
             raise InputError(
                 f"{self._store}: what its trainer says cannot be read ({error}); is it of this release?"
             ) from error
         if status is None:
-            self._said = ()
-        elif not self._said or status.updated_ms != self._said[-1].updated_ms:
+            self._statuses = ()
+        elif not self._statuses or status.updated_ms != self._statuses[-1].updated_ms:
             since_ms = status.updated_ms - _RATE_MS
-            kept = [one for one in self._said if one.pid == status.pid and one.updated_ms >= since_ms]
-            self._said = (*kept, status)
+            kept = [one for one in self._statuses if one.pid == status.pid and one.updated_ms >= since_ms]
+            self._statuses = (*kept, status)
             self.history = (*self.history[1 - _KEPT :], _point(status, self._rate()))
 
     def drift(self) -> Drift:
@@ -151,12 +151,12 @@ class Watched:
         )
 
     def _status(self) -> TrainerStatus | None:
-        said = self._said
-        return said[-1] if said else None
+        recent = self._statuses
+        return recent[-1] if recent else None
 
     def _rate(self) -> float:
-        said = self._said
-        first, last = said[0], said[-1]
+        recent = self._statuses
+        first, last = recent[0], recent[-1]
         passed_ms = last.updated_ms - first.updated_ms
         return round(max(last.trained - first.trained, 0) / passed_ms * 1000, 1) if passed_ms > 0 else 0.0
 

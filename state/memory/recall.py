@@ -192,8 +192,8 @@ def rates(slabs: Slabs, rows: Rows, b: int, bank_ms_T: Doubles, rates_R: Floats)
     item, category = rows.item_B[b], rows.category_B[b]
     items, categories = entries(slabs, user, ITEM), entries(slabs, user, CATEGORY)
     of_item, good_item, of_category, good_category = 0.0, 0.0, 0.0, 0.0
-    found = among(item, items) + (among(category, categories) if category != NO_KEY else 0)
-    if found > 0:
+    alike = among(item, items) + (among(category, categories) if category != NO_KEY else 0)
+    if alike > 0:
         times, knowns = entries(slabs, user, TIME), entries(slabs, user, KNOWN)
         label_of = labels(slabs, user)
         for i in range(len(items)):

@@ -31,11 +31,11 @@ class SlotStore(RedisStore):
 
     def _where(self) -> str:
         """The URL of the server that has the run's slot. Raises InputError."""
-        said, refusals = urlsplit(self._given), []
-        credentials, _, hosts = said.netloc.rpartition("@")
+        url, refusals = urlsplit(self._given), []
+        credentials, _, hosts = url.netloc.rpartition("@")
         for host in hosts.split(","):
             try:
-                with redis.Redis.from_url(_url(said, credentials, host), **self._patience) as asked:
+                with redis.Redis.from_url(_url(url, credentials, host), **self._patience) as asked:
                     ranges = cast("list[Any]", asked.execute_command("CLUSTER", "SLOTS"))
             except (ValueError, TypeError) as error:
                 raise InputError(
@@ -52,7 +52,7 @@ class SlotStore(RedisStore):
             for first, last, (there, port, *_), *_ in ranges:
                 if first <= slot <= last:
                     there = there.decode() or host.rpartition(":")[0]
-                    return _url(said, credentials, f"[{there}]:{port}" if ":" in there else f"{there}:{port}")
+                    return _url(url, credentials, f"[{there}]:{port}" if ":" in there else f"{there}:{port}")
             refusals.append(InputError(f"{self._shown}: no server of the cluster has slot {slot}"))
         raise refusals[-1]
 
@@ -67,8 +67,8 @@ class SlotStore(RedisStore):
         return super()._ask(ask, *arguments)
 
 
-def _url(said: SplitResult, credentials: str, host: str) -> str:
-    return urlunsplit(said._replace(netloc=f"{credentials}@{host}" if credentials else host))
+def _url(url: SplitResult, credentials: str, host: str) -> str:
+    return urlunsplit(url._replace(netloc=f"{credentials}@{host}" if credentials else host))
 
 
 def sharded(url: str) -> ShardedStore:
@@ -81,4 +81,4 @@ def sharded(url: str) -> ShardedStore:
             f"shards={count}: expected how many parts users are spread over, 1 to {_MOST_SHARDS:,}"
         )
     of_shards = ({**options, "run": f"{run}~{shard}"} for shard in range(int(count)))
-    return ShardedStore([SlotStore(f"{address}?{urlencode(said)}") for said in of_shards])
+    return ShardedStore([SlotStore(f"{address}?{urlencode(of_shard)}") for of_shard in of_shards])

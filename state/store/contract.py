@@ -275,7 +275,7 @@ class EmbeddingStore(ABC):
         """None if nothing was published under this name."""
 
     @abstractmethod
-    def put_status(self, said: bytes) -> None:
+    def put_status(self, status: bytes) -> None:
         """What the trainer says of itself (`state.progress.TrainerStatus`), in place of what it said."""
 
     @abstractmethod
@@ -283,7 +283,7 @@ class EmbeddingStore(ABC):
         """What the trainer said last; None if it never did."""
 
     @abstractmethod
-    def put_request(self, said: bytes | None) -> None:
+    def put_request(self, request: bytes | None) -> None:
         """What the trainer is asked to do, in place of what waits; None once it is taken up."""
 
     @abstractmethod

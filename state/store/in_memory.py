@@ -106,14 +106,14 @@ class DictStore(EmbeddingStore):
             value = self._info if at == NEWEST else self._versions.row(at, _INFO, b"", self._info)
         return None if value is None else msgspec.json.decode(value, type=RunInfo)
 
-    def put_status(self, said: bytes) -> None:
-        self._status = said
+    def put_status(self, status: bytes) -> None:
+        self._status = status
 
     def status(self) -> bytes | None:
         return self._status
 
-    def put_request(self, said: bytes | None) -> None:
-        self._request = said
+    def put_request(self, request: bytes | None) -> None:
+        self._request = request
 
     def request(self) -> bytes | None:
         return self._request
@@ -179,5 +179,5 @@ class DictStore(EmbeddingStore):
     def pages(self, kind: Kind, at: int = NEWEST) -> Iterator[Packed]:
         with self._writing:
             held = self._rows[kind]
-            found = packed_rows(held if at == NEWEST else self._versions.rows(at, kind, held))
-        yield found
+            page = packed_rows(held if at == NEWEST else self._versions.rows(at, kind, held))
+        yield page

@@ -89,9 +89,12 @@ class Versions:
 
     def rows(self, version: int, kind: str, now: dict[bytes, bytes]) -> dict[bytes, bytes]:
         """All of a kind, as of a version."""
-        ids = {*now, *(one for of in self._since(version) for of_kind, one in of if of_kind == kind)}
-        found = {one: self.row(version, kind, one, now.get(one)) for one in ids}
-        return {one: row for one, row in found.items() if row is not None}
+        ids = {
+            *now,
+            *(identifier for of in self._since(version) for of_kind, identifier in of if of_kind == kind),
+        }
+        rows = {identifier: self.row(version, kind, identifier, now.get(identifier)) for identifier in ids}
+        return {identifier: row for identifier, row in rows.items() if row is not None}
 
     def clear(self) -> None:
         self.served = NEWEST

@@ -92,10 +92,10 @@ class RedisStore(EmbeddingStore):
             calls += [*self._calls.removes(kind, publication.gone[kind]), *self._calls.merges(kind, packed)]
         to = publication.version
         calls.append(self._calls.advance(to) if mark is None else self._calls.intact(mark, version, to))
-        found = int(self._ask(lambda: self._calls.at_once(calls, transaction=True))[-1])
-        if mark is not None and found < 0:
+        reached = int(self._ask(lambda: self._calls.at_once(calls, transaction=True))[-1])
+        if mark is not None and reached < 0:
             raise self.shared()
-        return mark is None or found == 1
+        return mark is None or reached == 1
 
     def advance(self, version: int) -> int:
         return int(self._ask(lambda: self._at_once([self._calls.advance(version)]))[0])
@@ -105,15 +105,15 @@ class RedisStore(EmbeddingStore):
             self._ask(lambda key: self._redis.hset(key, mapping={_MARK: mark}), self._key(kind))
 
     def intact(self, mark: bytes, version: int, then: int | None = None) -> bool:
-        found = int(self._ask(lambda: self._at_once([self._calls.intact(mark, version, then)]))[0])
-        if found < 0:
+        reached = int(self._ask(lambda: self._at_once([self._calls.intact(mark, version, then)]))[0])
+        if reached < 0:
             raise self.shared()
-        return found == 1
+        return reached == 1
 
     def pointer(self) -> Pointer:
         keys = [self._key(name) for name in ("version", "fed", "told", "served")]
-        found = self._ask(lambda: self._direct.ask("MGET", *keys))
-        version, moved, told, served = cast("list[bytes | None]", found)
+        values = self._ask(lambda: self._direct.ask("MGET", *keys))
+        version, moved, told, served = cast("list[bytes | None]", values)
         if served is not None:
             at = redis_versions.served_of(served)
             return Pointer(at, served, served, at)
@@ -162,25 +162,25 @@ class RedisStore(EmbeddingStore):
                 f"{self}: what it says of the run cannot be read ({error}); replay again"
             ) from error
 
-    def put_status(self, said: bytes) -> None:
-        self._ask(lambda: self._redis.set(self._key("status"), said))
+    def put_status(self, status: bytes) -> None:
+        self._ask(lambda: self._redis.set(self._key("status"), status))
 
     def status(self) -> bytes | None:
         return cast("bytes | None", self._ask(lambda: self._redis.get(self._key("status"))))
 
-    def put_request(self, said: bytes | None) -> None:
+    def put_request(self, request: bytes | None) -> None:
         key = self._key("request")
-        self._ask(lambda: self._redis.unlink(key) if said is None else self._redis.set(key, said))
+        self._ask(lambda: self._redis.unlink(key) if request is None else self._redis.set(key, request))
 
     def request(self) -> bytes | None:
         return cast("bytes | None", self._ask(lambda: self._redis.get(self._key("request"))))
 
     def flaws(self) -> list[Flaw]:
         try:
-            said: dict[str, Any] = self._ask(lambda: self._redis.info())
+            info: dict[str, Any] = self._ask(lambda: self._redis.info())
         except ForbiddenError:
             return []
-        return flaws_of(said, self._shown)
+        return flaws_of(info, self._shown)
 
     def policy(self) -> str | None:
         """What becomes of keys when the server is full: KEEPS_ALL, or how it evicts; None if it won't say."""
@@ -205,8 +205,8 @@ class RedisStore(EmbeddingStore):
         return int(self._direct.ask("HLEN", key)) - int(self._direct.ask("HEXISTS", key, _MARK))
 
     def some(self, kind: Kind, count: int) -> list[str]:
-        found = self._ask(lambda: self._redis.hrandfield(self._key(kind), count + 1))
-        return named([one for one in cast("list[bytes]", found) if one != _MARK])[:count]
+        fields = self._ask(lambda: self._redis.hrandfield(self._key(kind), count + 1))
+        return named([one for one in cast("list[bytes]", fields) if one != _MARK])[:count]
 
     def clear(self) -> None:
         names = ("version", "fed", "info", "told", "status", "request", *KINDS, *FEEDS)
@@ -224,10 +224,10 @@ class RedisStore(EmbeddingStore):
 
     def _done(self, calls: Iterator[Call]) -> int:
         """Some calls at a time; the sum of what they answer."""
-        found = 0
+        total = 0
         while some := list(islice(calls, _CALLS_A_PIPELINE)):
-            found += sum(map(int, self._ask(self._at_once, some)))
-        return found
+            total += sum(map(int, self._ask(self._at_once, some)))
+        return total
 
     def _at_once(self, calls: list[Call]) -> list[Any]:
         return self._calls.at_once(calls)
@@ -259,29 +259,29 @@ class RedisStore(EmbeddingStore):
             return None
         rows: dict[bytes, bytes] = {}
         while True:
-            found = self._ask(self._changes_page, kind, since)
-            if found is None:
+            page = self._ask(self._changes_page, kind, since)
+            if page is None:
                 return None
-            since = found.position
-            rows |= {identifier: found.rows.row(b) for b, identifier in enumerate(found.rows.ids)}
-            if found.notes <= _NOTES_A_PAGE:
+            since = page.position
+            rows |= {identifier: page.rows.row(b) for b, identifier in enumerate(page.rows.ids)}
+            if page.notes <= _NOTES_A_PAGE:
                 break
         gone = [identifier for identifier, row in rows.items() if not row]
         there = packed_rows({identifier: row for identifier, row in rows.items() if row})
-        return Changes(since, there, named(gone), found.as_of)
+        return Changes(since, there, named(gone), page.as_of)
 
     def _changes_page(self, kind: Kind, since: bytes) -> "_Page | None":
         keys = [*self._key.fed(kind), self._key("version"), self._key("fed")]
-        found = self._changes_script(keys=keys, args=[*since.split(b" ", 1), _NOTES_A_PAGE])
-        if found is None:
+        reply = self._changes_script(keys=keys, args=[*since.split(b" ", 1), _NOTES_A_PAGE])
+        if reply is None:
             return None
-        note, token, notes, version, moved, *page = found
+        note, token, notes, version, moved, *page = reply
         return _Page(note + b" " + token, notes, (int(version), moved), unpacked(*page))
 
     def pages(self, kind: Kind, at: int = NEWEST) -> Iterator[Packed]:
         if at != NEWEST:
-            found = self._versions.pages(at, self._key(kind), _ROWS_A_PAGE)
-            while raw := self._ask(next, found, None):
+            replies = self._versions.pages(at, self._key(kind), _ROWS_A_PAGE)
+            while raw := self._ask(next, replies, None):
                 yield unpacked(*raw)
             if raw is None:  # it had failed, and cannot be asked again
                 raise self.in_one_line(redis.ConnectionError(f"was away while version {at} was read"))

@@ -52,15 +52,15 @@ class Calls:
             ids = packed.ids[first : first + _ROWS_A_CALL]
             at = packed.start_B1[first : first + len(ids) + 1]
             lengths = np.concatenate([np.fromiter(map(len, ids), "<u4", len(ids)), np.diff(at)]).astype("<u4")
-            said = [lengths.tobytes(), b"".join(ids), packed.blob[at[0] : at[-1]]]
-            yield self._change(self._merge, kind, said)
+            payload = [lengths.tobytes(), b"".join(ids), packed.blob[at[0] : at[-1]]]
+            yield self._change(self._merge, kind, payload)
 
     def removes(self, kind: Kind, gone: Gone) -> Iterator[Call]:
         """Remove rows that nothing newer has taken the place of."""
         ids = [identifier.encode("utf-8", "surrogatepass") for identifier in gone.ids]
         for first in range(0, len(ids), _ROWS_A_CALL):
-            said: list[int | bytes] = [gone.before_ms, *ids[first : first + _ROWS_A_CALL]]
-            yield self._change(self._remove, kind, said)
+            payload: list[int | bytes] = [gone.before_ms, *ids[first : first + _ROWS_A_CALL]]
+            yield self._change(self._remove, kind, payload)
 
     def advance(self, version: int) -> Call:
         """Point readers at a version, unless they are at a later one; answers at which they are then."""
@@ -79,6 +79,6 @@ class Calls:
             script(keys=keys, args=args, client=pipeline)
         return list(pipeline.execute())
 
-    def _change(self, script: Any, kind: Kind, said: Sequence[int | bytes]) -> Call:
-        args = [versions.new_token(), versions.FEED, kept.MOST_BYTES, *said]
+    def _change(self, script: Any, kind: Kind, payload: Sequence[int | bytes]) -> Call:
+        args = [versions.new_token(), versions.FEED, kept.MOST_BYTES, *payload]
         return script, [*self._keys.fed(kind), *self._keys.kept], args

@@ -58,17 +58,17 @@ class RedisVersions:
 
     def all(self) -> list[Kept]:
         listed, facts, served = self.keys
-        said: dict[bytes, bytes] = self._client.hgetall(facts)
+        values: dict[bytes, bytes] = self._client.hgetall(facts)
         at = served_of(self._client.get(served))
         return [
             Kept(
                 int(version),
-                msgspec.json.decode(said[version], type=Facts),
-                int(said.get(version + b":bytes", 0)),
+                msgspec.json.decode(values[version], type=Facts),
+                int(values.get(version + b":bytes", 0)),
                 int(version) == at,
             )
             for version in self._client.lrange(listed, 0, -1)
-            if version in said
+            if version in values
         ]
 
     def rollback(self, version: int) -> None:
@@ -111,6 +111,6 @@ def served_of(value: bytes | None) -> int:
     return kept.NEWEST if value is None else int(value.split(b" ", 1)[0])
 
 
-def refusal(said: str) -> InputError | None:
+def refusal(message: str) -> InputError | None:
     """What a server's refusal means, if it is one of these scripts'."""
-    return kept.gone(int(said.removeprefix(GONE))) if said.startswith(GONE) else None
+    return kept.gone(int(message.removeprefix(GONE))) if message.startswith(GONE) else None

@@ -51,25 +51,25 @@ class ShardedStore(EmbeddingStore):
 
     def write(self, publication: Publication, mark: bytes | None = None, version: int = 0) -> bool:
         parts = self._parts(publication)
-        found = [
+        written = [
             shard.write(part, mark, version) for shard, part in zip(self._others, parts[1:], strict=True)
         ]
-        return all(found) and self.head.write(parts[0], mark, version)
+        return all(written) and self.head.write(parts[0], mark, version)
 
     def _parts(self, publication: Publication) -> list[Publication]:
         """What each shard is to write; one without rows comes to the version, too."""
-        found = [Publication(publication.version, {}, {}) for _ in self.shards]
-        of_head: Publication = found[0]
+        parts = [Publication(publication.version, {}, {}) for _ in self.shards]
+        of_head: Publication = parts[0]
         rows, going = publication.rows, publication.gone
         if "items" in rows:
-            found[0] = of_head._replace(rows={"items": rows["items"]}, gone={"items": going["items"]})
+            parts[0] = of_head._replace(rows={"items": rows["items"]}, gone={"items": going["items"]})
         if "users" in rows:
             of_rows, of_gone = self._split(rows["users"]), self._without(going["users"])
-            found = [
+            parts = [
                 part._replace(rows={**part.rows, "users": some}, gone={**part.gone, "users": without})
-                for part, some, without in zip(found, of_rows, of_gone, strict=True)
+                for part, some, without in zip(parts, of_rows, of_gone, strict=True)
             ]
-        return found
+        return parts
 
     def _split(self, packed: Packed) -> list[Packed]:
         of_B = np.array([crc32(identifier) % len(self.shards) for identifier in packed.ids], np.int64)
@@ -90,8 +90,8 @@ class ShardedStore(EmbeddingStore):
         self._all(lambda shard: shard.mark(mark))
 
     def intact(self, mark: bytes, version: int, then: int | None = None) -> bool:
-        found = [shard.intact(mark, version, then) for shard in self._others]
-        return all(found) and self.head.intact(mark, version, then)
+        whole = [shard.intact(mark, version, then) for shard in self._others]
+        return all(whole) and self.head.intact(mark, version, then)
 
     def pointer(self) -> Pointer:
         return self.head.pointer()
@@ -102,9 +102,9 @@ class ShardedStore(EmbeddingStore):
     def _keep(self, facts: Facts) -> int:
         """While another publishes, shards may be one version apart: then once more."""
         for _ in range(_TRIES):
-            found = {shard._keep(facts) for shard in self._others} | {self.head.version()}
-            if len(found) == 1 and self.head._keep(facts) in found:
-                return found.pop()
+            versions = {shard._keep(facts) for shard in self._others} | {self.head.version()}
+            if len(versions) == 1 and self.head._keep(facts) in versions:
+                return versions.pop()
         raise InputError(f"{self}: publishing left no moment to keep a version in; try again")
 
     def kept(self) -> list[Kept]:
@@ -131,14 +131,14 @@ class ShardedStore(EmbeddingStore):
     def info(self, at: int = NEWEST) -> RunInfo | None:
         return self.head.info(at)
 
-    def put_status(self, said: bytes) -> None:
-        self.head.put_status(said)
+    def put_status(self, status: bytes) -> None:
+        self.head.put_status(status)
 
     def status(self) -> bytes | None:
         return self.head.status()
 
-    def put_request(self, said: bytes | None) -> None:
-        self.head.put_request(said)
+    def put_request(self, request: bytes | None) -> None:
+        self.head.put_request(request)
 
     def request(self) -> bytes | None:
         return self.head.request()
@@ -159,8 +159,8 @@ class ShardedStore(EmbeddingStore):
         return {kind: sum(counts[kind] for counts in each) for kind in KINDS}
 
     def some(self, kind: Kind, count: int) -> list[str]:
-        found = [identifier for shard in self.shards for identifier in shard.some(kind, count)]
-        return random.sample(found, min(count, len(found)))
+        ids = [identifier for shard in self.shards for identifier in shard.some(kind, count)]
+        return random.sample(ids, min(count, len(ids)))
 
     def clear(self) -> None:
         self._all(lambda shard: shard.clear())
@@ -203,12 +203,12 @@ class ShardedStore(EmbeddingStore):
         pointer, whole = self.head.pointer(), list[Changes]()
         places = msgspec.msgpack.decode(since, type=list[bytes])
         for shard, place in zip(self.shards, places, strict=True):
-            found = shard.changes(kind, place)
-            if found is None and place == NOWHERE == shard.position(kind):
-                found = Changes(place, packed_rows({}), [], (0, b""))
-            if found is None:
+            page = shard.changes(kind, place)
+            if page is None and place == NOWHERE == shard.position(kind):
+                page = Changes(place, packed_rows({}), [], (0, b""))
+            if page is None:
                 return None
-            whole.append(found)
+            whole.append(page)
         rows = {identifier: one.rows.row(b) for one in whole for b, identifier in enumerate(one.rows.ids)}
         position = msgspec.msgpack.encode([one.position for one in whole])
         left = [identifier for one in whole for identifier in one.gone]

@@ -57,7 +57,7 @@ class Watch:
         grown = await asyncio.to_thread(
             topics.make_room, settings.brokers, settings.topics, len(spans), settings.security
         )
-        for sentence in topics.said(settings.topics.events, grown, len(spans)):
+        for sentence in topics.growth(settings.topics.events, grown, len(spans)):
             log.warning("%s", sentence)
         self._count, self._topic_id = len(spans), topic_id
         self._partitions.room = len(spans)

@@ -57,10 +57,10 @@ def cluster_id(brokers: str, security: Security | None = None) -> str | None:
     try:
         reach(brokers)
         with closing(admin(brokers, security)) as asked:
-            found = asked.describe_cluster()
+            cluster = asked.describe_cluster()
     except (OSError, KafkaError):
         return None
-    return str(found["cluster_id"]) if found["brokers"] else None
+    return str(cluster["cluster_id"]) if cluster["brokers"] else None
 
 
 def ensure_topic(
@@ -88,15 +88,15 @@ def ensure_topic(
                     asked.create_topics({topic: options}, timeout_ms=TIMEOUT_MS, wait_for_metadata=True)
                 except TopicAlreadyExistsError:
                     pass  # somebody was faster
-            found = len(asked.describe_topics([topic])[0]["partitions"])
+            actual = len(asked.describe_topics([topic])[0]["partitions"])
     except (KafkaError, OSError, ValueError) as error:
         raise unreachable(brokers, error) from error
-    if partitions is not None and partitions != found:
+    if partitions is not None and partitions != actual:
         raise InputError(
-            f"--partitions {partitions}: topic {topic!r} on {brokers} has {found}; "
+            f"--partitions {partitions}: topic {topic!r} on {brokers} has {actual}; "
             "leave the option out, or name another topic"
         )
-    return found
+    return actual
 
 
 def members(brokers: str, group: str) -> int:

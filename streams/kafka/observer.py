@@ -51,30 +51,30 @@ class Observer:
         with asking(self.brokers):
             there = [at for at in self._there(topic) if at.partition == partition]
             first, end = self._consumer.beginning_offsets(there), self._consumer.end_offsets(there)
-        found = (
+        messages = (
             message
             for at in there
             if first[at] <= offset < end[at]
             for message in self._between(at, offset, offset + 1)
         )
-        return next(found, None)
+        return next(messages, None)
 
     def newest(self, topic: str) -> dict[int, Message]:
         """Partition -> its newest message; without those that have none."""
         with asking(self.brokers):
             there = self._there(topic)
             first, end = self._consumer.beginning_offsets(there), self._consumer.end_offsets(there)
-            found: dict[int, Message] = {}
+            newest: dict[int, Message] = {}
             for at in there:
                 message = self._last(at, first[at], end[at])
                 if message is not None:
-                    found[at.partition] = message
-        return found
+                    newest[at.partition] = message
+        return newest
 
     def progress(self, examples: str) -> dict[int, Progress]:
         """Partition -> how far its examples have come; without those that have none."""
-        found = self.newest(examples)
-        return {partition: progress(dict(one.headers)[HEADER]) for partition, one in found.items()}
+        newest = self.newest(examples)
+        return {partition: progress(dict(message.headers)[HEADER]) for partition, message in newest.items()}
 
     def behind(self, topic: str, offsets: Mapping[int, int]) -> dict[int, int]:
         """How many offsets lie between what is read next and the newest message: 0 if there is none after it.
@@ -84,12 +84,12 @@ class Observer:
         with asking(self.brokers):
             there = [at for at in self._there(topic) if at.partition in offsets]
             end = self._consumer.end_offsets(there)
-            found = {}
+            behind = {}
             for at in there:
                 following = offsets[at.partition]
                 message = self._last(at, following, end[at])
-                found[at.partition] = 0 if message is None else message.offset + 1 - following
-        return found
+                behind[at.partition] = 0 if message is None else message.offset + 1 - following
+        return behind
 
     def read(self, topic: str, since: Mapping[int, int] | None = None) -> Iterator[Message]:
         """What is in a topic by now, partition after partition; from these offsets on, if any are given."""

@@ -30,14 +30,14 @@ class _Refusals(logging.Handler):
         self._heard: deque[tuple[float, Exception]] = deque(maxlen=64)
 
     def emit(self, record: logging.LogRecord) -> None:
-        for one in record.args if isinstance(record.args, tuple) else ():
-            if isinstance(one, (SaslAuthenticationFailedError, KafkaConnectionError)):
-                self._heard.append((time.monotonic(), one))
+        for argument in record.args if isinstance(record.args, tuple) else ():
+            if isinstance(argument, (SaslAuthenticationFailedError, KafkaConnectionError)):
+                self._heard.append((time.monotonic(), argument))
 
     def since(self, moment: float) -> Exception | None:
         """The newest; one of TLS, if there is any."""
-        heard = [one for at, one in self._heard if at >= moment]
-        return next(reversed([one for one in heard if _TLS in str(one)] or heard), None)
+        heard = [error for at, error in self._heard if at >= moment]
+        return next(reversed([error for error in heard if _TLS in str(error)] or heard), None)
 
 
 _refusals = _Refusals()
@@ -81,8 +81,8 @@ def _listens(brokers: str) -> bool:
 def reach(brokers: str) -> None:
     """Raises OSError at once where nothing listens; the client itself would go on trying."""
     refusal = OSError("no address")
-    for one in brokers.split(","):
-        host, _, port = one.rpartition(":")
+    for address in brokers.split(","):
+        host, _, port = address.rpartition(":")
         try:
             socket.create_connection((host.strip("[]"), int(port)), timeout=TIMEOUT_MS / 1000).close()
             return

@@ -69,10 +69,10 @@ class Security:
         options = {"security.protocol": self.protocol}
         if self.mechanism is not None:
             module = "plain.PlainLoginModule" if self.mechanism == "PLAIN" else "scram.ScramLoginModule"
-            said = f'username="{_quoted(self.user)}" password="{_quoted(self.password)}"'
+            credentials = f'username="{_quoted(self.user)}" password="{_quoted(self.password)}"'
             options |= {
                 "sasl.mechanism": self.mechanism,
-                "sasl.jaas.config": f"org.apache.kafka.common.security.{module} required {said};",
+                "sasl.jaas.config": f"org.apache.kafka.common.security.{module} required {credentials};",
             }
         if CA in self.files:
             options |= {"ssl.truststore.type": "PEM", "ssl.truststore.certificates": _read(self.files[CA])}
@@ -91,13 +91,13 @@ OPEN = Security()
 
 def from_environment(environment: Mapping[str, str] = os.environ) -> Security:
     """What the variables above say. Raises InputError where they do not go together."""
-    said = {
+    given = {
         name: text for name in (USER, PASSWORD, PASSWORD_FILE, MECHANISM) if (text := environment.get(name))
     }
     files = {name: text for name in (CA, CERT, KEY) if (text := environment.get(name))}
     protocol = _one_of(PROTOCOL, environment.get(PROTOCOL) or "PLAINTEXT", PROTOCOLS)
-    if said and not protocol.startswith("SASL"):
-        raise InputError(f"{min(said)}: has no meaning with {PROTOCOL}={protocol}; expected SASL_SSL there")
+    if given and not protocol.startswith("SASL"):
+        raise InputError(f"{min(given)}: has no meaning with {PROTOCOL}={protocol}; expected SASL_SSL there")
     if files and not protocol.endswith("SSL"):
         raise InputError(
             f"{min(files)}: has no meaning with {PROTOCOL}={protocol}; expected SSL or SASL_SSL there"
@@ -105,36 +105,36 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Security:
     context = _context(files) if protocol.endswith("SSL") else None
     if not protocol.startswith("SASL"):
         return Security(protocol=protocol, ssl_context=context, files=files)
-    if USER not in said:
+    if USER not in given:
         raise InputError(f"{USER}: expected a user for {PROTOCOL}={protocol}, got none")
     return Security(
         protocol=protocol,
-        mechanism=_one_of(MECHANISM, said.get(MECHANISM, "PLAIN"), MECHANISMS),
-        user=said[USER],
-        password=_password(said),
+        mechanism=_one_of(MECHANISM, given.get(MECHANISM, "PLAIN"), MECHANISMS),
+        user=given[USER],
+        password=_password(given),
         ssl_context=context,
         files=files,
     )
 
 
-def _one_of(name: str, said: str, choices: tuple[str, ...]) -> str:
-    if said.upper() not in choices:
-        raise InputError(f"{name}: expected {', '.join(choices[:-1])} or {choices[-1]}, got {said!r}")
-    return said.upper()
+def _one_of(name: str, text: str, choices: tuple[str, ...]) -> str:
+    if text.upper() not in choices:
+        raise InputError(f"{name}: expected {', '.join(choices[:-1])} or {choices[-1]}, got {text!r}")
+    return text.upper()
 
 
-def _password(said: Mapping[str, str]) -> str:
-    if (PASSWORD in said) == (PASSWORD_FILE in said):
-        found = "both" if PASSWORD in said else "neither"
-        raise InputError(f"{USER} is set: expected {PASSWORD} or {PASSWORD_FILE}, got {found}")
-    if PASSWORD in said:
-        return said[PASSWORD]
+def _password(given: Mapping[str, str]) -> str:
+    if (PASSWORD in given) == (PASSWORD_FILE in given):
+        which = "both" if PASSWORD in given else "neither"
+        raise InputError(f"{USER} is set: expected {PASSWORD} or {PASSWORD_FILE}, got {which}")
+    if PASSWORD in given:
+        return given[PASSWORD]
     try:
-        password = Path(said[PASSWORD_FILE]).read_text().removesuffix("\n")
+        password = Path(given[PASSWORD_FILE]).read_text().removesuffix("\n")
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{PASSWORD_FILE}: cannot read {said[PASSWORD_FILE]} ({_why(error)})") from None
+        raise InputError(f"{PASSWORD_FILE}: cannot read {given[PASSWORD_FILE]} ({_why(error)})") from None
     if not password:
-        raise InputError(f"{PASSWORD_FILE}: expected a password in {said[PASSWORD_FILE]}, got an empty file")
+        raise InputError(f"{PASSWORD_FILE}: expected a password in {given[PASSWORD_FILE]}, got an empty file")
     return password
 
 
@@ -173,13 +173,13 @@ def _read(path: str) -> str:
 
 
 def _java_key(path: str) -> str:
-    found = _read(path)
-    if _PKCS8 not in found:
+    text = _read(path)
+    if _PKCS8 not in text:
         raise InputError(
             f"{KEY}: expected a key that Java reads, as PKCS#8 ({_PKCS8!r}), in {path}; "
             f"`openssl pkcs8 -topk8 -nodes -in {path}` writes it so"
         )
-    return found
+    return text
 
 
 def _why(error: Exception) -> str:

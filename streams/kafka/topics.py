@@ -35,14 +35,14 @@ class Topics:
 def look(brokers: str, topic: str, security: Security | None = None) -> dict[int, Span]:
     """Partition -> what there is of it; nothing where there is no such topic. Raises InputError."""
     with asking(brokers), closing(admin(brokers, security)) as asked:
-        [found] = asked.describe_topics([topic])
-        there = [partition_at(topic, one["partition_index"]) for one in found["partitions"]]
+        [described] = asked.describe_topics([topic])
+        there = [partition_at(topic, partition["partition_index"]) for partition in described["partitions"]]
         if not there:
             return {}
         oldest, end = (
             asked.list_partition_offsets(dict.fromkeys(there, wanted)) for wanted in (_OLDEST, _NEWEST)
         )
-    topic_id = str(found["topic_id"]) if found["topic_id"] else None
+    topic_id = str(described["topic_id"]) if described["topic_id"] else None
     return {at.partition: Span(topic_id, oldest[at].offset, end[at].offset) for at in there}
 
 
@@ -60,7 +60,7 @@ def make_room(
         return _grown(asked, ours, partitions)
 
 
-def said(events: str, grown: Mapping[str, int], partitions: int) -> list[str]:
+def growth(events: str, grown: Mapping[str, int], partitions: int) -> list[str]:
     """What `make_room` has done, in a sentence if it matters to anybody."""
     if not grown:
         return []
@@ -73,7 +73,9 @@ def said(events: str, grown: Mapping[str, int], partitions: int) -> list[str]:
 
 def _grown(asked: Any, ours: Sequence[str], partitions: int) -> dict[str, int]:
     def counts() -> dict[str, int]:
-        return {one["name"]: len(one["partitions"]) for one in asked.describe_topics(list(ours))}
+        return {
+            described["name"]: len(described["partitions"]) for described in asked.describe_topics(list(ours))
+        }
 
     small = {topic: count for topic, count in counts().items() if count < partitions}
     for topic in small:

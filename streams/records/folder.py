@@ -48,8 +48,8 @@ def write(folder: Path, kept: Kept, events: int) -> None:
 
 def partitions(folder: Path) -> list[int]:
     """Those that a folder has."""
-    found = (_PARTITION.fullmatch(path.name) for path in folder.glob("partition-*"))
-    return sorted(int(match[1]) for match in found if match)
+    matches = (_PARTITION.fullmatch(path.name) for path in folder.glob("partition-*"))
+    return sorted(int(match[1]) for match in matches if match)
 
 
 def read(folder: Path, partition: int) -> Kept:
@@ -58,12 +58,12 @@ def read(folder: Path, partition: int) -> Kept:
     with warnings.catch_warnings():
         warnings.simplefilter("error", checkpoint.CheckpointWarning)
         try:
-            found = checkpoint.load(path)
+            saved = checkpoint.load(path)
         except checkpoint.CheckpointWarning as error:
             raise InputError(f"{path}: expected a state that is whole; export it again ({error})") from error
-    if found is None:
+    if saved is None:
         raise InputError(f"{path}: expected an exported state, got none")
-    tree = found[1]
+    tree = saved[1]
     if tree.get("format") != FORMAT:
         raise InputError(
             f"{path}: expected format {FORMAT} of exported states, got {tree.get('format')}; export it with "

@@ -28,7 +28,7 @@ from streams.join.impressions import Join
 from streams.operator import Operator
 from streams.records.of_join import JoinRecords
 from streams.records.pages import Pages
-from streams.records.sealed import WORD, damaged, opened_all, said, sealed, sealed_all, taken
+from streams.records.sealed import WORD, damaged, opened_all, sealed, sealed_all, shown, taken
 
 MOST_ENTRIES = 12_000
 """Of a user, so that every record stays below 800 kB."""
@@ -100,7 +100,7 @@ class Durable:
         if self._join is not None:
             self._join.restore(left)
         if left:
-            raise InputError(f"state record {said(min(left))}: expected no such record")
+            raise InputError(f"state record {shown(min(left))}: expected no such record")
 
     def _changed_ids(self) -> Iterator[tuple[bytes, bytes | None]]:
         ids = self._operator.admission.ids_by_generation
@@ -162,7 +162,7 @@ def _check(memory: UserMemory, keys: Sequence[bytes], words_W: Int64s, edge_E: I
         raise damaged(keys[n], f"{size_N[n]} words do not hold {length_N[n]} entries")
     for n in np.flatnonzero(length_N > memory.config.capacity)[:1]:
         raise InputError(
-            f"state record {said(keys[n])}: expected at most {memory.config.capacity} entries "
+            f"state record {shown(keys[n])}: expected at most {memory.config.capacity} entries "
             f"(memory.capacity), got {length_N[n]}; use the configuration that the state was made with"
         )
 

@@ -41,7 +41,7 @@ def opened_all(keys: Sequence[bytes], values: Sequence[bytes]) -> tuple[Int64s, 
             raise damaged(key, f"expected whole words of {WORD} bytes, got {len(value):,} bytes")
         if value[0] != VERSION:
             raise InputError(
-                f"state record {said(key)}: expected format {VERSION}, got {value[0]}; "
+                f"state record {shown(key)}: expected format {VERSION}, got {value[0]}; "
                 "it was written by another version of ebbtide, or is damaged"
             )
         if int.from_bytes(value[1:WORD], "little") != crc32(memoryview(value)[WORD:], crc32(key)) << 24:
@@ -55,15 +55,15 @@ def taken(left: dict[bytes, bytes], key: bytes) -> Int64s:
     """Words of one record, which is taken out of `left`. Raises InputError."""
     value = left.pop(key, None)
     if value is None:
-        raise InputError(f"state record {said(key)}: expected it among the records, got none")
+        raise InputError(f"state record {shown(key)}: expected it among the records, got none")
     words_W, _ = opened_all([key], [value])
     return words_W[1:]
 
 
 def damaged(key: bytes, why: str) -> InputError:
-    return InputError(f"state record {said(key)} is damaged: {why}")
+    return InputError(f"state record {shown(key)} is damaged: {why}")
 
 
-def said(key: bytes) -> str:
+def shown(key: bytes) -> str:
     """A key for people, whatever is in it."""
     return ascii(key.decode("utf-8", "replace"))[1:-1]

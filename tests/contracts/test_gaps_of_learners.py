@@ -61,7 +61,7 @@ class Bench:
             self.trainer.step(self.operator.process(log.take(slice(at, at + size)), 0))
         return self
 
-    def said(self) -> list[list[float]]:
+    def answers(self) -> list[list[float]]:
         """P(action) of every row, then ranks."""
         outcomes = [outcome for part in self.scored for outcome in part.outcomes.values()]
         return [
@@ -103,7 +103,7 @@ def test_no_gap_breaks_a_learner(
         assert_finite(part.batch.tree())
         assert (part.batch.user_rates_BR[:, :-1] >= 0).all()
         assert ((part.batch.item_rates_BR[:, -1] >= 0) & (part.batch.item_rates_BR[:, -1] <= 1.0)).all()
-    p, rank = bench.said()
+    p, rank = bench.answers()
     assert all(0.0 < x < 1.0 for x in p)
     assert all(x >= 1 for x in rank)
     if learner.predicting:
@@ -139,7 +139,7 @@ def test_a_batch_across_a_gap_is_its_rows_one_by_one(
 ) -> None:
     log = events(time_ms, seed, labelled=labelled)
     whole, singles = (Bench(name, labelled, delay_ms).run(log, size) for size in (SIZE, 1))
-    assert whole.said() == singles.said()
+    assert whole.answers() == singles.answers()
     assert digest(whole.trainer.tree()) == digest(singles.trainer.tree())
 
 

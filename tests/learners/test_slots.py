@@ -74,8 +74,8 @@ def test_another_seed_makes_another_network_and_leaves_the_worlds_draws_alone(na
 def test_logs_with_labels_are_predicted_where_pairs_are_read_and_ranked_by_all(name: str) -> None:
     labelled, plain = (Bench(NETWORKS[name], labelled=kind).run(stop=200) for kind in (True, False))
     assert labelled.learner.predicting == (labelled.learner.item_vectors(np.zeros(1, np.int64)) is None)
-    assert len(labelled.said()[1]) == (labelled.rows.label_B > 0.5).sum()
-    assert len(plain.said()[1]) == 200
+    assert len(labelled.answers()[1]) == (labelled.rows.label_B > 0.5).sum()
+    assert len(plain.answers()[1]) == 200
 
 
 def test_what_goes_to_a_device_is_one_piece_of_memory() -> None:
@@ -198,4 +198,4 @@ def test_mirrn_that_keeps_all_entries_is_din(labelled: bool) -> None:
         Bench(cls, labelled, config=msgspec.structs.replace(cls.Config(), window=10, **kept)).run(stop=300)
         for cls, kept in ((MIRRN, {"kept": 10}), (DIN, {}))
     )
-    assert mirrn.said() == din.said()
+    assert mirrn.answers() == din.answers()

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from monitor.alarms import Alarm
-from monitor.drift import DriftMonitor, Said
+from monitor.drift import DriftMonitor, Scores
 from state.examples import ExampleBatch, empty_examples
 from state.keys import Int64s
 
@@ -17,21 +17,21 @@ class Made:
     """Events a second apart; a calibrated model of a spread of scores, three hits in ten rankings."""
 
     batch: ExampleBatch
-    said: Said
+    scores: Scores
 
-    def parts(self, cuts: Iterable[int]) -> Iterator[tuple[ExampleBatch, Said]]:
+    def parts(self, cuts: Iterable[int]) -> Iterator[tuple[ExampleBatch, Scores]]:
         edges = [0, *sorted(cuts), len(self.batch)]
         for first, last in itertools.pairwise(edges):
             part = slice(first, last)
-            yield self.batch.take(part), Said(self.said.p_B[part], self.said.hit_B[part])
+            yield self.batch.take(part), Scores(self.scores.p_B[part], self.scores.hit_B[part])
 
     def from_(self, event: int) -> "Made":
         part = slice(event, None)
-        return Made(self.batch.take(part), Said(self.said.p_B[part], self.said.hit_B[part]))
+        return Made(self.batch.take(part), Scores(self.scores.p_B[part], self.scores.hit_B[part]))
 
     def until(self, event: int) -> "Made":
         part = slice(0, event)
-        return Made(self.batch.take(part), Said(self.said.p_B[part], self.said.hit_B[part]))
+        return Made(self.batch.take(part), Scores(self.scores.p_B[part], self.scores.hit_B[part]))
 
 
 def made(
@@ -68,7 +68,7 @@ def made(
     if category is not None:
         batch = replace(batch, category_B=category)
     hit = (draw.random(size) < 0.3).astype(np.float64)
-    return Made(batch, Said(np.where(turned, 1 - truth, truth), hit))
+    return Made(batch, Scores(np.where(turned, 1 - truth, truth), hit))
 
 
 def watched(stream: Made, monitor: DriftMonitor | None = None, batch: int = 1000) -> list[Alarm]:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import monitor.drift
 import monitor.series
 from monitor.alarms import COLD, COLD_EVENTS, OUTCOMES, WARM, Alarm
-from monitor.drift import DriftMonitor, Said
+from monitor.drift import DriftMonitor, Scores
 from monitor.series import BLOCK, MEMORY, SHOWN, WARM_UP
 from state import checkpoint
 from state.keys import NO_KEY, Int64s
@@ -43,7 +43,7 @@ def test_a_model_that_grows_worse_is_found_and_the_alarm_says_how_far_and_since_
 
 def test_the_hits_of_rankings_are_watched_too_and_fewer_are_worse() -> None:
     stream = made(0, SIZE)
-    stream.said.hit_B[AT:] *= np.random.default_rng(1).random(SIZE - AT) < 0.5
+    stream.scores.hit_B[AT:] *= np.random.default_rng(1).random(SIZE - AT) < 0.5
     alarms = [a for a in watched(stream) if a.segment is None]
     assert [(a.signal, a.rose, a.open) for a in alarms] == [("recall@10", False, True)]
 
@@ -58,7 +58,7 @@ def test_back_from_better_than_usual_is_not_worse() -> None:
     """One user who likes nothing, for a while, is easily foreseen."""
     stream = made(0, SIZE)
     stream.batch.label_B[10_000:13_000] = 0.0
-    stream.said.p_B[10_000:13_000] = 0.05
+    stream.scores.p_B[10_000:13_000] = 0.05
     moved = [a for a in watched(stream) if a.signal == "log_loss" and a.segment is None]
     assert [(a.rose, a.worse) for a in moved] == [(False, False), (True, False)]
 
@@ -94,7 +94,7 @@ def test_cold_and_warm_users_are_told_apart() -> None:
     cold = np.resize(np.array([True, False, False]), 60_000)
     stream.batch.user_rates_BR[:, 0] = np.where(cold, COLD_EVENTS - 1, COLD_EVENTS)
     turned = cold & (np.arange(60_000) >= 30_000)
-    stream.said.p_B[turned] = 1 - stream.said.p_B[turned]
+    stream.scores.p_B[turned] = 1 - stream.scores.p_B[turned]
     users = {a.key for a in watched(stream) if a.signal == "log_loss" and a.segment == "users"}
     assert users == {COLD}
     assert WARM not in users
@@ -124,7 +124,7 @@ def test_nothing_is_watched_before_it_is_known() -> None:
 def test_expected_log_loss_tells_of_harder_events_before_their_labels_do() -> None:
     """From AT on every event is a toss-up, and the model knows it."""
     stream = made(3, SIZE, delay_ms=5_000_000)
-    stream.said.p_B[AT:] = 0.5
+    stream.scores.p_B[AT:] = 0.5
     draw = np.random.default_rng(3)
     stream.batch.label_B[AT:] = draw.random(SIZE - AT) < 0.5
     alarms = [a for a in watched(stream) if a.segment is None]
@@ -163,16 +163,16 @@ def test_a_log_without_labels_has_fewer_signals() -> None:
     stream = made(6, SIZE)
     nothing = np.full(SIZE, np.nan)
     batch = replace(stream.batch, label_B=nothing.astype(np.float32))
-    hits = np.where(np.arange(SIZE) < AT, stream.said.hit_B, 0.0)
-    assert signals(watched(Made(batch, Said(nothing, hits)))) == {"recall@10"}
+    hits = np.where(np.arange(SIZE) < AT, stream.scores.hit_B, 0.0)
+    assert signals(watched(Made(batch, Scores(nothing, hits)))) == {"recall@10"}
 
 
 def test_values_that_are_not_there_do_not_count() -> None:
     stream = made(7, SIZE, worse=slice(AT, None), by=0.5)
     twice = np.repeat(np.arange(SIZE), 2)
-    sparse = Made(stream.batch.take(twice), Said(stream.said.p_B[twice], stream.said.hit_B[twice]))
+    sparse = Made(stream.batch.take(twice), Scores(stream.scores.p_B[twice], stream.scores.hit_B[twice]))
     sparse.batch.label_B[1::2] = np.nan
-    sparse.said.p_B[1::2] = np.nan
+    sparse.scores.p_B[1::2] = np.nan
     whole, thinned = ([a for a in watched(s) if a.signal == "log_loss"] for s in (stream, sparse))
     assert [(a.mean_before, a.mean_after, 2 * a.event - 1) for a in whole] == [
         (a.mean_before, a.mean_after, a.event) for a in thinned
@@ -251,8 +251,8 @@ def test_whoever_listens_is_told() -> None:
 
 def test_no_event_is_no_news() -> None:
     watcher = DriftMonitor()
-    assert watcher.update(DRIFTING.batch.take(slice(0, 0)), Said(np.zeros(0), np.zeros(0))) == []
-    assert watcher.update(DRIFTING.batch.take(slice(0, 1)), Said(np.zeros(1), np.zeros(1))) == []
+    assert watcher.update(DRIFTING.batch.take(slice(0, 0)), Scores(np.zeros(0), np.zeros(0))) == []
+    assert watcher.update(DRIFTING.batch.take(slice(0, 1)), Scores(np.zeros(1), np.zeros(1))) == []
 
 
 def test_a_monitor_that_has_seen_nothing_comes_back_from_a_checkpoint(tmp_path: Path) -> None:

@@ -16,8 +16,8 @@ EVENTS, AT = 40_960, 20_480
 def test_what_comes_is_foreseen_before_any_label_of_it() -> None:
     """From AT on events are harder; labels come 5,000 events later."""
     stream, draw = made(0, EVENTS, delay_ms=5_000_000), np.random.default_rng(1)
-    stream.said.p_B[AT:] = 0.5 + (stream.said.p_B[AT:] - 0.5) / 2
-    stream.batch.label_B[AT:] = draw.random(EVENTS - AT) < stream.said.p_B[AT:]
+    stream.scores.p_B[AT:] = 0.5 + (stream.scores.p_B[AT:] - 0.5) / 2
+    stream.batch.label_B[AT:] = draw.random(EVENTS - AT) < stream.scores.p_B[AT:]
     watcher = DriftMonitor()
     watched(stream, watcher)
     windows = watcher.foreseen.told()
@@ -27,7 +27,7 @@ def test_what_comes_is_foreseen_before_any_label_of_it() -> None:
         assert one.expected_log_loss == pytest.approx(one.log_loss, abs=0.03)
         assert one.expected_auc == pytest.approx(one.auc, abs=0.05)
     late = [one for one in known if one.event > AT + 10_000]
-    p, positive = stream.said.p_B[AT + 10_000 :], stream.batch.label_B[AT + 10_000 :] > 0.5
+    p, positive = stream.scores.p_B[AT + 10_000 :], stream.batch.label_B[AT + 10_000 :] > 0.5
     in_order = np.searchsorted(np.sort(p[~positive]), p[positive]).mean() / (~positive).sum()
     assert np.mean([one.auc for one in late if one.auc is not None]) == pytest.approx(in_order, abs=0.03)
     assert windows[-1].log_loss is None, "its labels have not come"
@@ -49,8 +49,8 @@ def test_scores_that_lose_their_meaning_are_not_foreseen_but_the_labels_tell() -
 def test_scores_that_are_all_moved_keep_their_order() -> None:
     """What is said is too high from AT on: badly calibrated, and in order as before."""
     stream = made(2, EVENTS)
-    odds = np.log(stream.said.p_B[AT:] / (1 - stream.said.p_B[AT:])) + 1.0
-    stream.said.p_B[AT:] = 1 / (1 + np.exp(-odds))
+    odds = np.log(stream.scores.p_B[AT:] / (1 - stream.scores.p_B[AT:])) + 1.0
+    stream.scores.p_B[AT:] = 1 / (1 + np.exp(-odds))
     found = {a.signal for a in watched(stream) if a.segment is None}
     assert "calibration" in found
     assert "auc" not in found

@@ -21,7 +21,7 @@ def stream(gap_s: int, at: int = KNOWN + 1500) -> Made:
     """Events a second apart; before event `at` nothing comes for a while."""
     one = made(0, SIZE)
     time_ms = one.batch.time_ms_B + 1000 * gap_s * (np.arange(SIZE) >= at)
-    return Made(replace(one.batch, time_ms_B=time_ms, known_ms_B=time_ms), one.said)
+    return Made(replace(one.batch, time_ms_B=time_ms, known_ms_B=time_ms), one.scores)
 
 
 def gaps(one: Made, cuts: list[int], monitor: DriftMonitor | None = None) -> list[Alarm]:
@@ -49,13 +49,13 @@ def test_before_anything_is_usual_there_is_none() -> None:
 def test_nights_are_usual() -> None:
     one = made(0, SIZE)
     time_ms = one.batch.time_ms_B + 36_000_000 * (np.arange(SIZE) // 700)
-    assert gaps(Made(replace(one.batch, time_ms_B=time_ms, known_ms_B=time_ms), one.said), []) == []
+    assert gaps(Made(replace(one.batch, time_ms_B=time_ms, known_ms_B=time_ms), one.scores), []) == []
 
 
 def test_a_clock_that_jumps_back_makes_none() -> None:
     one = made(0, SIZE)
     time_ms: Int64s = np.where(np.arange(SIZE) % 2000 < 50, 0, one.batch.time_ms_B)
-    assert gaps(Made(replace(one.batch, time_ms_B=time_ms, known_ms_B=time_ms), one.said), [900]) == []
+    assert gaps(Made(replace(one.batch, time_ms_B=time_ms, known_ms_B=time_ms), one.scores), [900]) == []
 
 
 @given(st.lists(st.integers(1, SIZE - 1), max_size=6, unique=True), st.integers(1, SIZE - 1))

@@ -38,8 +38,8 @@ def ask_by(store: EmbeddingStore, what: What) -> Request:
 
     Raises InputError where none is at work there, or its learner has no cycles.
     """
-    info, said = store.info(), store.status()
-    silent_ms = None if said is None else round(time.time() * 1000) - trainer_status(said).updated_ms
+    info, encoded = store.info(), store.status()
+    silent_ms = None if encoded is None else round(time.time() * 1000) - trainer_status(encoded).updated_ms
     if info is None or silent_ms is None or silent_ms > SILENT_MS:
         raise InputError(f"cycle {what}: no trainer is at work on {store}; start `ebbtide train` there")
     if info.coevolution is None:
@@ -49,21 +49,21 @@ def ask_by(store: EmbeddingStore, what: What) -> Request:
     return made
 
 
-def leave(folder: Path, said: bytes) -> None:
+def leave(folder: Path, encoded: bytes) -> None:
     """A request as a store had it, for the trainer of that folder."""
-    replace_file(folder / _FILE, said)
+    replace_file(folder / _FILE, encoded)
 
 
 def waiting(folder: Path) -> Request | None:
     """The request that is there, if any; what is none is removed."""
     try:
-        said = (folder / _FILE).read_text().split()
+        words = (folder / _FILE).read_text().split()
     except (FileNotFoundError, UnicodeDecodeError):
         return None
-    if len(said) != 2 or said[1] not in ("run", "rollback"):
+    if len(words) != 2 or words[1] not in ("run", "rollback"):
         remove(folder)
         return None
-    return Request(*said)
+    return Request(*words)
 
 
 def remove(folder: Path) -> None:

@@ -67,8 +67,8 @@ def arrival(message: Message) -> Arrival:
 
 def in_words(error: Exception) -> str:
     """An error in one line: ours say what is wrong, others do with their name."""
-    said = " ".join(str(error)[:_MOST_WORDS].split())
-    return said if isinstance(error, EbbtideError) else f"{type(error).__name__}: {said}"
+    message = " ".join(str(error)[:_MOST_WORDS].split())
+    return message if isinstance(error, EbbtideError) else f"{type(error).__name__}: {message}"
 
 
 class Intake:
@@ -97,17 +97,17 @@ class Intake:
     def take(self, arrivals: Sequence[Arrival]) -> Group | None:
         """The examples in messages that were not there before; None if there are none."""
         batches, produced = [], []
-        for one in arrivals:
-            self.offsets[one.partition] = one.offset + 1
-            if one.shipment is None:
+        for arrival in arrivals:
+            self.offsets[arrival.partition] = arrival.offset + 1
+            if arrival.shipment is None:
                 self.unreadable += 1
                 continue
-            self.names.update(one.shipment.names)
-            kept_B = self._kept(one.shipment.batch)
+            self.names.update(arrival.shipment.names)
+            kept_B = self._kept(arrival.shipment.batch)
             if kept_B.any():
-                batch = narrowed(one.shipment.batch, self.needed)
+                batch = narrowed(arrival.shipment.batch, self.needed)
                 batches.append(batch if kept_B.all() else batch.take(np.flatnonzero(kept_B)))
-                produced.append(one.shipment.produced_ms_B[kept_B])
+                produced.append(arrival.shipment.produced_ms_B[kept_B])
         if not batches:
             return None
         batch = concat(batches)
@@ -118,10 +118,10 @@ class Intake:
 
     def pass_over(self, arrivals: Sequence[Arrival]) -> None:
         """Messages that cannot be learned: they are done with."""
-        for one in arrivals:
-            self.offsets[one.partition] = one.offset + 1
-            self.events += max(one.rows, 1)
-            self.unlearned += max(one.rows, 1)
+        for arrival in arrivals:
+            self.offsets[arrival.partition] = arrival.offset + 1
+            self.events += max(arrival.rows, 1)
+            self.unlearned += max(arrival.rows, 1)
         self.set_aside += len(arrivals)
         self.in_a_row += len(arrivals)
 
@@ -145,18 +145,18 @@ class Intake:
 
     def check(self, arrivals: Sequence[Arrival]) -> None:
         """Raises InputError where examples were made with other settings."""
-        for one in arrivals:
-            if one.shipment is None or one.shipment.made_by == self.stream.made_by:
+        for arrival in arrivals:
+            if arrival.shipment is None or arrival.shipment.made_by == self.stream.made_by:
                 continue
-            both = altered(self.stream.made_by, one.shipment.made_by)
+            both = altered(self.stream.made_by, arrival.shipment.made_by)
             if both:
                 differ = "; ".join(f"{path} was {there} and is {here}" for path, there, here in both)
                 raise InputError(
-                    f"{self.topic}/{one.partition}/{one.offset}: made with other settings of `ebbtide "
-                    f"ingest` than the first examples: {differ}. Set them back, or learn these from a topic "
-                    "of their own (--examples) with another --checkpoint"
+                    f"{self.topic}/{arrival.partition}/{arrival.offset}: made with other settings of "
+                    f"`ebbtide ingest` than the first examples: {differ}. Set them back, or learn these from "
+                    "a topic of their own (--examples) with another --checkpoint"
                 )
-            self.stream.check(self.needed, one.shipment.made_by)
+            self.stream.check(self.needed, arrival.shipment.made_by)
 
     def _kept(self, batch: ExampleBatch) -> NDArray[np.bool_]:
         """Rows that are new, and have a label where the stream has labels."""

@@ -42,9 +42,9 @@ class ItemTopic:
             log.warning("%s: is not there, and cannot be made: %s", self.topic, error)
             return []
         with Observer(self.brokers) as observer:
-            found = list(observer.read(self.topic))
+            messages = list(observer.read(self.topic))
         try:
-            return self._told(found, None)
+            return self._told(messages, None)
         except UnsentError as error:
             raise InputError(str(error)) from error
 
@@ -71,13 +71,13 @@ class ItemTopic:
         except InputError as error:
             self.trouble = str(error)
             return []
-        found: list[Message] = []
-        while len(found) < _MOST and (message := self._reader.take()) is not None:
-            found.append(message)
-        if not found:
+        messages: list[Message] = []
+        while len(messages) < _MOST and (message := self._reader.take()) is not None:
+            messages.append(message)
+        if not messages:
             return []
         try:
-            told = self._told(found, columns)
+            told = self._told(messages, columns)
         except UnsentError as error:
             self.trouble = f"{error}; what is known of items waits until they are"
             self.close()

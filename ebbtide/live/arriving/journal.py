@@ -54,9 +54,9 @@ class Journal:
             if self._number(path) != (lines[-1].events if lines else events):
                 path.unlink()  # what was learned before it could not be written
                 continue
-            found, size = _read(path)
+            of_file, size = _read(path)
             os.truncate(path, size)
-            lines += found
+            lines += of_file
             current = path
         self._open(current)
         return lines
@@ -81,9 +81,9 @@ class Journal:
 
     def write(self, line: Line) -> None:
         if self.broken is None:
-            said = line if line.asked else line[:4] if line.told else line[:3] if line.why else line[:2]
+            fields = line if line.asked else line[:4] if line.told else line[:3] if line.why else line[:2]
             try:
-                os.write(self._file, (json.dumps(said) + "\n").encode())
+                os.write(self._file, (json.dumps(fields) + "\n").encode())
             except OSError as error:
                 self.broken = f"journal: {error.strerror}"
 
@@ -107,8 +107,8 @@ class Journal:
             self._file, self.broken = -1, f"journal: {error.strerror}"
 
     def _files(self, events: int) -> list[Path]:
-        found = sorted(self.directory.glob(f"{_PREFIX}*"))
-        return [path for path in found if self._number(path) >= events]
+        files = sorted(self.directory.glob(f"{_PREFIX}*"))
+        return [path for path in files if self._number(path) >= events]
 
     def _path(self, events: int) -> Path:
         return self.directory / f"{_PREFIX}{events:0{_DIGITS}d}"

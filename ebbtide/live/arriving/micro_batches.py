@@ -90,9 +90,9 @@ class Feed:
 
 def runs(arrivals: Sequence[Arrival]) -> list[tuple[int, int]]:
     """Partition and last offset of each run of messages from one partition."""
-    found: list[tuple[int, int]] = []
-    for one in arrivals:
-        if found and found[-1][0] == one.partition:
-            found.pop()
-        found.append((one.partition, one.offset))
-    return found
+    ends: list[tuple[int, int]] = []
+    for message in arrivals:
+        if ends and ends[-1][0] == message.partition:
+            ends.pop()
+        ends.append((message.partition, message.offset))
+    return ends

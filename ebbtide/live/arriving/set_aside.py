@@ -77,10 +77,10 @@ class Letters:
             with Producer(
                 self.brokers, self.topic, request_timeout_ms=_PATIENCE_MS // 2, patience_ms=_PATIENCE_MS
             ) as producer:
-                for one in arrivals:
-                    place = f"{self.examples}/{one.partition}/{one.offset}"
-                    dead = letter(one.message, place, reason, detail or one.why)
-                    producer.send(dead, one.partition % count)
+                for arrival in arrivals:
+                    place = f"{self.examples}/{arrival.partition}/{arrival.offset}"
+                    dead = letter(arrival.message, place, reason, detail or arrival.why)
+                    producer.send(dead, arrival.partition % count)
             failure: Exception | None = producer.failure
         except InputError as error:
             failure = error

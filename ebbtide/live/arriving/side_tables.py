@@ -123,24 +123,24 @@ class Sides:
 
     def left_out(self) -> list[str]:
         """What was not taken in, in words."""
-        said = []
+        sentences = []
         if self.set_aside:
-            said.append(
+            sentences.append(
                 f"{self.set_aside:,} messages about items could not be read and were set aside "
                 "(`ebbtide dead-letters list`)"
             )
         if self.unread:
-            said.append(
+            sentences.append(
                 "messages about items have columns that were not there when learning began: left out are "
                 + ", ".join(sorted(self.unread))
             )
-        return said
+        return sentences
 
     def _pass_over(self, told: Sequence[Told]) -> None:
-        for one in told:
-            self.offsets[one.partition] = one.offset + 1
-            self.changes += one.change
-            self.set_aside += not one.change
+        for message in told:
+            self.offsets[message.partition] = message.offset + 1
+            self.changes += message.change
+            self.set_aside += not message.change
 
     def _note_unread(self, changes: Sequence[ItemChange]) -> None:
         new = unknown(changes, self.columns) - self.unread
@@ -191,16 +191,16 @@ def _side(path: Path | None, kind: str, names: Names, like: str) -> Side | None:
 def _side_of_messages(told: Sequence[Told], topic: str, names: Names) -> Side | None:
     """The table that a file with the same objects would give; of a deleted item none that came before."""
     rows: dict[str, list[bytes]] = {}
-    for one in told:
-        if one.item is None:
+    for message in told:
+        if message.item is None:
             continue
-        if one.value is None:
-            rows.pop(one.item, None)
+        if message.value is None:
+            rows.pop(message.item, None)
             continue
-        said = msgspec.json.decode(one.value, type=dict[str, msgspec.Raw])
-        named = {name: cell for name, cell in said.items() if plain(name) not in IDS}
-        item = msgspec.Raw(msgspec.json.encode(one.item))
-        rows.setdefault(one.item, []).append(msgspec.json.encode({"item": item, **named}))
+        cells = msgspec.json.decode(message.value, type=dict[str, msgspec.Raw])
+        named = {name: cell for name, cell in cells.items() if plain(name) not in IDS}
+        item = msgspec.Raw(msgspec.json.encode(message.item))
+        rows.setdefault(message.item, []).append(msgspec.json.encode({"item": item, **named}))
     if not rows:
         return None
     with TemporaryDirectory(prefix="ebbtide-") as folder:

@@ -86,20 +86,20 @@ def settings_of(made_by: dict[str, Any]) -> EngineConfig:
 
 def look(first: ExampleBatch, config: RunConfig, made_by: dict[str, Any]) -> Stream:
     """The stream that begins with these examples."""
-    said = config.stream
+    given = config.stream
     solar = settings_of(made_by).operator.solar_time
-    labelled = bool(np.mean(~np.isnan(first.label_B)) >= 0.5) if said.labelled is None else said.labelled
-    found = _found(first, solar=solar) if said.roles is None else set(said.roles)
-    unknown = found - set(OPTIONAL_ROLES)
+    labelled = bool(np.mean(~np.isnan(first.label_B)) >= 0.5) if given.labelled is None else given.labelled
+    roles = _found(first, solar=solar) if given.roles is None else set(given.roles)
+    unknown = roles - set(OPTIONAL_ROLES)
     if unknown:
         raise InputError(
             f"--config [stream] roles: expected some of {', '.join(OPTIONAL_ROLES)}, got {min(unknown)!r}"
         )
     user, session = _repeats(first)
     return Stream(
-        name=said.name,
+        name=given.name,
         labelled=labelled,
-        roles=tuple(sorted({*found, *REQUIRED_ROLES, *(["label"] if labelled else [])})),
+        roles=tuple(sorted({*roles, *REQUIRED_ROLES, *(["label"] if labelled else [])})),
         user_item_repeat=user,
         session_item_repeat=session,
         made_by=made_by,

@@ -36,5 +36,5 @@ def test_where_there_is_no_drift_there_is_no_alarm() -> None:
 
 def test_the_same_seed_gives_the_same_stream() -> None:
     one, again = scored("abrupt", 3, 1000, 500), scored("abrupt", 3, 1000, 500)
-    assert (one.said.p_B == again.said.p_B).all()
+    assert (one.scores.p_B == again.scores.p_B).all()
     assert (one.batch.label_B == again.batch.label_B).all()

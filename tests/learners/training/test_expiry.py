@@ -67,7 +67,7 @@ class Run:
             self.scored.append(self.trainer.step(self.operator.process(part, 0)))
         return self
 
-    def said(self) -> dict[str, list[float]]:
+    def answers(self) -> dict[str, list[float]]:
         found: dict[str, list[float]] = {}
         for scored in self.scored:
             for name, outcome in scored.outcomes.items():
@@ -83,7 +83,7 @@ class Run:
 @pytest.mark.parametrize("delay_ms", [0, 5 * HOUR_MS])
 def test_what_is_forgotten_and_said_does_not_depend_on_the_batches(batch: int, delay_ms: int) -> None:
     one, other = Run(delay_ms=delay_ms).go(rows(), 37), Run(delay_ms=delay_ms).go(rows(), batch)
-    assert one.said() == other.said()
+    assert one.answers() == other.answers()
     assert one.digest() == other.digest()
     assert one.trainer.expiry is not None
     assert one.trainer.expiry.forgotten > 20
@@ -114,7 +114,7 @@ def test_a_restart_changes_nothing(stop: int) -> None:
     resumed.operator.load(through.operator.tree())
     through.scored.clear()
     rest = events.take(slice(stop, None))
-    assert through.go(rest, 50).said() == resumed.go(rest, 50).said()
+    assert through.go(rest, 50).answers() == resumed.go(rest, 50).answers()
     assert through.digest() == resumed.digest()
 
 

@@ -63,7 +63,7 @@ def client(server: EmbeddedServer) -> Iterator[redis.Redis]:
 
 def flaws(server: EmbeddedServer, user: str = "") -> list[tuple[str, bool]]:
     with RedisStore(f"unix://{user}{server.ensure()}") as store:
-        return [(flaw.said.rpartition("sock: ")[2], flaw.closed) for flaw in store.flaws()]
+        return [(flaw.sentence.rpartition("sock: ")[2], flaw.closed) for flaw in store.flaws()]
 
 
 def test_a_server_that_cannot_hold_what_it_is_given_says_so(
