@@ -23,7 +23,7 @@ from benchmarks.quality import LABELLED
 from benchmarks.tables import Bar, Row, Tables
 from ebbtide import api
 from ebbtide.simulated.detection import watched
-from ebbtide.simulated.drifting import DRIFT_AT, EVENTS, Kind, Scored, scored
+from ebbtide.simulated.drifting import DRIFT_AT, EVENTS, Kind, ScoredStream, scored
 from monitor.expected import LEAST_P, Calibration
 from monitor.series import DELTA, Series
 from state.examples import Doubles
@@ -164,7 +164,7 @@ def _alone(detector: Callable[[], Any], *, errors: bool) -> Callable[[Kind, int,
     return alarms
 
 
-def _values(stream: Scored, errors: bool) -> Doubles:
+def _values(stream: ScoredStream, errors: bool) -> Doubles:
     label_E, p_E = stream.batch.label_B > 0.5, stream.scores.p_B
     if errors:
         return np.asarray(((p_E > 0.5) != label_E).astype(np.float64))

@@ -17,7 +17,7 @@ from benchmarks.benchmark import Bench, Benchmark, Option
 from benchmarks.tables import Bar, Row, Tables
 from benchmarks.telling import Step
 from ebbtide.config import read
-from ebbtide.live.arriving.side_tables import Sides
+from ebbtide.live.arriving.side_tables import SideTables
 from ebbtide.live.arriving.stream_facts import look
 from ebbtide.running.learning import Learning
 from state import example_wire
@@ -88,7 +88,7 @@ def run(step: Step, users: int, expire: str | None, learner: str) -> list[Row]:
         examples = concat([one.batch for one in shipments])
         if learning is None:
             stream = look(examples, config, shipments[0].made_by)
-            learning = Learning(stream.subject(Sides()), config, Nowhere())
+            learning = Learning(stream.subject(SideTables()), config, Nowhere())
         learning.step(examples)
         offset, done, reached = offset + 1, done + len(batch), max(reached, int(batch.user_B.max()) + 1)
         if offset % 50 == 0:

@@ -19,7 +19,7 @@ from benchmarks.telling import Step
 from ebbtide import api
 from ebbtide.config import RunConfig
 from ebbtide.running.plan import operator_of, selection_of
-from ebbtide.running.run import Run as Replay
+from ebbtide.running.run import ReplayRun as Replay
 from replay.log import Log
 from serving.run import Run
 from state.examples import ExampleBatch, concat

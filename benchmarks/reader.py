@@ -16,7 +16,7 @@ import numpy as np
 
 from benchmarks.benchmark import Bench, Benchmark, Option
 from benchmarks.tables import Row, Tables
-from serving.scoring.catalogue import Catalogue
+from serving.scoring.catalogue import ServedCatalogue
 from serving.scoring.follower import Follower
 from state.evidence import STIM
 from state.ids import key_of
@@ -68,7 +68,7 @@ def row(
             ),
         )
         follows.append(cpu_s(follower.catalogue))
-        loads.append(cpu_s(lambda: Catalogue(store.items(), follower.info.copy)))
+        loads.append(cpu_s(lambda: ServedCatalogue(store.items(), follower.info.copy)))
     follow_ms, load_ms = (1000 * statistics.median(times) for times in (follows, loads))
     return {
         "what": f"{changed:,} change" + (f", {come} come and {come} leave" if come else ""),

@@ -25,7 +25,7 @@ from benchmarks.tables import Bar, Row, Tables
 from state.compiled import compiled
 from state.examples import Floats
 from state.keys import NO_KEY, Int64s
-from state.memory.mask import Room, Selection, choose, room, squares
+from state.memory.mask import MaskRoom, Selection, choose, room, squares
 from state.memory.memory_config import MemoryConfig
 from state.memory.pending import Event, Rows
 from state.memory.recall import Curve, remember
@@ -111,7 +111,7 @@ def _append(
     curve: Curve,
     rows: Rows,
     first: int,
-    room: Room,
+    room: MaskRoom,
     sink: Int64s,
     length_B: Int64s,
     item_BW: Int64s,

@@ -14,7 +14,7 @@ from learners.slots import Embedder, Head, Made, Seen, Tokenizer, Tokens
 from learners.tables.embedding import Slot
 
 
-class Rows(Embedder):
+class IdVectors(Embedder):
     """One vector an id. An item is its own beside the mean of what is known of it (E = D = 2 x width),
     to which a map of its content is added; a request is the mean of each of its fields."""
 
@@ -87,7 +87,7 @@ class Coded(Embedder):
         return table_SKX[book_S, tokens.code_US].sum(1)
 
 
-class Mixture(Head):
+class MixtureHead(Head):
     """p(item) = sum over interests of weight x softmax(interest . item + bias), up to a factor of the
     user."""
 
@@ -100,7 +100,7 @@ class Mixture(Head):
         return weight_BM[..., None] * pad(interest_BMD, (0, 1), value=1.0)
 
 
-class Highest(Mixture):
+class Highest(MixtureHead):
     """The highest score that one of the interests gives."""
 
     def forward(

@@ -45,7 +45,7 @@ DEFAULT = (Rule(on="log_loss"), Rule(on="recall@10"))
 """Where nothing else is said, and there is somebody to follow them."""
 
 
-class Policy:
+class ActionPolicy:
     """Rules, when each of them acted last, and what was done so far."""
 
     def __init__(self, rules: Sequence[Rule]) -> None:

@@ -15,7 +15,7 @@ _EVERYWHERE = len(OUTCOMES)
 """So many signals, the first, are watched in every segment; the others in all events together."""
 
 
-class Rows(NamedTuple):
+class SignalRows(NamedTuple):
     """What detectors are shown, in order: each event as it arrives, and again as its outcome is known."""
 
     event_N: Int64s
@@ -34,14 +34,14 @@ class Blocks(NamedTuple):
     """Blocks that were filled, in order: (M,) each."""
 
     row: Int64s
-    """Row of `Rows` that filled it."""
+    """Row of `SignalRows` that filled it."""
     scope: Int64s
     signal: Int64s
     mean: Doubles
 
 
 @compiled
-def filled(rows: Rows, size: int, sum_CS: Doubles, count_CS: Int64s) -> Blocks:
+def filled(rows: SignalRows, size: int, sum_CS: Doubles, count_CS: Int64s) -> Blocks:
     """Add every value to the sums of its scopes; a scope's sum starts anew after `size` values."""
     count_N, signals = rows.value_NS.shape
     kinds = rows.scope_NK.shape[1]

@@ -29,14 +29,14 @@ from monitor.alarms import (
     WARM,
     Alarm,
 )
-from monitor.blocks import Rows, filled
+from monitor.blocks import SignalRows, filled
 from monitor.embeddings import Embeddings, Vectors
 from monitor.expected import LEAST_P, Calibration, Expected
 from monitor.foreseen import Windows
 from monitor.gaps import Gaps
-from monitor.inputs import Shares
+from monitor.inputs import BucketShares
 from monitor.series import BLOCK, DELTA, SEGMENT_DELTA, Series, alarm_of
-from monitor.waiting import Outcomes, Waiting
+from monitor.waiting import WaitingOutcomes, WatchedOutcomes
 from state.drift_alarm import Segment
 from state.examples import Doubles, ExampleBatch
 from state.keys import NO_KEY, Int64s, KeyMap
@@ -77,8 +77,8 @@ class DriftMonitor:
         self._count_CS: Int64s = np.zeros(shape, np.int64)
         self._series: dict[tuple[int, int], Series] = {}
         self._calibration = Calibration()
-        self._shares = Shares(len(COLUMNS))
-        self._waiting = Waiting()
+        self._shares = BucketShares(len(COLUMNS))
+        self._waiting = WaitingOutcomes()
         self._gaps = Gaps()
         self.embeddings = Embeddings()
         self.foreseen = Windows()
@@ -113,7 +113,7 @@ class DriftMonitor:
         )
         order_N = np.argsort(place_N, kind="stable")
         at_N = place_N[order_N]
-        rows = Rows(
+        rows = SignalRows(
             np.concatenate([arrived.event_Q, known.event_Q])[order_N],
             np.concatenate([arrived.time_ms_Q, known.time_ms_Q])[order_N],
             arrived.event_Q[at_N],
@@ -146,11 +146,11 @@ class DriftMonitor:
             for listener in self.on_alarm:
                 listener(alarm)
 
-    def _arrived(self, batch: ExampleBatch, scores: Scores) -> Outcomes:
+    def _arrived(self, batch: ExampleBatch, scores: Scores) -> WatchedOutcomes:
         label_B = batch.label_B.astype(np.float64)
         right_B = np.where(label_B > 0.5, scores.p_B, 1 - scores.p_B)
         loss_B = np.where(np.isnan(label_B), np.nan, -np.log(np.maximum(right_B, LEAST_P)))
-        return Outcomes(
+        return WatchedOutcomes(
             known_ms_Q=batch.known_ms_B,
             event_Q=self.events + 1 + np.arange(len(batch)),
             time_ms_Q=batch.time_ms_B,
@@ -177,7 +177,7 @@ class DriftMonitor:
         )
         return signals_BS, apart_BX2
 
-    def _feed(self, rows: Rows, apart_NX2: Doubles, gaps: Sequence[Alarm]) -> list[Alarm]:
+    def _feed(self, rows: SignalRows, apart_NX2: Doubles, gaps: Sequence[Alarm]) -> list[Alarm]:
         """Alarms in order, those of `gaps` among them."""
         raised: list[Alarm] = []
         waiting = deque(gaps)

@@ -8,7 +8,7 @@ import numpy as np
 
 from monitor.alarms import OUTCOMES
 from monitor.expected import Expected
-from monitor.waiting import Outcomes
+from monitor.waiting import WatchedOutcomes
 from state.arrays import Doubles, Int64s
 from state.drift_alarm import Foreseen
 from state.tree import Tree
@@ -30,7 +30,7 @@ class Windows:
         self._sum_WC: Int64s = np.zeros((MOST, len(COLUMNS)), np.int64)
         self._count_WC: Int64s = np.zeros((MOST, len(COLUMNS)), np.int64)
 
-    def take(self, arrived: Outcomes, known: Outcomes, expected: Expected) -> None:
+    def take(self, arrived: WatchedOutcomes, known: WatchedOutcomes, expected: Expected) -> None:
         """Events as they arrive, and those whose outcome became known."""
         self.add("expected_log_loss", arrived.event_Q, expected.log_loss_B)
         self.add("expected_auc", arrived.event_Q, expected.auc_B)

@@ -24,7 +24,7 @@ _EVERY = 64
 """Values between two comparisons of shares."""
 
 
-class Shares:
+class BucketShares:
     """Usual and newest shares of the buckets of some columns."""
 
     def __init__(self, columns: int) -> None:

@@ -14,7 +14,7 @@ from state.tree import Tree
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcomes:
+class WatchedOutcomes:
     """What is watched once `known_ms_Q`, which never falls, is reached; in order of arrival."""
 
     known_ms_Q: Int64s
@@ -34,7 +34,7 @@ class Outcomes:
         return replace(self, **{f.name: getattr(self, f.name)[rows] for f in fields(self)})
 
 
-_NONE = Outcomes(
+_NONE = WatchedOutcomes(
     known_ms_Q=np.zeros(0, np.int64),
     event_Q=np.zeros(0, np.int64),
     time_ms_Q=np.zeros(0, np.int64),
@@ -45,14 +45,14 @@ _NONE = Outcomes(
 )
 
 
-class Waiting:
+class WaitingOutcomes:
     """First in, first out; popping costs what is popped, not what waits."""
 
     def __init__(self) -> None:
-        self._parts: deque[Outcomes] = deque()
+        self._parts: deque[WatchedOutcomes] = deque()
         self._known_ms: Int64s = np.zeros(0, np.int64)
 
-    def push(self, arrived: Outcomes, clock_ms_B: Int64s) -> Int64s:
+    def push(self, arrived: WatchedOutcomes, clock_ms_B: Int64s) -> Int64s:
         """Take in B events; how many of all that wait are known (B,) as soon as each of them is there."""
         waited = len(self._known_ms)
         self._parts.append(arrived)
@@ -60,7 +60,7 @@ class Waiting:
         by_time_B = np.searchsorted(self._known_ms, clock_ms_B, "right")
         return np.minimum(by_time_B, waited + 1 + np.arange(len(arrived)))
 
-    def pop(self, count: int) -> Outcomes:
+    def pop(self, count: int) -> WatchedOutcomes:
         """The oldest `count`."""
         self._known_ms = self._known_ms[count:]
         return _joined(
@@ -72,10 +72,10 @@ class Waiting:
         return {f.name: getattr(whole, f.name).copy() for f in fields(whole)}
 
     def load(self, tree: Tree) -> None:
-        whole = Outcomes(**tree)
+        whole = WatchedOutcomes(**tree)
         self._parts, self._known_ms = deque([whole] if len(whole) else []), whole.known_ms_Q
 
 
-def _joined(parts: Sequence[Outcomes] | deque[Outcomes]) -> Outcomes:
-    columns = {f.name: [getattr(part, f.name) for part in (_NONE, *parts)] for f in fields(Outcomes)}
-    return Outcomes(**{name: np.concatenate(column) for name, column in columns.items()})
+def _joined(parts: Sequence[WatchedOutcomes] | deque[WatchedOutcomes]) -> WatchedOutcomes:
+    columns = {f.name: [getattr(part, f.name) for part in (_NONE, *parts)] for f in fields(WatchedOutcomes)}
+    return WatchedOutcomes(**{name: np.concatenate(column) for name, column in columns.items()})

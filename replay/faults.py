@@ -53,7 +53,7 @@ _LONGEST_OTHERS_S = 4.0
 _AHEAD_MS, _SECOND_MS = 75 * 365 * 86_400_000, 1000
 
 
-class Fault(msgspec.Struct, frozen=True, kw_only=True):
+class PlannedFault(msgspec.Struct, frozen=True, kw_only=True):
     """One thing that goes wrong."""
 
     at_s: float
@@ -66,7 +66,9 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
     """Among several of a kind, modulo their number."""
 
 
-def schedule(seed: int, seconds: float, faults: int, targets: tuple[Target, ...] = TARGETS) -> list[Fault]:
+def schedule(
+    seed: int, seconds: float, faults: int, targets: tuple[Target, ...] = TARGETS
+) -> list[PlannedFault]:
     """So many faults within so many seconds, in order of time.
 
     >>> schedule(7, 20.0, 3) == schedule(7, 20.0, 3) != schedule(8, 20.0, 3)
@@ -83,7 +85,7 @@ def schedule(seed: int, seconds: float, faults: int, targets: tuple[Target, ...]
         what = list(likely)[rng.choice(len(likely), p=list(likely.values()))]
         lasts_s = rng.uniform(0.2, _LONGEST_S.get(what, _LONGEST_OTHERS_S))
         plan.append(
-            Fault(
+            PlannedFault(
                 at_s=round(float(at_s), 3),
                 target=target,
                 what=what,
@@ -94,7 +96,7 @@ def schedule(seed: int, seconds: float, faults: int, targets: tuple[Target, ...]
     return plan
 
 
-def misdated(events: EventBatch, faults: Sequence[Fault], seconds: float) -> tuple[EventBatch, Bools]:
+def misdated(events: EventBatch, faults: Sequence[PlannedFault], seconds: float) -> tuple[EventBatch, Bools]:
     """Events, sent evenly within so many seconds, with the times that wrong senders give theirs, and which.
 
     A user's events have one sender.

@@ -23,11 +23,11 @@ from replay.meaning.decide import Decisions, as_said, zone_of
 from replay.meaning.mapping import Mapping
 from replay.meaning.passes import Passes
 from replay.meaning.places import fill_places, single_category
-from replay.meaning.sides import Side
+from replay.meaning.sides import ReadSide
 from replay.meaning.times import shown
 from replay.order import Ties, shuffled_ties, sorted_by_time
 from replay.reading.chunks import BadRow
-from replay.surveying.look import Look
+from replay.surveying.look import LogLook
 from state.errors import InputError
 from state.keys import Names
 from streams.schema import EventBatch
@@ -45,8 +45,8 @@ class Log:
         files: LogFiles,
         decisions: Decisions,
         converter: Converter,
-        items: Side | None,
-        users: Side | None,
+        items: ReadSide | None,
+        users: ReadSide | None,
         bounds: tuple[str | None, str | None],
         limit: int | None,
         seed: int,
@@ -76,7 +76,7 @@ class Log:
         self._memory_mb = memory_mb
         borrows = self.items is not None and "category" not in self.mapping.columns
         self._category = single_category(self.items) if self.items is not None and borrows else None
-        look = Look(self.name, self._passes, items, users, single_category=self._category is not None)
+        look = LogLook(self.name, self._passes, items, users, single_category=self._category is not None)
         self.survey = look.over(decisions)
         self.notes += look.notes
         self.warnings += look.warnings

@@ -40,7 +40,7 @@ class _Place(msgspec.Struct):
     done: int = 0
 
 
-class Moved:
+class MovedLog:
     """`log`, of which `history` events (or PAST) are past, and then `rate` come a second.
 
     With a `file` it is gone on with where it was. Raises InputError where the file is of another log.

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from replay.log import Log
-from replay.moved import Moved
+from replay.moved import MovedLog
 from state.errors import InputError
 from state.keys import Int64s, KeyMap
 from streams.kafka.client import Producer, ensure_topic, partition_of
@@ -94,7 +94,7 @@ def send(
     return _sent(log, producer, topic, partitions, form, begun)
 
 
-def send_now(moved: Moved, to: str, *, progress: Progress | None = None) -> Sent:
+def send_now(moved: MovedLog, to: str, *, progress: Progress | None = None) -> Sent:
     """Send a log as what happens now: its past at once, then as many events a second as `moved` says.
 
     `events` of the answer includes what was sent before. Raises InputError.

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from serving.scoring.catalogue import Catalogue
+from serving.scoring.catalogue import ServedCatalogue
 from state.arrays import Bools, Doubles, Floats, Int64s, largest
 from state.errors import InputError
 
@@ -49,7 +49,7 @@ def diverse(score_N: Doubles, vectors_ND: Floats, k: int, diversity: float) -> I
     return pool_P[chosen]
 
 
-def having(columns: Mapping[str, Only], only: Only, catalogue: Catalogue) -> Bools:
+def having(columns: Mapping[str, Only], only: Only, catalogue: ServedCatalogue) -> Bools:
     """The items (N,) that have one of the values in each of the columns asked for. Raises InputError.
 
     `columns`: column -> value -> ids of items, by the published item table.

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from serving.scoring.copy import Scored
-from serving.scoring.recalled import Recalled
+from serving.scoring.copy import CopyScores
+from serving.scoring.recalled import RecalledMemory
 from state.arrays import Doubles
 from state.evidence import PARTS
 from state.store.records import Entries, Totals
@@ -53,7 +53,7 @@ class PastEvent:
     before; empty where interests alone speak."""
 
 
-class Had(NamedTuple):
+class ItemTotals(NamedTuple):
     """What the whole memory says of an item."""
 
     times: int
@@ -67,16 +67,16 @@ Name = Callable[[int], str]
 """The id of an item by its key."""
 
 
-def had(totals: Totals, key: int, time_ms: int) -> Had | None:
+def had(totals: Totals, key: int, time_ms: int) -> ItemTotals | None:
     """What totals say of an item at a time."""
     mine = np.flatnonzero(totals["item"] == key)
     if not len(mine):
         return None
     last_ms = int(totals["last_ms"][mine[0]])
-    return Had(int(totals["count"][mine[0]]), last_ms, max(time_ms - last_ms, 0) / 1000.0)
+    return ItemTotals(int(totals["count"][mine[0]]), last_ms, max(time_ms - last_ms, 0) / 1000.0)
 
 
-def of_interests(now: Recalled, adds_W: Doubles, name: Name) -> Reasons:
+def of_interests(now: RecalledMemory, adds_W: Doubles, name: Name) -> Reasons:
     """The past events that speak for an item by their likeness, those with one item together."""
     adds_W = np.maximum(adds_W, 0.0)
     total = float(adds_W.sum())
@@ -92,12 +92,12 @@ def of_interests(now: Recalled, adds_W: Doubles, name: Name) -> Reasons:
 
 def of_copy(
     row: int,
-    scored: Scored,
-    now: Recalled,
+    scored: CopyScores,
+    now: RecalledMemory,
     liked_W: Doubles,
     name: Name,
     gap_h: tuple[float, float] | None = None,
-    had: Had | None = None,
+    had: ItemTotals | None = None,
 ) -> Reasons:
     """What brought catalogue row `row` its copy score: first what is no event, where that is most.
 
@@ -167,7 +167,7 @@ def _taste(memory: Entries, liked_W: Doubles, name: Name) -> str:
 
 
 def _event(
-    now: Recalled,
+    now: RecalledMemory,
     adds_W: Doubles,
     entries: list[int],
     name: Name,

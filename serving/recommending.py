@@ -14,8 +14,8 @@ from serving import exploring, reasons
 from serving.answers import Asked, Explored, Moment, RecommendAnswer, Recommended
 from serving.ranking import LISTED, Lists, diverse, having
 from serving.reasons import Because, Reasons
-from serving.scoring.catalogue import Catalogue
-from serving.scoring.copy import NO_ROWS, Rows, within_a_week
+from serving.scoring.catalogue import ServedCatalogue
+from serving.scoring.copy import NO_ROWS, MemoryRows, within_a_week
 from serving.scoring.follower import Follower
 from serving.scoring.recalled import Explain, cell_at, last_place, recalled, shift
 from state.arrays import Doubles, Int64s, largest
@@ -124,7 +124,7 @@ class Recommender:
             before_W = catalogue.rows(record.memory["before"].tolist())
             interest = catalogue.interest(query_D)
             row_T = catalogue.rows(record.totals["item"].tolist())
-            rows = Rows(row_W, before_W, row_T)
+            rows = MemoryRows(row_W, before_W, row_T)
             scored = catalogue.copy.score(then, rows, interest, point, every=every)
             rows_C, score_C = scored.rows_C, scored.score_C.copy()
         else:
@@ -185,7 +185,7 @@ class Recommender:
             items.append(Explored(catalogue.ids[row], float(score_N[row]), why, exploring.SOURCE, p))
         return RecommendAnswer(user, version, items, ranked.by)
 
-    def _clusters(self, catalogue: Catalogue) -> Int64s:
+    def _clusters(self, catalogue: ServedCatalogue) -> Int64s:
         """Of every item; found once a version."""
         version, cluster_N = self._clustered
         if version != self._followed.version or len(cluster_N) != len(catalogue.ids):

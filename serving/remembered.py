@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from serving.reasons import Name, iso
-from serving.scoring.catalogue import Catalogue
-from serving.scoring.recalled import Recalled, utc_offset_min
+from serving.scoring.catalogue import ServedCatalogue
+from serving.scoring.recalled import RecalledMemory, utc_offset_min
 from state.arrays import largest
 from state.cells import point_of
 from state.store.contract import RunInfo
@@ -71,7 +71,7 @@ class MemoryAnswer:
 
 
 def memory_answer(
-    user: str, record: Record, at_ms: int, now: Recalled, name: Name, interests: list[Interest]
+    user: str, record: Record, at_ms: int, now: RecalledMemory, name: Name, interests: list[Interest]
 ) -> MemoryAnswer:
     """What `record` remembers, as it is `now`."""
     kernels_W = zip(now.retention_W, now.hour_W, now.week_W, now.place_W, strict=True)
@@ -95,7 +95,7 @@ def memory_answer(
     return MemoryAnswer(user, record.version, when, iso(at_ms), offset_min, interests, events)
 
 
-def drawn_to(record: Record, info: RunInfo, catalogue: Catalogue, k: int) -> list[Interest]:
+def drawn_to(record: Record, info: RunInfo, catalogue: ServedCatalogue, k: int) -> list[Interest]:
     """The k items that each interest points at; an interest of no length points nowhere, and is left out."""
     interests = []
     for number, vector_D in enumerate(record.vectors_KD):

@@ -25,7 +25,7 @@ from serving.ranking import LISTED
 from serving.reasons import iso
 from serving.recommending import Recommender, point_of
 from serving.remembered import MemoryAnswer, drawn_to, memory_answer
-from serving.scoring.catalogue import Catalogue
+from serving.scoring.catalogue import ServedCatalogue
 from serving.scoring.follower import Follower
 from serving.scoring.recalled import Explain, cell_at, evidence, last_place, recalled
 from serving.session import record_of
@@ -139,7 +139,7 @@ class Run(Answers):
         catalogue = self._caught_up()
         return self._recommender.to_nobody(record_of(history, catalogue, self.version), k, asked)
 
-    def _caught_up(self) -> Catalogue:
+    def _caught_up(self) -> ServedCatalogue:
         if self._follows:
             self.refresh()
         return self._followed.held

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from serving.scoring.catalogue import Catalogue
+from serving.scoring.catalogue import ServedCatalogue
 from serving.scoring.recalled import cell_at
 from state.ids import NO_KEY, key_of
 from state.store.records import MEMORY_ENTRY, MEMORY_LIMIT, Entries, Record, linked
@@ -59,7 +59,7 @@ def memory_of(history: Sequence[Visit]) -> Entries:
     return linked(entries_W)
 
 
-def record_of(history: Sequence[Visit], catalogue: Catalogue, version: int) -> Record:
+def record_of(history: Sequence[Visit], catalogue: ServedCatalogue, version: int) -> Record:
     """What a store would hold of them, right after the newest visit."""
     memory = memory_of(history)
     now_ms = int(memory["time_ms"][-1])

@@ -15,7 +15,7 @@ from ebbtide.commands.output import print_json
 if TYPE_CHECKING:
     from ebbtide.simulated.cycles import Cycles
     from ebbtide.simulated.detection import Detection
-    from ebbtide.simulated.over_seeds import Figure
+    from ebbtide.simulated.over_seeds import MeanOverSeeds
 
 bench = typer.Typer(
     help="What parts are worth where the truth is known: in simulators.", no_args_is_help=True
@@ -102,7 +102,7 @@ def _show_drift(detection: "Detection") -> None:
 
 def _show(cycles: "Cycles") -> None:
     table = Table("", "mean", "95%", box=None, header_style="dim")
-    figures: dict[str, Figure] = {
+    figures: dict[str, MeanOverSeeds] = {
         "explore slot's serendipity / epsilon": cycles.slot_vs_epsilon,
         "the same / Thompson, group prior": cycles.slot_vs_thompson,
         "the same / Novelty trained once": cycles.slot_vs_trained_once,

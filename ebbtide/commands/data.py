@@ -11,7 +11,7 @@ from rich.text import Text
 from ebbtide import waiting
 from ebbtide.commands.built_by import built_by
 from ebbtide.commands.live_options import Json
-from ebbtide.commands.log_options import Reading
+from ebbtide.commands.log_options import LogReading
 from ebbtide.commands.output import print_json
 
 data = typer.Typer(help="Known logs, and what a log of yours looks like.", no_args_is_help=True)
@@ -33,9 +33,9 @@ def list_(as_json: Json = False) -> None:
 
 
 @data.command("inspect")
-@built_by(Reading)
+@built_by(LogReading)
 def inspect_(
-    reading: Reading,
+    reading: LogReading,
     log: Annotated[str, typer.Argument(metavar="LOG", help="A file, a folder, or a known log.")],
     as_json: Json = False,
 ) -> None:

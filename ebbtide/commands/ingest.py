@@ -18,7 +18,7 @@ from ebbtide.commands.engine_options import Partitions, engine_config
 from ebbtide.commands.group_options import NamedGroup, named_group
 from ebbtide.commands.live_options import Json
 from ebbtide.commands.output import log_to_stderr
-from ebbtide.commands.worker_lines import Told
+from ebbtide.commands.worker_lines import ProgressLines
 from state.errors import EbbtideError
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def _run(settings: "Settings", *, as_json: bool, metrics_port: int | None) -> No
 
     screen = Console(stderr=True)
     moving = screen.status("waiting for partitions") if screen.is_terminal and not as_json else None
-    lines = Told(as_json, moving)
+    lines = ProgressLines(as_json, moving)
 
     async def main() -> BaseException | None:
         worker = Worker(settings, lines)

@@ -18,7 +18,7 @@ Users = Annotated[
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
+class LogReading:
     """How a log is read; what is left out is found in the log."""
 
     map: Annotated[

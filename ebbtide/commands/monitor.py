@@ -21,7 +21,7 @@ from state.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ebbtide.live.status import Seen
+    from ebbtide.live.status import PathState
     from ebbtide.report.report import Report
     from state.drift_alarm import DriftAction, DriftAlarm, EmbeddingHealth
 
@@ -66,9 +66,9 @@ def monitor(
         if brokers is not None:
             raise
         broker = None
-    names = status.Names(events, examples, group)
+    names = status.TopicNames(events, examples, group)
 
-    def look() -> "Seen":
+    def look() -> "PathState":
         return status.look(broker, store, names) if broker is not None else status.look_at_store(store)
 
     if not once and not as_json and Console().is_terminal:
@@ -119,11 +119,11 @@ def _leave(alarms: "list[DriftAlarm]") -> None:
         raise typer.Exit(OPEN)
 
 
-def _alarms(seen: "Seen") -> "list[DriftAlarm]":
+def _alarms(seen: "PathState") -> "list[DriftAlarm]":
     return [] if seen.trainer is None else seen.trainer.alarms
 
 
-def _stay(look: "Callable[[], Seen]") -> None:
+def _stay(look: "Callable[[], PathState]") -> None:
     """Look every second until interrupted."""
     screen = _Screen()
     seen = look()
@@ -145,7 +145,7 @@ class _Screen:
         self._kept: dict[str, deque[float]] = {}
         self._before: tuple[float, int] | None = None
 
-    def of(self, seen: "Seen") -> RenderableType:
+    def of(self, seen: "PathState") -> RenderableType:
         status, now_s = seen.status(), time.monotonic()
         rows = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
         rows.add_column(style="dim", no_wrap=True)

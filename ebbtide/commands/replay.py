@@ -12,12 +12,12 @@ from ebbtide import waiting
 from ebbtide.commands import services
 from ebbtide.commands.built_by import built_by
 from ebbtide.commands.live_options import Json
-from ebbtide.commands.log_options import Reading
+from ebbtide.commands.log_options import LogReading
 
 
-@built_by(Reading)
+@built_by(LogReading)
 def replay(
-    reading: Reading,
+    reading: LogReading,
     context: typer.Context,
     log: Annotated[
         str, typer.Argument(metavar="LOG", help="A file, a folder, or a known log (`ebbtide data list`).")

@@ -171,7 +171,7 @@ def wants(context: typer.Context, to: str | None, out: Path | None) -> None:
 def send(log: "Log", to: str, *, quiet: bool, as_json: bool, **options: Any) -> None:
     """Send a log, with a bar, and say how it went; raises EbbtideError where events are missing."""
     from replay import traffic
-    from replay.moved import Moved
+    from replay.moved import MovedLog
 
     now, history, file = (options.pop(name) for name in _MOVING)
     rate = options["rate"]
@@ -185,7 +185,7 @@ def send(log: "Log", to: str, *, quiet: bool, as_json: bool, **options: Any) -> 
         Console(stderr=True).print(lost, highlight=False, markup=False, soft_wrap=True)
     with _sending(Console(stderr=True), quiet=quiet or as_json) as tell:
         if now:
-            sent = traffic.send_now(Moved(log, rate, history, file), to, progress=tell)
+            sent = traffic.send_now(MovedLog(log, rate, history, file), to, progress=tell)
         else:
             sent = traffic.send(log, to, progress=tell, **options)
     if as_json:

@@ -18,7 +18,7 @@ from state.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ebbtide.live.status import Names, Status
+    from ebbtide.live.status import Status, TopicNames
 
 _WATCH_S = 1.0
 _SHOWN = 8
@@ -48,7 +48,7 @@ def status(
     from ebbtide.live import prometheus
     from ebbtide.live import status as live_look
 
-    names = live_look.Names(events, examples, group)
+    names = live_look.TopicNames(events, examples, group)
     broker, held, missing = addresses.brokers(brokers), None, None
     try:
         held = addresses.store(store)
@@ -82,7 +82,7 @@ def status(
         raise typer.Exit(1)
 
 
-def _screen(status: "Status", names: "Names") -> RenderableType:
+def _screen(status: "Status", names: "TopicNames") -> RenderableType:
     rows = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     rows.add_column(style="dim", no_wrap=True)
     rows.add_column()

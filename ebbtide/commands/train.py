@@ -113,11 +113,11 @@ def train(
     from ebbtide.commands.variant_trainers import VariantTrainers, commands
     from ebbtide.config import read
     from ebbtide.live import session
-    from ebbtide.live.settings import Settings
+    from ebbtide.live.settings import TrainerSettings
     from state.store.embedded import open_store
 
     log_to_stderr()
-    settings = Settings(
+    settings = TrainerSettings(
         brokers=addresses.brokers(brokers),
         topic=examples,
         dead_letters=dead_letters,

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from ebbtide.commands.built_by import built_by
-from ebbtide.commands.log_options import Reading
+from ebbtide.commands.log_options import LogReading
 from ebbtide.commands.output import print_line
 from state.errors import InputError
 
@@ -19,9 +19,9 @@ _PORT = 8080
 _COLOURS = {"send": "magenta", "ingest": "blue", "train": "green", "serve": "yellow", "services": "cyan"}
 
 
-@built_by(Reading)
+@built_by(LogReading)
 def up(
-    reading: Reading,
+    reading: LogReading,
     directory: Annotated[
         Path, typer.Option("--dir", metavar="D", help="Where all data and logs are; it is gone on with.")
     ] = _DIR,
@@ -86,7 +86,7 @@ def up(
     from ebbtide.live import api_keys
     from ebbtide.supervising import tree
     from ebbtide.supervising.folder import Folder, Holder
-    from ebbtide.supervising.plan import DEMO, RATE, Addresses, Pace, Plan, Sent
+    from ebbtide.supervising.plan import DEMO, RATE, Addresses, Pace, SentLog, UpPlan
 
     if (brokers is None) != (store is None):
         raise InputError("--brokers and --store: expected both, or neither; got one of them")
@@ -97,15 +97,15 @@ def up(
         if log is not None:
             say("send", f"looking at {log}")
             called, paths = _called(log, reading), _paths(reading)
-            asked = Sent(log=_absolute(log), options=_options(reading), called=called, **paths)
-        sent = folder.remembered(asked, Sent)
+            asked = SentLog(log=_absolute(log), options=_options(reading), called=called, **paths)
+        sent = folder.remembered(asked, SentLog)
         if sent is None and given is None:
             say("send", f"the demo log {DEMO}: fetched, if it is not there yet")
-            sent = folder.remembered(Sent.demo(), Sent)
+            sent = folder.remembered(SentLog.demo(), SentLog)
         listen, key = _free(port), api_keys.new()
         url = f"http://127.0.0.1:{listen}"
         pace = Pace(rate or RATE, history)
-        plan = Plan(folder, sent, pace, listen, given, _variants(variant))
+        plan = UpPlan(folder, sent, pace, listen, given, _variants(variant))
         plan.prepare(api_keys.line("page", key))
         holder = Holder.here(url, given is None)
         folder.hold(holder)
@@ -124,7 +124,7 @@ def up(
     say("up", f"all has ended; `ebbtide up --dir {directory}` goes on")
 
 
-def _options(reading: Reading) -> tuple[str, ...]:
+def _options(reading: LogReading) -> tuple[str, ...]:
     """How the log is read, as `ebbtide replay` takes it."""
     pairs: list[tuple[str, str | None]] = [("--map", _absolute(pair)) for pair in reading.map or []]
     pairs += [("--time-format", reading.time_format), ("--label", reading.label)]
@@ -132,13 +132,13 @@ def _options(reading: Reading) -> tuple[str, ...]:
     return tuple(word for option, value in pairs if value is not None for word in (option, value))
 
 
-def _paths(reading: Reading) -> dict[str, str | None]:
+def _paths(reading: LogReading) -> dict[str, str | None]:
     """Of the side tables, found from wherever this is gone on with."""
     tables = {"items": reading.items, "users": reading.users}
     return {table: None if path is None else str(path.resolve()) for table, path in tables.items()}
 
 
-def _called(log: str, reading: Reading) -> tuple[str, ...]:
+def _called(log: str, reading: LogReading) -> tuple[str, ...]:
     """What the log calls item and user. Raises InputError where it cannot be opened so."""
     columns = reading.open(log).mapping.columns
     return tuple(f"{role}={columns[role]}" for role in ("item", "user") if columns.get(role))

@@ -27,9 +27,9 @@ def variants(
     import msgspec
 
     from ebbtide.commands import addresses
-    from ebbtide.live.variants import Tally, read
+    from ebbtide.live.variants import VariantTally, read
 
-    verdict = read(addresses.brokers(brokers), events, Tally(names))
+    verdict = read(addresses.brokers(brokers), events, VariantTally(names))
     if as_json:
         print_json(msgspec.to_builtins(verdict))
         return

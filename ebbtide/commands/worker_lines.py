@@ -13,7 +13,7 @@ _TOLD_S, _MOVED_S = 10.0, 1.0
 log = logging.getLogger("ebbtide.ingest")
 
 
-class Told:
+class ProgressLines:
     """Progress for people or scripts: a line on a terminal, else every ten seconds while there is any."""
 
     def __init__(self, as_json: bool, moving: Status | None) -> None:

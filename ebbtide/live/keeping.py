@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 
 from ebbtide.live.arriving.journal import Journal
-from ebbtide.live.settings import Settings
+from ebbtide.live.settings import TrainerSettings
 from ebbtide.live.snapshots import Saver
 from state import checkpoint
 from state.tree import Tree
@@ -19,7 +19,7 @@ _AGAIN_S = 10.0
 class Keeping:
     """Checkpoints of one directory. One that cannot be written leaves the older ones, and is tried again."""
 
-    def __init__(self, settings: Settings, journal: Journal) -> None:
+    def __init__(self, settings: TrainerSettings, journal: Journal) -> None:
         self.settings, self.journal = settings, journal
         self.events = 0
         """Examples done with, at the newest checkpoint that was begun."""

@@ -13,12 +13,12 @@ from ebbtide.live.arriving.intake import Intake
 from ebbtide.live.arriving.item_topic import ItemTopic
 from ebbtide.live.arriving.journal import Journal
 from ebbtide.live.arriving.set_aside import Letters
-from ebbtide.live.arriving.side_tables import Sides, Told
+from ebbtide.live.arriving.side_tables import ItemMessage, SideTables
 from ebbtide.live.arriving.stream_facts import Stream
 from ebbtide.live.delays import Delays
 from ebbtide.live.keeping import Keeping
 from ebbtide.live.recent_quality import Floors, Recent
-from ebbtide.live.settings import Settings
+from ebbtide.live.settings import TrainerSettings
 from ebbtide.publishing.delivery import Delivery
 from ebbtide.publishing.mirror import Mirror
 from ebbtide.running.learning import Learning
@@ -41,12 +41,12 @@ class Parts:
 
     def __init__(
         self,
-        settings: Settings,
+        settings: TrainerSettings,
         config: RunConfig,
         stream: Stream,
         store: EmbeddingStore,
         mirror: Mirror,
-        sides: Sides,
+        sides: SideTables,
     ) -> None:
         self.settings, self.config, self.stream, self.sides = settings, config, stream, sides
         self.delivery = Delivery(store, mirror, on_request=partial(cycle_requests.leave, settings.directory))
@@ -92,7 +92,7 @@ class Parts:
         else:
             log.info("cycle %s: done as asked", asked.what)
 
-    def take_in(self, told: Sequence[Told]) -> None:
+    def take_in(self, told: Sequence[ItemMessage]) -> None:
         """What has become known of items, from the stream's time on."""
         clock_ms = max(self.intake.clock_ms, ALWAYS)
         self.sides.apply(

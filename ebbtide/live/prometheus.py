@@ -18,7 +18,7 @@ from state.errors import InputError
 from state.progress import Progress, TrainerStatus
 
 if TYPE_CHECKING:
-    from ebbtide.live.status import Lag, Seen
+    from ebbtide.live.status import Lag, PathState
 
 HOST = "EBBTIDE_METRICS_HOST"
 _QUANTILE = {"p50": "0.5", "p95": "0.95", "p99": "0.99"}
@@ -184,7 +184,7 @@ def of_lag(lag: "Lag") -> Iterator[Metric]:
     yield family
 
 
-def of_all(seen: "Seen") -> Iterator[Metric]:
+def of_all(seen: "PathState") -> Iterator[Metric]:
     """Workers, trainer and lag, as somebody who looks at them sees them."""
     yield from of_workers(seen.progress)
     yield from of_trainer(seen.trainer)

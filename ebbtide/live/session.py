@@ -12,12 +12,12 @@ import numpy as np
 from ebbtide.alone import alone
 from ebbtide.config import RunConfig, fingerprint
 from ebbtide.live.arriving.item_topic import ItemTopic
-from ebbtide.live.arriving.micro_batches import ROWS, Feed
+from ebbtide.live.arriving.micro_batches import ROWS, MicroBatches
 from ebbtide.live.arriving.set_aside import Again, UnlearnableError, UnpublishableError
-from ebbtide.live.arriving.side_tables import Sides
+from ebbtide.live.arriving.side_tables import SideTables
 from ebbtide.live.arriving.stream_facts import Stream, look
 from ebbtide.live.parts import Parts
-from ebbtide.live.settings import Settings
+from ebbtide.live.settings import TrainerSettings
 from ebbtide.live.trainer import LiveTrainer
 from ebbtide.publishing import mirror
 from ebbtide.running.learning import Learning
@@ -38,7 +38,7 @@ _REHEARSED = 256
 
 
 def train(
-    settings: Settings,
+    settings: TrainerSettings,
     config: RunConfig,
     store: EmbeddingStore,
     *,
@@ -54,7 +54,7 @@ def train(
     with alone(settings.directory, "--checkpoint", "trainer learns"):
         newest = checkpoint.load(settings.directory)
         saved = None if newest is None else newest[1]
-        sides = Sides.of_tree(saved.get("sides")) if saved else _read(settings)
+        sides = SideTables.of_tree(saved.get("sides")) if saved else _read(settings)
         if saved is None:
             _claim(store, clear=clear)
             mirror.remove(settings.directory)
@@ -72,7 +72,7 @@ def train(
             Reader(settings.brokers, settings.topic, _offsets(saved), _topic_id(saved)) as reader,
             closing(mirror.Mirror(settings.directory)) as kept,
         ):
-            feed = Feed(reader)
+            feed = MicroBatches(reader)
             if saved is None:
                 stream = _first(feed, config, stop)
                 if stream is not None:
@@ -89,8 +89,8 @@ def train(
                 newest = checkpoint.load(settings.directory)
                 assert newest is not None, "a trainer saves itself before it learns"
                 reader.rewind(_offsets(newest[1]))
-                feed = Feed(reader, alone=ended.alone)
-                sides = Sides.of_tree(newest[1].get("sides"))
+                feed = MicroBatches(reader, alone=ended.alone)
+                sides = SideTables.of_tree(newest[1].get("sides"))
                 parts = Parts(settings, config, stream, store, kept, sides)
                 ended = _live(LiveTrainer(parts, newest[1], ended), feed, stop, tell)
             return ended
@@ -107,7 +107,7 @@ def _topic_id(saved: Tree | None) -> str | None:
 
 
 def _live(
-    training: LiveTrainer, feed: Feed, stop: Callable[[], bool], tell: Callable[[LiveTrainer], None]
+    training: LiveTrainer, feed: MicroBatches, stop: Callable[[], bool], tell: Callable[[LiveTrainer], None]
 ) -> LiveTrainer | Again:
     """A trainer to its end, or how another is to begin where this one could not go on."""
     try:
@@ -133,7 +133,7 @@ def _run(training: LiveTrainer, stop: Callable[[], bool], tell: Callable[[LiveTr
             return
 
 
-def _first(feed: Feed, config: RunConfig, stop: Callable[[], bool]) -> Stream | None:
+def _first(feed: MicroBatches, config: RunConfig, stop: Callable[[], bool]) -> Stream | None:
     """What the stream is like, once there are enough examples to tell."""
     deadline_s, trouble = None, None
     while feed.rows < ROWS and (deadline_s is None or time.monotonic() < deadline_s):
@@ -156,12 +156,12 @@ def _first(feed: Feed, config: RunConfig, stop: Callable[[], bool]) -> Stream | 
     return stream
 
 
-def _shipments(feed: Feed) -> list[Shipment]:
+def _shipments(feed: MicroBatches) -> list[Shipment]:
     """What waits, and is examples."""
     return [one.shipment for one in feed.waiting if one.shipment is not None and one.rows]
 
 
-def _rehearse(feed: Feed, stream: Stream, sides: Sides, config: RunConfig) -> None:
+def _rehearse(feed: MicroBatches, stream: Stream, sides: SideTables, config: RunConfig) -> None:
     """The first examples through a learning of their own, so that every kernel is compiled.
 
     What cannot be learned is left to the trainer, which sets it aside.
@@ -178,8 +178,8 @@ def _rehearse(feed: Feed, stream: Stream, sides: Sides, config: RunConfig) -> No
             learning.publisher.flush()
 
 
-def _read(settings: Settings) -> Sides:
-    return Sides.read(settings.items, settings.users, settings.called)
+def _read(settings: TrainerSettings) -> SideTables:
+    return SideTables.read(settings.items, settings.users, settings.called)
 
 
 def _claim(store: EmbeddingStore, *, clear: bool) -> None:

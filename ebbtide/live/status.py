@@ -27,7 +27,7 @@ _QUANTILES: tuple[Literal["p50", "p95", "p99"], ...] = ("p50", "p95", "p99")
 
 
 @dataclass(frozen=True, slots=True)
-class Names:
+class TopicNames:
     """What things are called on the broker."""
 
     events: str = "events"
@@ -94,7 +94,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class PathState:
     """What was found, by partition."""
 
     progress: dict[int, Progress]
@@ -111,7 +111,7 @@ class Seen:
         return _status(self)
 
 
-def look(brokers: str, store: str | None, names: Names) -> Seen:
+def look(brokers: str, store: str | None, names: TopicNames) -> PathState:
     """How things are now. `store` None: there is none."""
     trouble: list[str] = []
     trainer, writable = (None, None) if store is None else _trainer(store, trouble)
@@ -128,17 +128,17 @@ def look(brokers: str, store: str | None, names: Names) -> Seen:
         trouble.insert(0, str(error))
     if workers == 0:
         trouble.append(f"no worker of the group {names.group!r} is there; start one with `ebbtide ingest`")
-    return Seen(of_partition, trainer, lag, workers, trouble, up, writable)
+    return PathState(of_partition, trainer, lag, workers, trouble, up, writable)
 
 
-def look_at_store(store: str) -> Seen:
+def look_at_store(store: str) -> PathState:
     """What can be known without a broker."""
     trouble: list[str] = []
     trainer, writable = _trainer(store, trouble)
-    return Seen({}, trainer, Lag(), None, trouble, True, writable)
+    return PathState({}, trainer, Lag(), None, trouble, True, writable)
 
 
-def _status(seen: Seen) -> Status:
+def _status(seen: PathState) -> Status:
     parts, trainer = list(seen.progress.values()), seen.trainer
     freshness = {} if trainer is None else trainer.freshness_ms
     saved_ms = None if trainer is None else trainer.checkpoint_ms
@@ -224,7 +224,7 @@ def _gone_from(held: EmbeddingStore, status: TrainerStatus) -> bool:
     return at > held.version() or (at > 0 and status.trained > 0 and 0 in held.counts().values())
 
 
-def _progress(observer: Observer, names: Names, trouble: list[str]) -> dict[int, Progress]:
+def _progress(observer: Observer, names: TopicNames, trouble: list[str]) -> dict[int, Progress]:
     """Of every partition that has any."""
     of_partition = {}
     for partition, message in observer.newest(names.examples).items():
@@ -240,7 +240,7 @@ def _progress(observer: Observer, names: Names, trouble: list[str]) -> dict[int,
 
 
 def _source(
-    brokers: str, names: Names, observer: Observer, of_partition: Mapping[int, Progress]
+    brokers: str, names: TopicNames, observer: Observer, of_partition: Mapping[int, Progress]
 ) -> Iterator[str]:
     """What was lost of the events, also what no worker has noticed yet, and what nobody reads."""
     spans = topics.look(brokers, names.events)
@@ -258,7 +258,7 @@ def _source(
 
 def _lag(
     observer: Observer,
-    names: Names,
+    names: TopicNames,
     of_partition: Mapping[int, Progress],
     trainer: TrainerStatus | None,
     trouble: list[str],

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from ebbtide.live.arriving import cycle_requests
 from ebbtide.live.arriving.intake import Arrival, in_words
 from ebbtide.live.arriving.journal import Line
-from ebbtide.live.arriving.micro_batches import Feed, runs
+from ebbtide.live.arriving.micro_batches import MicroBatches, runs
 from ebbtide.live.arriving.set_aside import (
     OURS,
     Again,
@@ -61,13 +61,13 @@ class LiveTrainer:
         self._resumed = saved is not None
         self._before = (0, 0)
         """The last micro-batch: examples done with before it, messages set aside just before it."""
-        self.feed: Feed
+        self.feed: MicroBatches
         self._due = dict.fromkeys(("publish", "say"), 0.0)
         self._due["keep"] = time.monotonic() + min(_FIRST_KEPT_S, self.settings.keep_every_s)
         if saved is not None:
             parts.load(saved)
 
-    def begin(self, feed: Feed) -> None:
+    def begin(self, feed: MicroBatches) -> None:
         """Read from a feed: first what was learned after the checkpoint, if any. Raises InputError."""
         self.feed = feed
         self.delivery.start()

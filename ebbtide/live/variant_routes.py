@@ -6,7 +6,7 @@ import time
 import msgspec
 from fastapi import FastAPI, Response
 
-from ebbtide.live.variants import Tally, Verdict, read
+from ebbtide.live.variants import VariantTally, Verdict, read
 from serving.said import encoded
 from serving.web.forms import answers
 
@@ -15,7 +15,7 @@ _EVERY_S = 5.0
 
 def mount(app: FastAPI, brokers: str, topic: str, names: list[str]) -> None:
     """Add `GET /variants/verdict`: the topic of events is read on at most every five seconds."""
-    tally, turn = Tally(names), asyncio.Lock()
+    tally, turn = VariantTally(names), asyncio.Lock()
     newest: list[tuple[float, Verdict]] = []
 
     @app.get("/variants/verdict", responses=answers())

@@ -61,7 +61,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     said: str
 
 
-class Tally:
+class VariantTally:
     """What came of it so far; `names` are those of `ebbtide serve`, without the base.
 
     It grows by a number for every user, and one for every event with an id: an event that comes twice counts
@@ -118,12 +118,12 @@ class Tally:
 
 def verdict(messages: Iterator[Message], names: Sequence[str]) -> Verdict:
     """Of these messages on the topic of events."""
-    tally = Tally(names)
+    tally = VariantTally(names)
     tally.take(messages)
     return tally.verdict()
 
 
-def read(brokers: str, topic: str, tally: Tally) -> Verdict:
+def read(brokers: str, topic: str, tally: VariantTally) -> Verdict:
     """By what is on the topic by now; what was taken is not read again. Raises InputError."""
     with Observer(brokers) as observer:
         tally.take(observer.read(topic, tally.offsets))

@@ -7,7 +7,7 @@ from ebbtide.report.markup import Markup, el
 from ebbtide.report.svg import Plot, nice_ticks, padded
 
 
-class Line(NamedTuple):
+class PlotLine(NamedTuple):
     """One of them; each point is the number of an event, and a value."""
 
     points: Sequence[tuple[float, float]]
@@ -15,7 +15,7 @@ class Line(NamedTuple):
     """Of each point, where one looks at it."""
 
 
-def along_events(title: str, lines: Sequence[Line], *, least: float = -float("inf")) -> Markup:
+def along_events(title: str, lines: Sequence[PlotLine], *, least: float = -float("inf")) -> Markup:
     """The card; no value can be below `least`."""
     ends = [x for line in lines for x, _ in line.points]
     low, high = padded([y for line in lines for _, y in line.points])

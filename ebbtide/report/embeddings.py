@@ -1,6 +1,6 @@
 """Health of the published vectors over time: how many directions they use, and whether neighbours stay."""
 
-from ebbtide.report.along import Line, along_events
+from ebbtide.report.along import PlotLine, along_events
 from ebbtide.report.markup import Markup, el, join
 from ebbtide.report.report import Report
 from ebbtide.report.words import count, measure
@@ -30,4 +30,4 @@ def embedding_section(report: Report) -> Markup | None:
 
 def _card(title: str, points: list[tuple[float, float]]) -> Markup:
     texts = [f"{title}: {measure(y, 3)}\nafter event {x:,.0f}" for x, y in points]
-    return along_events(title, [Line(points, texts)], least=0.0)
+    return along_events(title, [PlotLine(points, texts)], least=0.0)

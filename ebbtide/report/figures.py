@@ -30,7 +30,7 @@ _WIDTH, _NAME, _STRIP, _GAP, _FOOT = 420, 15, 30, 9, 20
 """Of gate strips: width of the drawing, heights of a name, a strip, what is below it, and the axis."""
 
 
-class Figure(NamedTuple):
+class InsightCard(NamedTuple):
     """A card: what it is, what its lines stand for, the picture, what is seen."""
 
     title: str
@@ -39,7 +39,7 @@ class Figure(NamedTuple):
     says: str
 
 
-def figures(report: Report) -> list[Figure]:
+def figures(report: Report) -> list[InsightCard]:
     """All that the run's insight can feed, in the order in which they are shown."""
     insight = report.insight
     if insight is None:
@@ -73,7 +73,7 @@ def figures(report: Report) -> list[Figure]:
     return [figure for figure in possible if figure is not None]
 
 
-def _curves(curves: Sequence[AgeCurve], memory: Sequence[Curve]) -> Figure | None:
+def _curves(curves: Sequence[AgeCurve], memory: Sequence[Curve]) -> InsightCard | None:
     telling = [curve for curve in curves if _moves(curve.weight)]
     shown = telling[:_MOST]
     if not shown:
@@ -112,10 +112,10 @@ def _curves(curves: Sequence[AgeCurve], memory: Sequence[Curve]) -> Figure | Non
     says = findings.of_curves(shown, half_s)
     if len(telling) > _MOST:
         says += f" {len(telling) - _MOST} more curves are in report.json."
-    return Figure("Learned retention", legend(names, kinds), plot.render(), says)
+    return InsightCard("Learned retention", legend(names, kinds), plot.render(), says)
 
 
-def _returns(curves: Sequence[ReturnCurve], memory: Sequence[Curve]) -> Figure | None:
+def _returns(curves: Sequence[ReturnCurve], memory: Sequence[Curve]) -> InsightCard | None:
     """The chance to return by the time since the last time, each curve relative to its highest."""
     shown = [curve for curve in curves if findings.tells(curve)]
     if not shown:
@@ -151,7 +151,9 @@ def _returns(curves: Sequence[ReturnCurve], memory: Sequence[Curve]) -> Figure |
     kinds = [f"s{i}" for i in range(len(shown))]
     if fixed is not None:
         names, kinds = [*names, f"{_FIXED} (met once)"], [*kinds, "ideal"]
-    return Figure("Learned curve of return", legend(names, kinds), plot.render(), findings.of_returns(shown))
+    return InsightCard(
+        "Learned curve of return", legend(names, kinds), plot.render(), findings.of_returns(shown)
+    )
 
 
 def _fixed(memory: Sequence[Curve], low_s: float, high_s: float) -> list[tuple[float, float]] | None:
@@ -168,7 +170,7 @@ def _age_ticks(low_s: float, high_s: float) -> dict[float, str]:
     return {math.log10(age_s): text for text, age_s in _AGES.items() if low_s <= age_s <= 1.01 * high_s}
 
 
-def _kernels(kernels: Sequence[Kernel], period_h: int, memory: Sequence[Curve]) -> Figure | None:
+def _kernels(kernels: Sequence[Kernel], period_h: int, memory: Sequence[Curve]) -> InsightCard | None:
     shown = [kernel for kernel in kernels if kernel.period_h == period_h and _moves(kernel.weight)][:_MOST]
     if not shown:
         return None
@@ -196,7 +198,7 @@ def _kernels(kernels: Sequence[Kernel], period_h: int, memory: Sequence[Curve]) 
     for i, kernel in reversed(list(enumerate(shown))):
         plot.line(list(zip(kernel.apart_h, kernel.weight, strict=True)), f"s{i}")
     title = f"Learned return of the hour of the {span}"
-    return Figure(title, legend(names, kinds), plot.render(), findings.of_kernels(shown))
+    return InsightCard(title, legend(names, kinds), plot.render(), findings.of_kernels(shown))
 
 
 def _gates(
@@ -207,7 +209,7 @@ def _gates(
     ticks: Sequence[str],
     names: Sequence[str],
     says: findings.Says,
-) -> Figure | None:
+) -> InsightCard | None:
     """A strip an expert: its mean gate as bars, strong where clearly above its mean over all, the line."""
     known = [gate for gate_E in gates for gate in gate_E if gate is not None]
     if not known or not sum(rows):
@@ -238,10 +240,10 @@ def _gates(
             drawn.append(el("text", text, x=(i + 0.5) * wide, y=foot, class_="tick middle"))
     size = f"0 0 {_WIDTH} {len(insight.experts) * tall + _FOOT}"
     picture = el("svg", el("title", title), join(*drawn), viewBox=size, role="img")
-    return Figure(title, None, picture, says(insight))
+    return InsightCard(title, None, picture, says(insight))
 
 
-def _views(views: Sequence[View]) -> Figure | None:
+def _views(views: Sequence[View]) -> InsightCard | None:
     shown = [view for view in views if view.empty is not None and view.entries]
     if not shown:
         return None
@@ -257,10 +259,10 @@ def _views(views: Sequence[View]) -> Figure | None:
         for view in shown
     ]
     picture = meters(("view", "not empty", "entries", "gate"), rows)
-    return Figure("What each view holds", None, picture, findings.of_views(shown))
+    return InsightCard("What each view holds", None, picture, findings.of_views(shown))
 
 
-def _codes(codes: Codes | None) -> Figure | None:
+def _codes(codes: Codes | None) -> InsightCard | None:
     if codes is None:
         return None
     rows = [
@@ -274,7 +276,7 @@ def _codes(codes: Codes | None) -> Figure | None:
     ]
     kept = "" if codes.kept is None else f", which left {codes.kept:.0%} of earlier codes as they were"
     says = f"Version {codes.version} of the books, fitted to {count(codes.items)} items{kept}."
-    return Figure("Codes of items", None, meters(("", "codes in use", "entropy"), rows), says)
+    return InsightCard("Codes of items", None, meters(("", "codes in use", "entropy"), rows), says)
 
 
 def _moves(weights: Sequence[float | None]) -> bool:

@@ -1,6 +1,6 @@
 """What scores let expect before labels came, beside what these told: log loss and AUC, window by window."""
 
-from ebbtide.report.along import Line, along_events
+from ebbtide.report.along import PlotLine, along_events
 from ebbtide.report.markup import Markup, el, join
 from ebbtide.report.plots import legend
 from ebbtide.report.report import Report
@@ -46,7 +46,7 @@ def foreseen_section(report: Report) -> Markup | None:
 
 def _card(title: str, expected: Points, came: Points) -> Markup:
     lines = [
-        Line(points, [f"{title}, {word}: {measure(y, 3)}" for _, y in points])
+        PlotLine(points, [f"{title}, {word}: {measure(y, 3)}" for _, y in points])
         for points, word in ((expected, "expected"), (came, "came"))
     ]
     return along_events(title, lines)

@@ -3,12 +3,14 @@
 import resource
 
 from ebbtide.report import report
-from ebbtide.running.run import Run
+from ebbtide.running.run import ReplayRun
 from learners.judging.evaluation import Evaluation
 from serving.scoring.copy import followed
 
 
-def facts(run: Run, evaluation: Evaluation, *, seconds: float, cpu: float, setup: float) -> report.RunFacts:
+def facts(
+    run: ReplayRun, evaluation: Evaluation, *, seconds: float, cpu: float, setup: float
+) -> report.RunFacts:
     log, survey, counts = run.log, run.log.survey, run.operator.counts
     dead = dict(log.dead.counts.most_common())
     actions = run.learning.actions()

@@ -4,7 +4,7 @@ import numpy as np
 
 from ebbtide.report.comparisons import PolicyJudged
 from ebbtide.running.plan import LIKE, policy_asked
-from learners.judging.acting import Acted, Policy, act
+from learners.judging.acting import Acted, ShowingPolicy, act
 from learners.judging.measure import Measure
 from learners.judging.off_policy import Shown, Target, evaluate
 from learners.judging.policies import LikeLog, OneOfBest
@@ -32,7 +32,7 @@ class JudgedPolicy:
 
     def __init__(self, asked: str, trainer: Trainer) -> None:
         self.asked, self.catalogue = asked, trainer.catalogue
-        self.policy: Policy
+        self.policy: ShowingPolicy
         if asked.startswith(LIKE):
             self.policy = _like(asked.removeprefix(LIKE), trainer.catalogue)
         else:

@@ -25,7 +25,7 @@ from state.store.contract import RunInfo
 from state.tree import Tree
 
 if TYPE_CHECKING:
-    from monitor.actions import Policy
+    from monitor.actions import ActionPolicy
     from monitor.alarms import Alarm
     from monitor.drift import DriftMonitor
 
@@ -117,7 +117,7 @@ class Learning:
             self.publisher(scored)
         return scored, raised
 
-    def _judge(self, policy: "Policy", scored: Scored, *, ends: bool) -> None:
+    def _judge(self, policy: "ActionPolicy", scored: Scored, *, ends: bool) -> None:
         """Of the newest action, by these events, too; the last ones before another?"""
         if self.without is None:
             return
@@ -276,14 +276,14 @@ def told(alarm: "Alarm", names: Names, learner: str) -> DriftAlarm:
     )
 
 
-def _policy(config: RunConfig, model: Learner, *, serves: bool) -> "Policy | None":
+def _policy(config: RunConfig, model: Learner, *, serves: bool) -> "ActionPolicy | None":
     """Raises InputError where there are rules, and nothing is watched or nobody can follow them."""
     if not acting(config, model):
         return None
-    from monitor.actions import DEFAULT, Policy
+    from monitor.actions import DEFAULT, ActionPolicy
 
     if config.act is None:
-        return Policy(DEFAULT)
+        return ActionPolicy(DEFAULT)
     if not config.drift:
         raise InputError("act: expected drift = true, since rules go by its alarms")
     able = {
@@ -299,7 +299,7 @@ def _policy(config: RunConfig, model: Learner, *, serves: bool) -> "Policy | Non
             raise InputError(
                 f"act: do = {rule.do!r}, but {who}; leave the rule out, or take another --learner"
             )
-    return Policy(config.act)
+    return ActionPolicy(config.act)
 
 
 def _monitor() -> "DriftMonitor":

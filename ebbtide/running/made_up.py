@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from learners.checks.bench import DAY_MS, GAPS, LONG, SIZE, Asked
+from learners.checks.bench import DAY_MS, GAPS, LONG, SIZE, StreamSpec
 from state.examples import ExampleBatch
 from state.memory.memory_config import MemoryConfig
 from state.tree import Tree
@@ -18,7 +18,7 @@ _JUMPS_MS = {10: 1, 15: DAY_MS, 20: 81 * _CENTURY_MS // 100, 30: -9 * _CENTURY_M
 class MadeUp:
     """A stream's examples, as the operator makes them."""
 
-    def __init__(self, asked: Asked) -> None:
+    def __init__(self, asked: StreamSpec) -> None:
         config = OperatorConfig(
             label_delay_ms=asked.delay_ms,
             lateness_ms=100 * _CENTURY_MS if asked.kind == "gaps" else DAY_MS,
@@ -38,7 +38,7 @@ class MadeUp:
         self._operator.load(tree)
 
 
-def _events(asked: Asked) -> EventBatch:
+def _events(asked: StreamSpec) -> EventBatch:
     if asked.kind == "endless":
         return _endless(asked.labelled)
     size = GAPS if asked.kind == "gaps" else SIZE

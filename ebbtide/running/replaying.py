@@ -15,7 +15,7 @@ from ebbtide.config import RunConfig
 from ebbtide.report import page, report
 from ebbtide.running.facts import facts
 from ebbtide.running.plan import batch_size
-from ebbtide.running.run import Run
+from ebbtide.running.run import ReplayRun
 from learners.judging.measure import Measure
 from replay.log import Log
 from state import checkpoint
@@ -92,7 +92,7 @@ def _replayed(
 ) -> report.Report:
     with (
         open_store(store or f"embedded:{out / 'store'}", create=True) as target,
-        closing(Run(log, config, target, out)) as run,
+        closing(ReplayRun(log, config, target, out)) as run,
     ):
         if checkpointing is not None:
             run.beside.refuse_checkpoint()
@@ -122,7 +122,11 @@ def _replayed(
 
 
 def _stream(
-    run: Run, out: Path, speed: float | None, checkpointing: Checkpointing | None, progress: Progress | None
+    run: ReplayRun,
+    out: Path,
+    speed: float | None,
+    checkpointing: Checkpointing | None,
+    progress: Progress | None,
 ) -> None:
     started, total = time.monotonic(), run.log.rows
     saved = run.events
@@ -146,7 +150,7 @@ def _stream(
             progress(run.events, total, run.measure)
 
 
-def _resumed(run: Run, checkpointing: Checkpointing | None) -> bool:
+def _resumed(run: ReplayRun, checkpointing: Checkpointing | None) -> bool:
     if checkpointing is None or not checkpointing.resume:
         return False
     saved = checkpoint.load(checkpointing.directory)
@@ -165,7 +169,7 @@ def _rehearse(log: Log, config: RunConfig) -> None:
     events = EventBatch.of(user=numbers % 5, item=numbers % 8, time_ms=time_ms, **label, **session)
     with (
         tempfile.TemporaryDirectory() as folder,
-        closing(Run(log, config, DictStore(), Path(folder))) as run,
+        closing(ReplayRun(log, config, DictStore(), Path(folder))) as run,
     ):
         run.trainer.rehearse(_REHEARSED_BATCH)
         for start in range(0, _REHEARSED, _REHEARSED_BATCH):

@@ -21,7 +21,7 @@ from streams.wire.reasons import LATE
 PREDICTIONS = "predictions"
 
 
-class Run:
+class ReplayRun:
     """One log, one plan; `step` takes events, `tree` is everything a restart needs."""
 
     def __init__(self, log: Log, config: RunConfig, store: EmbeddingStore, out: Path) -> None:

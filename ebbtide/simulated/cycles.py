@@ -16,8 +16,8 @@ import msgspec
 import numpy as np
 import torch
 
-from ebbtide.simulated.over_seeds import Figure, figure
-from ebbtide.simulated.simulation import Labels, Simulation, Slot, Tally
+from ebbtide.simulated.over_seeds import MeanOverSeeds, figure
+from ebbtide.simulated.simulation import Labels, Simulation, SlateTotals, Slot
 from ebbtide.simulated.world import WorldOptions
 from learners.coevolution.contracts import Novelty, Tuning
 from learners.coevolution.cycle import CycleSettings
@@ -63,15 +63,15 @@ class Cycles(msgspec.Struct, frozen=True, kw_only=True):
     """The figures; serendipity of the explore slot or the slate, as ratios."""
 
     seeds: int
-    slot_vs_epsilon: Figure
-    slot_vs_thompson: Figure
-    slot_vs_trained_once: Figure
-    slate_vs_epsilon: Figure
-    group_identity: Figure
+    slot_vs_epsilon: MeanOverSeeds
+    slot_vs_thompson: MeanOverSeeds
+    slot_vs_trained_once: MeanOverSeeds
+    slate_vs_epsilon: MeanOverSeeds
+    group_identity: MeanOverSeeds
     """Of the slot, against the same without."""
-    accuracy_change_percent: Figure
+    accuracy_change_percent: MeanOverSeeds
     """Against the baseline where it is worst."""
-    gap: Figure
+    gap: MeanOverSeeds
     """The confirmation gap, where Relevance learns from real feedback alone."""
     control: Control
     gate: Gate
@@ -81,7 +81,7 @@ class Cycles(msgspec.Struct, frozen=True, kw_only=True):
 class Seed(msgspec.Struct, frozen=True, kw_only=True):
     """What one seed gave."""
 
-    tallies: Mapping[str, Tally]
+    tallies: Mapping[str, SlateTotals]
     gate: Gate
 
 
@@ -101,7 +101,7 @@ def bench(seeds: int, tell: Tell, scale: Scale | None = None) -> Cycles:
 def one_seed(seed: int, tell: Tell, scale: Scale) -> Seed:
     tell("warm-up")
     begun = warmed(seed, scale)
-    tallies: dict[str, Tally] = {}
+    tallies: dict[str, SlateTotals] = {}
     for slot in ("cycles", *BASELINES):
         tell(slot)
         tallies[slot] = begun.copy().run(scale.days, slot)
@@ -160,7 +160,7 @@ def gated(seed: int, scale: Scale) -> Gate:
 def figures(ran: Sequence[Seed]) -> Cycles:
     """What the seeds give together."""
 
-    def ratio(measure: Callable[[Tally], float], to: str) -> Figure:
+    def ratio(measure: Callable[[SlateTotals], float], to: str) -> MeanOverSeeds:
         return figure([measure(one.tallies["cycles"]) / measure(one.tallies[to]) for one in ran])
 
     def mean(of: Callable[[Seed], float]) -> float:
@@ -195,8 +195,8 @@ def figures(ran: Sequence[Seed]) -> Cycles:
     )
 
 
-def _percent(ratio: Figure) -> Figure:
+def _percent(ratio: MeanOverSeeds) -> MeanOverSeeds:
     def change(value: float | None) -> float | None:
         return None if value is None else 100.0 * (value - 1.0)
 
-    return Figure(mean=100.0 * (ratio.mean - 1.0), low=change(ratio.low), high=change(ratio.high))
+    return MeanOverSeeds(mean=100.0 * (ratio.mean - 1.0), low=change(ratio.low), high=change(ratio.high))

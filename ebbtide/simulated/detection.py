@@ -14,9 +14,9 @@ import pyarrow.parquet as pq
 
 from ebbtide.config import RunConfig
 from ebbtide.running.plan import batch_size
-from ebbtide.running.run import Run
+from ebbtide.running.run import ReplayRun
 from ebbtide.simulated.drifting import DRIFT_AT, EVENTS, KINDS, Kind, lived, scored
-from ebbtide.simulated.over_seeds import Figure, figure
+from ebbtide.simulated.over_seeds import MeanOverSeeds, figure
 from monitor.actions import Rule
 from monitor.alarms import Alarm
 from monitor.drift import DriftMonitor, Scores
@@ -49,7 +49,7 @@ class Detection(msgspec.Struct, frozen=True, kw_only=True):
     delay_events: dict[str, float | None]
     """Kind of drift -> median over seeds of the events from the drift to the first alarm; None: not found."""
     false_alarms_per_million: float
-    recovery_ratio: Figure
+    recovery_ratio: MeanOverSeeds
     """Events until the loss gap after the drift is halved, without actions over with them; geometric mean."""
     cost: dict[str, dict[str, float]]
     """Log -> metric -> with actions less without."""
@@ -136,9 +136,9 @@ def cost_on(log: str) -> dict[str, float]:
     return {metric: acting[metric] - still[metric] for metric in acting}
 
 
-def _lived_through(log: Log, config: RunConfig, out: Path) -> Run:
+def _lived_through(log: Log, config: RunConfig, out: Path) -> ReplayRun:
     """A replay that publishes to nobody, at its end."""
-    run = Run(log, config, DictStore(), out)
+    run = ReplayRun(log, config, DictStore(), out)
     for events in log.batches(batch_size(config, log), dead_letters=out):
         run.step(events)
     run.finish()
@@ -163,7 +163,7 @@ def _median(delays: list[float]) -> float | None:
     return median if np.isfinite(median) else None
 
 
-def _geometric(ratios: list[float]) -> Figure:
+def _geometric(ratios: list[float]) -> MeanOverSeeds:
     logs = figure([float(np.log(ratio)) for ratio in ratios])
     low, high = (None if bound is None else float(np.exp(bound)) for bound in (logs.low, logs.high))
-    return Figure(mean=float(np.exp(logs.mean)), low=low, high=high)
+    return MeanOverSeeds(mean=float(np.exp(logs.mean)), low=low, high=high)

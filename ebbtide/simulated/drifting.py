@@ -30,14 +30,16 @@ _EVENT_MS = 20_000
 
 
 @dataclass(frozen=True, slots=True)
-class Scored:
+class ScoredStream:
     """A stream and what a model says of it."""
 
     batch: ExampleBatch
     scores: Scores
 
 
-def scored(kind: Kind, seed: int, events: int = EVENTS, at: int = DRIFT_AT, delay_ms: int = 0) -> Scored:
+def scored(
+    kind: Kind, seed: int, events: int = EVENTS, at: int = DRIFT_AT, delay_ms: int = 0
+) -> ScoredStream:
     """Events whose labels are drawn from known chances, beside scores that are those chances until the drift.
 
     After it a share of the scores is turned around (abrupt, gradual, recurring; in one scene of four), a
@@ -72,7 +74,7 @@ def scored(kind: Kind, seed: int, events: int = EVENTS, at: int = DRIFT_AT, dela
     batch.user_rates_BR[:, 0] = 100.0
     batch.item_rates_BR[:, 0] = ~(new_E & (draw.random(events) < 0.2))
     hit_E = np.where(draw.random(events) < 0.3, 1.0, 0.0)
-    return Scored(batch, Scores(said_E, hit_E))
+    return ScoredStream(batch, Scores(said_E, hit_E))
 
 
 def _share(kind: Kind, since_E: Int64s, scene_E: Int64s) -> Doubles:
@@ -90,14 +92,14 @@ def _share(kind: Kind, since_E: Int64s, scene_E: Int64s) -> Doubles:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Lived:
+class LivedLog:
     """A log with labels, and the chance of each."""
 
     events: pa.Table
     chance_E: Doubles
 
 
-def lived(seed: int, events: int, at: int) -> Lived:
+def lived(seed: int, events: int, at: int) -> LivedLog:
     """400 users, 300 items; from event `at` on items have other merits, and users other tastes."""
     users, items, categories = 400, 300, 12
     draw = np.random.default_rng(seed)
@@ -121,4 +123,4 @@ def lived(seed: int, events: int, at: int) -> Lived:
             "label": (draw.random(events) < chance_E).astype(np.int64),
         }
     )
-    return Lived(events=table, chance_E=chance_E)
+    return LivedLog(events=table, chance_E=chance_E)

@@ -7,7 +7,7 @@ import msgspec
 import numpy as np
 
 
-class Figure(msgspec.Struct, frozen=True, kw_only=True):
+class MeanOverSeeds(msgspec.Struct, frozen=True, kw_only=True):
     """A mean over seeds with its interval; no bounds of one seed."""
 
     mean: float
@@ -15,13 +15,13 @@ class Figure(msgspec.Struct, frozen=True, kw_only=True):
     high: float | None
 
 
-def figure(values: Sequence[float]) -> Figure:
+def figure(values: Sequence[float]) -> MeanOverSeeds:
     """Their mean and its 95% interval by Student's t."""
     mean = fmean(values)
     if len(values) < 2:
-        return Figure(mean=mean, low=None, high=None)
+        return MeanOverSeeds(mean=mean, low=None, high=None)
     half = student(len(values) - 1) * float(np.std(values, ddof=1)) / len(values) ** 0.5
-    return Figure(mean=mean, low=mean - half, high=mean + half)
+    return MeanOverSeeds(mean=mean, low=mean - half, high=mean + half)
 
 
 def student(freedom: int) -> float:

@@ -37,7 +37,7 @@ Labels = Literal["real", "replaced", "added"]
 
 
 @dataclass(slots=True)
-class Tally:
+class SlateTotals:
     """What is measured, summed over slates."""
 
     slates: int = 0
@@ -93,9 +93,9 @@ class Simulation:
     def now_ms(self) -> int:
         return START_MS + self.world.day * DAY_MS
 
-    def run(self, days: int, slot: Slot = "epsilon", labels: Labels = "real") -> Tally:
+    def run(self, days: int, slot: Slot = "epsilon", labels: Labels = "real") -> SlateTotals:
         """Go through so many days."""
-        tally = Tally()
+        tally = SlateTotals()
         thompson = Thompson(np.random.default_rng((self.world.options.seed, 5)))
         for _ in range(days):
             if slot == "cycles" and self.system.due:
@@ -126,7 +126,7 @@ class Simulation:
         other.tired_UC, other.last_day_UC = tree["tired_UC"], tree["last_day_UC"]
         return other
 
-    def _day(self, policy: Policy, labels: Labels, tally: Tally) -> None:
+    def _day(self, policy: Policy, labels: Labels, tally: SlateTotals) -> None:
         system, user_A = self.system, self.world.visitors()
         inputs = system.inputs(user_A, self.now_ms, system.personas(self.now_ms))
         relevance_AC = system.relevance.accepts(inputs)
@@ -166,7 +166,7 @@ class Simulation:
             seen_AC[row_A, cluster_A] += 1
         return accepted_AS
 
-    def _tell(self, slates: Slates, tally: Tally) -> None:
+    def _tell(self, slates: Slates, tally: SlateTotals) -> None:
         """Measured by what was really accepted, whatever the system believes."""
         user_A, day = slates.user_B, self.world.day
         novel_AC = self.last_day_UC[user_A] < day - NOVEL_DAYS

@@ -18,7 +18,7 @@ floors = true # the counting floors run beside the model
 """
 
 
-class Sent(msgspec.Struct, frozen=True, kw_only=True):
+class SentLog(msgspec.Struct, frozen=True, kw_only=True):
     """A log that is sent as live traffic, and how it is opened."""
 
     log: str
@@ -30,7 +30,7 @@ class Sent(msgspec.Struct, frozen=True, kw_only=True):
     """What it calls item and user, as ROLE=COLUMN."""
 
     @classmethod
-    def demo(cls) -> "Sent":
+    def demo(cls) -> "SentLog":
         """Films, with their titles. Raises InputError where it cannot be fetched."""
         from replay.logs.known import open_known
 
@@ -56,11 +56,11 @@ class Addresses:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class UpPlan:
     """Everything that was asked for; `given` are addresses of services that are not ours."""
 
     folder: Folder
-    sent: Sent | None
+    sent: SentLog | None
     pace: Pace
     port: int
     given: Addresses | None

@@ -12,7 +12,7 @@ import msgspec
 
 from ebbtide.supervising.child import EBBTIDE, MOST, Child, how, plain, shown, tell
 from ebbtide.supervising.folder import Folder, Holder, Say
-from ebbtide.supervising.plan import Addresses, Plan
+from ebbtide.supervising.plan import Addresses, UpPlan
 from state.errors import InputError
 
 SERVICES = "services"
@@ -28,7 +28,7 @@ class Opened(NamedTuple):
     ready: Callable[[], None]
 
 
-async def run(plan: Plan, holder: Holder, say: Say, opened: Opened) -> None:
+async def run(plan: UpPlan, holder: Holder, say: Say, opened: Opened) -> None:
     """Until a signal; then everything that was started has ended.
 
     Raises InputError where a part cannot be kept running; also then all has ended.
@@ -60,7 +60,7 @@ async def run(plan: Plan, holder: Holder, say: Say, opened: Opened) -> None:
         raise ended
 
 
-async def _work(plan: Plan, url: str, say: Say, opened: Opened) -> None:
+async def _work(plan: UpPlan, url: str, say: Say, opened: Opened) -> None:
     at = plan.given or await _services(plan, say)
     services, environment = asyncio.Event(), plan.environment(at)
     services.set()
@@ -73,7 +73,7 @@ async def _work(plan: Plan, url: str, say: Say, opened: Opened) -> None:
         group.create_task(_announce(url, opened))
 
 
-async def _services(plan: Plan, say: Say) -> Addresses:
+async def _services(plan: UpPlan, say: Say) -> Addresses:
     """Start what is not running. Raises InputError as `ebbtide services up` says."""
     log = plan.folder.logs / f"{SERVICES}.log"
     say(SERVICES, shown(plan.services()))
@@ -105,7 +105,7 @@ async def _services(plan: Plan, say: Say) -> Addresses:
     return at
 
 
-async def _mend_services(plan: Plan, at: Addresses, say: Say, up: asyncio.Event) -> None:
+async def _mend_services(plan: UpPlan, at: Addresses, say: Say, up: asyncio.Event) -> None:
     """Start again whatever of them was killed. Raises InputError where that fails again and again."""
     from ebbtide.services import control
 

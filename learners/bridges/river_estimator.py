@@ -17,7 +17,7 @@ from learners.gaussian_rows.kernels import (
     rescale,
     standard,
 )
-from learners.gaussian_rows.state import Waiting, WeightTable, store_of
+from learners.gaussian_rows.state import WaitingFeatures, WeightTable, store_of
 from state.examples import Doubles
 from state.keys import key_of, pair
 
@@ -105,7 +105,7 @@ class EbbtideClassifier(base.Classifier):
         weights = self._weights
         if grow:
             if weights.room < len(weights) + len(entries):
-                weights.make_room(len(entries), len(entries), Waiting())
+                weights.make_room(len(entries), len(entries), WaitingFeatures())
             known = len(weights)
             rows = weights.map.rows(keys, grow=True)
             new = rows >= known

@@ -30,7 +30,7 @@ a day; whose times jump by centuries, both ways."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class StreamSpec:
     """What a made-up stream is to be like."""
 
     needs: Needs
@@ -53,7 +53,7 @@ class Source(Protocol):
         """Go on from there."""
 
 
-MakeSource = Callable[[Asked], Source]
+MakeSource = Callable[[StreamSpec], Source]
 
 
 class Bench:
@@ -75,7 +75,7 @@ class Bench:
         self.catalogue = Catalogue()
         context = context_of(labelled, self.catalogue, seed)
         self.learner = cls(cls.Config() if config is None else config, context)
-        asked = Asked(
+        asked = StreamSpec(
             needs=self.learner.needs, labelled=labelled, kind=kind, delay_ms=delay_ms, expire_ms=expire_ms
         )
         self.source = make(asked)

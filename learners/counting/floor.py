@@ -19,7 +19,7 @@ from state.examples import Doubles, ExampleBatch, Floats
 from state.keys import Int64s
 
 
-class Rows(NamedTuple):
+class FloorColumns(NamedTuple):
     """The columns of examples that a floor counts."""
 
     item_B: Int64s
@@ -33,8 +33,8 @@ class Rows(NamedTuple):
 class Due(NamedTuple):
     """Rows to answer, the queue, and how many of the queue are known before each row."""
 
-    rows: Rows
-    queue: Rows
+    rows: FloorColumns
+    queue: FloorColumns
     due_B: Int64s
 
 
@@ -46,7 +46,7 @@ class Sparse(NamedTuple):
     """Those items, as far as the caller says."""
 
 
-class Ranks(NamedTuple):
+class RankColumns(NamedTuple):
     """A rank request by batch row, and where the answers go."""
 
     place_B: Int64s
@@ -87,20 +87,20 @@ class Counting(Learner):
             rows = self._rows(batch)
             self.count(Due(rows, rows, np.array([len(batch)])), _ranks(NO_RANKS, 1), self.leader.begin(0))
 
-    def _rows(self, batch: ExampleBatch) -> Rows:
+    def _rows(self, batch: ExampleBatch) -> FloorColumns:
         item_B = self.context.catalogue.items.rows(batch.item_B)
-        return Rows(item_B, batch.user_B, batch.time_ms_B, batch.tz_min_B, batch.label_B)
+        return FloorColumns(item_B, batch.user_B, batch.time_ms_B, batch.tz_min_B, batch.label_B)
 
     @abstractmethod
-    def count(self, step: Due, ranks: Ranks, leader: LeaderArrays) -> None:
+    def count(self, step: Due, ranks: RankColumns, leader: LeaderArrays) -> None:
         """Before each row b learn the queue's rows below `due_B[b]` and `settle` them; then, where
         `place_B[b]` is not -1, answer. Every row of the queue has an item row."""
 
 
-def _ranks(request: RankRequest, size: int) -> Ranks:
+def _ranks(request: RankRequest, size: int) -> RankColumns:
     place_B = np.full(size, -1, np.int64)
     place_B[request.rows_R] = np.arange(len(request.rows_R))
-    return Ranks(
+    return RankColumns(
         place_B,
         request.true_R,
         request.size_R,
@@ -123,7 +123,7 @@ def positive(label: float) -> bool:
 
 @inner
 def answer(
-    ranks: Ranks,
+    ranks: RankColumns,
     leader: LeaderArrays,
     r: int,
     place: int,

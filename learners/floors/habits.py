@@ -17,8 +17,8 @@ from learners.counting.best_variant import SPEAKER, LeaderArrays, settle, trial
 from learners.counting.floor import (
     Counting,
     Due,
-    Ranks,
-    Rows,
+    FloorColumns,
+    RankColumns,
     Sparse,
     answer,
     positive,
@@ -81,7 +81,7 @@ class Habits(Counting):
             np.array([hour_kernel(v.hour_sd, v.wide) for v in variants]),
         )
 
-    def count(self, step: Due, ranks: Ranks, leader: LeaderArrays) -> None:
+    def count(self, step: Due, ranks: RankColumns, leader: LeaderArrays) -> None:
         popular = self.popular.reserve(len(self.context.catalogue))
         visits = self.visits.reserve(len(step.queue.item_B))
         users, most = self.visits.users.arrays, self.visits.most
@@ -144,7 +144,7 @@ def _recall(
 
 @compiled
 def _add_own(
-    user_B: Int64s, rows: Rows, visits: VisitArrays, v: int, habits: HabitArrays, score_BN: Doubles
+    user_B: Int64s, rows: FloorColumns, visits: VisitArrays, v: int, habits: HabitArrays, score_BN: Doubles
 ) -> None:
     size = score_BN.shape[1]
     own = Sparse(np.zeros(size), np.empty(size, np.int64))
@@ -159,7 +159,7 @@ def _add_own(
 @compiled
 def _count(
     step: Due,
-    ranks: Ranks,
+    ranks: RankColumns,
     leader: LeaderArrays,
     users: KeyArrays,
     visits: VisitArrays,

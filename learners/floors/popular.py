@@ -13,7 +13,7 @@ from learners.counting.best_variant import SPEAKER, LeaderArrays, settle, trial
 from learners.counting.floor import (
     Counting,
     Due,
-    Ranks,
+    RankColumns,
     Sparse,
     answer,
     positive,
@@ -41,7 +41,7 @@ class Popular(Counting):
         super().__init__(config, context, len(half_lives))
         self.counts = Faded(half_lives)
 
-    def count(self, step: Due, ranks: Ranks, leader: LeaderArrays) -> None:
+    def count(self, step: Due, ranks: RankColumns, leader: LeaderArrays) -> None:
         _count(step, ranks, leader, self.counts.reserve(len(self.context.catalogue)))
 
     def rank(self, batch: ExampleBatch) -> Floats:
@@ -60,7 +60,7 @@ class Popular(Counting):
 
 
 @compiled
-def _count(step: Due, ranks: Ranks, leader: LeaderArrays, counts: FadedArrays) -> None:
+def _count(step: Due, ranks: RankColumns, leader: LeaderArrays, counts: FadedArrays) -> None:
     _, queue, due_B = step
     q = 0
     own = Sparse(np.zeros(counts.weight_VN.shape[1]), np.zeros(0, np.int64))

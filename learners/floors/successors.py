@@ -19,8 +19,8 @@ from learners.counting.best_variant import SPEAKER, LeaderArrays, settle, trial
 from learners.counting.floor import (
     Counting,
     Due,
-    Ranks,
-    Rows,
+    FloorColumns,
+    RankColumns,
     Sparse,
     answer,
     positive,
@@ -68,7 +68,7 @@ class UserArrays(NamedTuple):
     last_UL: NDArray[np.int32]
 
 
-class Rule(NamedTuple):
+class VariantRules(NamedTuple):
     """What kernels take of the variants."""
 
     fade_V: Doubles
@@ -95,14 +95,14 @@ class Successors(Counting):
         """How many items the user has had, then the newest of them as a ring."""
         self.pairs = Pairs([v.half_life_days for v in s.variants], s.cap)
         self.popular = Faded([v.popular_days for v in s.variants])
-        self.rule = Rule(
+        self.rule = VariantRules(
             np.array([v.fade for v in s.variants]),
             np.array([v.power for v in s.variants]),
             np.array([v.prior for v in s.variants]),
             np.array([v.popular for v in s.variants]),
         )
 
-    def count(self, step: Due, ranks: Ranks, leader: LeaderArrays) -> None:
+    def count(self, step: Due, ranks: RankColumns, leader: LeaderArrays) -> None:
         size, s = len(self.context.catalogue), self.settings
         popular = self.popular.reserve(size)
         self.users.reserve(len(step.queue.item_B))
@@ -150,7 +150,7 @@ class Successors(Counting):
 
 @inner
 def _follow(
-    own: Sparse, last_L: NDArray[np.int32], pairs: PairArrays, time_ms: int, v: int, rule: Rule
+    own: Sparse, last_L: NDArray[np.int32], pairs: PairArrays, time_ms: int, v: int, rule: VariantRules
 ) -> int:
     """Add what follows the last items to the scores; how many rows it touched."""
     many, place, ring = 0, 1.0, last_L.shape[0] - 1
@@ -172,11 +172,11 @@ def _follow(
 @compiled
 def _add_followers(
     user_B: Int64s,
-    rows: Rows,
+    rows: FloorColumns,
     last_UL: NDArray[np.int32],
     pairs: PairArrays,
     v: int,
-    rule: Rule,
+    rule: VariantRules,
     score_BN: Doubles,
 ) -> None:
     size = score_BN.shape[1]
@@ -193,13 +193,13 @@ def _add_followers(
 def _count(
     at: Int64s,
     step: Due,
-    ranks: Ranks,
+    ranks: RankColumns,
     leader: LeaderArrays,
     users: UserArrays,
     pairs: PairArrays,
     largest: int,
     popular: FadedArrays,
-    rule: Rule,
+    rule: VariantRules,
 ) -> None:
     """Go on from batch row `at[0]`, queue row `at[1]`; stop early if the pool of pairs is short of room."""
     rows, queue, due_B = step

@@ -46,7 +46,7 @@ _CATEGORY_POSITIVES = USER_RATES.index("category_positives")
 
 
 @dataclass(frozen=True, slots=True)
-class Named:
+class NamedField:
     """A field or number, and what it is: `user`, `item`, `hour`, `event`, a table's `item_category`,
     `item_number`, `user_category` or `user_number`, or one of STREAM_NUMBERS."""
 
@@ -95,19 +95,19 @@ class Features:
         self.users = Columns(context.users)
         roles = context.roles | ({"place"} if "lat" in context.roles else set())
         self.roles = tuple(role for role in ROLES if role in roles)
-        self.fields: tuple[Named, ...] = (
-            *(Named("user", "user"), Named("item", "item")),
-            Named("hour", "hour"),
-            *(Named(role, "item_category" if role == "category" else "event") for role in self.roles),
-            *(Named(f"item.{name}", "item_category") for name in self.items.categories),
-            *(Named(f"item.{name}", "item_number") for name in self.items.numbers),
-            *(Named(f"user.{name}", "user_category") for name in self.users.categories),
-            *(Named(f"user.{name}", "user_number") for name in self.users.numbers),
+        self.fields: tuple[NamedField, ...] = (
+            *(NamedField("user", "user"), NamedField("item", "item")),
+            NamedField("hour", "hour"),
+            *(NamedField(role, "item_category" if role == "category" else "event") for role in self.roles),
+            *(NamedField(f"item.{name}", "item_category") for name in self.items.categories),
+            *(NamedField(f"item.{name}", "item_number") for name in self.items.numbers),
+            *(NamedField(f"user.{name}", "user_category") for name in self.users.categories),
+            *(NamedField(f"user.{name}", "user_number") for name in self.users.numbers),
         )
-        self.numbers: tuple[Named, ...] = (
-            *(Named(name, name) for name in STREAM_NUMBERS),
-            *(Named(f"item.{name}", "item_number") for name in self.items.numbers),
-            *(Named(f"user.{name}", "user_number") for name in self.users.numbers),
+        self.numbers: tuple[NamedField, ...] = (
+            *(NamedField(name, name) for name in STREAM_NUMBERS),
+            *(NamedField(f"item.{name}", "item_number") for name in self.items.numbers),
+            *(NamedField(f"user.{name}", "user_number") for name in self.users.numbers),
         )
         self.templates = tuple(templates(self.fields, self.numbers))
 
@@ -150,7 +150,7 @@ _BY_USER = ("hour", "event", "item_category", "item_number")
 _BY_ITEM = ("hour", "event", "user_category")
 
 
-def templates(fields: tuple[Named, ...], numbers: tuple[Named, ...]) -> Iterator[Template]:
+def templates(fields: tuple[NamedField, ...], numbers: tuple[NamedField, ...]) -> Iterator[Template]:
     """Every template that these fields and numbers allow."""
     for f, field in enumerate(fields):
         yield Template(field.name, field.kind, f)

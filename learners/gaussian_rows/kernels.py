@@ -25,14 +25,14 @@ from state.examples import Doubles, Floats
 from state.keys import Int64s, KeyArrays, add, find, mix
 
 MEAN, VARIANCE, USED = 0, 1, 2
-"""Columns of `Weights.weight_N3`; USED is the serial number of the last row that had the feature."""
+"""Columns of `GaussianWeights.weight_N3`; USED is the serial number of the last row that had the feature."""
 
 _MODERATION = np.pi / 8.0
 _SCALE_WINDOW = 5000.0
 _WIDEST = 2.0
 
 
-class Weights(NamedTuple):
+class GaussianWeights(NamedTuple):
     """What a kernel sees of the weights."""
 
     ids: KeyArrays
@@ -43,7 +43,7 @@ class Weights(NamedTuple):
     """A weight that was last used before this row has its variance raised by this share of what it lost."""
 
 
-class Asked(NamedTuple):
+class ScoreRequest(NamedTuple):
     """Rows to score, and what is learned between them."""
 
     fields: Fields
@@ -54,7 +54,7 @@ class Asked(NamedTuple):
     """What is said of them."""
 
 
-class Plan(NamedTuple):
+class TemplateColumns(NamedTuple):
     """The templates as columns; see `learners.gaussian_rows.features.Template`."""
 
     salt_T: Int64s
@@ -89,7 +89,7 @@ def probability(m: float, s: float) -> float:
 
 
 @compiled
-def moments(store: Store, p: int, weights: Weights) -> tuple[float, float]:
+def moments(store: Store, p: int, weights: GaussianWeights) -> tuple[float, float]:
     """Mean and variance of the logit of waiting row p."""
     m, s = store.offset_P[p], 0.0
     for i in range(store.start_P1[p], store.start_P1[p + 1]):
@@ -103,7 +103,7 @@ def moments(store: Store, p: int, weights: Weights) -> tuple[float, float]:
 
 
 @compiled
-def learn_row(store: Store, p: int, y: float, weights: Weights) -> None:
+def learn_row(store: Store, p: int, y: float, weights: GaussianWeights) -> None:
     """Learn that waiting row p came out as y in 0..1; a NaN teaches nothing."""
     if np.isnan(y):
         return
@@ -149,10 +149,10 @@ def rescale_all(number_X: Doubles, scale_X3: Doubles) -> None:
 def write_features(
     b: int,
     fields: Fields,
-    plan: Plan,
+    plan: TemplateColumns,
     scale_X3: Doubles,
     serial: float,
-    weights: Weights,
+    weights: GaussianWeights,
     store: Store,
     p: int,
 ) -> None:
@@ -203,13 +203,13 @@ def write_features(
 @compiled
 def run(
     start: int,
-    asked: Asked,
+    asked: ScoreRequest,
     learned: int,
-    plan: Plan,
+    plan: TemplateColumns,
     scale_X3: Doubles,
     serial: float,
     most: int,
-    weights: Weights,
+    weights: GaussianWeights,
     store: Store,
 ) -> tuple[int, int]:
     """Score rows from `start` on, each after learning what is due before it.
@@ -234,7 +234,7 @@ def run(
 
 
 @compiled
-def settle(label_Q: Floats, weights: Weights, store: Store) -> None:
+def settle(label_Q: Floats, weights: GaussianWeights, store: Store) -> None:
     """Learn the first waiting rows."""
     for q in range(label_Q.shape[0]):
         learn_row(store, store.ends[0], np.float64(label_Q[q]), weights)
@@ -242,7 +242,14 @@ def settle(label_Q: Floats, weights: Weights, store: Store) -> None:
 
 
 @compiled
-def peek(fields: Fields, plan: Plan, scale_X3: Doubles, weights: Weights, store: Store, p_B: Doubles) -> None:
+def peek(
+    fields: Fields,
+    plan: TemplateColumns,
+    scale_X3: Doubles,
+    weights: GaussianWeights,
+    store: Store,
+    p_B: Doubles,
+) -> None:
     """Score every row and change nothing; `store` has room for one row."""
     for b in range(p_B.shape[0]):
         write_features(b, fields, plan, scale_X3, -1.0, weights, store, 0)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from learners.gaussian_rows.kernels import USED, Store, Weights
+from learners.gaussian_rows.kernels import USED, GaussianWeights, Store
 from state.errors import InputError
 from state.examples import Doubles
 from state.keys import Int64s, KeyMap
@@ -26,15 +26,15 @@ class WeightTable:
         """Weights that fit without `make_room`."""
         return min(len(self.map.keys), self.most_rows)
 
-    def view(self) -> Weights:
+    def view(self) -> GaussianWeights:
         """For kernels, until the next `make_room`."""
-        return Weights(self.map.arrays, self.weight_N3, self.prior_K, self.forget_K, self.doubt_2)
+        return GaussianWeights(self.map.arrays, self.weight_N3, self.prior_K, self.forget_K, self.doubt_2)
 
     def doubt(self, before: float, share: float) -> None:
         """Weights that were last used before this row are less certain from now on."""
         self.doubt_2[:] = before, share
 
-    def make_room(self, extra: int, least: int, waiting: "Waiting") -> None:
+    def make_room(self, extra: int, least: int, waiting: "WaitingFeatures") -> None:
         """Grow by `extra` weights as far as `most_rows` allows; where not even `least` fit, drop the half
         that was used longest ago.
 
@@ -54,7 +54,7 @@ class WeightTable:
             grown[: len(self)] = self.weight_N3[: len(self)]
             self.weight_N3 = grown
 
-    def drop(self, before: float, waiting: "Waiting") -> None:
+    def drop(self, before: float, waiting: "WaitingFeatures") -> None:
         """Drop weights that were last used before this row, but those of rows that wait."""
         keep_N = self.weight_N3[: len(self), USED] >= before
         keep_N[waiting.rows()] = True
@@ -74,7 +74,7 @@ class WeightTable:
         self.doubt_2[:] = tree.get("doubt_2", 0.0)
 
 
-class Waiting:
+class WaitingFeatures:
     """Features as scored, first in first out; as long as the trainer's queue."""
 
     def __init__(self) -> None:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from learners.interests.views import Int32s
-from learners.tables.popularity_draws import Slots, draw
+from learners.tables.popularity_draws import AliasSlots, draw
 from state.compiled import compiled, inner
 from state.examples import Floats
 from state.keys import Int64s, mix
@@ -18,7 +18,7 @@ class Drawing(NamedTuple):
     """How candidates are drawn."""
 
     draws: int
-    slots: Slots
+    slots: AliasSlots
     banned_N: Int32s
     """The event for which a row is no candidate."""
     place_N: Int32s
@@ -67,7 +67,7 @@ def sample(
     rows_BW: Int64s,
     identity_B: Int64s,
     draws: int,
-    slots: Slots,
+    slots: AliasSlots,
     spare: bool,
     size: int,
 ) -> tuple[Int64s, Floats]:

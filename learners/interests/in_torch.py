@@ -19,7 +19,7 @@ from learners.interests.candidates import sample
 from learners.interests.composed import SHARE, Sum, Sums, WithKinds
 from learners.interests.deep import Queries
 from learners.interests.kinds import Kinds
-from learners.interests.rows import Events, Rates
+from learners.interests.rows import StepSizes, Targets
 from learners.interests.views import LONG, SHORT
 from learners.slots import Made, Seen, Slots
 from learners.tables import popularity_draws
@@ -39,11 +39,11 @@ class _Hand(NamedTuple):
 
 
 def learn(
-    events: Events,
-    slots: popularity_draws.Slots,
+    events: Targets,
+    slots: popularity_draws.AliasSlots,
     table: EmbeddingTable,
     kinds: Kinds,
-    rates: Rates,
+    rates: StepSizes,
     queries: Queries,
     newest: int,
     device: str,
@@ -76,7 +76,7 @@ def learn(
 
 
 def _candidates(
-    events: Events, rows: Int64s, slots: popularity_draws.Slots, kinds: Kinds, size: int
+    events: Targets, rows: Int64s, slots: popularity_draws.AliasSlots, kinds: Kinds, size: int
 ) -> tuple[Int64s, Floats, Int64s]:
     """Candidates, what to take off their logits, and which of them is the true one (B,)."""
     recalled_BW, target_B, row_B = events.recalled.rows_BW[rows], events.target_B[rows], np.arange(len(rows))
@@ -93,7 +93,7 @@ def _candidates(
 
 
 def _seen(
-    events: Events,
+    events: Targets,
     rows: Int64s,
     candidate_BC: Int64s,
     off_BC: Floats,
@@ -148,7 +148,7 @@ def _pulls(hand: _Hand, seen: Seen, made: Made, error_BC: Tensor) -> dict[str, T
     }
 
 
-def _step(table: EmbeddingTable, hand: _Hand, seen: Seen, pull: dict[str, Tensor], rates: Rates) -> None:
+def _step(table: EmbeddingTable, hand: _Hand, seen: Seen, pull: dict[str, Tensor], rates: StepSizes) -> None:
     """AdaGrad's, and the pull to zero."""
     for name, weight_IK in seen.vector.items():
         gradient_IK = weight_IK.grad

@@ -8,12 +8,12 @@ import numpy as np
 from learners.interests.candidates import Drawing, sample_one
 from learners.interests.deep import Attention, Queries, attend, attend_back, room
 from learners.interests.rows import (
-    Events,
+    InterestRows,
+    KindScores,
     Pulled,
-    Rates,
-    Told,
+    StepSizes,
+    Targets,
     Touched,
-    Weights,
     add,
     descend,
     mean_square,
@@ -22,7 +22,7 @@ from learners.interests.rows import (
 )
 from learners.interests.views import recall_hidden
 from learners.tables.embedding import CHECKPOINT, EVERYONE
-from learners.tables.popularity_draws import Slots
+from learners.tables.popularity_draws import AliasSlots
 from state.compiled import assign, inner_reordered, reordered
 from state.examples import Floats
 from state.keys import Int64s
@@ -30,7 +30,13 @@ from state.keys import Int64s
 
 @inner_reordered
 def _tell(
-    weights: Weights, b: int, count: int, user_K: Floats, candidate_C: Int64s, error_C: Floats, told: Told
+    weights: InterestRows,
+    b: int,
+    count: int,
+    user_K: Floats,
+    candidate_C: Int64s,
+    error_C: Floats,
+    told: KindScores,
 ) -> int:
     """Softmax less the truth, over logits whose corrections `error_C` holds on entry; how many kinds."""
     width, kinds = user_K.shape[0], 0
@@ -76,8 +82,8 @@ def _tell(
 
 @inner_reordered
 def _deepen(
-    weights: Weights,
-    rates: Rates,
+    weights: InterestRows,
+    rates: StepSizes,
     at: Attention,
     rows_W: Int64s,
     entry_S: Int64s,
@@ -119,11 +125,11 @@ def _deepen(
 
 @reordered
 def learn(
-    events: Events,
-    slots: Slots,
+    events: Targets,
+    slots: AliasSlots,
     size: int,
-    rates: Rates,
-    weights: Weights,
+    rates: StepSizes,
+    weights: InterestRows,
     queries: Queries,
     newest: int,
 ) -> None:
@@ -143,7 +149,7 @@ def learn(
         np.empty(window, np.float32),
     )
     room_C = draws + 1 if draws else size
-    told = Told(
+    told = KindScores(
         np.full(size, -1, np.int32),
         np.empty(min(room_C * kind_NP.shape[1], size), np.int64),
         np.empty(size, np.float32),

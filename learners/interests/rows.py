@@ -8,26 +8,26 @@ from typing import NamedTuple
 
 import numpy as np
 
-from learners.interests.views import SHORT, Int32s, Recalled
+from learners.interests.views import SHORT, Int32s, RecalledRows
 from state.compiled import inlined, inner
 from state.examples import Bytes, Floats
 from state.keys import Int64s
 
 
-class Events(NamedTuple):
+class Targets(NamedTuple):
     """What is to be learned, and against what."""
 
     target_B: Int64s
     """Table row of the true item, -1 for nothing to learn."""
     identity_B: Int64s
-    recalled: Recalled
+    recalled: RecalledRows
     draws: int
     """Candidates drawn, their logits corrected by log(draws x q); 0 takes every item."""
     spare: bool
     """Whether the window's own items are no candidates."""
 
 
-class Rates(NamedTuple):
+class StepSizes(NamedTuple):
     """What sizes the steps."""
 
     lr: np.float32
@@ -38,7 +38,7 @@ class Rates(NamedTuple):
     """A kind's rate, next to an item's: it moves with every item that has it."""
 
 
-class Weights(NamedTuple):
+class InterestRows(NamedTuple):
     """The table's rows, of items and of their kinds, with their AdaGrad sums."""
 
     item_NK: Floats
@@ -74,7 +74,7 @@ class Pulled(NamedTuple):
     pull_T: Floats
 
 
-class Told(NamedTuple):
+class KindScores(NamedTuple):
     """The kinds of an event's candidates, each once."""
 
     seen_N: Int32s
@@ -133,7 +133,7 @@ def touch(touched: Touched, many: int, b: int, z: int, short: np.float32, long: 
 
 
 @inner
-def recall(recalled: Recalled, b: int, kind_NP: Int32s, touched: Touched) -> int:
+def recall(recalled: RecalledRows, b: int, kind_NP: Int32s, touched: Touched) -> int:
     """The rows of the window's entries and of their kinds; how many."""
     many = 0
     for w in range(recalled.length_B[b]):
@@ -152,5 +152,5 @@ def recall(recalled: Recalled, b: int, kind_NP: Int32s, touched: Touched) -> int
 
 
 @inlined
-def rate_of(rates: Rates, is_kind: int) -> np.float32:
+def rate_of(rates: StepSizes, is_kind: int) -> np.float32:
     return rates.lr * rates.kind if is_kind else rates.lr

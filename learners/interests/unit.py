@@ -33,7 +33,7 @@ from learners.interests.recalling import recalled
 from learners.interests.settings import TwoTowerSettings
 from learners.tables.embedding import PUBLISH, RANK, EmbeddingTable, Slot
 from learners.tables.expiry import Forgotten
-from learners.tables.item_columns import Columns
+from learners.tables.item_columns import ItemColumns
 from learners.tables.popularity_draws import Sampler, identities
 from state.errors import InputError, bringing
 from state.examples import Doubles, ExampleBatch, Floats, Window, window_of
@@ -80,7 +80,7 @@ class InterestUnit(Unit[Floats]):
         self.repeats: Doubles = np.zeros(2)
         """Positives whose item was in the window, and all positives."""
         self.swept_ms = 0
-        self.columns = Columns(s.width, s.cold_bias)
+        self.columns = ItemColumns(s.width, s.cold_bias)
         periodic = bool(context.roles & PLACED) if s.views is None else s.views
         self.views = views.VIEWS if s.shallow and periodic else views.LONG + s.shallow
 
@@ -153,14 +153,16 @@ class InterestUnit(Unit[Floats]):
             self._resample(int(batch.time_ms_B[-1]))
         memory = self._recalled(window_of(batch))
         full = s.softmax == "full" or (s.softmax == "auto" and len(table) <= s.few)
-        events = rows.Events(
+        events = rows.Targets(
             target_B,
             identities(batch, self.context.seed),
             memory,
             0 if full else s.draws,
             bool(self.repeats[0] < s.spare * self.repeats[1]),
         )
-        rates = rows.Rates(*(np.float32(rate) for rate in (s.lr, s.bias_lr, s.query_lr, s.reg, s.kind_rate)))
+        rates = rows.StepSizes(
+            *(np.float32(rate) for rate in (s.lr, s.bias_lr, s.query_lr, s.reg, s.kind_rate))
+        )
         self.repeats += views.repeats(target_B >= 0, target_B, memory.rows_BW, memory.length_B)
         if s.device == "cpu":
             learning.learn(
@@ -229,12 +231,12 @@ class InterestUnit(Unit[Floats]):
         self.kinds.spread(self.table, PUBLISH)
         return self.kinds.items(self.table, self.table.changed(PUBLISH))
 
-    def _recalled(self, window: Window) -> views.Recalled:
+    def _recalled(self, window: Window) -> views.RecalledRows:
         return recalled(window, self.table.ids.table, self.views, self.settings)
 
-    def _entry_vectors(self) -> views.Vectors:
+    def _entry_vectors(self) -> views.InterestVectors:
         weights, newest = self._weights(), self.settings.attended
-        return views.Vectors(
+        return views.InterestVectors(
             weights.short_NK,
             weights.long_NK,
             weights.deep_NK,
@@ -243,10 +245,10 @@ class InterestUnit(Unit[Floats]):
             newest,
         )
 
-    def _weights(self) -> rows.Weights:
+    def _weights(self) -> rows.InterestRows:
         table = self.table
         weight, square, deep = table.weight, table.square, "deep" if self.deep else "short"
-        return rows.Weights(
+        return rows.InterestRows(
             weight["item"],
             square["item"],
             weight["bias"],
@@ -283,7 +285,7 @@ class InterestUnit(Unit[Floats]):
             self.swept_ms = now_ms
             if self.kinds.expire(self.table, now_ms - life_ms):
                 self.sampler = Sampler()
-                self.columns = Columns(self.settings.width, self.settings.cold_bias)
+                self.columns = ItemColumns(self.settings.width, self.settings.cold_bias)
 
     def doubt(self, share: float) -> None:
         """Rows and queries take longer steps again."""
@@ -292,7 +294,7 @@ class InterestUnit(Unit[Floats]):
 
     def forget(self, forgotten: Forgotten) -> None:
         self.kinds.expire(self.table, forgotten.before_ms)
-        self.columns = Columns(self.settings.width, self.settings.cold_bias)
+        self.columns = ItemColumns(self.settings.width, self.settings.cold_bias)
         self._resample(forgotten.clock_ms)
 
     def tree(self) -> Tree:
@@ -312,4 +314,4 @@ class InterestUnit(Unit[Floats]):
         self.sampler.load(tree["sampler"])
         self.repeats[:] = tree["repeats"]
         self.swept_ms = int(tree["swept_ms"])
-        self.columns = Columns(self.settings.width, self.settings.cold_bias)
+        self.columns = ItemColumns(self.settings.width, self.settings.cold_bias)

@@ -23,7 +23,7 @@ SHORT, LONG, HOUR, WEEK, PLACE = range(5)
 VIEWS = 5
 
 
-class Recalled(NamedTuple):
+class RecalledRows(NamedTuple):
     """What a batch's memories recall, oldest first."""
 
     rows_BW: Int64s
@@ -34,7 +34,7 @@ class Recalled(NamedTuple):
     weight_VBW: Floats
 
 
-class Vectors(NamedTuple):
+class InterestVectors(NamedTuple):
     """What entries and their kinds bring to each interest, and the deep ones' queries."""
 
     short_NK: Floats
@@ -48,7 +48,9 @@ class Vectors(NamedTuple):
 
 
 @compiled
-def remember(table: Int64s, past: Columns, wanted: int, short: int, fade: float, recalled: Recalled) -> None:
+def remember(
+    table: Int64s, past: Columns, wanted: int, short: int, fade: float, recalled: RecalledRows
+) -> None:
     """Fill in up to `wanted` newest entries of each window, what is further, and what each weighs in each
     view: w / sqrt(sum of w + prior). `recalled` holds rows of -1, and zeros, on entry."""
     rows_BW, weight_VBW = recalled.rows_BW, recalled.weight_VBW
@@ -83,7 +85,7 @@ def remember(table: Int64s, past: Columns, wanted: int, short: int, fade: float,
 
 
 @inner
-def _further(table: Int64s, past: Columns, b: int, first: int, recalled: Recalled) -> int:
+def _further(table: Int64s, past: Columns, b: int, first: int, recalled: RecalledRows) -> int:
     """Take items of row b's totals that are no entries from `first` on, as far as there is room; how many."""
     item_W, room = past.item_BW[b, first : past.length_B[b]], recalled.rows_BW.shape[1]
     items = further = 0
@@ -128,7 +130,7 @@ def repeats(
 
 @inner
 def recall_hidden(
-    recalled: Recalled, b: int, deep_NK: Floats, kind_NP: Int32s, entry_S: Int64s, at: Attention
+    recalled: RecalledRows, b: int, deep_NK: Floats, kind_NP: Int32s, entry_S: Int64s, at: Attention
 ) -> int:
     """Fill in the newest entries' deep vectors and log retention; how many have a row.
 
@@ -155,8 +157,8 @@ def recall_hidden(
 
 @reordered
 def interests(
-    recalled: Recalled,
-    vectors: Vectors,
+    recalled: RecalledRows,
+    vectors: InterestVectors,
     vector_BVD: Floats,
 ) -> None:
     """Add up each view's interest, then the deep ones; `vector_BVD` holds zeros on entry."""
@@ -186,9 +188,9 @@ def interests(
 
 @reordered
 def explain(
-    recalled: Recalled,
+    recalled: RecalledRows,
     first_B: Int64s,
-    vectors: Vectors,
+    vectors: InterestVectors,
     item_BD: Floats,
     part_BVW: Floats,
 ) -> None:

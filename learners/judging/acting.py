@@ -19,7 +19,7 @@ _PRIOR = 20.0
 _CHUNK = 64
 
 
-class Policy(Protocol):
+class ShowingPolicy(Protocol):
     """Shows one item."""
 
     def shares(self, rows: ExampleBatch) -> Doubles:
@@ -44,7 +44,7 @@ class Acted(NamedTuple):
     """and of what the policy shows."""
 
 
-def act(policy: Policy, catalogue: Catalogue, batch: ExampleBatch) -> Acted:
+def act(policy: ShowingPolicy, catalogue: Catalogue, batch: ExampleBatch) -> Acted:
     """To be called before anything of the micro-batch is learned."""
     propensity_B = batch.propensity_B.astype(np.float64)
     acted = Acted(propensity_B, *np.full((3, len(batch)), np.nan))

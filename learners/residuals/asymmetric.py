@@ -21,7 +21,7 @@ import numpy as np
 
 from learners.contract import Settings
 from learners.gaussian_rows.kernels import sigmoid
-from learners.residuals.part import Known, Part, Rows, moved, renumbered
+from learners.residuals.part import Known, ResidualPart, ResidualRows, moved, renumbered
 from learners.tables.embedding import draw_normal
 from learners.tables.rings import Rings, Rows32, columns, length, put, rings, settle
 from state.compiled import compiled, inlined, inner
@@ -50,7 +50,7 @@ class Asymmetric(Settings, frozen=True):
     """What the AdaGrad sums begin with: early steps are those of plain gradient descent."""
 
 
-class AsymmetricPart(Part):
+class AsymmetricPart(ResidualPart):
     """One feature: z."""
 
     names = ("asymmetric",)
@@ -71,7 +71,7 @@ class AsymmetricPart(Part):
                 "number_P": (np.int64, 0),
             },
         )
-        self.rates = Rates(config.rate, config.rate_shown, config.exposure)
+        self.rates = AsymmetricSteps(config.rate, config.rate_shown, config.exposure)
 
     def admit(self, user_keys_U: Int64s, item_keys_I: Int64s) -> None:
         known = self.size[1]
@@ -81,7 +81,7 @@ class AsymmetricPart(Part):
             self.items["square_I3"][new] = self.config.accumulator
             draw_normal(item_keys_I[new], 2 * self.seed + salt, 0.0, self.config.sd, self.items[name][new])
 
-    def step(self, rows: Rows, known: Known, due_B: Int64s) -> Doubles:
+    def step(self, rows: ResidualRows, known: Known, due_B: Int64s) -> Doubles:
         made_BF = np.zeros((len(rows.user_B), 1))
         place = self.waiting.extend(len(rows.user_B))
         head, past = self.waiting.head, Snapshots(**self.waiting.columns)
@@ -90,7 +90,7 @@ class AsymmetricPart(Part):
         self.waiting.take(len(known.user_Q))
         return made_BF
 
-    def peek(self, rows: Rows) -> Doubles:
+    def peek(self, rows: ResidualRows) -> Doubles:
         made_BF = np.zeros((len(rows.user_B), 1))
         _peek(rows, rings(self.users), Factors(**self.items), self._scratch(), made_BF)
         return made_BF
@@ -108,7 +108,7 @@ class AsymmetricPart(Part):
         return Snapshots(**row)
 
 
-class Rates(NamedTuple):
+class AsymmetricSteps(NamedTuple):
     """What a step of learning goes by."""
 
     rate: float
@@ -191,7 +191,7 @@ def learn_row(
     past: Snapshots,
     p: int,
     factors: Factors,
-    rates: Rates,
+    rates: AsymmetricSteps,
     s_K: Floats,
     q_K: Floats,
 ) -> None:
@@ -223,14 +223,14 @@ def learn_row(
 
 @compiled
 def _step(
-    rows: Rows,
+    rows: ResidualRows,
     known: Known,
     due_B: Int64s,
     rings: Rings,
     factors: Factors,
     past: Snapshots,
     at: tuple[int, int],
-    rates: Rates,
+    rates: AsymmetricSteps,
     made_BF: Doubles,
 ) -> None:
     """`at`: the first waiting row, and the first new one."""
@@ -258,7 +258,7 @@ def _step(
 
 
 @compiled
-def _peek(rows: Rows, rings: Rings, factors: Factors, past: Snapshots, made_BF: Doubles) -> None:
+def _peek(rows: ResidualRows, rings: Rings, factors: Factors, past: Snapshots, made_BF: Doubles) -> None:
     s_K = np.empty(factors.q_IK.shape[1], np.float32)
     for b in range(rows.user_B.shape[0]):
         if rows.item_B[b] >= 0:

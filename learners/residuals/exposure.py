@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from learners.contract import Settings
-from learners.residuals.part import Known, Part, Rows
+from learners.residuals.part import Known, ResidualPart, ResidualRows
 from state.compiled import compiled
 from state.examples import Doubles
 from state.keys import Int64s
@@ -25,7 +25,7 @@ class Exposure(Settings, frozen=True):
     """What the average of the log odds keeps of itself at each row."""
 
 
-class ExposurePart(Part):
+class ExposurePart(ResidualPart):
     """Two features; outcomes teach it nothing."""
 
     names = ("shown_contrast", "shown_run")
@@ -34,19 +34,19 @@ class ExposurePart(Part):
         self.config = config
         super().__init__(users={"average_U": (np.float64, 0), "shown_U3": (np.int64, 3)})
 
-    def step(self, rows: Rows, known: Known, due_B: Int64s) -> Doubles:
+    def step(self, rows: ResidualRows, known: Known, due_B: Int64s) -> Doubles:
         return self._made(rows, count=True)
 
-    def peek(self, rows: Rows) -> Doubles:
+    def peek(self, rows: ResidualRows) -> Doubles:
         return self._made(rows, count=False)
 
-    def _made(self, rows: Rows, *, count: bool) -> Doubles:
+    def _made(self, rows: ResidualRows, *, count: bool) -> Doubles:
         made_BF = np.zeros((len(rows.user_B), len(self.names)))
-        _make(rows, Shown(**self.users), self.config.keep, count, made_BF)
+        _make(rows, ExposureArrays(**self.users), self.config.keep, count, made_BF)
         return made_BF
 
 
-class Shown(NamedTuple):
+class ExposureArrays(NamedTuple):
     """What kernels see."""
 
     average_U: Doubles
@@ -56,7 +56,7 @@ class Shown(NamedTuple):
 
 
 @compiled
-def _make(rows: Rows, seen: Shown, keep: float, count: bool, made_BF: Doubles) -> None:
+def _make(rows: ResidualRows, seen: ExposureArrays, keep: float, count: bool, made_BF: Doubles) -> None:
     for b in range(rows.user_B.shape[0]):
         user, logit, time_ms = rows.user_B[b], rows.logit_B[b], rows.time_ms_B[b]
         if user < 0:

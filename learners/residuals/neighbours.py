@@ -21,9 +21,9 @@ import msgspec
 import numpy as np
 
 from learners.contract import Settings
-from learners.residuals.part import Known, Part, Rows, moved, renumbered
+from learners.residuals.part import Known, ResidualPart, ResidualRows, moved, renumbered
 from learners.tables.fifo import Columns
-from learners.tables.pair_sums import Pairs, PairTable, pair_key, place_for, place_of
+from learners.tables.pair_sums import PairArrays, PairTable, pair_key, place_for, place_of
 from learners.tables.rings import Rings, columns, length, put, rings, settle
 from state.compiled import compiled, inner
 from state.examples import Doubles
@@ -55,7 +55,7 @@ class UserNeighbours(Neighbours, frozen=True):
     shrink: float = 20.0
 
 
-class NeighbourPart(Part):
+class NeighbourPart(ResidualPart):
     """Neighbours of the row's item among the user's items (`of` "items"), or the other way round."""
 
     def __init__(self, config: Neighbours, of: Literal["items", "users"]) -> None:
@@ -67,10 +67,12 @@ class NeighbourPart(Part):
         super().__init__(users=users, items=items, waiting={"number_P": (np.int64, 0)})
         self.table = PairTable(config.most_pairs)
 
-    def step(self, rows: Rows, known: Known, due_B: Int64s) -> Doubles:
+    def step(self, rows: ResidualRows, known: Known, due_B: Int64s) -> Doubles:
         made_BF = np.zeros((len(rows.user_B), len(self.names)))
         place = self.waiting.extend(len(rows.user_B))
-        places = Places(self.waiting.columns["number_P"], self.waiting.head, place, self.config.exposure)
+        places = WaitingPlaces(
+            self.waiting.columns["number_P"], self.waiting.head, place, self.config.exposure
+        )
         sides, shrink, done, learned = self._sides(rows, known), self.config.shrink, 0, 0
         while done <= len(rows.user_B):
             past, pairs, room = self._past(), self.table.pairs, self.table.room
@@ -80,7 +82,7 @@ class NeighbourPart(Part):
         self.waiting.take(len(known.user_Q))
         return made_BF
 
-    def peek(self, rows: Rows) -> Doubles:
+    def peek(self, rows: ResidualRows) -> Doubles:
         made_BF = np.zeros((len(rows.user_B), len(self.names)))
         owner_B, other_B = (rows.user_B, rows.item_B) if self.of == "items" else (rows.item_B, rows.user_B)
         _peek(owner_B, other_B, self._past(), self.table.pairs, self.config.shrink, made_BF)
@@ -97,14 +99,14 @@ class NeighbourPart(Part):
         past["other_NH"] = renumbered(past["other_NH"], moved_N).astype(np.int32)
         self.table.renumber(moved_N)
 
-    def _sides(self, rows: Rows, known: Known) -> "Sides":
+    def _sides(self, rows: ResidualRows, known: Known) -> "OwnersAndOthers":
         if self.of == "items":
-            return Sides(rows.user_B, rows.item_B, known.user_Q, known.item_Q, known.residual_Q)
-        return Sides(rows.item_B, rows.user_B, known.item_Q, known.user_Q, known.residual_Q)
+            return OwnersAndOthers(rows.user_B, rows.item_B, known.user_Q, known.item_Q, known.residual_Q)
+        return OwnersAndOthers(rows.item_B, rows.user_B, known.item_Q, known.user_Q, known.residual_Q)
 
-    def _past(self) -> "Past":
+    def _past(self) -> "OwnerEvents":
         owners, others = (self.users, self.items) if self.of == "items" else (self.items, self.users)
-        return Past(rings(owners), others["seen_M"])
+        return OwnerEvents(rings(owners), others["seen_M"])
 
     def tree(self) -> Tree:
         return {**super().tree(), "pairs": self.table.tree()}
@@ -114,7 +116,7 @@ class NeighbourPart(Part):
         self.table.load(tree["pairs"])
 
 
-class Sides(NamedTuple):
+class OwnersAndOthers(NamedTuple):
     """Whose past is gone through (owner), and what it is made of (other)."""
 
     owner_B: Int64s
@@ -124,14 +126,14 @@ class Sides(NamedTuple):
     residual_Q: Doubles
 
 
-class Past(NamedTuple):
+class OwnerEvents(NamedTuple):
     """The owners' events, and how often each other has been in one."""
 
     rings: Rings
     seen_M: Doubles
 
 
-class Places(NamedTuple):
+class WaitingPlaces(NamedTuple):
     """Waiting rows: each one's number among its owner's events, the first, and the first new one."""
 
     number_P: Int64s
@@ -143,7 +145,13 @@ class Places(NamedTuple):
 
 @inner
 def _features(
-    owner: int, other: int, past: Past, pairs: Pairs, shrink: float, place_H: Int64s, made_F: Doubles
+    owner: int,
+    other: int,
+    past: OwnerEvents,
+    pairs: PairArrays,
+    shrink: float,
+    place_H: Int64s,
+    made_F: Doubles,
 ) -> None:
     """Write the features, and where each entry's pair with the other is, or -1."""
     if owner < 0 or other < 0:
@@ -173,7 +181,7 @@ def _features(
 
 
 @inner
-def _meet(owner: int, other: int, past: Past, pairs: Pairs, place_H: Int64s) -> int:
+def _meet(owner: int, other: int, past: OwnerEvents, pairs: PairArrays, place_H: Int64s) -> int:
     """An event whose outcome is not known; its number among the owner's. `place_H` says where a pair was last
     seen, or -1."""
     for h in range(length(past.rings, owner)):
@@ -188,7 +196,9 @@ def _meet(owner: int, other: int, past: Past, pairs: Pairs, place_H: Int64s) -> 
 
 
 @inner
-def _learn(owner: int, other: int, number: int, residual: float, past: Past, pairs: Pairs) -> None:
+def _learn(
+    owner: int, other: int, number: int, residual: float, past: OwnerEvents, pairs: PairArrays
+) -> None:
     """The outcome of an event that the owner has met."""
     for h in range(length(past.rings, owner)):
         mate, e = np.int64(past.rings.other_NH[owner, h]), past.rings.residual_NH[owner, h]
@@ -201,12 +211,12 @@ def _learn(owner: int, other: int, number: int, residual: float, past: Past, pai
 
 @compiled
 def _step(
-    sides: Sides,
+    sides: OwnersAndOthers,
     due_B: Int64s,
     at: tuple[int, int],
-    places: Places,
-    past: Past,
-    pairs: Pairs,
+    places: WaitingPlaces,
+    past: OwnerEvents,
+    pairs: PairArrays,
     room: int,
     shrink: float,
     made_BF: Doubles,
@@ -243,7 +253,7 @@ def _step(
 
 @compiled
 def _peek(
-    owner_B: Int64s, other_B: Int64s, past: Past, pairs: Pairs, shrink: float, made_BF: Doubles
+    owner_B: Int64s, other_B: Int64s, past: OwnerEvents, pairs: PairArrays, shrink: float, made_BF: Doubles
 ) -> None:
     place_H = np.full(past.rings.other_NH.shape[1], -1)
     for b in range(owner_B.shape[0]):

@@ -21,7 +21,7 @@ from state.keys import Int64s
 from state.tree import Tree
 
 
-class Rows(NamedTuple):
+class ResidualRows(NamedTuple):
     """Rows to score."""
 
     user_B: Int64s
@@ -48,7 +48,7 @@ class Known(NamedTuple):
     """Label less the base model's probability."""
 
 
-class Part(ABC):
+class ResidualPart(ABC):
     """Keeps columns per user and per item, columns of waiting rows, and arrays that all share."""
 
     names: tuple[str, ...]
@@ -69,14 +69,14 @@ class Part(ABC):
         """Users and items that it keeps columns for."""
 
     @abstractmethod
-    def step(self, rows: Rows, known: Known, due_B: Int64s) -> Doubles:
+    def step(self, rows: ResidualRows, known: Known, due_B: Int64s) -> Doubles:
         """Features (B, F) of each row, made after the rows of `known` below `due_B[b]` were learned.
 
         Rows of `known` that no row was due for are learned at the end.
         """
 
     @abstractmethod
-    def peek(self, rows: Rows) -> Doubles:
+    def peek(self, rows: ResidualRows) -> Doubles:
         """Features (B, F) as of now; changes nothing."""
 
     def admit(self, user_keys_U: Int64s, item_keys_I: Int64s) -> None:

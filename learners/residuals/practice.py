@@ -15,7 +15,7 @@ import numpy as np
 
 from learners.contract import Settings
 from learners.gaussian_rows.kalman import Belief, learn_row
-from learners.residuals.part import Known, Part, Rows, moved
+from learners.residuals.part import Known, ResidualPart, ResidualRows, moved
 from learners.tables.growing import grown
 from state.compiled import compiled, inner
 from state.examples import Doubles
@@ -36,7 +36,7 @@ class Practice(Settings, frozen=True):
     """What a slope of a category begins with."""
 
 
-class PracticePart(Part):
+class PracticePart(ResidualPart):
     """Three inputs and what the category's slopes make of them."""
 
     names = ("practice_right", "practice_wrong", "practice_share", "practice_category")
@@ -53,16 +53,16 @@ class PracticePart(Part):
             waiting={"category": (np.int64, 0), "input": (np.float64, _INPUTS)},
         )
 
-    def step(self, rows: Rows, known: Known, due_B: Int64s) -> Doubles:
+    def step(self, rows: ResidualRows, known: Known, due_B: Int64s) -> Doubles:
         made_BF = np.zeros((len(rows.user_B), len(self.names)))
         place = self.waiting.extend(len(rows.user_B))
         self._reserve(len(known.user_Q))
-        waiting = Waiting(self.waiting.columns["category"], self.waiting.columns["input"])
+        waiting = PracticeWaiting(self.waiting.columns["category"], self.waiting.columns["input"])
         _step(rows, known, due_B, self._practised(), waiting, self.waiting.head, place, made_BF)
         self.waiting.take(len(known.user_Q))
         return made_BF
 
-    def peek(self, rows: Rows) -> Doubles:
+    def peek(self, rows: ResidualRows) -> Doubles:
         made_BF = np.zeros((len(rows.user_B), len(self.names)))
         _peek(rows, self._practised(), made_BF)
         return made_BF
@@ -140,7 +140,7 @@ class Practised(NamedTuple):
     """The user's number of answers with the newest one."""
 
 
-class Waiting(NamedTuple):
+class PracticeWaiting(NamedTuple):
     category_R: Int64s
     input_R3: Doubles
 
@@ -164,7 +164,7 @@ def _input(user: int, category: int, practised: Practised, input_3: Doubles) -> 
 
 
 @inner
-def _make(rows: Rows, b: int, practised: Practised, made_F: Doubles) -> None:
+def _make(rows: ResidualRows, b: int, practised: Practised, made_F: Doubles) -> None:
     category = find(practised.categories.table, rows.category_B[b])
     _input(rows.user_B[b], category, practised, made_F[:3])
     if category >= 0:
@@ -195,11 +195,11 @@ def _learn(known: Known, q: int, key: int, input_3: Doubles, practised: Practise
 
 @compiled
 def _step(
-    rows: Rows,
+    rows: ResidualRows,
     known: Known,
     due_B: Int64s,
     practised: Practised,
-    waiting: Waiting,
+    waiting: PracticeWaiting,
     head: int,
     place: int,
     made_BF: Doubles,
@@ -220,6 +220,6 @@ def _step(
 
 
 @compiled
-def _peek(rows: Rows, practised: Practised, made_BF: Doubles) -> None:
+def _peek(rows: ResidualRows, practised: Practised, made_BF: Doubles) -> None:
     for b in range(rows.user_B.shape[0]):
         _make(rows, b, practised, made_BF[b])

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from learners.contract import Settings
-from learners.residuals.part import Known, Part, Rows
+from learners.residuals.part import Known, ResidualPart, ResidualRows
 from state.compiled import compiled, inner
 from state.examples import Doubles
 from state.keys import Int64s
@@ -30,7 +30,7 @@ class Session(Settings, frozen=True):
     """Time without an event that ends a session."""
 
 
-class SessionPart(Part):
+class SessionPart(ResidualPart):
     """Session features; see `names`."""
 
     names = (
@@ -51,7 +51,7 @@ class SessionPart(Part):
             waiting={"session": (np.int64, 0)},
         )
 
-    def step(self, rows: Rows, known: Known, due_B: Int64s) -> Doubles:
+    def step(self, rows: ResidualRows, known: Known, due_B: Int64s) -> Doubles:
         made_BF = np.zeros((len(rows.user_B), len(self.names)))
         place = self.waiting.extend(len(rows.user_B))
         session_P = self.waiting.columns["session"]
@@ -59,7 +59,7 @@ class SessionPart(Part):
         self.waiting.take(len(known.user_Q))
         return made_BF
 
-    def peek(self, rows: Rows) -> Doubles:
+    def peek(self, rows: ResidualRows) -> Doubles:
         made_BF = np.zeros((len(rows.user_B), len(self.names)))
         _peek(rows, self._moods(), self.gap_ms, made_BF)
         return made_BF
@@ -134,7 +134,7 @@ def _learn(user: int, item: int, session: int, residual: float, moods: Moods) ->
 
 @compiled
 def _step(
-    rows: Rows,
+    rows: ResidualRows,
     known: Known,
     due_B: Int64s,
     moods: Moods,
@@ -158,6 +158,6 @@ def _step(
 
 
 @compiled
-def _peek(rows: Rows, moods: Moods, gap_ms: int, made_BF: Doubles) -> None:
+def _peek(rows: ResidualRows, moods: Moods, gap_ms: int, made_BF: Doubles) -> None:
     for b in range(rows.user_B.shape[0]):
         _features(rows.user_B[b], rows.item_B[b], rows.time_ms_B[b], moods, gap_ms, made_BF[b])

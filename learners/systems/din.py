@@ -24,7 +24,7 @@ from learners.contract import Settings
 from learners.slots import Head, Interests, Made, Seen, Slots
 from learners.training.network_inputs import Sizes
 from learners.training.pair_network import PairNetwork, PairSettings
-from learners.usual_parts import Rows
+from learners.usual_parts import IdVectors
 from state.tree import Tree
 
 _BEFORE_SLOTS = {
@@ -44,7 +44,7 @@ class DINSettings(PairSettings, frozen=True, kw_only=True):
     """Of the network on top."""
 
 
-class Entries(Interests):
+class EntryInterests(Interests):
     """Every entry is an interest: what is remembered beside its numbers."""
 
     def forward(self, past_BWD: Tensor, seen: Seen, made: Made) -> tuple[Tensor, Tensor]:
@@ -85,7 +85,11 @@ class DIN(PairNetwork):
 
     def build(self, sizes: Sizes) -> Slots:
         settings = cast(DINSettings, self.settings)
-        return Slots(Rows(settings.width, settings.sd, sizes.content), Entries(), Attentive(sizes, settings))
+        return Slots(
+            IdVectors(settings.width, settings.sd, sizes.content),
+            EntryInterests(),
+            Attentive(sizes, settings),
+        )
 
     def load(self, tree: Tree) -> None:
         model = {"buffers": {}} | tree["model"]

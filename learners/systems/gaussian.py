@@ -18,8 +18,8 @@ import numpy as np
 
 from learners.contract import Context, Learner, Outcome, Settings, Step
 from learners.gaussian_rows.features import Features
-from learners.gaussian_rows.kernels import Asked, Plan, peek, run, settle
-from learners.gaussian_rows.state import Waiting, WeightTable, store_of
+from learners.gaussian_rows.kernels import ScoreRequest, TemplateColumns, peek, run, settle
+from learners.gaussian_rows.state import WaitingFeatures, WeightTable, store_of
 from learners.labels import require_labels
 from learners.tables.expiry import Forgotten
 from state.errors import InputError
@@ -99,12 +99,12 @@ class GaussianRows(Learner):
         forget_K[kinds.index("user")] = config.forget_user
         used = [t for t in self.features.templates if prior_K[kinds.index(t.kind)] > 0.0]
         columns = [(mix(key_of(t.name)), t.a, t.b, t.x, kinds.index(t.kind)) for t in used]
-        self._plan = Plan(*np.array(columns, np.int64).reshape(-1, 5).T.copy())
+        self._plan = TemplateColumns(*np.array(columns, np.int64).reshape(-1, 5).T.copy())
         self._most = self.features.most(used)
         self._scale_X3 = np.zeros((len(self.features.numbers), 3))
         self._serial = 0
         self._weights = WeightTable(prior_K, forget_K, config.most_rows)
-        self._waiting = Waiting()
+        self._waiting = WaitingFeatures()
 
     def __len__(self) -> int:
         """Weights in use."""
@@ -136,7 +136,7 @@ class GaussianRows(Learner):
         for start in range(0, len(batch), _CHUNK):
             rows = slice(start, start + _CHUNK)
             fields = self.features.of(batch.take(rows))
-            asked = Asked(fields, due_B[rows], label_Q, p_B[rows])
+            asked = ScoreRequest(fields, due_B[rows], label_Q, p_B[rows])
             size = len(asked.due_B)
             self._waiting.reserve(size, size * self._most)
             done = 0

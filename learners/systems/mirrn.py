@@ -23,10 +23,10 @@ from torch import Tensor
 
 from learners.contract import Needs, Settings
 from learners.slots import Made, Retriever, Seen, Slots
-from learners.systems.din import Attentive, DINSettings, Entries
+from learners.systems.din import Attentive, DINSettings, EntryInterests
 from learners.training.network_inputs import Sizes
 from learners.training.pair_network import PairNetwork
-from learners.usual_parts import Rows
+from learners.usual_parts import IdVectors
 
 
 class MIRRNSettings(DINSettings, frozen=True, kw_only=True):
@@ -84,8 +84,8 @@ class MIRRN(PairNetwork):
     def build(self, sizes: Sizes) -> Slots:
         settings = cast(MIRRNSettings, self.settings)
         return Slots(
-            Rows(settings.width, settings.sd, sizes.content),
-            Entries(),
+            IdVectors(settings.width, settings.sd, sizes.content),
+            EntryInterests(),
             Attentive(sizes, settings),
             SimHash(settings.width, settings.bits, settings.kept),
         )

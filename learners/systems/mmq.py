@@ -28,7 +28,7 @@ from learners.training import tokenizing
 from learners.training.catalogue_network import CatalogueSettings
 from learners.training.coded_network import CodedNetwork
 from learners.training.network_inputs import Sizes
-from learners.usual_parts import Coded, Mixture, Towers
+from learners.usual_parts import Coded, MixtureHead, Towers
 
 _STAGE_2 = 0.5
 """The paper's weight of reconstruction and auxiliary terms beside the system's own loss."""
@@ -106,7 +106,7 @@ class MMQ(CodedNetwork):
     def build(self, sizes: Sizes) -> Slots:
         settings = cast(MMQSettings, self.settings)
         towers = Towers(settings.width, settings.sd)
-        interests, head = ShortAndLong(settings), Mixture()
+        interests, head = ShortAndLong(settings), MixtureHead()
         if not settings.coded or not sizes.modalities:
             return Slots(towers, interests, head)
         tokenizer = MixtureOfQuantizers(settings, sizes.modalities)

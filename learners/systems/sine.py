@@ -29,7 +29,7 @@ from learners.contract import Needs, Settings
 from learners.slots import Interests, Made, Seen, Slots
 from learners.training.catalogue_network import CatalogueNetwork, CatalogueSettings
 from learners.training.network_inputs import Sizes
-from learners.usual_parts import Highest, Mixture, Towers
+from learners.usual_parts import Highest, MixtureHead, Towers
 
 
 class SINESettings(CatalogueSettings, frozen=True, kw_only=True):
@@ -95,5 +95,5 @@ class SINE(CatalogueNetwork):
 
     def build(self, sizes: Sizes) -> Slots:
         settings = cast(SINESettings, self.settings)
-        head = Mixture() if settings.mixture else Highest()
+        head = MixtureHead() if settings.mixture else Highest()
         return Slots(Towers(settings.width, settings.sd), Prototypes(settings), head)

@@ -18,7 +18,7 @@ from learners.labels import require_labels
 from learners.residuals.asymmetric import Asymmetric, AsymmetricPart
 from learners.residuals.exposure import Exposure, ExposurePart
 from learners.residuals.neighbours import NeighbourPart, Neighbours, UserNeighbours
-from learners.residuals.part import Known, Part, Rows, moved, renumbered
+from learners.residuals.part import Known, ResidualPart, ResidualRows, moved, renumbered
 from learners.residuals.practice import Practice, PracticePart
 from learners.residuals.session import Session, SessionPart
 from learners.systems.gaussian import Gaussian, GaussianRows
@@ -65,7 +65,7 @@ class Stack(Learner):
         assert isinstance(config, StackSettings)
         require_labels(self.name, context)
         self.base = GaussianRows(config.gaussian, context) if config.base else None
-        self.parts: dict[str, Part] = {}
+        self.parts: dict[str, ResidualPart] = {}
         if config.session.on:
             self.parts["session"] = SessionPart(config.session)
         if config.neighbour_items.on:
@@ -99,7 +99,7 @@ class Stack(Learner):
     def score(self, batch: ExampleBatch) -> Doubles:
         users, items = self.directory.find(batch.user_B, batch.item_B)
         base_p_B = _even(batch) if self.base is None else self.base.score(batch)
-        rows = Rows(users, items, batch.time_ms_B, batch.category_B, _logit(base_p_B))
+        rows = ResidualRows(users, items, batch.time_ms_B, batch.category_B, _logit(base_p_B))
         made_BF = self._joined([part.peek(rows) for part in self.parts.values()], len(batch))
         return self.kalman.peek(made_BF, rows.logit_B)
 
@@ -124,7 +124,9 @@ class Stack(Learner):
             if len(users):
                 for each in self.parts.values():
                     each.admit(self.directory.keys(0), self.directory.keys(1))
-                rows = Rows(users, items, batch.time_ms_B[part], batch.category_B[part], logit_B[part])
+                rows = ResidualRows(
+                    users, items, batch.time_ms_B[part], batch.category_B[part], logit_B[part]
+                )
                 due = int(due_B[part.stop - 1])
                 p_B[part] = self._score(rows, label_Q[learned:due], due_B[part] - learned)
                 done, learned = part.stop, due
@@ -132,7 +134,7 @@ class Stack(Learner):
                 self._make_room()
         return p_B
 
-    def _score(self, rows: Rows, label_Q: Floats, due_B: Int64s) -> Doubles:
+    def _score(self, rows: ResidualRows, label_Q: Floats, due_B: Int64s) -> Doubles:
         """P(action) of each row; learns all of `label_Q`."""
         place = self.waiting.extend(len(rows.user_B))
         new, queue = (
@@ -211,4 +213,4 @@ def _logit(p_B: Doubles) -> Doubles:
 
 
 _NONE = np.zeros(0, np.int64)
-_NO_ROWS = Rows(_NONE, _NONE, _NONE, _NONE, np.zeros(0))
+_NO_ROWS = ResidualRows(_NONE, _NONE, _NONE, _NONE, np.zeros(0))

@@ -38,7 +38,7 @@ from state.store.copy_score import CopyScore
 from state.tree import Tree
 
 
-class Interests(TwoTowerSettings, frozen=True, kw_only=True):
+class InterestSettings(TwoTowerSettings, frozen=True, kw_only=True):
     """Settings of the interests."""
 
     views: bool | None = False
@@ -52,7 +52,7 @@ class StimSettings(Settings, frozen=True, kw_only=True):
     """Settings of the parts."""
 
     copy: CopySettings = CopySettings()
-    interests: Interests | str = Interests()
+    interests: InterestSettings | str = InterestSettings()
     """Of the built-in unit; or a system, by name and with its own defaults, that stands in its place."""
     action: StackSettings = StackSettings()
 
@@ -196,9 +196,9 @@ class Stim(Learner):
             self.action.load(tree["action"])
 
 
-def _unit(chosen: Interests | str, context: Context) -> Unit[Any]:
+def _unit(chosen: InterestSettings | str, context: Context) -> Unit[Any]:
     """Raises InputError where a system cannot stand there."""
-    if isinstance(chosen, Interests):
+    if isinstance(chosen, InterestSettings):
         return InterestUnit(chosen, context)
     system = learner(chosen)
     if not issubclass(system, Unit):

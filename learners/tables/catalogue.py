@@ -33,7 +33,7 @@ DECAYED, DECAYED_POSITIVES = 2, 6
 HOUR, HOUR_POSITIVES, AGE, ALL, ALL_POSITIVES, SHARE = range(10, 16)
 
 
-class Rows(NamedTuple):
+class CatalogueRows(NamedTuple):
     """Rows of a batch or of the queue."""
 
     item_B: Int64s
@@ -54,8 +54,8 @@ class CountArrays(NamedTuple):
     all_R: Doubles
 
 
-def _rows(batch: ExampleBatch) -> Rows:
-    return Rows(batch.item_B, batch.time_ms_B, batch.tz_min_B, batch.label_B)
+def _rows(batch: ExampleBatch) -> CatalogueRows:
+    return CatalogueRows(batch.item_B, batch.time_ms_B, batch.tz_min_B, batch.label_B)
 
 
 class Catalogue:
@@ -158,8 +158,8 @@ def local_hour(time_ms: int, tz_min: int) -> int:
 
 @compiled
 def _step(
-    rows: Rows,
-    queue: Rows,
+    rows: CatalogueRows,
+    queue: CatalogueRows,
     due_B: Int64s,
     counts: CountArrays,
     bank_ms_T: Doubles,

@@ -16,7 +16,7 @@ from state.keys import Int64s, KeyArrays, KeyMap, add, find
 from state.tree import Tree
 
 
-class Side(NamedTuple):
+class DenseSide(NamedTuple):
     """Users, or items, inside a kernel."""
 
     ids: KeyArrays
@@ -52,7 +52,9 @@ class Directory:
             used[: len(self.used[side])] = self.used[side]
             self.used[side] = used
         rows_B2 = np.empty((len(user_B), 2), np.int64)
-        users, items = (Side(self.maps[side].arrays, self.most[side], self.used[side]) for side in (0, 1))
+        users, items = (
+            DenseSide(self.maps[side].arrays, self.most[side], self.used[side]) for side in (0, 1)
+        )
         done = _admit(user_B, item_B, self.serial, users, items, rows_B2)
         self.serial += done
         return rows_B2[:done, 0].copy(), rows_B2[:done, 1].copy()
@@ -95,7 +97,9 @@ class Directory:
 
 
 @compiled
-def _admit(user_B: Int64s, item_B: Int64s, serial: int, users: Side, items: Side, rows_B2: Int64s) -> int:
+def _admit(
+    user_B: Int64s, item_B: Int64s, serial: int, users: DenseSide, items: DenseSide, rows_B2: Int64s
+) -> int:
     for b in range(user_B.shape[0]):
         user, item = find(users.ids.table, user_B[b]), find(items.ids.table, item_B[b])
         no_user, no_item = users.ids.used[0] == users.most, items.ids.used[0] == items.most

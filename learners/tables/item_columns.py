@@ -16,7 +16,7 @@ Int32s = NDArray[np.int32]
 NO_KINDS: Int32s = np.zeros((0, 0), np.int32)
 
 
-class Columns:
+class ItemColumns:
     """Vector and bias of every catalogue item, for a table with the slots "item" (K wide) and "bias".
 
     A cache: a new one gives the same columns. Rows of a table are renumbered when some expire or when it is

@@ -25,7 +25,7 @@ _FOREVER_MS = 2**62
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class HadAtScoring:
     """What each row's owner had had when the row was scored."""
 
     link_B: Int64s
@@ -38,7 +38,7 @@ class Seen:
         return type(self)(self.link_B[rows], self.size_B[rows], self.own_B[rows])
 
 
-class Rows(NamedTuple):
+class OwnerRows(NamedTuple):
     """Rows of a batch or of the queue."""
 
     owner_B: Int64s
@@ -65,7 +65,7 @@ class OwnerArrays(NamedTuple):
 
 
 class SeenArrays(NamedTuple):
-    """`Seen`, to be written to by a kernel."""
+    """`HadAtScoring`, to be written to by a kernel."""
 
     link_B: Int64s
     size_B: Int64s
@@ -98,10 +98,10 @@ class Had:
         """`known_ms` of the first event in the list, and of the newest one."""
         self.last_ms_O: Int64s = np.zeros(0, np.int64)
 
-    def step(self, batch: ExampleBatch, queue: ExampleBatch, due_B: Int64s) -> Seen:
+    def step(self, batch: ExampleBatch, queue: ExampleBatch, due_B: Int64s) -> HadAtScoring:
         """Fold the queue's rows in as they become due; what each row's owner had by then."""
         size = len(batch)
-        seen = Seen(np.full(size, -1, np.int64), np.zeros(size, np.int64), np.zeros(size, np.bool_))
+        seen = HadAtScoring(np.full(size, -1, np.int64), np.zeros(size, np.int64), np.zeros(size, np.bool_))
         if self.rule == "none" or not size:
             return seen
         due = int(due_B[-1])
@@ -124,7 +124,7 @@ class Had:
         if len(queue):
             self.step(queue.take(slice(0, 1)), queue, np.array([len(queue)]))
 
-    def listed(self, seen_R: Seen) -> tuple[Int64s, Int64s]:
+    def listed(self, seen_R: HadAtScoring) -> tuple[Int64s, Int64s]:
         """(start_R1, item keys): row r's items are `keys[start_R1[r] : start_R1[r + 1]]`, newest first."""
         start_R1 = np.concatenate([np.zeros(1, np.int64), np.cumsum(seen_R.size_B)])
         keys = np.empty(start_R1[-1], np.int64)
@@ -136,12 +136,12 @@ class Had:
         row = self.owners.row(owner)
         if row < 0 or self.clock_ms - self.last_ms_O[row] > self.idle_ms:
             return np.zeros(0, np.int64)
-        seen = Seen(self.link_O[row : row + 1], self.size_O[row : row + 1], np.zeros(1, np.bool_))
+        seen = HadAtScoring(self.link_O[row : row + 1], self.size_O[row : row + 1], np.zeros(1, np.bool_))
         return self.listed(seen)[1]
 
-    def _rows(self, batch: ExampleBatch) -> Rows:
+    def _rows(self, batch: ExampleBatch) -> OwnerRows:
         owner_B = batch.user_B if self.rule == "user" else batch.session_B
-        return Rows(owner_B, batch.item_B, batch.known_ms_B)
+        return OwnerRows(owner_B, batch.item_B, batch.known_ms_B)
 
     def _reserve(self, extra: int) -> None:
         if len(self.pairs) + extra > len(self.pairs.keys):
@@ -210,8 +210,8 @@ _OF_OWNERS = ("link_O", "size_O", "start_ms_O", "last_ms_O")
 
 @compiled
 def _step(
-    rows: Rows,
-    queue: Rows,
+    rows: OwnerRows,
+    queue: OwnerRows,
     due_B: Int64s,
     idle_ms: int,
     links: LinkArrays,

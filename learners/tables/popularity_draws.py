@@ -18,7 +18,7 @@ from state.tree import Tree
 POWER = 0.75
 
 
-class Slots(NamedTuple):
+class AliasSlots(NamedTuple):
     """An alias table: slot m stands for `row_M[m]` with chance `keep_M[m]`, else for its sharer."""
 
     row_M: Int64s
@@ -34,7 +34,7 @@ class Sampler:
 
     def __init__(self) -> None:
         ints, floats = np.zeros(0, np.int64), np.zeros(0, np.float32)
-        self.arrays = Slots(ints, ints, floats, floats)
+        self.arrays = AliasSlots(ints, ints, floats, floats)
         self.age = 0
         """Rows learned since the last rebuild."""
         self._most: Int64s | None = None
@@ -50,7 +50,7 @@ class Sampler:
         items = np.flatnonzero((rows_N >= 0) & (count_N > 0))
         other_M, keep_M, share_M = alias(count_N[items] ** POWER)
         log_q_M = np.log(share_M).astype(np.float32)
-        self.arrays = Slots(rows_N[items], other_M, keep_M.astype(np.float32), log_q_M)
+        self.arrays = AliasSlots(rows_N[items], other_M, keep_M.astype(np.float32), log_q_M)
         self._most = None
         self.age = 0
 
@@ -65,7 +65,7 @@ class Sampler:
         return {"age": self.age, **{name: column.copy() for name, column in self.arrays._asdict().items()}}
 
     def load(self, tree: Tree) -> None:
-        self.arrays = Slots(*(np.array(tree[name]) for name in Slots._fields))
+        self.arrays = AliasSlots(*(np.array(tree[name]) for name in AliasSlots._fields))
         self._most = None
         self.age = int(tree["age"])
 
@@ -80,7 +80,7 @@ def alias(weight_M: Doubles) -> tuple[Int64s, Doubles, Doubles]:
 
 
 @compiled
-def draw(slots: Slots, state: int) -> int:
+def draw(slots: AliasSlots, state: int) -> int:
     """The slot that 64 random bits stand for: the upper half picks a place, the lower one its sharer."""
     bits = np.uint64(state)
     m = np.int64(((bits >> np.uint64(32)) * np.uint64(slots.keep_M.shape[0])) >> np.uint64(32))

@@ -21,7 +21,7 @@ from learners.contract import Context, Learner, Needs, Settings
 from learners.slots import Slots
 from learners.tables.embedding import EmbeddingTable
 from learners.tables.expiry import Forgotten, without
-from learners.training.network_inputs import Candidates, Reader, Sizes
+from learners.training.network_inputs import Candidates, InputReader, Sizes
 from learners.training.network_model import Loss, Model, device_of
 from state.examples import ExampleBatch
 from state.keys import NO_KEY, Int64s, KeyMap
@@ -73,7 +73,7 @@ class Network(Learner):
         self.settings = s = cast(NetworkSettings, config)
         device = device_of(s.device, self.name)
         torch.set_num_threads(s.threads)
-        self.reader = Reader(context)
+        self.reader = InputReader(context)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(context.seed)
             slots = self.build(self.reader.sizes)

@@ -10,7 +10,7 @@ from typing import NamedTuple, Self
 import numpy as np
 
 from learners.contract import Context
-from learners.gaussian_rows.features import Features, Named
+from learners.gaussian_rows.features import Features, NamedField
 from learners.tables.content import Content
 from learners.training.network_numbers import Numbers
 from state.compiled import compiled
@@ -25,7 +25,7 @@ _ENTRY_NUMBERS = 16
 """More than there are, so that entries begin where vector units can load them."""
 
 
-class Inputs(NamedTuple):
+class NetworkInputs(NamedTuple):
     """What `learners.slots.Seen` has, but for the vectors; ids are salted by their field, so that one table
     has all."""
 
@@ -82,7 +82,7 @@ class Sizes:
     """L."""
 
 
-class Reader:
+class InputReader:
     """Makes inputs of examples; keeps the scale of their numbers."""
 
     def __init__(self, context: Context) -> None:
@@ -114,7 +114,7 @@ class Reader:
         """What is told of items at a time (N, L, Z)."""
         return self.content.of(self.features.items.rows(item_N, np.full(len(item_N), time_ms)))
 
-    def read(self, batch: ExampleBatch, candidates: Candidates, *, rescale: bool = False) -> Inputs:
+    def read(self, batch: ExampleBatch, candidates: Candidates, *, rescale: bool = False) -> NetworkInputs:
         """Inputs of the candidates of the rows of `batch`.
 
         `rescale` first takes the pairs' numbers into the mean and the spread of every number.
@@ -166,7 +166,7 @@ class Reader:
             number_BCX = self.numbers.standard(raw_NX).reshape(*item_BC.shape, -1)
             offset_BC = fields.offset_B.astype(np.float32).reshape(item_BC.shape)
         places = rows * width
-        return Inputs(
+        return NetworkInputs(
             id_I=ids.keys[: len(ids)],
             own_U=own_U,
             side_K=side_K,
@@ -218,7 +218,7 @@ def _identities(item_E: Int64s, category_E: Int64s, row_E: Int64s) -> Int64s:
     return identity_E
 
 
-def _is_plain(field: Named, context: Context) -> bool:
+def _is_plain(field: NamedField, context: Context) -> bool:
     """A place is the request's only where its role is "here", else the item's."""
     return field.kind not in _ITEM_KINDS and (field.name != "place" or "here" in context.roles)
 

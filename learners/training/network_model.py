@@ -16,7 +16,7 @@ from torch import Tensor
 
 from learners.slots import Seen, Slots
 from learners.tables.embedding import EVERYONE, EmbeddingTable
-from learners.training.network_inputs import Inputs
+from learners.training.network_inputs import NetworkInputs
 from state.errors import InputError
 from state.examples import Floats
 from state.keys import Int64s
@@ -72,7 +72,7 @@ class Model:
                 "exp_avg_sq": torch.zeros_like(weight),
             }
 
-    def logits(self, inputs: Inputs) -> Floats:
+    def logits(self, inputs: NetworkInputs) -> Floats:
         """Logits of every candidate (B, C); ids without a row count as zeros."""
         with torch.inference_mode():
             seen, _ = self._seen(inputs, self.table.rows(inputs.id_I), {})
@@ -80,7 +80,7 @@ class Model:
                 logit_BC = self.slots(seen)[0]
             return _fetched(logit_BC)
 
-    def queries(self, inputs: Inputs) -> Floats:
+    def queries(self, inputs: NetworkInputs) -> Floats:
         """What is published of every row's user (B, M, E)."""
         with torch.inference_mode():
             seen, _ = self._seen(inputs, self.table.rows(inputs.id_I), {})
@@ -88,7 +88,7 @@ class Model:
                 query_BME = self.slots.queries(seen)
             return _fetched(query_BME)
 
-    def items(self, inputs: Inputs) -> Floats:
+    def items(self, inputs: NetworkInputs) -> Floats:
         """Every distinct item of `inputs` as a candidate (U, E)."""
         with torch.inference_mode():
             seen, _ = self._seen(inputs, self.table.rows(inputs.id_I), {})
@@ -96,7 +96,7 @@ class Model:
                 item_UE = self.slots.embed(seen).item_UE
             return _fetched(item_UE)
 
-    def learn(self, inputs: Inputs, goal: Mapping[str, NDArray[Any]], loss: Loss) -> None:
+    def learn(self, inputs: NetworkInputs, goal: Mapping[str, NDArray[Any]], loss: Loss) -> None:
         """One step of gradient, then one of `observe`; ids of `inputs` have rows."""
         rows_I = self.table.rows(inputs.id_I)
         seen, aims = self._seen(inputs, rows_I, goal)
@@ -140,7 +140,7 @@ class Model:
         self.table.stale_N[rows_I] |= EVERYONE
 
     def _seen(
-        self, inputs: Inputs, rows_I: Int64s, goal: Mapping[str, NDArray[Any]]
+        self, inputs: NetworkInputs, rows_I: Int64s, goal: Mapping[str, NDArray[Any]]
     ) -> tuple[Seen, Mapping[str, Tensor]]:
         arrays = {name: array for name, array in inputs._asdict().items() if name != "id_I"}
         known = np.flatnonzero(rows_I >= 0)

@@ -7,7 +7,7 @@ from replay.logs.log_files import LogFiles
 from replay.meaning.convert import Converter
 from replay.meaning.decide import cells_of
 from replay.meaning.mapping import Mapping, resolve
-from replay.meaning.sides import Side, side_of
+from replay.meaning.sides import ReadSide, side_of
 from replay.meaning.times import distinct
 from replay.reading.arrow import Column
 from replay.reading.canonical import joined
@@ -94,7 +94,7 @@ def side_table(
     kind: str,
     converter: Converter,
     types: dict[str, str],
-) -> Side | None:
+) -> ReadSide | None:
     """The table of a log's items or users, the one that is given or else its own."""
     files = own if given is None else (open_file(Path(given)),)
     if not files:

@@ -12,7 +12,7 @@ from replay.meaning.columns import Columns
 from replay.meaning.decide import time_column
 from replay.meaning.labels import LabelRule
 from replay.meaning.mapping import ROW_ORDER, Mapping
-from replay.meaning.times import Clock
+from replay.meaning.times import TimeReader
 from replay.meaning.zones import Zone
 from replay.reading.arrow import Column
 from replay.reading.canonical import Bools, shown_cell
@@ -31,7 +31,7 @@ class Converter:
     mapping: Mapping
     times: list[str]
     """Columns of the file: none where rows are the clock, several where its parts stand apart."""
-    clock: Clock
+    clock: TimeReader
     rule: LabelRule | None
     """`column` is a column of the file here, not a role."""
     zone: Zone | None
@@ -46,7 +46,7 @@ class Converter:
         self,
         mapping: Mapping,
         times: list[str],
-        clock: Clock,
+        clock: TimeReader,
         rule: LabelRule | None,
         zone: Zone | None,
         names: Names,

@@ -6,10 +6,10 @@ Decided by the head of the log, so that it can be read at all, and once more by 
 from collections.abc import Mapping as Pairs
 from dataclasses import dataclass, replace
 
-from replay.meaning.evidence import RatingEvidence, Reading, TimeEvidence
+from replay.meaning.evidence import RatingEvidence, TimeEvidence, TimeReading
 from replay.meaning.labels import LabelRule, parse_rule, usual_rule
 from replay.meaning.mapping import EARLIEST, LATEST, ROW_ORDER, Mapping, time_columns
-from replay.meaning.times import Clock, joined_times
+from replay.meaning.times import TimeReader, joined_times
 from replay.meaning.zones import Zone
 from replay.reading.arrow import Column
 from replay.reading.cells import dotted
@@ -25,7 +25,7 @@ NO_LABEL = "none"
 class Decided:
     """How a log is read."""
 
-    clock: Clock
+    clock: TimeReader
     rule: LabelRule | None
     """`column` is a column of the file here, not a role."""
     notes: tuple[str, ...]
@@ -77,11 +77,11 @@ class Decisions:
     def decide(self, *, final: bool) -> Decided:
         """What it comes to; unless `final`, more is to come. Raises InputError where the caller must say."""
         rule, sentence = self._rule()
-        reading = Reading("tick")
+        reading = TimeReading("tick")
         if self.times:
             where = f"{self._name}: the time, column {self._mapping.columns['time']!r},"
             reading = self._time.reading(where, self._mapping.time_unit, final=final)
-        clock = Clock(
+        clock = TimeReader(
             unit=reading.unit,
             earliest_ms=time_ms(self._mapping.earliest or EARLIEST, "--map earliest"),
             latest_ms=time_ms(self._mapping.latest or LATEST, "--map latest"),

@@ -25,7 +25,7 @@ _MOST_RATINGS = 4096
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class TimeReading:
     """How times are to be read, and why, where there was a choice."""
 
     unit: str
@@ -115,7 +115,7 @@ class TimeEvidence:
 
     def reading(
         self, where: str, unit: str | None = None, *, usual: bool | None = None, final: bool = True
-    ) -> Reading:
+    ) -> TimeReading:
         """How the times are to be read; `unit` where it was said.
 
         Unless `final`, more is to come, and what is open may be left open; where nothing tells, the day is
@@ -125,9 +125,9 @@ class TimeEvidence:
         if unit is None:
             unit = self._unit(where, final)
         if unit != "text" or self._form is not None or not self._year_last:
-            return Reading(unit)
+            return TimeReading(unit)
         day_first, why = self._day_first(where, usual, final)
-        return Reading(unit, day_first, why)
+        return TimeReading(unit, day_first, why)
 
     def _unit(self, where: str, final: bool) -> str:
         counted = self._present - self._stamps

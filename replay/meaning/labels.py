@@ -14,7 +14,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from replay.reading.arrow import Column
-from replay.reading.cells import Cells, numbers, numeral, texts
+from replay.reading.cells import CellNumbers, numbers, numeral, texts
 from state.errors import InputError
 from state.examples import Floats
 
@@ -124,7 +124,7 @@ def _is_number(text: str) -> bool:
         return False
 
 
-def _outcomes(column: Column) -> Cells:
+def _outcomes(column: Column) -> CellNumbers:
     if not pa.types.is_string(column.type):
         return numbers(column)
     uniques, index_B = texts(column)
@@ -132,4 +132,4 @@ def _outcomes(column: Column) -> Cells:
     plain = pa.array([str(v) for v in value], pa.string())
     cells = numbers(plain)
     pad = np.append(cells.value_B, np.nan)
-    return Cells(pad[index_B], np.append(cells.bad_B, False)[index_B])
+    return CellNumbers(pad[index_B], np.append(cells.bad_B, False)[index_B])

@@ -17,7 +17,7 @@ import pyarrow as pa
 from replay.meaning.evidence import TimeEvidence
 from replay.meaning.side_cells import categories_of, numbers_of, texts_of, vectors_of
 from replay.meaning.side_columns import SideColumn, are_numbers, column_kinds, separator_of, width_of
-from replay.meaning.times import Clock, iso
+from replay.meaning.times import TimeReader, iso
 from replay.reading.arrow import Column, pc
 from replay.reading.canonical import Bools, joined, one_value, shown_cell
 from replay.reading.cells import Ids, dotted, numbers
@@ -34,7 +34,7 @@ _BOUNDS_MS = time_ms("1900-01-01", "earliest"), time_ms("2100-01-01", "latest")
 
 
 @dataclass(frozen=True, slots=True)
-class Side:
+class ReadSide:
     """A side table, and what of its files is not in it."""
 
     name: str
@@ -64,7 +64,7 @@ def side_of(
     like: str = "",
     ids: Ids | None = None,
     day_first: bool | None = None,
-) -> Side:
+) -> ReadSide:
     """The side table of opened files with the same columns; `kind` is `item` or `user`.
 
     `types` says what a column is where the values would mislead; `like` is what the log calls the ids: a
@@ -146,7 +146,7 @@ def side_of(
     if again:
         notes.append(f"{name}: {again:,} rows have the {kind} and the time of a later one, which counts")
     used = {plain(column): side_column for column, side_column in columns.items()}
-    return Side(name, kind, made, used, raw.bad, notes, raw.warnings(name))
+    return ReadSide(name, kind, made, used, raw.bad, notes, raw.warnings(name))
 
 
 def find_id(columns: Iterable[str], kind: str, like: str = "") -> str | None:
@@ -265,7 +265,7 @@ def _since(table: dict[str, Column], kinds: dict[str, str], raw: _Raw, day_first
     evidence = TimeEvidence()
     evidence.add(table[name])
     reading = evidence.reading(f"the side table's column {name!r}", usual=day_first)
-    time_ms_N, faults = Clock(reading.unit, *_BOUNDS_MS, reading.day_first).read(table[name])
+    time_ms_N, faults = TimeReader(reading.unit, *_BOUNDS_MS, reading.day_first).read(table[name])
     for fault_N, reason, detail in faults:
         if reason == reasons.missing("time"):
             time_ms_N[fault_N] = ALWAYS

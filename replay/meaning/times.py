@@ -40,7 +40,7 @@ Fault = tuple[Bools, str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Clock:
+class TimeReader:
     """How the log's times are read."""
 
     unit: str

@@ -26,7 +26,7 @@ _KEPT = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Cells:
+class CellNumbers:
     """Numbers of a column: NaN where there is none, `bad_B` where there is something that is none."""
 
     value_B: Doubles
@@ -42,13 +42,13 @@ def texts(column: Column) -> tuple[list[str], Int64s]:
     return uniques, place[index_B.to_numpy(zero_copy_only=False).astype(np.int64)]
 
 
-def numbers(column: Column) -> Cells:
+def numbers(column: Column) -> CellNumbers:
     """A column as numbers: NaN and what is missing are none, text that spells no finite number is bad."""
     if pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
         value_B = _doubles(column)
-        return Cells(np.where(np.isinf(value_B), np.nan, value_B), np.isinf(value_B))
+        return CellNumbers(np.where(np.isinf(value_B), np.nan, value_B), np.isinf(value_B))
     if not pa.types.is_string(column.type):
-        return Cells(np.full(len(column), np.nan), np.asarray(pc.is_valid(column)))
+        return CellNumbers(np.full(len(column), np.nan), np.asarray(pc.is_valid(column)))
     try:
         value_B = _doubles(pc.cast(column, pa.float64()))
         bad_B = np.isinf(value_B)
@@ -57,7 +57,7 @@ def numbers(column: Column) -> Cells:
         value_U = np.array([*map(number_of, uniques), np.nan])
         value_B = value_U[index_B]
         bad_B = np.isinf(value_B)
-    return Cells(np.where(bad_B, np.nan, value_B), bad_B)
+    return CellNumbers(np.where(bad_B, np.nan, value_B), bad_B)
 
 
 def dotted(column: Column) -> Column:

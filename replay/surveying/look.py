@@ -7,7 +7,7 @@ from replay.meaning.columns import cut
 from replay.meaning.dead_letters import DeadLetters
 from replay.meaning.decide import Decisions, changed
 from replay.meaning.passes import Passes
-from replay.meaning.sides import Side
+from replay.meaning.sides import ReadSide
 from replay.meaning.times import shown
 from replay.surveying.survey import Survey, Surveyor
 from state.errors import InputError
@@ -18,11 +18,17 @@ _DESCRIBED = 0.1
 """Share of the events that a side table describes, at least, so that nothing is said."""
 
 
-class Look:
+class LogLook:
     """At one log, with its side tables; `single_category`: whether items lend events their one category."""
 
     def __init__(
-        self, name: str, passes: Passes, items: Side | None, users: Side | None, *, single_category: bool
+        self,
+        name: str,
+        passes: Passes,
+        items: ReadSide | None,
+        users: ReadSide | None,
+        *,
+        single_category: bool,
     ) -> None:
         self.name = name
         self.notes: list[str] = []

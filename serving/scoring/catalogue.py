@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from serving.scoring.copy import Copy
-from serving.scoring.rows import Ids, Vectors
+from serving.scoring.copy import CopyScorer
+from serving.scoring.rows import IdRows, VectorRows
 from state.arrays import Doubles, Floats, Int64s
 from state.errors import InputError
 from state.store.contract import Changes, Items
@@ -17,12 +17,12 @@ from state.store.copy_score import CopyScore
 from state.store.records import single_vectors
 
 
-class Catalogue:
+class ServedCatalogue:
     """Items in order of their ids: so equal scores come in the same order always."""
 
     def __init__(self, items: Items, copy: CopyScore | None) -> None:
-        self.row_of_id = Ids(items.ids)
-        self._vectors = Vectors(items.vectors_ND)
+        self.row_of_id = IdRows(items.ids)
+        self._vectors = VectorRows(items.vectors_ND)
         self._length_N: Floats | None = None
         self.weigh(copy)
 
@@ -36,7 +36,7 @@ class Catalogue:
 
     def weigh(self, copy: CopyScore | None) -> None:
         """Go by this copy score, if it agrees with what it stands for."""
-        self.copy = Copy(copy, self.row_of_id.key_N) if copy and copy.agrees else None
+        self.copy = CopyScorer(copy, self.row_of_id.key_N) if copy and copy.agrees else None
         self._among_AD: Floats | None = None
 
     def take(self, changes: Changes) -> bool:
@@ -45,7 +45,7 @@ class Catalogue:
         if not names:
             vectors_BD = self.vectors_ND[:0]
         elif not self.ids:
-            self._vectors = Vectors(np.zeros((0, vectors_BD.shape[1]), np.float32))
+            self._vectors = VectorRows(np.zeros((0, vectors_BD.shape[1]), np.float32))
         if vectors_BD.shape[1] != self.width:
             return False
         self._length_N = self._among_AD = None
@@ -115,7 +115,7 @@ class Catalogue:
 class Query(NamedTuple):
     """Dot products with one query, in single precision as the vectors are."""
 
-    catalogue: Catalogue
+    catalogue: ServedCatalogue
     query_D: Floats
     vectors_ND: Floats
 

@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from serving.scoring.near import Around
-from serving.scoring.recalled import Places, Recalled, kernels, speaking
+from serving.scoring.recalled import ItemPlaces, RecalledMemory, kernels, speaking
 from serving.scoring.rows import changed
 from state.arrays import Doubles, Int64s, largest
 from state.evidence import LONGEST_S, PARTS, Kernel
@@ -28,7 +28,7 @@ SAMPLED = 4096
 _TINY = 1e-30
 
 
-class Interest(Protocol):
+class InterestScorer(Protocol):
     """What the published interests say of items."""
 
     def of(self, rows: Int64s | slice | None) -> Doubles:
@@ -36,11 +36,11 @@ class Interest(Protocol):
         ...
 
     def of_among(self) -> Doubles:
-        """Of those of `Copy.among`."""
+        """Of those of `CopyScorer.among`."""
         ...
 
 
-class Rows(NamedTuple):
+class MemoryRows(NamedTuple):
     """A memory's items as rows of the catalogue, -1 for none."""
 
     item_W: Int64s
@@ -49,7 +49,7 @@ class Rows(NamedTuple):
     total_T: Int64s
 
 
-NO_ROWS = Rows(*[np.zeros(0, np.int64)] * 3)
+NO_ROWS = MemoryRows(*[np.zeros(0, np.int64)] * 3)
 
 
 class Mine(NamedTuple):
@@ -66,7 +66,7 @@ class Mine(NamedTuple):
     of_T: Int64s
 
 
-class Scored(NamedTuple):
+class CopyScores(NamedTuple):
     """Scores of C items, by what each is the sum of: of every item, or of the candidates alone."""
 
     rows_C: Int64s | None
@@ -93,7 +93,7 @@ def within_a_week(last_ms: int, at_ms: int) -> int:
     return last_ms + (at_ms - last_ms) % WEEK_MS
 
 
-class Copy:
+class CopyScorer:
     """A run's copy score on a catalogue of N items with these keys."""
 
     def __init__(self, copy: CopyScore, key_N: Int64s) -> None:
@@ -115,7 +115,7 @@ class Copy:
     def _settle(self, items: ItemTerms) -> None:
         self.items = items
         """Terms of each item of the catalogue."""
-        self._places = Places(items.place_N2)
+        self._places = ItemPlaces(items.place_N2)
         self._placed = np.flatnonzero(~np.isnan(items.place_N2[:, 0]))
         self.among = np.flatnonzero(items.found_N & AMONG)
         """Rows that may be candidates for the interests' sake."""
@@ -165,13 +165,13 @@ class Copy:
 
     def score(
         self,
-        recalled: Recalled,
-        rows: Rows,
-        interest: Interest,
+        recalled: RecalledMemory,
+        rows: MemoryRows,
+        interest: InterestScorer,
         point: tuple[float, float] | None = None,
         *,
         every: bool = True,
-    ) -> Scored:
+    ) -> CopyScores:
         """Scores of what a memory is at a time (`within_a_week`) and a place.
 
         `interest` is what the published interests say of items. `point`, latitude and longitude, is the
@@ -205,7 +205,7 @@ class Copy:
             usual = (self._usual_crowd, float(self._near(here, self.sample).mean()), float(liked.mean()))
         spoken_W = np.full(len(row_W), -1, np.int64)
         spoken_W[mine.spoken_W] = row_W[mine.spoken_W]
-        return Scored(rows_C, score_C, crowd_C, near_C, liked_C, spoken_W, add_WV, usual)
+        return CopyScores(rows_C, score_C, crowd_C, near_C, liked_C, spoken_W, add_WV, usual)
 
     def _near(self, here: Doubles, rows: Int64s | slice | None) -> Doubles:
         """What it says of items how near they are."""
@@ -229,7 +229,7 @@ class Copy:
             return np.array(point[::-1])
         return self.items.place_N2[row_W[-1]] if len(row_W) and row_W[-1] >= 0 else np.full(2, np.nan)
 
-    def _copied(self, recalled: Recalled, mine: Mine, kernel_WK: Doubles) -> tuple[Doubles, Doubles]:
+    def _copied(self, recalled: RecalledMemory, mine: Mine, kernel_WK: Doubles) -> tuple[Doubles, Doubles]:
         """What entries add (W, V), and what is added to each item that is no entry's: by the time since the
         newest event with it, and by events that are no entries."""
         size, add_WV = len(mine.row_I), np.zeros((len(kernel_WK), len(PARTS)))
@@ -252,7 +252,7 @@ class Copy:
         nobodys_I = (worth_IK * (entry_IK < _TINY)).sum(1) + base_I * (own_entry_I < _TINY)
         return add_WV, nobodys_I + self._past(recalled, mine)
 
-    def _whole_sums(self, recalled: Recalled, mine: Mine, entry_IK: Doubles) -> Doubles:
+    def _whole_sums(self, recalled: RecalledMemory, mine: Mine, entry_IK: Doubles) -> Doubles:
         """The sums over the whole memory where it is known what it holds: of how often, and how much of it by
         now; else over its entries."""
         by, totals, sum_IK = self._by, recalled.totals, entry_IK.copy()
@@ -271,7 +271,7 @@ class Copy:
                 sum_IK[:, k] = whole_I / (by.least + whole_I.sum())
         return sum_IK
 
-    def _past(self, recalled: Recalled, mine: Mine) -> Doubles:
+    def _past(self, recalled: RecalledMemory, mine: Mine) -> Doubles:
         """What the time since the newest event of each remembered item says."""
         by, size, age_s_W = self._by, len(mine.row_I), recalled.age_s_W[mine.spoken_W]
         newest_s_I, oldest_s_I = np.full(size, np.inf), np.zeros(size)
@@ -297,7 +297,7 @@ class Copy:
         return sum((self.weights.past[name] * column for name, column in columns.items()), np.zeros(size))
 
 
-def _mine(recalled: Recalled, rows: Rows) -> Mine:
+def _mine(recalled: RecalledMemory, rows: MemoryRows) -> Mine:
     spoken_W = np.flatnonzero(speaking(recalled.memory, rows.item_W))
     told_T = np.flatnonzero(rows.total_T >= 0)
     row_I, of_E = np.unique(

@@ -1,6 +1,6 @@
 """A catalogue that follows what is published."""
 
-from serving.scoring.catalogue import Catalogue
+from serving.scoring.catalogue import ServedCatalogue
 from state.errors import InputError
 from state.store.contract import EmbeddingStore, Pointer
 from state.store.kept import NEWEST
@@ -24,10 +24,10 @@ class Follower:
         self.at = pointer.at
         """Which version is read: the newest, or one that was kept; rows that go with it are of that one."""
         self._told, self._moved, self._position = pointer.told, (-1, b""), NOWHERE
-        self._catalogue: Catalogue | None = None
+        self._catalogue: ServedCatalogue | None = None
 
     @property
-    def held(self) -> Catalogue:
+    def held(self) -> ServedCatalogue:
         """As it was at the last call of `catalogue`."""
         return self.catalogue() if self._catalogue is None else self._catalogue
 
@@ -51,26 +51,26 @@ class Follower:
                 self._catalogue.weigh(self.info.copy)
         return pointer
 
-    def catalogue(self) -> Catalogue:
+    def catalogue(self) -> ServedCatalogue:
         """All of the version that readers are pointed at, and of no other. Raises as `items` does."""
         pointer = self.look()
         moved = (pointer.version, pointer.moved)
         if self._catalogue is None or moved != self._moved:
             if pointer.at != NEWEST:
-                made, self._position = Catalogue(self._store.items(pointer.at), self.info.copy), NOWHERE
+                made, self._position = ServedCatalogue(self._store.items(pointer.at), self.info.copy), NOWHERE
             else:
                 made, moved = self._followed(moved)
             self._catalogue, self._moved, self.at = made, moved, pointer.at
         return self._catalogue
 
-    def _followed(self, moved: tuple[int, bytes]) -> tuple[Catalogue, tuple[int, bytes]]:
+    def _followed(self, moved: tuple[int, bytes]) -> tuple[ServedCatalogue, tuple[int, bytes]]:
         """The newest version, and the move to it: what is held with what has changed since, or all anew.
 
         Where the feed does not tell, what is read may be newer than the move that was seen before.
         """
         for held in (self._catalogue, None):
             position = self._position if held else self._store.position("items")
-            made = held or Catalogue(self._store.items(), self.info.copy)
+            made = held or ServedCatalogue(self._store.items(), self.info.copy)
             changes = self._store.changes("items", position)
             if changes is not None and made.take(changes):
                 self._position = changes.position

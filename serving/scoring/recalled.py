@@ -31,7 +31,7 @@ CONTEXT_INTERESTS = ("hour", "week", "place")
 _DAY_S = 86_400.0
 
 
-class Recalled(NamedTuple):
+class RecalledMemory(NamedTuple):
     """A memory at a time and a place: of every entry its retention, and kernel values in [0, 1]."""
 
     memory: Entries
@@ -61,17 +61,17 @@ class Aged(NamedTuple):
     """Events faded by `state.evidence.LONGEST_S`."""
 
 
-Explain = Callable[[Recalled, Floats, Floats], Doubles]
+Explain = Callable[[RecalledMemory, Floats, Floats], Doubles]
 """(recalled, entries' item vectors (W, D), item vector (D,)) -> what each entry adds to the score (W,)."""
 
 
-def recalled(record: Record, info: RunInfo, time_ms: int, cell: int) -> Recalled:
+def recalled(record: Record, info: RunInfo, time_ms: int, cell: int) -> RecalledMemory:
     """What `record`'s memory is worth at a time (UTC) and a place; hours are the user's own clock's."""
     memory = record.memory
     since_s_W = np.maximum(time_ms - memory["last_ms"], 0) / 1000.0
     minute = minute_of_week(time_ms, utc_offset_min(memory))
     apart_W = (minute - memory["minute"]) % WEEK_MIN
-    return Recalled(
+    return RecalledMemory(
         memory,
         cell,
         minute,
@@ -98,7 +98,7 @@ def _aged(record: Record, time_ms: int) -> Aged:
     )
 
 
-def evidence(recalled: Recalled, vectors_WD: Floats, vector_D: Floats) -> Doubles:
+def evidence(recalled: RecalledMemory, vectors_WD: Floats, vector_D: Floats) -> Doubles:
     """R (1 + hour + week + place) / 4 times the likeness x_w . x of entry and item, biases aside."""
     weight_W = recalled.retention_W * (1.0 + recalled.hour_W + recalled.week_W + recalled.place_W) / 4.0
     return np.asarray(weight_W * (vectors_WD[:, :-1].astype(np.float64) @ vector_D[:-1]))
@@ -110,7 +110,7 @@ def speaking(memory: Entries, row_W: Int64s) -> Bools:
 
 
 def kernels(
-    recalled: Recalled,
+    recalled: RecalledMemory,
     specification: Specification,
     row_W: Int64s,
     before_W: Int64s,
@@ -155,7 +155,7 @@ def kernels(
     return np.column_stack([of(kernel) for kernel in specification.kernels]) * speaks_W[:, np.newaxis]
 
 
-class Places:
+class ItemPlaces:
     """Where items are, ready to be asked how far each is from somewhere."""
 
     def __init__(self, place_N2: Doubles) -> None:
@@ -176,7 +176,7 @@ class Places:
 
 def _before(
     specification: Specification,
-    recalled: Recalled,
+    recalled: RecalledMemory,
     row_W: Int64s,
     before_W: Int64s,
     place_N2: Doubles,
@@ -191,7 +191,7 @@ def _before(
     log_gap_W = np.log(recalled.memory["gap_s"].astype(np.float64) + pause_s)
     apart_W = log_gap_W - np.log(recalled.age_s_W[-1] + pause_s)
     gap_W[there_W] = np.exp(-specification.gap * apart_W[there_W] ** 2)
-    km2_W = np.where(before_W >= 0, Places(place_N2[before_W]).kilometres2(here), np.nan)
+    km2_W = np.where(before_W >= 0, ItemPlaces(place_N2[before_W]).kilometres2(here), np.nan)
     near_W = km2_W < specification.far_km2
     close_W[near_W] = np.exp(-np.sqrt(km2_W[near_W]) / specification.near_km)
     return same_W, gap_W, close_W
@@ -220,7 +220,9 @@ def last_place(memory: Entries) -> int:
     return int(memory["cell"][placed_W[-1]]) if len(placed_W) else NO_KEY
 
 
-def shift(record: Record, info: RunInfo, vectors_WD: Floats, then: Recalled, now: Recalled) -> Doubles:
+def shift(
+    record: Record, info: RunInfo, vectors_WD: Floats, then: RecalledMemory, now: RecalledMemory
+) -> Doubles:
     """How far (D,) the query vector moves from the context of the last event to the one asked for."""
     now = now._replace(retention_W=then.retention_W)
     before_D, after_D = _drawn(then, vectors_WD), _drawn(now, vectors_WD)
@@ -234,7 +236,7 @@ def shift(record: Record, info: RunInfo, vectors_WD: Floats, then: Recalled, now
     return np.asarray(reach / longest * (after_D - before_D))
 
 
-def _drawn(recalled: Recalled, vectors_WD: Floats) -> Doubles:
+def _drawn(recalled: RecalledMemory, vectors_WD: Floats) -> Doubles:
     total_D = np.zeros(vectors_WD.shape[1])
     for kernel_W in (recalled.hour_W, recalled.week_W, recalled.place_W):
         weight_W = recalled.retention_W * kernel_W

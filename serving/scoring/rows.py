@@ -22,7 +22,7 @@ _ROOM = 16
 """One row more for so many is made room for."""
 
 
-class Ids(Mapping[str, int]):
+class IdRows(Mapping[str, int]):
     """Ids in their order, and the row of each; of their keys, too.
 
     Each has a number that stays while it is there, so that what finds it by its id is left alone when rows
@@ -83,7 +83,7 @@ class Ids(Mapping[str, int]):
         return places
 
 
-class Vectors:
+class VectorRows:
     """Rows (N, D) with room for more; they are moved within it."""
 
     rows_ND: Floats

@@ -34,7 +34,7 @@ from serving.web.forms import (
 )
 from serving.web.metrics import CONTENT_TYPE, Metrics
 from serving.web.problems import SINGULAR, Problem
-from serving.web.rows import ITEM, USER, Rows
+from serving.web.rows import ITEM, USER, RowRoutes
 from serving.web.variants import Variants
 from state.errors import EbbtideError
 from state.store.pipelined import BusyError
@@ -87,7 +87,7 @@ def application(
     for mount in mounts or []:
         mount(app)
     _declare(app)
-    rows = Rows(app, variants.question, metrics)
+    rows = RowRoutes(app, variants.question, metrics)
     return Doors(rows, limits, metrics, rows)
 
 
@@ -111,7 +111,7 @@ def _rows(app: FastAPI, desk: Desk) -> None:
 
 
 def _answered_before() -> Response:
-    raise AssertionError("Rows answers this")
+    raise AssertionError("RowRoutes answers this")
 
 
 def _recommendations(app: FastAPI, variants: Variants, metrics: Metrics, time_ms: TimeMs) -> None:

@@ -35,7 +35,7 @@ class Changed(NamedTuple):
     """None where that is not known."""
 
 
-class History:
+class FeedHistory:
     """Where each kind's feed was while readers were pointed at a version; for one thread that notes.
 
     Rows of a version are written while readers are pointed at the one before. So behind a place that was

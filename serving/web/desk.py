@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from serving.answers import Visit
 from serving.run import Run
-from serving.web.changes import History
+from serving.web.changes import FeedHistory
 from serving.web.problems import Problem
 from serving.web.watched import Status, Watched
 from state.errors import EbbtideError
@@ -52,7 +52,7 @@ class Desk:
         self._waiting = 0
         self._run: Run | None = None
         self._thread = ThreadPoolExecutor(1, "answers")
-        self.history = History(store)
+        self.history = FeedHistory(store)
         self.watched = Watched(store, report)
         self.ending = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []

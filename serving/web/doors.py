@@ -14,7 +14,7 @@ from serving.web import problems
 from serving.web.asgi import App, Message, Receive, Scope, Send
 from serving.web.metrics import Metrics
 from serving.web.problems import Problem
-from serving.web.rows import Rows
+from serving.web.rows import RowRoutes
 
 log = logging.getLogger("ebbtide.serve")
 _CLIENTS = 10_000
@@ -35,9 +35,9 @@ class Limits:
 class Doors:
     """An ASGI application before another."""
 
-    def __init__(self, app: App, limits: Limits, metrics: Metrics, rows: Rows | None = None) -> None:
+    def __init__(self, app: App, limits: Limits, metrics: Metrics, rows: RowRoutes | None = None) -> None:
         self._app, self._limits, self._metrics = app, limits, metrics
-        self._rates = None if limits.rate is None else Rates(limits.rate)
+        self._rates = None if limits.rate is None else RequestRates(limits.rate)
         self.rows = rows if self._rates is None else None
         """What may be asked past these doors, where nobody's rate is counted."""
 
@@ -99,7 +99,7 @@ class Body:
         return message
 
 
-class Rates:
+class RequestRates:
     """A bucket of one second's requests for each address, of those that came last."""
 
     def __init__(self, rate: float, clock: Callable[[], float] = time.monotonic) -> None:

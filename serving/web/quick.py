@@ -15,7 +15,7 @@ from serving.web import problems
 from serving.web.asgi import Headers
 from serving.web.doors import Doors
 from serving.web.problems import Problem
-from serving.web.rows import Route, Rows, asked, id_of
+from serving.web.rows import Route, RowRoutes, asked, id_of
 
 log = logging.getLogger("ebbtide.serve")
 _WITH_BODIES = {b"content-length", b"transfer-encoding"}
@@ -40,7 +40,7 @@ class Quick(HttpToolsProtocol):
     def __init__(self, *given: Any, **named: Any) -> None:
         super().__init__(*given, **named)
         doors = self.config.app
-        self._rows: Rows | None = doors.rows if isinstance(doors, Doors) else None
+        self._rows: RowRoutes | None = doors.rows if isinstance(doors, Doors) else None
 
     def on_headers_complete(self) -> None:
         path = "" if self._rows is None else self._plain()

@@ -36,7 +36,7 @@ _LONG = 7
 """Characters of either."""
 
 
-class Rows:
+class RowRoutes:
     """An ASGI application before another; `quick` asks it without ASGI."""
 
     def __init__(self, app: App, question: Question, metrics: Metrics) -> None:

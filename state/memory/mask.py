@@ -54,7 +54,7 @@ def joint(selections: Iterable[Selection]) -> Selection:
     return Selection(max(one.newest for one in some), max(one.masked for one in some))
 
 
-class Room(NamedTuple):
+class MaskRoom(NamedTuple):
     """Room to choose in; holds nothing between rows."""
 
     weight_N: Floats
@@ -63,10 +63,10 @@ class Room(NamedTuple):
     chosen_W: Int64s
 
 
-def room(width: int, entries: int) -> Room:
+def room(width: int, entries: int) -> MaskRoom:
     """Room for windows of `width` from so many entries."""
     weight_N = np.zeros(entries, np.float32)
-    return Room(weight_N, weight_N.view(np.int32), np.zeros(width, np.int64))
+    return MaskRoom(weight_N, weight_N.view(np.int32), np.zeros(width, np.int64))
 
 
 def squares(*, clock: bool) -> Doubles:
@@ -89,7 +89,7 @@ def choose(
     minute: int,
     selection: Selection,
     square_M: Doubles,
-    room: Room,
+    room: MaskRoom,
 ) -> int:
     """Choose among entries from `first` on, which are in order of time; returns how many, the oldest first.
 
@@ -152,7 +152,7 @@ def narrowed(batch: ExampleBatch, selection: Selection) -> ExampleBatch:
     at_BW = np.repeat(window.length_B[:, np.newaxis], selection.width, axis=1)
     length_B = np.empty(len(batch), np.int64)
     _narrow(
-        Past(window.time_ms_BW, window.minute_BW, window.hour_BW, window.length_B),
+        MaskColumns(window.time_ms_BW, window.minute_BW, window.hour_BW, window.length_B),
         batch.time_ms_B,
         batch.tz_min_B,
         selection,
@@ -168,7 +168,7 @@ def narrowed(batch: ExampleBatch, selection: Selection) -> ExampleBatch:
     return replace(batch, window=replace(window, length_B=length_B, **columns))
 
 
-class Past(NamedTuple):
+class MaskColumns(NamedTuple):
     """What the mask goes by, of windows."""
 
     time_ms_BW: Int64s
@@ -180,12 +180,12 @@ class Past(NamedTuple):
 
 @compiled
 def _narrow(
-    past: Past,
+    past: MaskColumns,
     time_ms_B: Int64s,
     tz_min_B: Int64s,
     selection: Selection,
     squares_2M: tuple[Doubles, Doubles],
-    room: Room,
+    room: MaskRoom,
     at_BW: Int64s,
     length_B: Int64s,
 ) -> None:

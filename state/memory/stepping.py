@@ -7,13 +7,13 @@ import math
 
 from state.compiled import compiled
 from state.keys import Int64s
-from state.memory.mask import Room
+from state.memory.mask import MaskRoom
 from state.memory.pending import Rows, due, event_of, wait
 from state.memory.recall import Memory, know, rates, remember
 from state.memory.rows import Roll, seat
 from state.memory.slabs import AHEAD, full, touch
-from state.memory.totals import Tally, totalled
-from state.memory.views import Answers, Wanted, copied, followed, selected, told
+from state.memory.totals import CountingRoom, totalled
+from state.memory.views import StepOutputs, WindowSpec, copied, followed, selected, told
 
 
 @compiled
@@ -21,10 +21,10 @@ def step(
     memory: Memory,
     rows: Rows,
     first: int,
-    wanted: Wanted,
-    room: tuple[Room, Tally],
+    wanted: WindowSpec,
+    room: tuple[MaskRoom, CountingRoom],
     sink: Int64s,
-    answers: Answers,
+    answers: StepOutputs,
     key_B: Int64s,
     roll: Roll | None,
 ) -> int:

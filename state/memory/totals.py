@@ -27,7 +27,7 @@ BEYOND = 64
 _FADE = np.float32(-0.6931472 / HALF_LIFE_S)
 
 
-class Tally(NamedTuple):
+class CountingRoom(NamedTuple):
     """Room to count in; `slot_H` holds nothing between rows."""
 
     slot_H: NDArray[np.int32]
@@ -44,10 +44,10 @@ class Tally(NamedTuple):
     """The same memory, as integers."""
 
 
-def tally(capacity: int) -> Tally:
+def tally(capacity: int) -> CountingRoom:
     """Room for a memory of so many entries."""
     faded_N = np.zeros(capacity, np.float32)
-    return Tally(
+    return CountingRoom(
         np.zeros(1 << (4 * capacity - 1).bit_length(), np.int32),
         np.zeros(capacity, np.int64),
         np.zeros(capacity, np.int64),
@@ -61,7 +61,7 @@ def tally(capacity: int) -> Tally:
 
 
 @inner
-def totalled(slabs: Slabs, rows: Rows, b: int, horizon_ms: int, room: Tally, out: Columns) -> None:
+def totalled(slabs: Slabs, rows: Rows, b: int, horizon_ms: int, room: CountingRoom, out: Columns) -> None:
     """Write row b's totals, of entries that are no older than the horizon."""
     user, time_ms = rows.user_B[b], rows.time_ms_B[b]
     items, times = entries(slabs, user, ITEM), entries(slabs, user, TIME)

@@ -21,7 +21,7 @@ from state.memory.rows import Users
 from state.memory.slabs import COUNT, FIELDS, HEADER, LENGTH, SEEN, grow, new_slabs
 from state.memory.stepping import step
 from state.memory.totals import tally
-from state.memory.views import Answers, Wanted
+from state.memory.views import StepOutputs, WindowSpec
 from state.memory.windows import Columns, columns_of
 from state.memory.words import HEAD, LENGTH_AT, pack, unpack
 from state.tree import Tree
@@ -69,7 +69,7 @@ class UserMemory:
         self._stamps: list[Int64s] = []
         widths = (periodic(config.hour_width_h, 24), periodic(config.week_width_h, 168))
         horizon_ms = _NO_HORIZON_MS if config.horizon_s is None else int(config.horizon_s * 1000)
-        self._wanted = Wanted(
+        self._wanted = WindowSpec(
             selection,
             config.periodic,
             follow_place,
@@ -114,7 +114,7 @@ class UserMemory:
         window = _blank(size, width) if most else None
         columns = columns_of(window or _NO_WINDOW)
         roll, done = self.users.roll(size) if self.users.bounded else None, 0
-        answers, room = Answers(columns, rates_BR), (self._room, self._tally)
+        answers, room = StepOutputs(columns, rates_BR), (self._room, self._tally)
         while done < size:
             memory = Memory(self.slabs, self._pending, self.curve, _BANK_MS)
             done = step(memory, rows, done, self._wanted, room, self._sink, answers, key_B, roll)

@@ -12,7 +12,7 @@ from state.compiled import inner
 from state.examples import Doubles, Floats
 from state.forgetting import WEEK_MIN, minute_of_week, tz_min_of
 from state.keys import NO_KEY, Int64s
-from state.memory.mask import Room, Selection, choose
+from state.memory.mask import MaskRoom, Selection, choose
 from state.memory.pending import Rows
 from state.memory.recall import Curve, leaving, met
 from state.memory.slabs import (
@@ -33,7 +33,7 @@ from state.memory.windows import Columns
 from state.places import closeness
 
 
-class Wanted(NamedTuple):
+class WindowSpec(NamedTuple):
     """What a window is to hold."""
 
     selection: Selection
@@ -51,7 +51,7 @@ class Wanted(NamedTuple):
     """The hour and the week kernel by the same, side by side: they are looked up together."""
 
 
-class Answers(NamedTuple):
+class StepOutputs(NamedTuple):
     """What a step says of its rows."""
 
     columns: Columns
@@ -72,7 +72,7 @@ def followed(slabs: Slabs, rows: Rows, b: int, time_too: bool) -> None:
 
 
 @inner
-def selected(slabs: Slabs, rows: Rows, b: int, wanted: Wanted, room: Room) -> int:
+def selected(slabs: Slabs, rows: Rows, b: int, wanted: WindowSpec, room: MaskRoom) -> int:
     """Choose the entries of row b's window, oldest first; returns how many."""
     user, time_ms = rows.user_B[b], rows.time_ms_B[b]
     times, first = entries(slabs, user, TIME), 0
@@ -85,7 +85,9 @@ def selected(slabs: Slabs, rows: Rows, b: int, wanted: Wanted, room: Room) -> in
 
 
 @inner
-def copied(slabs: Slabs, rows: Rows, b: int, wanted: Wanted, room: Room, length: int, out: Columns) -> None:
+def copied(
+    slabs: Slabs, rows: Rows, b: int, wanted: WindowSpec, room: MaskRoom, length: int, out: Columns
+) -> None:
     """Write row b's window, which is all zeros: the `length` chosen entries, and that the others are none."""
     user, time_ms = rows.user_B[b], rows.time_ms_B[b]
     chosen = room.chosen_W[:length]
@@ -131,7 +133,7 @@ def copied(slabs: Slabs, rows: Rows, b: int, wanted: Wanted, room: Room, length:
 
 
 @inner
-def told(slabs: Slabs, curve: Curve, rows: Rows, b: int, room: Room, out: Columns) -> None:
+def told(slabs: Slabs, curve: Curve, rows: Rows, b: int, room: MaskRoom, out: Columns) -> None:
     """Write what becomes of the memory when row b, whose window has just been chosen, is remembered."""
     user, item, time_ms = rows.user_B[b], rows.item_B[b], rows.time_ms_B[b]
     out.own_strength_s_B[b], out.goes_B[b], out.own_minute_B[b] = 0.0, 0, rows.minute_B[b]

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from ebbtide.services import control
-from replay.faults import TARGETS, Fault, schedule
+from replay.faults import TARGETS, PlannedFault, schedule
 from tests import chaos
 from tests.chaos import cycles
 from tests.chaos.one_seed import FAULTS, RATE, SECONDS, run
@@ -42,7 +42,7 @@ def main() -> int:
                 elif given.schedule is None:
                     faults = schedule(seed, given.seconds, given.faults, targets)
                 else:
-                    faults = msgspec.json.Decoder(Fault).decode_lines(given.schedule.read_bytes())
+                    faults = msgspec.json.Decoder(PlannedFault).decode_lines(given.schedule.read_bytes())
                 for fault in faults:
                     print(f"  {msgspec.json.encode(fault).decode()}")
                 began_s = time.monotonic()

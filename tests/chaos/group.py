@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ebbtide.services import control
-from replay.faults import Fault
+from replay.faults import PlannedFault
 from state.errors import EbbtideError
 from state.progress import Progress, TrainerStatus, trainer_status
 from state.store.redis import RedisStore
@@ -31,7 +31,7 @@ class Group:
     live: Live
     services: Path
     store: str
-    faults: Sequence[Fault]
+    faults: Sequence[PlannedFault]
     sender: Sender
     gone: list[Message] = field(default_factory=list)
     """Copies of all that was on the topic of events when some of it was deleted."""

@@ -12,7 +12,7 @@ import numpy as np
 
 from ebbtide import api
 from ebbtide.services import control
-from replay.faults import Fault, misdated, rough
+from replay.faults import PlannedFault, misdated, rough
 from state.errors import EbbtideError
 from state.progress import TrainerStatus
 from streams.kafka.client import ensure_topic
@@ -35,7 +35,7 @@ def run(
     seed: int,
     services: Path,
     folder: Path,
-    faults: Sequence[Fault],
+    faults: Sequence[PlannedFault],
     *,
     seconds: float = SECONDS,
     rate: float = RATE,

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import redis
 
-from replay.faults import Fault, Target
+from replay.faults import PlannedFault, Target
 from state.progress import TrainerStatus
 from tests.chaos.group import Group
 from tests.chaos.topics import change
@@ -37,7 +37,7 @@ def _play(group: Group, target: Target, began_s: float) -> None:
                 _hit(group, fault)
 
 
-def _hit(group: Group, fault: Fault) -> None:
+def _hit(group: Group, fault: PlannedFault) -> None:
     match fault.target, fault.what:
         case ("broker" | "store") as target, "kill":
             group.kill_service(target, fault.lasts_s)
@@ -55,7 +55,7 @@ def _hit(group: Group, fault: Fault) -> None:
                 group.over.wait(fault.lasts_s)
 
 
-def _spoil_store(group: Group, fault: Fault) -> None:
+def _spoil_store(group: Group, fault: PlannedFault) -> None:
     """Faults of a store that goes on running, once something is in it; as it was, in the end."""
     until(group.status, lambda said: isinstance(said, TrainerStatus) and said.version > 0)
     if fault.what == "empty":

@@ -17,7 +17,7 @@ import yaml
 from ebbtide.commands.app import app
 from ebbtide.flink import runtime
 from ebbtide.live import prometheus
-from ebbtide.live.status import Lag, Names, Seen
+from ebbtide.live.status import Lag, PathState, TopicNames
 from ebbtide.services import broker, jars
 from state.progress import Progress
 from tests.ebbtide.commands.test_monitor import ACTED, HEALTH, OPEN
@@ -39,7 +39,7 @@ CODE = "".join(
 def exported() -> set[str]:
     """Names of all samples that there are."""
     progress = {0: Progress(dead_letters={"no key": 1}, unknown_fields={"lable": 1})}
-    seen = Seen(
+    seen = PathState(
         progress,
         trainer(alarms=[OPEN], actions=[ACTED], embeddings=HEALTH),
         Lag({0: 0}, {0: 0}),
@@ -104,7 +104,7 @@ def test_everybody_means_the_same_broker_and_store(name: str) -> None:
 
 def test_topics_and_the_group_are_those_of_everybody() -> None:
     ingest, look = options("ingest"), options("metrics")
-    assert ingest["examples"] == options("train")["examples"] == look["examples"] == Names().examples
+    assert ingest["examples"] == options("train")["examples"] == look["examples"] == TopicNames().examples
     assert (ingest["events"], ingest["group"]) == (look["events"], look["group"])
     assert SERVICES["kafka"]["environment"]["KAFKA_AUTO_CREATE_TOPICS_ENABLE"] == "false"
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from ebbtide.config import RunConfig
 from ebbtide.live.arriving.intake import Intake, arrival
-from ebbtide.live.arriving.side_tables import Sides
+from ebbtide.live.arriving.side_tables import SideTables
 from ebbtide.live.arriving.stream_facts import look
 from ebbtide.running.learning import Learning
 from state import example_wire
@@ -169,7 +169,7 @@ class MessageCase(msgspec.Struct, frozen=True, tag="message"):
         run = RunConfig(learner=name, floors=name == "stim", drift=False)
         stream = look(first, run, shipments[0].made_by)
         names = Names()
-        learning = Learning(stream.subject(Sides(names=names)), run, through.Checked())
+        learning = Learning(stream.subject(SideTables(names=names)), run, through.Checked())
         intake = Intake("examples", stream, names, select(WINDOW))
         for offset, one in enumerate(values):
             group = intake.take([arrival(Message(one, None, (), 0, offset))])

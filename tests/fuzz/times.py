@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from ebbtide import units
 from replay.meaning.evidence import TimeEvidence
-from replay.meaning.times import Clock
+from replay.meaning.times import TimeReader
 from replay.meaning.zones import Zone
 from state.errors import InputError
 from streams.times import time_ms
@@ -80,7 +80,7 @@ class TimeCase(msgspec.Struct, frozen=True, tag="time"):
         for at_ms in known.values():
             assert isinstance(at_ms, int)
             assert abs(at_ms) < 2**63, f"{text!r} is {at_ms}"
-        _tried(lambda: Clock("tick", 0, 0).said_ms(text, "--from"))
+        _tried(lambda: TimeReader("tick", 0, 0).said_ms(text, "--from"))
         _tried(lambda: units.fraction_or_time(text, "--score-from"))
         duration = _tried(lambda: units.duration_ms(text, "--label-delay"))
         assert duration is None or duration >= 0
@@ -117,7 +117,7 @@ def _file(text: str) -> int | None:
     except InputError as error:
         sentence(str(error))
         return None
-    at_ms_B, faults = Clock(reading.unit, *_YEARS_MS, reading.day_first).read(column)
+    at_ms_B, faults = TimeReader(reading.unit, *_YEARS_MS, reading.day_first).read(column)
     bad = any(fault_B.any() for fault_B, _, _ in faults)
     return int(at_ms_B[0]) if reading.unit == "text" and not bad else None
 

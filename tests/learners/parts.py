@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from learners.residuals.part import Known, Part, Rows
+from learners.residuals.part import Known, ResidualPart, ResidualRows
 from state.examples import Doubles
 from state.keys import Int64s
 from state.tree import Tree
@@ -24,8 +24,8 @@ class Log:
         self.residual = self.label - 1.0 / (1.0 + np.exp(-self.logit))
         self.due = np.maximum(np.arange(size) - delay, 0)
 
-    def rows(self, part: slice) -> Rows:
-        return Rows(
+    def rows(self, part: slice) -> ResidualRows:
+        return ResidualRows(
             self.user[part], self.item[part], self.time_ms[part], self.category[part], self.logit[part]
         )
 
@@ -38,7 +38,7 @@ class Log:
 class Drive:
     """A part on a log, `size` rows at a time."""
 
-    def __init__(self, part: Part, log: Log) -> None:
+    def __init__(self, part: ResidualPart, log: Log) -> None:
         self.part, self.log, self.learned = part, log, 0
         part.admit(np.arange(USERS), np.arange(ITEMS))
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from replay.log import Log
-from replay.moved import Moved
+from replay.moved import MovedLog
 from state.errors import InputError
 from streams.schema import EventBatch, concat_events
 
@@ -24,7 +24,7 @@ def log(tmp_path: Path) -> Log:
     return Log.open(path)
 
 
-def sent(moved: Moved, most: int = ROWS) -> EventBatch:
+def sent(moved: MovedLog, most: int = ROWS) -> EventBatch:
     """What falls due, of so many events at least."""
     lots: list[EventBatch] = []
     for events in moved.due(lambda: sum(map(len, lots)) >= most):
@@ -34,7 +34,7 @@ def sent(moved: Moved, most: int = ROWS) -> EventBatch:
 
 def test_times_are_of_now_and_hours_and_weekdays_of_the_past_stay(log: Log) -> None:
     before_ms = time.time() * 1000
-    events = sent(Moved(log, 400.0, PAST, None))
+    events = sent(MovedLog(log, 400.0, PAST, None))
     after_ms = time.time() * 1000
     recorded_ms = FIRST_MS + 3_600_000 * np.arange(ROWS)
     moved_ms = events.time_ms_B[:PAST] - recorded_ms[:PAST]
@@ -49,19 +49,19 @@ def test_times_are_of_now_and_hours_and_weekdays_of_the_past_stay(log: Log) -> N
 
 def test_who_goes_on_sends_what_was_not_noted_under_the_same_ids(log: Log, tmp_path: Path) -> None:
     file = tmp_path / "sent.json"
-    first = Moved(log, 1e6, PAST, file)
+    first = MovedLog(log, 1e6, PAST, file)
     whole = sent(first)
     first.note(50)
-    again = Moved(log, 1e6, 7, file)  # how much is past was decided at the beginning
+    again = MovedLog(log, 1e6, 7, file)  # how much is past was decided at the beginning
     rest = sent(again)
     np.testing.assert_array_equal(rest.event_id_B, whole.event_id_B[50:])
     np.testing.assert_array_equal(rest.time_ms_B[: PAST - 50], whole.time_ms_B[50:PAST])
     again.note(ROWS)
-    assert not [*Moved(log, 1e6, PAST, file).due(lambda: False)]
+    assert not [*MovedLog(log, 1e6, PAST, file).due(lambda: False)]
 
 
 def test_a_quarter_of_a_short_log_is_to_come_unless_somebody_says_otherwise(log: Log) -> None:
-    events = sent(Moved(log, 1e6, None, None))
+    events = sent(MovedLog(log, 1e6, None, None))
     recorded_ms = FIRST_MS + 3_600_000 * np.arange(ROWS)
     assert len({*(events.time_ms_B - recorded_ms)[: 3 * ROWS // 4].tolist()}) == 1
     assert events.time_ms_B[3 * ROWS // 4] - events.time_ms_B[3 * ROWS // 4 - 1] != 3_600_000
@@ -69,10 +69,10 @@ def test_a_quarter_of_a_short_log_is_to_come_unless_somebody_says_otherwise(log:
 
 def test_a_note_of_another_log_is_refused(log: Log, tmp_path: Path) -> None:
     file, other = tmp_path / "sent.json", tmp_path / "other.csv"
-    Moved(log, 1.0, 0, file).note(3)
+    MovedLog(log, 1.0, 0, file).note(3)
     other.write_text("user,item,time\na,b,2020-01-01\n")
     with pytest.raises(InputError, match=r"--sent .*: is of .* with 200 events, got .* with 1"):
-        Moved(Log.open(other), 1.0, 0, file)
+        MovedLog(Log.open(other), 1.0, 0, file)
     file.write_text("{")
     with pytest.raises(InputError, match=r"--sent .*: expected what was sent, got .*; remove the file"):
-        Moved(log, 1.0, 0, file)
+        MovedLog(log, 1.0, 0, file)

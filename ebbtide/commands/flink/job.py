@@ -19,7 +19,7 @@ from ebbtide.commands.flink.options import CHECKPOINTS, GROUP, Checkpoints, JobM
 from ebbtide.commands.group_options import NamedGroup, named_group
 from ebbtide.commands.live_options import Json
 from ebbtide.commands.output import log_to_stderr
-from ebbtide.commands.worker_lines import Told
+from ebbtide.commands.worker_lines import ProgressLines
 from state.errors import EbbtideError, InputError
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def run(wanted: "Wanted", *, as_json: Json = False) -> None:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    told = Told(as_json, None)
+    told = ProgressLines(as_json, None)
     with alone(wanted.checkpoints, "--checkpoints", "`ebbtide flink run`"):
         local.end_former(wanted.checkpoints)
         job = job_of(wanted)

@@ -9,13 +9,13 @@ from rich.console import Console
 from ebbtide.commands.built_by import built_by
 from ebbtide.commands.flink.options import Parallelism
 from ebbtide.commands.live_options import Json
-from ebbtide.commands.log_options import Reading
+from ebbtide.commands.log_options import LogReading
 from ebbtide.commands.output import print_json
 
 
-@built_by(Reading)
+@built_by(LogReading)
 def verify(
-    reading: Reading,
+    reading: LogReading,
     log: Annotated[
         str, typer.Argument(metavar="LOG", help="A file, a folder, or a known log (`ebbtide data list`).")
     ],

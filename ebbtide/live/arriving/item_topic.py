@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from ebbtide.live.arriving.intake import Arrival
 from ebbtide.live.arriving.set_aside import Letters, UnsentError
-from ebbtide.live.arriving.side_tables import Told
+from ebbtide.live.arriving.side_tables import ItemMessage
 from replay.meaning.side_changes import change_of
 from replay.meaning.side_columns import SideColumn
 from state.errors import InputError
@@ -34,7 +34,7 @@ class ItemTopic:
         self._reader: Reader | None = None
         self._due_s = 0.0
 
-    def by_now(self) -> list[Told]:
+    def by_now(self) -> list[ItemMessage]:
         """All that is in the topic, which is made where there is none. Raises InputError."""
         try:
             ensure_topic(self.brokers, self.topic, None, 1, COMPACTED)
@@ -48,7 +48,7 @@ class ItemTopic:
         except UnsentError as error:
             raise InputError(str(error)) from error
 
-    def changes(self, offsets: Mapping[int, int], columns: Mapping[str, SideColumn]) -> list[Told]:
+    def changes(self, offsets: Mapping[int, int], columns: Mapping[str, SideColumn]) -> list[ItemMessage]:
         """What has come, from these places on; nothing more than once a second.
 
         A topic that was made anew, or that the broker has cut, is read from its beginning: what is said of
@@ -91,7 +91,7 @@ class ItemTopic:
             self._reader.close()
             self._reader = None
 
-    def _told(self, messages: list[Message], columns: Mapping[str, SideColumn] | None) -> list[Told]:
+    def _told(self, messages: list[Message], columns: Mapping[str, SideColumn] | None) -> list[ItemMessage]:
         told = []
         for message in messages:
             place = message.partition, message.offset
@@ -99,7 +99,7 @@ class ItemTopic:
                 item = change_of(message.key, message.value, columns).item
             except Fault as fault:
                 self._letters.send([Arrival(message, None)], fault.reason, fault.detail)
-                told.append(Told(*place, None, None))
+                told.append(ItemMessage(*place, None, None))
                 continue
-            told.append(Told(*place, item, None if message.value is None else message.value.decode()))
+            told.append(ItemMessage(*place, item, None if message.value is None else message.value.decode()))
         return told

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ebbtide.live.arriving.cycle_requests import Request
-from ebbtide.live.arriving.side_tables import Told
+from ebbtide.live.arriving.side_tables import ItemMessage
 
 _PREFIX, _DIGITS = "journal-", 12
 
@@ -28,7 +28,7 @@ class Line(NamedTuple):
     """Partition, and offset of the last message taken from it."""
     why: str | None = None
     """It was set aside."""
-    told: list[Told] | None = None
+    told: list[ItemMessage] | None = None
     """What has become known of items, instead of examples."""
     asked: Request | None = None
     """What was asked of the trainer, likewise."""
@@ -137,7 +137,7 @@ def _read(path: Path, most: float = math.inf) -> tuple[list[Line], int]:
                 int(events),
                 [(int(p), int(last)) for p, last in runs],
                 why,
-                None if told is None else [Told(*one) for one in told],
+                None if told is None else [ItemMessage(*one) for one in told],
                 None if asked is None else Request(*asked),
             )
         )

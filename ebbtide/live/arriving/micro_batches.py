@@ -12,7 +12,7 @@ ROWS = 1024
 """Examples in a micro-batch; where that is less than a message, a message is one."""
 
 
-class Feed:
+class MicroBatches:
     """Hands out micro-batches; `lines` are followed first."""
 
     def __init__(

@@ -17,7 +17,7 @@ import numpy as np
 
 from replay.meaning.side_changes import IDS, ItemChange, change_of, rows_of, unknown
 from replay.meaning.side_columns import SideColumn
-from replay.meaning.sides import Side, side_of
+from replay.meaning.sides import ReadSide, side_of
 from replay.reading.files import open_file
 from replay.reading.usual_names import plain
 from state.keys import Names
@@ -31,7 +31,7 @@ _OFTEN = 4096
 _BAD_SHOWN = 3
 
 
-class Told(NamedTuple):
+class ItemMessage(NamedTuple):
     """A message of the topic of items, as the journal keeps it: the topic forgets what has been said anew."""
 
     partition: int
@@ -46,11 +46,11 @@ class Told(NamedTuple):
         return self.item is not None
 
 
-class Sides:
+class SideTables:
     """Tables of what is known; `items` grows. Learners follow it."""
 
     def __init__(
-        self, items: Side | None = None, users: Side | None = None, names: Names | None = None
+        self, items: ReadSide | None = None, users: ReadSide | None = None, names: Names | None = None
     ) -> None:
         self.names = Names() if names is None else names
         self.items: SideTable | None = None if items is None else items.table
@@ -68,7 +68,9 @@ class Sides:
         """Rows that were there when the table was last settled."""
 
     @classmethod
-    def read(cls, items: Path | None, users: Path | None, called: Mapping[str, str] | None = None) -> "Sides":
+    def read(
+        cls, items: Path | None, users: Path | None, called: Mapping[str, str] | None = None
+    ) -> "SideTables":
         """The tables of two files; `called` is what the log calls `item` and `user`, as their id columns may
         be called, too. Raises InputError as `ebbtide replay` does."""
         names, like = Names(), called or {}
@@ -89,7 +91,7 @@ class Sides:
                     kind,
                 )
 
-    def begin(self, told: Sequence[Told], topic: str) -> None:
+    def begin(self, told: Sequence[ItemMessage], topic: str) -> None:
         """Take in what is in the topic as learning begins: where there is no table yet, it makes one."""
         if self.items is None and any(one.change for one in told):
             side = _side_of_messages(told, topic, self.names)
@@ -99,7 +101,7 @@ class Sides:
         else:
             self.apply(told, ALWAYS, ALWAYS)
 
-    def apply(self, told: Sequence[Told], clock_ms: int, asked_ms: int) -> None:
+    def apply(self, told: Sequence[ItemMessage], clock_ms: int, asked_ms: int) -> None:
         """Take in messages at a moment of the stream; no event before `asked_ms` is to come.
 
         What says no time holds from that moment on, the first that is known of an item from ever.
@@ -136,7 +138,7 @@ class Sides:
             )
         return sentences
 
-    def _pass_over(self, told: Sequence[Told]) -> None:
+    def _pass_over(self, told: Sequence[ItemMessage]) -> None:
         for message in told:
             self.offsets[message.partition] = message.offset + 1
             self.changes += message.change
@@ -162,7 +164,7 @@ class Sides:
         }
 
     @classmethod
-    def of_tree(cls, tree: Tree | None) -> "Sides":
+    def of_tree(cls, tree: Tree | None) -> "SideTables":
         """The inverse of `tree`; nothing is known by a checkpoint that has none."""
         made = cls()
         if tree is None:
@@ -179,16 +181,16 @@ class Sides:
         return made
 
 
-def _change(told: Told, columns: Mapping[str, SideColumn] | None) -> ItemChange:
+def _change(told: ItemMessage, columns: Mapping[str, SideColumn] | None) -> ItemChange:
     assert told.item is not None
     return change_of(told.item.encode(), None if told.value is None else told.value.encode(), columns)
 
 
-def _side(path: Path | None, kind: str, names: Names, like: str) -> Side | None:
+def _side(path: Path | None, kind: str, names: Names, like: str) -> ReadSide | None:
     return None if path is None else _said(side_of([open_file(path)], kind, names, like=like))
 
 
-def _side_of_messages(told: Sequence[Told], topic: str, names: Names) -> Side | None:
+def _side_of_messages(told: Sequence[ItemMessage], topic: str, names: Names) -> ReadSide | None:
     """The table that a file with the same objects would give; of a deleted item none that came before."""
     rows: dict[str, list[bytes]] = {}
     for message in told:
@@ -209,7 +211,7 @@ def _side_of_messages(told: Sequence[Told], topic: str, names: Names) -> Side | 
         return _said(side_of([open_file(path)], "item", names))
 
 
-def _said(side: Side) -> Side:
+def _said(side: ReadSide) -> ReadSide:
     """The side, once what is not in it was logged."""
     for note in side.notes:
         log.info("%s", note)

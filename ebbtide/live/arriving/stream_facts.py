@@ -6,7 +6,7 @@ import msgspec
 import numpy as np
 
 from ebbtide.config import RunConfig
-from ebbtide.live.arriving.side_tables import Sides
+from ebbtide.live.arriving.side_tables import SideTables
 from ebbtide.running.plan import Subject, all_roles
 from state.errors import InputError
 from state.examples import USER_RATES, ExampleBatch
@@ -37,7 +37,7 @@ class Stream(msgspec.Struct, frozen=True, kw_only=True):
     def made(self) -> EngineConfig:
         return settings_of(self.made_by)
 
-    def subject(self, sides: Sides, expire_ms: int | None = None) -> Subject:
+    def subject(self, sides: SideTables, expire_ms: int | None = None) -> Subject:
         """The stream, as learning sees it. It forgets after `expire_ms`, or as the first workers did."""
         operator = self.made.operator
         if expire_ms is not None:

@@ -17,7 +17,7 @@ from kafka import KafkaProducer  # type: ignore[import-untyped]
 
 from ebbtide.commands import addresses
 from ebbtide.live import prometheus
-from ebbtide.live.status import Lag, Names, look
+from ebbtide.live.status import Lag, TopicNames, look
 from state.errors import InputError
 from state.progress import HEADER, Progress, TrainerStatus, encode
 from state.store.contract import ItemRows, UserRows
@@ -222,7 +222,7 @@ def test_a_store_that_has_lost_what_was_published_is_said(path: list[str], serve
     publish(store, trainer())
     with redis.Redis.from_url(store.partition("?")[0]) as client:
         client.unlink(f"ebbtide:{{lost}}:{gone}")
-    found = look(path[1], store, Names("s-events", "s-examples", "s"))
+    found = look(path[1], store, TopicNames("s-events", "s-examples", "s"))
     assert found.trouble[0] == (
         "store: what the trainer published up to version 7 is not all there; it publishes all of it again "
         "within seconds, if it runs"

@@ -22,7 +22,7 @@ from ebbtide import api
 from ebbtide.flink import cluster, runtime
 from ebbtide.flink.rest import JobManager
 from ebbtide.services.jars import FLINK, pinned
-from replay.faults import Fault, misdated, rough
+from replay.faults import PlannedFault, misdated, rough
 from streams.kafka.client import ensure_topic
 from streams.schema import concat_events
 from tests.chaos.checks import check_partitions
@@ -94,8 +94,8 @@ def test_a_job_loses_and_doubles_nothing_whatever_is_killed(live: Live, cluster_
     ensure_topic(live.brokers, live.events, PARTITIONS)
     log = api.open_log(f"planted:users=60,items=80,events={EVENTS},places=8")
     wrong = [
-        Fault(at_s=5.0, target="sender", what="ahead", lasts_s=2.0, which=0),
-        Fault(at_s=14.0, target="sender", what="seconds", lasts_s=2.0, which=1),
+        PlannedFault(at_s=5.0, target="sender", what="ahead", lasts_s=2.0, which=0),
+        PlannedFault(at_s=14.0, target="sender", what="seconds", lasts_s=2.0, which=1),
     ]
     events, wrong_B = misdated(rough(concat_events(list(log.batches(1000))), 7), wrong, SECONDS)
     sender = Sender(live.brokers, live.events, PARTITIONS)

@@ -14,7 +14,7 @@ import pytest
 from aiokafka import AIOKafkaProducer  # type: ignore[import-untyped]
 from kafka import KafkaAdminClient, TopicPartition  # type: ignore[import-untyped]
 
-from ebbtide.live.status import Names, Status, look
+from ebbtide.live.status import Status, TopicNames, look
 from state.examples import concat
 from streams.kafka.client import Producer, ensure_topic, partition_of
 from streams.kafka.observer import Observer
@@ -52,7 +52,7 @@ def send(live: Live, messages: Sequence[Message], partitions: int) -> None:
 
 
 def status(live: Live) -> Status:
-    return look(live.brokers, None, Names(live.events, f"{live.name}-examples", live.name)).status()
+    return look(live.brokers, None, TopicNames(live.events, f"{live.name}-examples", live.name)).status()
 
 
 def test_partitions_that_are_added_are_read_and_hold_up_nobody(live: Live, admin: Any) -> None:

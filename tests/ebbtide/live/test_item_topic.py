@@ -17,10 +17,10 @@ from ebbtide.config import RunConfig
 from ebbtide.live import trainer as live_trainer
 from ebbtide.live.arriving import item_topic
 from ebbtide.live.arriving.journal import Journal
-from ebbtide.live.arriving.side_tables import Sides
+from ebbtide.live.arriving.side_tables import SideTables
 from ebbtide.live.arriving.stream_facts import look
 from ebbtide.live.session import train
-from ebbtide.live.settings import Settings
+from ebbtide.live.settings import TrainerSettings
 from ebbtide.live.trainer import LiveTrainer
 from ebbtide.running.learning import Learning
 from state.errors import InputError
@@ -59,13 +59,13 @@ LATER = {f"i{item}": known_of(item, then=1) for item in range(0, 60, 2)}
 @pytest.fixture
 def where(
     brokers: str, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Settings:
+) -> TrainerSettings:
     """Topics of the test's own; changes are looked for at every step."""
     monkeypatch.setattr(live_trainer, "_PATIENCE_S", PATIENCE_S)
     monkeypatch.setattr(item_topic, "_LOOK_S", 0.0)
     keeping.keep_everything(monkeypatch)
     topic = f"{request.node.originalname[:60]}-{time.time_ns()}"
-    return Settings(
+    return TrainerSettings(
         brokers=brokers,
         topic=topic,
         directory=tmp_path / "saved",
@@ -75,7 +75,7 @@ def where(
 
 
 @pytest.fixture
-def store(services: Path, where: Settings) -> str:
+def store(services: Path, where: TrainerSettings) -> str:
     """URL of a run of the test's own."""
     port = json.loads((services / "ports.json").read_bytes())["store"]
     return f"redis://127.0.0.1:{port}/0?run={where.topic}"
@@ -87,7 +87,7 @@ def table(folder: Path, rows: Sequence[dict[str, Any]]) -> Path:
     return path
 
 
-def tell(where: Settings, known: dict[str, Any], since_ms: int | None = None) -> None:
+def tell(where: TrainerSettings, known: dict[str, Any], since_ms: int | None = None) -> None:
     """Send messages about items, and wait until they are there; None deletes."""
     since = {} if since_ms is None else {"since": since_ms}
     ensure_topic(where.brokers, where.items_topic, 1)
@@ -98,7 +98,7 @@ def tell(where: Settings, known: dict[str, Any], since_ms: int | None = None) ->
     assert producer.failure is None
 
 
-def trained(where: Settings, **changes: Any) -> LiveTrainer:
+def trained(where: TrainerSettings, **changes: Any) -> LiveTrainer:
     """A trainer to its end, which keeps its whole journal."""
     ended = train(
         replace(where, **changes),
@@ -117,7 +117,7 @@ def replayed(items: Path, cuts: Sequence[int]) -> str:
     beginning."""
     examples = concat(list(MADE))
     stream = look(concat(list(MADE[:10])), CONFIG, made_by())
-    learning = Learning(stream.subject(Sides.read(items, None)), CONFIG, DictStore())
+    learning = Learning(stream.subject(SideTables.read(items, None)), CONFIG, DictStore())
     for first, end in pairwise([0, *cuts]):
         learning.step(examples.take(slice(first, end)))
     return learned(learning)
@@ -131,7 +131,7 @@ def learned(learning: Learning) -> str:
     return digest({"learner": learner.tree(), "catalogue": catalogue.tree(), "vectors": vectors_ND})
 
 
-def test_what_changes_live_is_what_a_table_with_times_says(where: Settings, tmp_path: Path) -> None:
+def test_what_changes_live_is_what_a_table_with_times_says(where: TrainerSettings, tmp_path: Path) -> None:
     """Half of the examples, then messages about items, then the others."""
     first = [{"item": item, **known} for item, known in FIRST.items()]
     later = [{"item": item, **known, "since": CHANGED_MS} for item, known in LATER.items()]
@@ -152,7 +152,7 @@ def test_what_changes_live_is_what_a_table_with_times_says(where: Settings, tmp_
 
 
 def test_killed_in_between_it_ends_in_the_state_of_one_that_was_not(
-    where: Settings, store: str, tmp_path: Path
+    where: TrainerSettings, store: str, tmp_path: Path
 ) -> None:
     """The topic forgets what was said anew; the journal does not."""
     tell(where, FIRST)
@@ -188,7 +188,7 @@ def test_killed_in_between_it_ends_in_the_state_of_one_that_was_not(
 
 
 def test_what_is_no_message_about_an_item_is_set_aside_and_said(
-    where: Settings, caplog: pytest.LogCaptureFixture
+    where: TrainerSettings, caplog: pytest.LogCaptureFixture
 ) -> None:
     tell(where, {**FIRST, "i1": [1, 2]})
     send(where.brokers, where.topic, MADE[:2], partitions=1)
@@ -207,7 +207,7 @@ def test_what_is_no_message_about_an_item_is_set_aside_and_said(
 
 
 def test_a_topic_that_was_made_anew_is_read_from_its_beginning(
-    where: Settings, caplog: pytest.LogCaptureFixture
+    where: TrainerSettings, caplog: pytest.LogCaptureFixture
 ) -> None:
     tell(where, FIRST)
     send(where.brokers, where.topic, MADE[:2], partitions=1)
@@ -225,7 +225,7 @@ def test_a_topic_that_was_made_anew_is_read_from_its_beginning(
 
 
 def test_a_file_is_read_as_replay_reads_it_and_once(
-    where: Settings, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    where: TrainerSettings, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = tmp_path / "items.csv"
     with pytest.raises(InputError, match="no such file"):

@@ -12,7 +12,7 @@ from ebbtide.alone import alone
 from ebbtide.config import RunConfig, StreamConfig
 from ebbtide.live.arriving.intake import Arrival, Intake
 from ebbtide.live.arriving.journal import Journal, Line
-from ebbtide.live.arriving.side_tables import Sides
+from ebbtide.live.arriving.side_tables import SideTables
 from ebbtide.live.arriving.stream_facts import look
 from ebbtide.live.delays import Delays
 from ebbtide.live.recent_quality import Recent
@@ -221,7 +221,7 @@ def test_a_stream_is_found_in_its_first_examples() -> None:
     assert set(stream.roles) == {"user", "item", "time"} | optional
     assert stream.user_item_repeat is not None
     assert stream.user_item_repeat > 0.1
-    subject = stream.subject(Sides())
+    subject = stream.subject(SideTables())
     assert {"clock"} <= subject.roles
     assert "here" not in subject.roles
 

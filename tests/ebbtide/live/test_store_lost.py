@@ -10,7 +10,7 @@ import pytest
 import redis
 
 from ebbtide.live import status as live_look
-from ebbtide.live.status import Names
+from ebbtide.live.status import TopicNames
 from ebbtide.live.trainer import LiveTrainer
 from state.store.redis import RedisStore
 from tests.ebbtide.live.test_train import InProcess
@@ -188,7 +188,7 @@ def test_a_store_that_takes_nothing_is_waited_for_and_seen_by_status(
             send(here.brokers, here.topic, made[HALF:])
         elif status.trained == whole and status.trouble and len(stages) == 1:
             troubles.append(status.trouble)
-            seen.extend(live_look.look(here.brokers, server.url, Names(examples=here.topic)).trouble)
+            seen.extend(live_look.look(here.brokers, server.url, TopicNames(examples=here.topic)).trouble)
             for command in mend:
                 server.do(*command)
             stages.append("mended")

@@ -20,7 +20,7 @@ import pytest
 from ebbtide.config import RunConfig
 from ebbtide.live import trainer as live_trainer
 from ebbtide.live.session import train
-from ebbtide.live.settings import Settings
+from ebbtide.live.settings import TrainerSettings
 from ebbtide.live.trainer import LiveTrainer
 from serving.run import Run
 from state import progress
@@ -67,7 +67,9 @@ class InProcess:
     ) -> LiveTrainer:
         where = {"brokers": self.brokers, "topic": self.topic, "directory": self.folder}
         with RedisStore(self.store) as held:
-            ended = train(Settings(**{**where, **settings}), config, held, clear=False, stop=stop, tell=tell)
+            ended = train(
+                TrainerSettings(**{**where, **settings}), config, held, clear=False, stop=stop, tell=tell
+            )
         assert ended is not None
         return ended
 

@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import expect
 
 from ebbtide.live.posted import RECOMMENDATION, of_body
-from ebbtide.live.variants import FEWEST, Tally, verdict
+from ebbtide.live.variants import FEWEST, VariantTally, verdict
 from serving.connection import connect
 from serving.run import Run
 from serving.said import json_of
@@ -70,7 +70,7 @@ def test_who_is_better_wins_and_chance_does_not() -> None:
 
 
 def test_what_is_read_on_is_counted_as_if_it_were_read_at_once() -> None:
-    came, tally = list(events(np.random.default_rng(0), {BASE: 0.1, "b": 0.2}, 100)), Tally(["b"])
+    came, tally = list(events(np.random.default_rng(0), {BASE: 0.1, "b": 0.2}, 100)), VariantTally(["b"])
     for first in range(0, len(came), 300):
         assert tally.offsets.get(0, 0) == first
         tally.take(iter(came[first : first + 300]))

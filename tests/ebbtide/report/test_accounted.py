@@ -12,7 +12,7 @@ import ebbtide
 from ebbtide.config import RunConfig
 from ebbtide.report import page as html
 from ebbtide.report import terminal
-from ebbtide.running.run import Run
+from ebbtide.running.run import ReplayRun
 from replay.log import Log
 from state.store.in_memory import DictStore
 from tests.replay.events import START_S, write_csv
@@ -64,7 +64,9 @@ def test_rows_read_are_used_dead_duplicates_or_left_out(tmp_path: Path, years_of
 def test_late_events_of_a_replay_are_dead_letters_and_counted_as_late(tmp_path: Path) -> None:
     """A log is sorted, so nothing of it is late; whoever hands events on otherwise sees them again."""
     log = Log.open(write_csv(tmp_path / "log.csv", HEADER, rows(200)))
-    run = Run(log, RunConfig(learner="popular", floors=False, drift=False), DictStore(), tmp_path / "out")
+    run = ReplayRun(
+        log, RunConfig(learner="popular", floors=False, drift=False), DictStore(), tmp_path / "out"
+    )
     batches = log.batches(100, dead_letters=tmp_path)
     first = next(batches)
     run.step(first)

@@ -13,7 +13,7 @@ import pytest
 import ebbtide
 from ebbtide.report import findings
 from ebbtide.report import page as html
-from ebbtide.report.figures import Figure, figures
+from ebbtide.report.figures import InsightCard, figures
 from learners.insight import AGES_S, AgeCurve, GateLedger, Insight, ReturnCurve, View, age_curves, kernel
 from learners.systems.gaussian import GaussianRows
 from learners.systems.twotower import TwoTower
@@ -24,7 +24,7 @@ HOUR_MS, MONDAY_MS = 3_600_000, 4 * 86_400_000
 HOSTILE = "<b>\"'&"
 
 
-def shown(insight: Insight | None, **options: object) -> dict[str, Figure]:
+def shown(insight: Insight | None, **options: object) -> dict[str, InsightCard]:
     return {figure.title: figure for figure in figures(report(600, insight=insight, **options))}
 
 

@@ -12,7 +12,7 @@ import pytest
 import ebbtide
 from ebbtide.config import RunConfig
 from ebbtide.report.report import Report
-from ebbtide.running.run import Run
+from ebbtide.running.run import ReplayRun
 from ebbtide.running.without_action import AFTERWARDS
 from ebbtide.simulated.drifting import lived
 from monitor.actions import Rule
@@ -69,7 +69,9 @@ def test_a_run_that_was_killed_acts_the_same_way(log: Path, tmp_path: Path, do: 
     acted = replayed(log, tmp_path / "acted", act=[rule])
     config = RunConfig(learner="gaussian", floors=False, rank_share=0.0, act=(rule,))
     opened = Log.open(log)
-    killed, resumed = (Run(opened, config, DictStore(), tmp_path / name) for name in ("killed", "resumed"))
+    killed, resumed = (
+        ReplayRun(opened, config, DictStore(), tmp_path / name) for name in ("killed", "resumed")
+    )
     batches = list(opened.batches(375, dead_letters=tmp_path))
     middle = next(n for n in range(len(batches)) if 375 * n > acted.actions[0].event + 400)
     for events in batches[:middle]:

@@ -22,7 +22,7 @@ from ebbtide.services.launch import started
 from ebbtide.supervising import child
 from ebbtide.supervising.child import Child
 from ebbtide.supervising.folder import PARTS, Folder
-from ebbtide.supervising.plan import Addresses, Pace, Plan, Sent
+from ebbtide.supervising.plan import Addresses, Pace, SentLog, UpPlan
 from state.errors import InputError
 from tests.ebbtide.typed import EBBTIDE, run
 from tests.patience import PATIENCE_S, until
@@ -194,9 +194,9 @@ def test_killed_itself_it_leaves_nothing_behind_and_goes_on_where_it_was_until_c
 
 def test_the_address_of_the_store_is_in_no_command_as_it_may_have_a_password_in_it(tmp_path: Path) -> None:
     at = Addresses("127.0.0.1:1", "redis://somebody:secret@127.0.0.1:2/0")
-    plan = Plan(
+    plan = UpPlan(
         folder=Folder(tmp_path),
-        sent=Sent(log="a.csv"),
+        sent=SentLog(log="a.csv"),
         pace=Pace(1.0, None),
         port=1,
         given=at,
@@ -223,7 +223,7 @@ def test_what_ends_at_once_every_time_is_given_up(tmp_path: Path, monkeypatch: p
 
 
 def test_variants_are_learned_and_served_beside(tmp_path: Path) -> None:
-    plan = Plan(Folder(tmp_path), None, Pace(1.0, None), 8080, None, ("b=/x/b.toml",))
+    plan = UpPlan(Folder(tmp_path), None, Pace(1.0, None), 8080, None, ("b=/x/b.toml",))
     parts = dict(plan.parts(Addresses("broker:1", "redis://store:1/0")))
     assert parts["train"][-2:] == ["--variant", "b=/x/b.toml"]
     assert parts["serve"][-2:] == ["--variant", "b"]

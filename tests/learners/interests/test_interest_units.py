@@ -14,7 +14,7 @@ from learners.checks.bench import Case
 from learners.contract import Settings
 from learners.interests.contract import Unit
 from learners.registry import learner
-from learners.systems.stim import Interests, Stim, StimSettings
+from learners.systems.stim import InterestSettings, Stim, StimSettings
 from state.errors import InputError
 from state.tree import digest
 from tests.learners.copying.test_copy_path import Bench, habits
@@ -22,7 +22,7 @@ from tests.learners.streams import context
 
 
 class OverSine(StimSettings, frozen=True, kw_only=True):
-    interests: Interests | str = "sine"
+    interests: InterestSettings | str = "sine"
 
 
 class StimOverSine(Stim):

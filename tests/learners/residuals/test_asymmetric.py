@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from learners.residuals.asymmetric import Asymmetric, AsymmetricPart, Factors, Rates, Snapshots, learn_row
+from learners.residuals.asymmetric import (
+    Asymmetric,
+    AsymmetricPart,
+    AsymmetricSteps,
+    Factors,
+    Snapshots,
+    learn_row,
+)
 from tests.learners.parts import Drive, Log
 
 ITEMS, ROOM, WIDTH = 5, 4, 3
@@ -22,7 +29,7 @@ def planted(seed: int = 0) -> tuple[Factors, Snapshots]:
 @pytest.mark.parametrize("label", [0.0, 1.0])
 def test_one_step_is_adagrad_on_the_gradient_of_the_log_loss(label: float) -> None:
     factors, past = planted()
-    logit, rates = 0.3, Rates(0.1, 0.03, True)
+    logit, rates = 0.3, AsymmetricSteps(0.1, 0.03, True)
     weights = [torch.tensor(w.astype(np.float64), requires_grad=True) for w in factors[:3]]
     q, p, o = weights
     j, e = torch.tensor([1, 3, 4]), torch.tensor(past.residual_PH[0, :3].astype(np.float64))
@@ -49,7 +56,7 @@ def test_an_item_twice_in_the_past_is_learned_twice() -> None:
     once, once_past = planted()
     once_past.other_PH[0, 1] = -1
     for f, s in ((factors, past), (once, once_past)):
-        rates, room = Rates(0.1, 0.1, True), np.zeros((2, WIDTH), np.float32)
+        rates, room = AsymmetricSteps(0.1, 0.1, True), np.zeros((2, WIDTH), np.float32)
         learn_row(2, 0.0, 1.0, s, 0, f, rates, room[0], room[1])
     assert np.abs(factors.o_IK[1] - before).max() > 1.2 * np.abs(once.o_IK[1] - before).max()
 

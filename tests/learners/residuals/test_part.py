@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from learners.residuals.asymmetric import Asymmetric, AsymmetricPart
 from learners.residuals.exposure import Exposure, ExposurePart
 from learners.residuals.neighbours import NeighbourPart, Neighbours
-from learners.residuals.part import Part
+from learners.residuals.part import ResidualPart
 from learners.residuals.practice import Practice, PracticePart
 from learners.residuals.session import Session, SessionPart
 from state.tree import digest, flatten, unflatten
 from tests.learners.parts import ITEMS, USERS, Drive, Log
 
-PARTS: dict[str, Callable[[], Part]] = {
+PARTS: dict[str, Callable[[], ResidualPart]] = {
     "session": lambda: SessionPart(Session()),
     "items": lambda: NeighbourPart(Neighbours(room=5), "items"),
     "users": lambda: NeighbourPart(Neighbours(room=5), "users"),

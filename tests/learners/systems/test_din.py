@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from learners.blocks.attention import ActivationUnit
 from learners.registry import learner
 from learners.systems.din import DIN, DINSettings
-from learners.training.network_inputs import Candidates, Reader
+from learners.training.network_inputs import Candidates, InputReader
 from learners.training.network_numbers import own_rates
 from state.errors import InputError
 from state.examples import (
@@ -247,7 +247,7 @@ def test_what_it_says_stays_in_range_whatever_comes() -> None:
 @given(st.lists(st.integers(1, 90), min_size=1, max_size=5), st.integers(0, 100))
 def test_the_scale_of_numbers_is_that_of_all_rows_learned(sizes: list[int], seed: int) -> None:
     log = planted_log(sum(sizes), seed)
-    parts, whole = Reader(full_context()), Reader(full_context())
+    parts, whole = InputReader(full_context()), InputReader(full_context())
     start = 0
     for size in sizes:
         part = log.take(slice(start, start + size))
@@ -268,8 +268,8 @@ def test_the_scale_of_numbers_is_that_of_all_rows_learned(sizes: list[int], seed
 
 
 def test_rates_are_numbers_and_time_of_day_too_where_there_is_one() -> None:
-    plain = Reader(labelled.context())
-    local = Reader(labelled.context(roles=labelled.ROLES | {"tz"}))
+    plain = InputReader(labelled.context())
+    local = InputReader(labelled.context(roles=labelled.ROLES | {"tz"}))
     assert local.sizes.numbers - plain.sizes.numbers == 4
     assert plain.sizes.numbers == 5 + len(USER_RATES) + len(ITEM_RATES)
 

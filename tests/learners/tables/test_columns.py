@@ -5,7 +5,7 @@ import pytest
 
 from learners.interests.settings import TwoTowerSettings
 from learners.systems.twotower import TwoTower
-from learners.tables.item_columns import Columns
+from learners.tables.item_columns import ItemColumns
 from state.examples import Floats
 from tests.learners.streams import HOUR_MS, context, examples, steps
 
@@ -70,6 +70,6 @@ def test_columns_without_rows_are_cold() -> None:
     setting = context()
     tower = TwoTower(TwoTowerSettings(width=6), setting)
     setting.catalogue.learn(examples([0, 0, 0], [5, 6, 7], [0, 1, 2]))
-    item_DN = Columns(6, -2.0).refresh(setting.catalogue.items, tower.table)[:, :3]
+    item_DN = ItemColumns(6, -2.0).refresh(setting.catalogue.items, tower.table)[:, :3]
     assert not item_DN[[0, 1, 2, 3, 4, 5, 7]].any()
     assert item_DN[6].tolist() == [-2.0] * 3

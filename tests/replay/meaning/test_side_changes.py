@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from replay.meaning.side_changes import change_of, rows_of, unknown
-from replay.meaning.sides import Side, side_of
+from replay.meaning.sides import ReadSide, side_of
 from replay.reading.files import open_file
 from state.keys import Names
 from state.side import ALWAYS, SideTable
@@ -41,7 +41,7 @@ FIRST = [
 ]
 
 
-def written(rows: list[dict[str, Any]], folder: Path, names: Names) -> Side:
+def written(rows: list[dict[str, Any]], folder: Path, names: Names) -> ReadSide:
     path = folder / "items.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return side_of([open_file(path)], "item", names)

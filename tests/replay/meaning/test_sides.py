@@ -11,7 +11,7 @@ import pytest
 from replay.log import Log
 from replay.meaning.places import fill_places, single_category
 from replay.meaning.side_columns import column_kinds
-from replay.meaning.sides import Side, find_id, side_of
+from replay.meaning.sides import ReadSide, find_id, side_of
 from replay.reading.canonical import canonical
 from replay.reading.files import open_file
 from replay.reading.tables import MemoryFile
@@ -29,7 +29,7 @@ FILMS = [
 ]
 
 
-def read_side(path: Path, kind: str, names: Names) -> Side:
+def read_side(path: Path, kind: str, names: Names) -> ReadSide:
     return side_of([open_file(path)], kind, names)
 
 

@@ -7,8 +7,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from replay.meaning.evidence import Reading, TimeEvidence
-from replay.meaning.times import Clock
+from replay.meaning.evidence import TimeEvidence, TimeReading
+from replay.meaning.times import TimeReader
 from replay.meaning.zones import Zone
 from replay.reading.arrow import Column
 from state.errors import InputError
@@ -20,7 +20,7 @@ BOUNDS = (631_152_000_000, 4_102_444_800_000)
 """1990 and 2100."""
 
 
-def reading(*columns: Column, final: bool = True) -> Reading:
+def reading(*columns: Column, final: bool = True) -> TimeReading:
     """How a log's times are read that come in these chunks."""
     evidence = TimeEvidence()
     for column in columns:
@@ -28,7 +28,7 @@ def reading(*columns: Column, final: bool = True) -> Reading:
     return evidence.reading("time", final=final)
 
 
-def reasons_of(clock: Clock, column: Column) -> list[str]:
+def reasons_of(clock: TimeReader, column: Column) -> list[str]:
     """What is wrong with each cell, nothing where it is a time."""
     found = [""] * len(column)
     for bad_B, reason, _ in reversed(clock.read(column)[1]):
@@ -66,15 +66,15 @@ def reasons_of(clock: Clock, column: Column) -> list[str]:
 )
 def test_units_are_found_and_read(cells: list[Any], unit: str, expected_ms: int) -> None:
     column = pa.array(cells)
-    assert reading(column) == Reading(unit)
-    clock = Clock(unit, *BOUNDS)
+    assert reading(column) == TimeReading(unit)
+    clock = TimeReader(unit, *BOUNDS)
     assert clock.read(column)[0].tolist() == [expected_ms]
     assert reasons_of(clock, column) == [""]
 
 
 def test_missing_bad_and_outside_are_told_apart() -> None:
     column = pa.array(["1500000000", None, "soon", "12", "99999999999", "1e400"])
-    assert reasons_of(Clock("s", *BOUNDS), column) == [
+    assert reasons_of(TimeReader("s", *BOUNDS), column) == [
         "",
         "no time",
         "bad time",
@@ -101,24 +101,24 @@ def test_missing_bad_and_outside_are_told_apart() -> None:
 )
 def test_a_row_in_another_unit_says_which(unit: str, cells: list[Any], expected: str) -> None:
     assert reading(pa.array(cells * 2 + cells[:1])).unit == unit
-    assert reasons_of(Clock(unit, *BOUNDS), pa.array(cells)) == ["", expected]
+    assert reasons_of(TimeReader(unit, *BOUNDS), pa.array(cells)) == ["", expected]
 
 
 def test_a_date_with_a_clock_that_no_day_has_is_bad() -> None:
     column = pa.array([20170714024000, 20170714250000, 20171314024000])
-    assert reasons_of(Clock("date", *BOUNDS), column) == ["", *["bad time: out of bounds"] * 2]
+    assert reasons_of(TimeReader("date", *BOUNDS), column) == ["", *["bad time: out of bounds"] * 2]
 
 
 def test_bad_text_among_good() -> None:
     column = pa.array(["2017-07-14T02:40:00", "yesterday", None, "2017-07-14"])
-    clock = Clock("text", *BOUNDS)
+    clock = TimeReader("text", *BOUNDS)
     assert clock.read(column)[0][[0, 3]].tolist() == [MOMENT_MS, 1_499_990_400_000]
     assert reasons_of(clock, column) == ["", "bad time", "no time", ""]
 
 
 def test_ticks_are_bounded_by_what_a_store_can_hold_alone() -> None:
     ticks = pa.array([-5, 0, 7, 10**12, 10**15, -(2**63), 2**63 - 1])
-    assert reasons_of(Clock("tick", *BOUNDS), ticks) == [""] * 4 + ["bad time: out of bounds"] * 3
+    assert reasons_of(TimeReader("tick", *BOUNDS), ticks) == [""] * 4 + ["bad time: out of bounds"] * 3
 
 
 def test_the_majority_of_the_whole_says_the_unit() -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from serving.answers import UnknownUserError
 from serving.run import Run
-from serving.scoring.catalogue import Catalogue
+from serving.scoring.catalogue import ServedCatalogue
 from serving.scoring.follower import Follower
 from state.errors import InputError
 from state.store import versions
@@ -50,7 +50,7 @@ def same(store: EmbeddingStore, follower: Follower) -> None:
     """All that a catalogue answers from."""
     info = store.info()
     assert info is not None
-    found, fresh = follower.catalogue(), Catalogue(store.items(), info.copy)
+    found, fresh = follower.catalogue(), ServedCatalogue(store.items(), info.copy)
     assert found.ids == fresh.ids
     assert found.row_of_id == fresh.row_of_id
     assert found.row_of_id.key_N.tolist() == fresh.row_of_id.key_N.tolist()

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.scoring.rows import Ids, Vectors
+from serving.scoring.rows import IdRows, VectorRows
 from state.arrays import Int64s
 from state.ids import key_of
 
@@ -25,8 +25,8 @@ def test_what_comes_and_goes_leaves_what_one_reads_anew(
     first: set[int], turns: list[tuple[set[int], set[int]]]
 ) -> None:
     held = {n: vector_of(n, 0) for n in first}
-    ids = Ids([id_of(n) for n in sorted(held)])
-    vectors = Vectors(np.array([held[n] for n in sorted(held)], np.float32).reshape(-1, WIDTH))
+    ids = IdRows([id_of(n) for n in sorted(held)])
+    vectors = VectorRows(np.array([held[n] for n in sorted(held)], np.float32).reshape(-1, WIDTH))
     for turn, (gone, put) in enumerate(turns, 1):
         leave: Int64s = np.sort(ids.rows_of(id_of(n) for n in gone))
         stay = {n: row for n, row in held.items() if n not in gone}
@@ -35,7 +35,7 @@ def test_what_comes_and_goes_leaves_what_one_reads_anew(
         vectors.change(leave, places, np.array([*come.values()], np.float32).reshape(-1, WIDTH))
         held = stay | come
         assert vectors.rows_ND.tolist() == [held[n] for n in sorted(held)]
-        fresh = Ids([id_of(n) for n in sorted(held)])
+        fresh = IdRows([id_of(n) for n in sorted(held)])
         assert ids.names == fresh.names
         assert dict(ids) == dict(fresh)
         assert ids.key_N.tolist() == fresh.key_N.tolist()
@@ -46,7 +46,7 @@ def test_what_comes_and_goes_leaves_what_one_reads_anew(
 
 def test_what_is_there_no_longer_leaves_no_number_behind() -> None:
     """Items come and go for months: what finds them does not grow."""
-    ids, nobody = Ids([id_of(n) for n in range(10)]), np.zeros(0, np.int64)
+    ids, nobody = IdRows([id_of(n) for n in range(10)]), np.zeros(0, np.int64)
     for n in range(1000):
         ids.change(nobody, [f"new {n}"])
         ids.change(ids.rows_of([f"new {n}"]), [])

@@ -13,7 +13,7 @@ import pytest
 
 from ebbtide.config import RunConfig
 from ebbtide.running.plan import operator_of, selection_of
-from ebbtide.running.run import Run as ReplayRun
+from ebbtide.running.run import ReplayRun
 from learners.copying.candidates.evidence import MEMORY
 from replay.log import Log
 from serving.answers import Because, PastEvent, RecommendAnswer, Recommended

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from serving.web.changes import Form, History
+from serving.web.changes import FeedHistory, Form
 from serving.web.problems import Problem
 from state.store import versions
 from state.store.contract import EmbeddingStore, Gone, ItemRows
@@ -42,14 +42,14 @@ def store() -> EmbeddingStore:
     return published(DictStore())
 
 
-def read(history: History, since: int, number: Any = "f32") -> tuple[list[dict[str, Any]], bool]:
+def read(history: FeedHistory, since: int, number: Any = "f32") -> tuple[list[dict[str, Any]], bool]:
     found = history.since("items", since)
     lines = b"".join(Form("items", number, since).lines(found)).splitlines()
     return [json.loads(line) for line in lines], found.gone is not None
 
 
 def test_a_copy_that_follows_is_the_store(store: EmbeddingStore) -> None:
-    random, history = np.random.default_rng(0), History(store)
+    random, history = np.random.default_rng(0), FeedHistory(store)
     copy: dict[str, list[float]] = {}
     since = 0
     for step in range(30):
@@ -72,7 +72,7 @@ def test_a_copy_that_follows_is_the_store(store: EmbeddingStore) -> None:
 
 
 def test_rows_of_a_version_that_is_not_pointed_at_yet_are_not_missed(store: EmbeddingStore) -> None:
-    history = History(store)
+    history = FeedHistory(store)
     for n in range(3):
         publish(store, {f"i{n}": [1.0] * 4})
         history.note()
@@ -100,14 +100,14 @@ def test_rows_of_a_version_that_is_not_pointed_at_yet_are_not_missed(store: Embe
 
 
 def test_nothing_has_changed_since_now(store: EmbeddingStore) -> None:
-    history = History(store)
+    history = FeedHistory(store)
     history.note()
     assert read(history, store.version()) == ([], True)
 
 
 def test_what_is_too_long_ago_is_said_to_be(store: EmbeddingStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(versions, "FEED", 3)
-    history = History(store)
+    history = FeedHistory(store)
     history.note()
     since = store.version()
     for n in range(6):
@@ -119,7 +119,7 @@ def test_what_is_too_long_ago_is_said_to_be(store: EmbeddingStore, monkeypatch: 
 
 
 def test_a_store_that_begins_anew_is_read_anew(store: EmbeddingStore) -> None:
-    history = History(store)
+    history = FeedHistory(store)
     history.note()
     since = store.version()
     store.clear()
@@ -140,7 +140,7 @@ def test_every_form_says_the_same(store: EmbeddingStore, number: Any, error: flo
     store.publish(6, items=ItemRows(
         ids=["42"], event_time_ms_B=np.array([10**12]), vectors_BD=VECTORS[-1:],
     ))  # fmt: skip
-    history = History(store)
+    history = FeedHistory(store)
     history.note()
     lines, _ = read(history, 0, number)
     named = {line["item"]: np.array(line["vector"]) * line.get("scale", 1.0) for line in lines}

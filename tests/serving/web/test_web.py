@@ -335,7 +335,7 @@ def test_a_port_in_use_is_said(web: Served, store: EmbeddedStore) -> None:
 
 def test_an_address_asks_no_faster_than_its_rate() -> None:
     now_s = 0.0
-    rates = doors.Rates(2.0, lambda: now_s)
+    rates = doors.RequestRates(2.0, lambda: now_s)
     rates.take("a")
     rates.take("a")
     with pytest.raises(Problem, match="more than 2 requests a second") as refused:
