@@ -70,6 +70,13 @@ ORDER = {
 }
 """Files and rooms of a package: each imports from itself and from what is left of it."""
 LONGEST_CHAIN = 6
+MANY_OPTIONS = {
+    "ebbtide/api.py:replay",
+    "ebbtide/commands/replay.py:replay",
+    "ebbtide/commands/train.py:train",
+    "ebbtide/commands/up.py:up",
+}
+"""Functions with ten parameters or more."""
 SERVES_WITHOUT = ("numba", "pyarrow", "pandas", "scipy", "river", "torch", "learners", "streams", "ebbtide")
 EVALUATES = {"eval", "exec"}
 UNPICKLES = {"pickle", "cloudpickle", "dill", "shelve", "marshal"}
@@ -232,6 +239,28 @@ def code_lines(path: Path) -> int:
     }
     lines = enumerate(path.read_text().splitlines(), 1)
     return sum(bool(line.strip()) and line.strip()[0] != "#" and n not in texts for n, line in lines)
+
+
+def test_a_signature_and_a_call_stay_readable() -> None:
+    """But for the options of a command, which are one parameter each."""
+    signatures, calls = set(), []
+    for path in FILES:
+        for node in ast.walk(parsed(path)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and parameters(node) >= 10:
+                signatures.add(f"{name(path)}:{node.name}")
+            elif isinstance(node, ast.Call):
+                starred = (one.value for one in node.args if isinstance(one, ast.Starred))
+                if any(isinstance(value, ast.Tuple | ast.List) for value in starred):
+                    calls.append(f"{name(path)}:{node.lineno}")
+    assert signatures == MANY_OPTIONS
+    assert not calls
+
+
+def parameters(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """Besides `self`."""
+    given = function.args
+    named = [*given.posonlyargs, *given.args, *given.kwonlyargs]
+    return sum(one.arg not in ("self", "cls") for one in named) + bool(given.vararg) + bool(given.kwarg)
 
 
 def test_nothing_is_unpickled_or_evaluated() -> None:
