@@ -40,6 +40,11 @@ Influence = dict[str, Doubles]
 """Metric -> what each user (U,) adds to the metric's deviation; its variance is the sum of squares."""
 
 
+_TIE, _TIED_POSITIVES, _TIED_NEGATIVES, _WON, _POSITIVES, _NEGATIVES = range(6)
+"""Columns of `sums_UC`: the P of the user's last tie, positives and negatives in it, pairs won, positives,
+negatives."""
+
+
 @dataclass(frozen=True, slots=True)
 class Predictions:
     """Labelled events sorted by P(action), lowest first; ties in order of arrival."""
@@ -230,7 +235,7 @@ def _of_mean(value_E: Doubles, user_E: Int32s, users: int) -> Doubles:
 
 
 def _of_user_auc(mean: float, sums_UC: Doubles) -> Doubles:
-    wins, positives, negatives = sums_UC[:, 3], sums_UC[:, 4], sums_UC[:, 5]
+    wins, positives, negatives = (sums_UC[:, c] for c in (_WON, _POSITIVES, _NEGATIVES))
     both = (positives > 0) & (negatives > 0)
     events = np.where(both, positives + negatives, 0.0)
     auc_U = np.divide(wins, positives * negatives, out=np.zeros(len(wins)), where=both)
@@ -293,26 +298,25 @@ def _placement(p_E: Floats, positive_E: Bools, place_E: Doubles) -> None:
 def _user_auc(p_E: Floats, positive_E: Bools, user_E: Int32s, sums_UC: Doubles) -> tuple[float, int]:
     """(sum over events of their user's AUC, number of such events), users with one class left out.
 
-    Columns of `sums_UC`, zeros on entry: the P of the user's last tie, positives and negatives in it,
-    pairs won, positives, negatives. Only rows of users in the sample are touched.
+    `sums_UC` has zeros on entry. Only rows of users in the sample are touched.
     """
     for e in range(len(p_E)):
         sums = sums_UC[user_E[e]]
-        if p_E[e] != sums[0]:
-            sums[0], sums[1], sums[2] = p_E[e], 0.0, 0.0
+        if p_E[e] != sums[_TIE]:
+            sums[_TIE], sums[_TIED_POSITIVES], sums[_TIED_NEGATIVES] = p_E[e], 0.0, 0.0
         if positive_E[e]:
-            sums[3] += sums[5] - 0.5 * sums[2]
-            sums[1] += 1.0
-            sums[4] += 1.0
+            sums[_WON] += sums[_NEGATIVES] - 0.5 * sums[_TIED_NEGATIVES]
+            sums[_TIED_POSITIVES] += 1.0
+            sums[_POSITIVES] += 1.0
         else:
-            sums[3] += 0.5 * sums[1]
-            sums[2] += 1.0
-            sums[5] += 1.0
+            sums[_WON] += 0.5 * sums[_TIED_POSITIVES]
+            sums[_TIED_NEGATIVES] += 1.0
+            sums[_NEGATIVES] += 1.0
     total, count = 0.0, 0
     for e in range(len(p_E)):
         sums = sums_UC[user_E[e]]
-        if sums[4] > 0.0 and sums[5] > 0.0:
-            total += sums[3] / (sums[4] * sums[5])
+        if sums[_POSITIVES] > 0.0 and sums[_NEGATIVES] > 0.0:
+            total += sums[_WON] / (sums[_POSITIVES] * sums[_NEGATIVES])
             count += 1
     return total, count
 

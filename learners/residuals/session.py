@@ -30,13 +30,21 @@ class Session(Settings, frozen=True):
     """Time without an event that ends a session."""
 
 
+_NAMES = (
+    *("user_average_2", "user_average_5", "user_average_20", "user_average_100", "user_mean"),
+    *("item_average_10", "item_average_33", "item_mean", "item_known", "session_mean"),
+)
+_USER_MEAN, _ITEM_AVERAGE, _ITEM_MEAN, _ITEM_KNOWN, _SESSION_MEAN = (
+    _NAMES.index(name) for name in ("user_mean", "item_average_10", "item_mean", "item_known", "session_mean")
+)
+_SESSION, _COUNT, _SUM = range(3)
+"""Columns of `session_U3`: which session it is, and its residuals."""
+
+
 class SessionPart(ResidualPart):
     """Session features; see `names`."""
 
-    names = (
-        *("user_average_2", "user_average_5", "user_average_20", "user_average_100", "user_mean"),
-        *("item_average_10", "item_average_33", "item_mean", "item_known", "session_mean"),
-    )
+    names = _NAMES
 
     def __init__(self, config: Session) -> None:
         self.gap_ms = int(config.gap_s * 1000.0)
@@ -86,17 +94,18 @@ class Moods(NamedTuple):
 def _features(user: int, item: int, time_ms: int, moods: Moods, gap_ms: int, made_F: Doubles) -> None:
     if user >= 0:
         n, total = moods.known_U2[user]
-        for a in range(4):
+        for a in range(len(USER_KEEP)):
             made_F[a] = moods.average_UA[user, a]
-        made_F[4] = total / (n + 5.0)
+        made_F[_USER_MEAN] = total / (n + 5.0)
         shown, last_ms, session = moods.shown_U3[user]
-        if shown > 0 and time_ms - last_ms <= gap_ms and moods.session_U3[user, 0] == session:
-            made_F[9] = moods.session_U3[user, 2] / (moods.session_U3[user, 1] + 3.0)
+        if shown > 0 and time_ms - last_ms <= gap_ms and moods.session_U3[user, _SESSION] == session:
+            session_3 = moods.session_U3[user]
+            made_F[_SESSION_MEAN] = session_3[_SUM] / (session_3[_COUNT] + 3.0)
     if item >= 0:
         n, total = moods.known_I2[item]
-        made_F[5], made_F[6] = moods.average_IA[item]
-        made_F[7] = total / (n + 5.0)
-        made_F[8] = np.log1p(n) / 5.0
+        made_F[_ITEM_AVERAGE], made_F[_ITEM_AVERAGE + 1] = moods.average_IA[item]
+        made_F[_ITEM_MEAN] = total / (n + 5.0)
+        made_F[_ITEM_KNOWN] = np.log1p(n) / 5.0
 
 
 @inner
@@ -120,11 +129,11 @@ def _learn(user: int, item: int, session: int, residual: float, moods: Moods) ->
             moods.average_UA[user, a] += (1.0 - keep) * (residual - moods.average_UA[user, a])
         moods.known_U2[user, 0] += 1.0
         moods.known_U2[user, 1] += residual
-        if moods.session_U3[user, 0] != session:
-            moods.session_U3[user, 0] = session
-            moods.session_U3[user, 1] = moods.session_U3[user, 2] = 0.0
-        moods.session_U3[user, 1] += 1.0
-        moods.session_U3[user, 2] += residual
+        if moods.session_U3[user, _SESSION] != session:
+            moods.session_U3[user, _SESSION] = session
+            moods.session_U3[user, _COUNT] = moods.session_U3[user, _SUM] = 0.0
+        moods.session_U3[user, _COUNT] += 1.0
+        moods.session_U3[user, _SUM] += residual
     if item >= 0:
         for a, keep in enumerate(ITEM_KEEP):
             moods.average_IA[item, a] += (1.0 - keep) * (residual - moods.average_IA[item, a])

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from learners.tables.identity import identity, uniform
 from state.compiled import compiled, inner
 from state.examples import BANK_S, ITEM_RATES, Doubles, ExampleBatch, Floats
 from state.keys import Int64s, KeyArrays, KeyMap, add, find, mix
@@ -265,8 +266,8 @@ def _draw(
 ) -> None:
     top = cumulative_N[-1]
     for b in range(draws_BS.shape[0]):
-        identity = mix(mix(mix(offset_B[b]) ^ index_B[b]) ^ partition_B[b]) ^ mix(seed)
+        bits = mix(identity(partition_B[b], offset_B[b], index_B[b])) ^ mix(seed)
         for s in range(draws_BS.shape[1]):
-            identity = mix(identity)
-            point = (identity & 0x1FFFFFFFFFFFFF) / 9007199254740992.0 * top
+            bits = mix(bits)
+            point = uniform(bits) * top
             draws_BS[b, s] = min(np.searchsorted(cumulative_N, point, "right"), len(cumulative_N) - 1)

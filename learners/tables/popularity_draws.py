@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from learners.tables.identity import identity
 from state.compiled import compiled
 from state.examples import Doubles, ExampleBatch, Floats
 from state.keys import Int64s, mix
@@ -100,7 +101,7 @@ def _identities(
     partition_B: Int64s, offset_B: Int64s, index_B: Int64s, seed: int, identity_B: Int64s
 ) -> None:
     for b in range(identity_B.shape[0]):
-        identity_B[b] = mix(mix(mix(offset_B[b]) ^ index_B[b]) ^ partition_B[b]) ^ mix(seed)
+        identity_B[b] = mix(identity(partition_B[b], offset_B[b], index_B[b])) ^ mix(seed)
 
 
 @compiled

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from learners.contract import Learner, Outcome, RankRequest, Step
 from learners.tables.catalogue import Catalogue
 from learners.tables.expiry import Expiry, Forgotten
+from learners.tables.identity import identity, uniform
 from learners.tables.leaveout import Had
 from learners.tables.pending import Pending
 from learners.training.recalibrated import Recalibration
@@ -257,6 +258,6 @@ def _chosen(
 ) -> NDArray[np.bool_]:
     chosen_B = np.empty(len(offset_B), np.bool_)
     for b in range(len(offset_B)):
-        draw = mix(mix(mix(offset_B[b]) ^ index_B[b]) ^ partition_B[b] ^ mix(seed + 1))
-        chosen_B[b] = (draw & 0x1FFFFFFFFFFFFF) / 9007199254740992.0 < share
+        bits = mix(identity(partition_B[b], offset_B[b], index_B[b]) ^ mix(seed + 1))
+        chosen_B[b] = uniform(bits) < share
     return chosen_B

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from state.compiled import inner
-from state.examples import Doubles, Floats
+from state.examples import USER_RATES, Doubles, Floats
 from state.forgetting import fold, retention, strengthened
 from state.keys import NO_KEY, Int64s
 from state.memory.pending import (
@@ -50,6 +50,13 @@ from state.memory.slabs import (
 
 SUMS = slice(BANK, HEADER - 1)
 """The decayed sums within a header: counts at each time constant, then label sums."""
+_COUNT, _POSITIVES, _DECAYED = (USER_RATES.index(name) for name in ("count", "positives", "count_1h"))
+_ITEM_COUNT, _ITEM_POSITIVES = USER_RATES.index("item_count"), USER_RATES.index("item_positives")
+_CATEGORY_COUNT, _CATEGORY_POSITIVES = (
+    USER_RATES.index("category_count"),
+    USER_RATES.index("category_positives"),
+)
+_GAP_S = USER_RATES.index("gap_s")
 
 
 class Curve(NamedTuple):
@@ -177,18 +184,18 @@ def rates(slabs: Slabs, rows: Rows, b: int, bank_ms_T: Doubles, rates_R: Floats)
     """USER_RATES as of row b; of the memory's entries those count whose outcome is known."""
     user, time_ms, clock_ms = rows.user_B[b], rows.time_ms_B[b], rows.clock_ms_B[b]
     header = slabs.sums[user]
-    rates_R[0] = header[COUNT]
-    rates_R[1] = header[POSITIVES]
+    rates_R[_COUNT] = header[COUNT]
+    rates_R[_POSITIVES] = header[POSITIVES]
     constants = bank_ms_T.shape[0]
     gap_ms = max(time_ms - slabs.users[user, SEEN], 0)
-    rates_R[14] = gap_ms / 1000.0
+    rates_R[_GAP_S] = gap_ms / 1000.0
     if header[COUNT] == 0.0:
         gap_ms = 0
-        rates_R[14] = -1.0
+        rates_R[_GAP_S] = -1.0
     for k in range(constants):
         fade = math.exp(-gap_ms / bank_ms_T[k])
-        rates_R[2 + k] = header[BANK + k] * fade
-        rates_R[2 + constants + k] = header[BANK + constants + k] * fade
+        rates_R[_DECAYED + k] = header[BANK + k] * fade
+        rates_R[_DECAYED + constants + k] = header[BANK + constants + k] * fade
     item, category = rows.item_B[b], rows.category_B[b]
     items, categories = entries(slabs, user, ITEM), entries(slabs, user, CATEGORY)
     of_item, good_item, of_category, good_category = 0.0, 0.0, 0.0, 0.0
@@ -208,7 +215,7 @@ def rates(slabs: Slabs, rows: Rows, b: int, bank_ms_T: Doubles, rates_R: Floats)
                 if same_category:
                     of_category += fade
                     good_category += good
-    rates_R[10] = of_item
-    rates_R[11] = good_item
-    rates_R[12] = of_category
-    rates_R[13] = good_category
+    rates_R[_ITEM_COUNT] = of_item
+    rates_R[_ITEM_POSITIVES] = good_item
+    rates_R[_CATEGORY_COUNT] = of_category
+    rates_R[_CATEGORY_POSITIVES] = good_category
