@@ -256,7 +256,8 @@ class Learner(ABC):
     def begin_cycle(self) -> None:
         """Let a cycle begin with the next block of what it learns, if none is running.
 
-        Called between two steps. Raises TypeError where `cycles` is not set.
+        Called between two steps. Raises TypeError where `cycles` is not set, InputError where its settings
+        have none.
         """
         raise TypeError(f"{self.name} has no cycles")
 
@@ -264,8 +265,8 @@ class Learner(ABC):
         """Another one whenever a cycle has begun or ended, or another version serves."""
         return ()
 
-    def roll_back(self) -> None:
-        """Let the version before serve again. Raises InputError where none is kept."""
+    def roll_back(self) -> int:
+        """Let the version before serve again; its number. Raises InputError where none is kept."""
         raise TypeError(f"{self.name} has no cycles")
 
     def forget(self, forgotten: Forgotten) -> None:

@@ -52,7 +52,7 @@ class Shipment:
     produced_ms_B: Int64s
     """When the message with the event was produced, in epoch ms."""
     names: dict[int, str]
-    """Key -> text of hashed users and items among the rows."""
+    """Key -> text of hashed users, items, categories and scenes among the rows."""
     made_by: dict[str, Any]
     """The worker's settings, as JSON."""
 
@@ -70,12 +70,12 @@ def encode(
     `width` is how long a window may be, if not as wide as the batch's.
     """
     record, metadata = _record(batch, produced_ms_B, made_by, width)
-    key_B2 = np.stack([batch.user_B, batch.item_B], axis=1)
+    key_B4 = np.stack([batch.user_B, batch.item_B, batch.category_B, batch.scene_B], axis=1)
 
     def cut(first: int, end: int) -> list[tuple[int, bytes]]:
         piece = record.slice(first, end - first)
         if end - first <= 1 or (end - first <= MOST_EXAMPLES and piece.nbytes <= most):
-            keys = np.unique(key_B2[first:end]).tolist()
+            keys = np.unique(key_B4[first:end]).tolist()
             named = json.dumps({key: names[key] for key in keys if key in names})
             value = _written(piece, {**metadata, _NAMES: named})
             if end - first <= 1 or len(value) <= most:

@@ -74,6 +74,10 @@ class Names:
     def __getitem__(self, key: int) -> str:
         return self._name.get(key, str(key))
 
+    def text(self, key: int) -> str | None:
+        """What the id was; None of a hashed one that nobody has told the text of."""
+        return self._name.get(key, str(key) if key < _TEXT else None)
+
     def __len__(self) -> int:
         return len(self._name)
 

@@ -53,6 +53,20 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
         return self.offset + 1 - self.base
 
 
+class CycleAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of a request to begin a cycle of co-evolution, or to go back to the version before."""
+
+    request: str
+    """Its number, by which whoever asked knows it."""
+    what: str
+    """`run` or `rollback`."""
+    time_ms: int | None
+    """The stream's time when it was done or refused; None before the first event."""
+    said: str
+    """What was done, or why it was refused."""
+    refused: bool
+
+
 class TrainerStatus(msgspec.Struct, frozen=True, kw_only=True):
     """What a trainer says of itself, in the store, every second or so."""
 
@@ -91,6 +105,8 @@ class TrainerStatus(msgspec.Struct, frozen=True, kw_only=True):
     """Of drift: the newest, and those that are open."""
     actions: list[DriftAction] = []
     """What was done about drift, the newest."""
+    cycle_answers: list[CycleAnswer] = []
+    """What became of what was asked of its cycles, the newest."""
     embeddings: EmbeddingHealth | None = None
     """The newest look at the vectors published."""
     trouble: str | None

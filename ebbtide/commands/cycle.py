@@ -11,6 +11,7 @@ from state.errors import InputError, UnknownIdError
 if TYPE_CHECKING:
     from ebbtide.live.arriving.cycle_requests import What
     from learners.coevolution.record import Coevolution, Record
+    from state.progress import CycleAnswer
 
 cycle = typer.Typer(
     help="Cycles of co-evolution: what moved, what was promoted or refused, and why.", no_args_is_help=True
@@ -38,7 +39,7 @@ def listed(where: Where, as_json: Json = False) -> None:
 
     Try:  ebbtide cycle list runs/coea
     """
-    from ebbtide.report.cycles import COLUMNS, in_short, row
+    from ebbtide.report.cycles import COLUMNS, answered, in_short, row
 
     evolved = _of(where)
     if as_json:
@@ -54,6 +55,8 @@ def listed(where: Where, as_json: Json = False) -> None:
         table.add_row(*row(record))
     Console().print(in_short(evolved), highlight=False)
     Console().print(table)
+    for answer in evolved.answers:
+        Console().print(answered(answer), highlight=False)
 
 
 @cycle.command()
@@ -66,7 +69,8 @@ def show(
 
     Try:  ebbtide cycle show runs/coea
     """
-    record = _chosen(_of(where), number)
+    evolved = _of(where)
+    record = _chosen(evolved, number)
     if as_json:
         from msgspec import to_builtins
 
@@ -75,8 +79,10 @@ def show(
     from rich.console import Console
     from rich.table import Table
 
+    from ebbtide.report.cycles import largest
+
     table = Table(box=None, show_header=False, pad_edge=False)
-    for name, text in _said(record).items():
+    for name, text in {**_said(record), "clusters": largest(evolved)}.items():
         table.add_row(name, text)
     Console().print(table, highlight=False)
 
@@ -103,23 +109,39 @@ def rollback(trainer: Trainer) -> None:
 
 
 def _ask(where: str, what: "What") -> None:
-    """Raises InputError where no trainer is at work there."""
-    from ebbtide.alone import holder
-    from ebbtide.live.arriving.cycle_requests import ask, ask_by
+    """Raises InputError where no trainer is at work there, or it refuses."""
+    from ebbtide.live.arriving.cycle_requests import answer, answers_in, ask_by
     from state.store.embedded import open_store
 
     if "://" in where:
         with open_store(where) as store:
-            ask_by(store, what)
+            answered = answer(ask_by(store, what), lambda: answers_in(store))
     else:
-        folder = Path(where)
-        if holder(folder) is None:
-            raise InputError(
-                f"cycle {what}: no trainer is at work on {where}; expected the --checkpoint folder of an "
-                "`ebbtide train` that runs, or the redis:// URL that it publishes to"
-            )
-        ask(folder, what)
-    print(f"asked the trainer; `ebbtide cycle list {where}` says what comes of it")
+        answered = _ask_folder(Path(where), what)
+    if answered is None:
+        print(f"asked the trainer, which is busy; `ebbtide cycle list {where}` says what comes of it")
+    elif answered.refused:
+        raise InputError(f"cycle {what}: {answered.said}")
+    else:
+        print(answered.said)
+
+
+def _ask_folder(folder: Path, what: "What") -> "CycleAnswer | None":
+    from ebbtide.alone import holder
+    from ebbtide.live.arriving.cycle_requests import answer, ask
+    from ebbtide.report.cycle_file import CYCLES, read
+
+    if holder(folder) is None:
+        raise InputError(
+            f"cycle {what}: no trainer is at work on {folder}; expected the --checkpoint folder of an "
+            "`ebbtide train` that runs, or the redis:// URL that it publishes to"
+        )
+    if not (folder / CYCLES).exists():
+        raise InputError(
+            f"cycle {what}: the trainer of {folder} has no cycles, or has learned nothing yet; "
+            "`ebbtide train --learner coea` has them"
+        )
+    return answer(ask(folder, what), lambda: read(folder).answers)
 
 
 def _said(record: "Record") -> dict[str, str]:

@@ -6,15 +6,19 @@ from typing import Any
 
 from fastapi import FastAPI, Request, Response
 
-from ebbtide.live.arriving.cycle_requests import What, ask_by
+from ebbtide.live.arriving.cycle_requests import What, answer, answers_in, ask_by
 from ebbtide.live.posted import check
 from serving.said import encoded
 from serving.web.desk import Desk
 from serving.web.forms import answers
+from serving.web.problems import Problem
 
 _ANSWERS: dict[str, Any] = {
-    "status_code": 202,
-    "responses": {**answers(s401="No valid key"), 202: {"description": "Asked the trainer"}},
+    "responses": {
+        **answers(s401="No valid key", s409="The trainer refuses"),
+        200: {"description": "Done"},
+        202: {"description": "Asked the trainer, which is busy; see `answers` of `GET /cycles`"},
+    },
     "openapi_extra": {"security": [{"key": []}]},
 }
 
@@ -24,8 +28,14 @@ def mount(app: FastAPI, desk: Desk, keys: Mapping[str, str]) -> None:
 
     async def asked(request: Request, what: What) -> Response:
         check(request.headers.get("authorization"), keys)
-        await asyncio.to_thread(ask_by, desk.store, what)
-        return Response(encoded({"asked": what}), 202, media_type="application/json")
+        made = await asyncio.to_thread(ask_by, desk.store, what)
+        found = await asyncio.to_thread(answer, made, lambda: answers_in(desk.store))
+        if found is not None and found.refused:
+            raise Problem(409, f"cycle {what}: {found.said}")
+        said = {"asked": what, "request": made.identifier}
+        if found is None:
+            return Response(encoded(said), 202, media_type="application/json")
+        return Response(encoded({**said, "said": found.said}), media_type="application/json")
 
     @app.post("/cycles:run", **_ANSWERS)
     async def run(request: Request) -> Response:

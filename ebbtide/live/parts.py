@@ -23,15 +23,19 @@ from ebbtide.publishing.delivery import Delivery
 from ebbtide.publishing.mirror import Mirror
 from ebbtide.running.learning import Learning
 from ebbtide.running.plan import selection_of
+from learners.contract import Learner
 from learners.judging.measure import Measure
 from learners.tables.expiry import Forgotten
 from state.errors import InputError
+from state.progress import CycleAnswer
 from state.side import ALWAYS
 from state.store.contract import EmbeddingStore
 from state.tree import Tree, digest
 
 log = logging.getLogger("ebbtide.train")
 
+_ANSWERS = 16
+"""To what was asked of cycles, kept."""
 _BY_DELTA = 1 << 62
 """`publish_every` of a learning whose deltas are called for by the clock instead."""
 
@@ -76,21 +80,23 @@ class Parts:
         self.item_topic = ItemTopic(settings.brokers, settings.items_topic, settings.dead_letters)
 
     def do(self, asked: Request) -> None:
-        """What was asked of the learner's cycles, once."""
+        """What was asked of the learner's cycles, once, and note what became of it."""
         if asked.identifier == self.asked:
             return
         self.asked, learner = asked.identifier, self.learning.embedder
         try:
-            if not learner.cycles:
-                raise InputError(f"{learner.name} has no cycles")
-            if asked.what == "run":
-                learner.begin_cycle()
-            else:
-                learner.roll_back()
-        except InputError as refused:
-            log.warning("cycle %s: %s", asked.what, refused)
-        else:
-            log.info("cycle %s: done as asked", asked.what)
+            said, refused = _done(learner, asked), False
+        except InputError as error:
+            said, refused = str(error).removeprefix(f"cycle {asked.what}: "), True
+        log.log(logging.WARNING if refused else logging.INFO, "cycle %s was asked for: %s", asked.what, said)
+        answer = CycleAnswer(
+            request=asked.identifier,
+            what=asked.what,
+            time_ms=self.intake.clock_ms if self.intake.events else None,
+            said=said,
+            refused=refused,
+        )
+        self.learning.cycle_answers = [*self.learning.cycle_answers, answer][-_ANSWERS:]
 
     def take_in(self, told: Sequence[ItemMessage]) -> None:
         """What has become known of items, from the stream's time on."""
@@ -125,6 +131,7 @@ class Parts:
             "sides": self.sides.tree(),
             "delivery": delivery(),
             "asked": self.asked,
+            "cycle_answers": msgspec.json.encode(self.learning.cycle_answers).decode(),
             **self.learning.tree(),
             **measure,
         }
@@ -137,6 +144,18 @@ class Parts:
         self.floors.load(tree.get("floors", {}))  # an older checkpoint has none
         self.delivery.load(tree["delivery"])
         self.asked = str(tree.get("asked", ""))
+        answers = tree.get("cycle_answers", "[]")  # an older checkpoint has none
+        self.learning.cycle_answers = msgspec.json.decode(answers, type=list[CycleAnswer])
         if self.measure is not None and "measure" in tree:
             self.measure.load(tree["measure"])
         self.keeping.loaded(self.intake.events)
+
+
+def _done(learner: Learner, asked: Request) -> str:
+    """Do what was asked of a learner's cycles; what was done. Raises InputError where it cannot be."""
+    if not learner.cycles:
+        raise InputError(f"cycle {asked.what}: {learner.name} has no cycles")
+    if asked.what == "run":
+        learner.begin_cycle()
+        return "a cycle begins with the next block of events that are known, or after the one that runs"
+    return f"version {learner.roll_back()} serves again"

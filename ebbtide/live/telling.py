@@ -28,7 +28,7 @@ class Telling:
         self.parts = parts
         self.started_ms = _now_ms()
         self._info_due_s = 0.0
-        self._cycles: tuple[int, ...] = ()
+        self._cycles: tuple[object, ...] = ()
         self._served = 0
         if parts.learning.drift is not None:
             parts.learning.drift.on_alarm.append(self._alarm)
@@ -63,15 +63,16 @@ class Telling:
         self.parts.delivery.say(self.status(lag, others))
 
     def _say_cycles(self) -> None:
-        """Beside the checkpoints, where a cycle has begun or ended, or another version serves.
+        """Beside the checkpoints: a cycle has begun, ended or was asked for, or another version serves.
 
         Readers are told, too: what they are served of a version that was withdrawn ends with that write. What
         they were served when a version was promoted is kept, to be served again (`ebbtide versions`).
         """
         learner, delivery = self.parts.learning.embedder, self.parts.delivery
-        if not learner.cycles or learner.cycle_mark() == self._cycles:
+        mark = (*learner.cycle_mark(), self.parts.asked)
+        if not learner.cycles or mark == self._cycles:
             return
-        before, self._cycles = self._cycles, learner.cycle_mark()
+        before, self._cycles = self._cycles, mark
         evolved = self.parts.learning.coevolution()
         assert evolved is not None
         if before and not delivery.holding:
@@ -106,6 +107,7 @@ class Telling:
             store_losses=parts.delivery.mirror.losses,
             alarms=self._alarms(),
             actions=parts.learning.actions()[-_ALARMS:],
+            cycle_answers=parts.learning.cycle_answers,
             embeddings=next(reversed(parts.learning.embeddings()), None),
             trouble="; ".join(self._troubles(others)) or None,
             started_ms=self.started_ms,

@@ -7,9 +7,10 @@ from ebbtide.report.svg import Plot, nice_ticks, padded, time_text
 from ebbtide.report.words import count, measure
 from learners.coevolution.record import Coevolution, Record
 from learners.judging.off_policy import Estimate
+from state.progress import CycleAnswer
 
 _DAY_MS = 86_400_000
-_CLUSTERS = 40
+_CLUSTERS, _LARGEST = 40, 6
 
 
 def in_short(evolved: Coevolution) -> str:
@@ -36,6 +37,25 @@ def outcome(record: Record) -> str:
     'refused: 12 explored events, 1,000 are needed'
     """
     return f"{'promoted' if record.verdict.promoted else 'refused'}: {record.verdict.reason}"
+
+
+def answered(answer: CycleAnswer) -> str:
+    """What became of what was asked of a live trainer.
+
+    >>> why = "version 1 serves, and none before it is kept"
+    >>> answered(CycleAnswer(request="1", what="rollback", time_ms=None, said=why, refused=True))
+    'rollback was asked for: refused: version 1 serves, and none before it is kept'
+    """
+    at = "" if answer.time_ms is None else f" at {time_text(answer.time_ms, 2 * _DAY_MS)}"
+    return f"{answer.what} was asked for{at}: {'refused: ' * answer.refused}{answer.said}"
+
+
+def largest(evolved: Coevolution) -> str:
+    """The largest clusters by name, and how many there are."""
+    ordered = sorted(evolved.clusters[1:], key=lambda one: -one.items)
+    names = ", ".join(one.name for one in ordered[:_LARGEST]) or "none yet"
+    rest = len(ordered) - _LARGEST
+    return f"{names} and {count(rest)} more" if rest > 0 else names
 
 
 def between(estimate: Estimate | None) -> str:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -21,6 +21,7 @@ from state.drift_alarm import CHANGING, DriftAction, DriftAlarm, EmbeddingHealth
 from state.errors import InputError
 from state.examples import ExampleBatch
 from state.keys import Names
+from state.progress import CycleAnswer
 from state.store.contract import RunInfo
 from state.tree import Tree
 
@@ -70,6 +71,8 @@ class Learning:
         """What the newest action is worth, until that is known."""
         self.on_action: list[Callable[[DriftAction], None]] = []
         """Called as something is done, and again once it is known what it was worth."""
+        self.cycle_answers: list[CycleAnswer] = []
+        """What became of what was asked of the model's cycles, the newest."""
         self.webhooks = webhooks(config.act or (), subject.name)
         if self.webhooks is not None:
             self.on_action.append(self.webhooks.send)
@@ -143,7 +146,8 @@ class Learning:
             elif action.do == "calibrate" and learner.predicting:
                 self.trainer.recalibrate(name)
             elif action.do == "cycle" and learner.cycles:
-                learner.begin_cycle()
+                with suppress(InputError):  # a variant may be one without cycles
+                    learner.begin_cycle()
         if action.do == "rollback" and self._roll_back is not None:
             self._roll_back(action.time_ms if action.since_ms is None else action.since_ms)
         self._tell(action)
@@ -201,7 +205,8 @@ class Learning:
         from learners.systems.coea import CoEA
 
         assert isinstance(self.embedder, CoEA)
-        return self.embedder.coevolution(self.subject.names)
+        evolved = self.embedder.coevolution(self.subject.names)
+        return msgspec.structs.replace(evolved, answers=self.cycle_answers)
 
     def embeddings(self) -> list[EmbeddingHealth]:
         """How the published vectors were, at each look."""

@@ -77,8 +77,8 @@ class Clusters:
         self._key_N = grown(self._key_N, len(self.catalogue), NO_KEY)
         return self.index.rows(self._key_N[: len(self.catalogue)]) + 1
 
-    def names(self, names: Names) -> list[str]:
-        """Of each cluster, given what keys stand for."""
+    def names(self, names: Names) -> list[str | None]:
+        """Of each cluster, given what keys stand for; None where nobody has told what it is called."""
         return ["other", *(self._name(key, names) for key in self.index)]
 
     def tidy(self) -> None:
@@ -109,11 +109,13 @@ class Clusters:
         np.add.at(self._count_C, row_Q, 1.0)
         return np.asarray(enough_Q & (key_Q != NO_KEY))
 
-    def _name(self, key: int, names: Names) -> str:
+    def _name(self, key: int, names: Names) -> str | None:
         if self.by == "place":
             lat, lon = (key // _LONGITUDES) * CELL_DEGREES[0], (key % _LONGITUDES) * CELL_DEGREES[1]
             return f"{lat - 90.0:.2f}, {lon - 180.0:.3f}"
-        return "|".join(names[part] for part in self._table.parts.get(key, (key,)))
+        parts = [names.text(part) for part in self._table.parts.get(key, (key,))]
+        told = [part for part in parts if part is not None]
+        return "|".join(told) if len(told) == len(parts) else None
 
     def tree(self) -> Tree:
         used = int((self._key_N != NO_KEY).nonzero()[0].max(initial=-1)) + 1

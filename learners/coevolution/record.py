@@ -3,6 +3,7 @@
 import msgspec
 
 from learners.judging.off_policy import Estimate
+from state.progress import CycleAnswer
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
@@ -104,3 +105,5 @@ class Coevolution(msgspec.Struct, frozen=True, kw_only=True):
     """Whether a cycle has begun that has not ended."""
     cycles: list[Record]
     over_time: list[Moment] = []
+    answers: list[CycleAnswer] = []
+    """What became of what was asked of a live trainer, the newest."""

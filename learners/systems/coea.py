@@ -32,6 +32,7 @@ from learners.coevolution.weights import Weights
 from learners.contract import Context, Learner, Outcome, RankRequest, Settings, Step
 from learners.tables.expiry import Forgotten
 from learners.tables.true_ranks import true_ranks
+from state.errors import InputError
 from state.examples import Doubles, ExampleBatch, Floats
 from state.keys import Int64s, Names
 from state.tree import Tree
@@ -233,9 +234,11 @@ class CoEA(Learner):
         weight_N, named = self.weights.within(cluster_N).item_N, self.clusters.names(names)
         order = np.lexsort((-weight_N, cluster_N))
         start_C1 = np.searchsorted(cluster_N[order], np.arange(len(named) + 1))
-        clusters = []
+        clusters: list[Cluster] = []
         for name, start, stop in zip(named, start_C1[:-1].tolist(), start_C1[1:].tolist(), strict=True):
-            popular = [names[key] for key in keys_N[order[start : min(start + _SHOWN, stop)]].tolist()]
+            popular = self._called(keys_N[order[start : min(start + _SHOWN, stop)]], names)
+            if name is None:
+                name = f"like {', '.join(popular)}" if popular else f"no. {len(clusters)}"
             clusters.append(Cluster(name=name, items=stop - start, popular=popular))
         system = self.course.system
         return Coevolution(
@@ -247,7 +250,18 @@ class CoEA(Learner):
             over_time=self.course.over_time.moments(),
         )
 
+    def _called(self, keys_K: Int64s, names: Names) -> list[str]:
+        """What people call items: their title by now, where a side table has one, else their id."""
+        titles = [] if self.context.items is None else list(self.context.items.texts.values())
+        if self.context.items is None or not titles:
+            return [names[key] for key in keys_K.tolist()]
+        row_K = self.context.items.rows(keys_K, np.full(len(keys_K), self.course.clock_ms))
+        said = zip(keys_K.tolist(), row_K.tolist(), strict=True)
+        return [(row >= 0 and titles[0][row][:_LONGEST]) or names[key] for key, row in said]
+
     def begin_cycle(self) -> None:
+        if not self.settings.cycle.every:
+            raise InputError("cycle run: [learners.coea.cycle] every is 0, so there are none")
         self.course.ask()
 
     def cycle_mark(self) -> tuple[int, ...]:
@@ -255,8 +269,8 @@ class CoEA(Learner):
         last = system.records[-1].number if system.records else -1
         return (last, system.serving, system.running is not None)
 
-    def roll_back(self) -> None:
-        self.course.system.roll_back()
+    def roll_back(self) -> int:
+        return self.course.system.roll_back()
 
     def forget(self, forgotten: Forgotten) -> None:
         self.clusters.keep(forgotten.kept_K)
@@ -279,5 +293,6 @@ class CoEA(Learner):
 
 
 EXPLORE = "explore"
-_SHOWN = 3
+_SHOWN, _LONGEST = 3, 60
+"""Items of a cluster that are named, and characters of a title."""
 _NONE = np.zeros(0, np.int64)

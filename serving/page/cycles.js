@@ -8,6 +8,7 @@ import { count, many, moment, number, percent } from "./say.js";
 const ROLLBACK = "/cycles:rollback";
 const AGAIN_MS = 3000;
 const SHOWN = 20;
+const CLUSTERS = 40;
 const interval = (one) => (one ? `${number(one.value)} [${number(one.low)}, ${number(one.high)}]` : "–");
 const HEADS = ["cycle", "when", "version", "explored", "codes changed", "acceptance before", "after", "difference, 95 %", "verdict"];
 
@@ -54,8 +55,8 @@ class Evolving {
   async post(path, text) {
     this.trouble.replaceChildren();
     try {
-      await ask(path, { body: {}, key: keyOf() });
-      tell(`${text}: the trainer was asked`);
+      const answer = await ask(path, { body: {}, key: keyOf() });
+      tell(`${text}: ${answer.said ?? "the trainer was asked, and is busy"}`);
     } catch (error) {
       this.trouble.replaceChildren(problem(error));
     }
@@ -75,7 +76,20 @@ function said(told) {
   if (!told.cycles.length) return [facts];
   const head = el("tr", {}, HEADS.map((name) => el("th", { scope: "col" }, name)));
   const table = el("table", {}, el("thead", {}, head), el("tbody", {}, told.cycles.slice(-SHOWN).toReversed().map(row)));
-  return [facts, el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Cycles" }, table)];
+  return [facts, el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Cycles" }, table), ...clustered(told), ...answered(told)];
+}
+
+/** What items are grouped into, the largest first. */
+function clustered(told) {
+  const largest = told.clusters.slice(1).toSorted((one, other) => other.items - one.items);
+  if (!largest.length) return [];
+  const named = largest.slice(0, CLUSTERS).map((one) => el("li", {}, `${one.name}: ${many(one.items, "item")}, such as ${one.popular.join(", ")}`));
+  return [el("details", {}, el("summary", {}, "Clusters"), el("ul", {}, named))];
+}
+
+/** What became of what was asked of the trainer, the newest last. */
+function answered(told) {
+  return (told.answers ?? []).map((one) => el("p", { class: "soft" }, `${one.what} was asked for${one.time_ms === null ? "" : ` at ${moment(one.time_ms)}`}: ${one.refused ? "refused: " : ""}${one.said}`));
 }
 
 function row(one) {

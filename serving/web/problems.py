@@ -18,7 +18,7 @@ TITLES = {
     404: "Not known",
     405: "No such method",
     408: "Too slow",
-    409: "Not any longer",
+    409: "Not as things are",
     413: "Too large",
     422: "Not as declared",
     429: "Too much at a time",

@@ -47,7 +47,8 @@ def drawn(seed: int, size: int, width: int | None) -> ExampleBatch:
 def test_examples_come_back_bit_for_bit(seed: int, size: int, width: int | None, most: int) -> None:
     batch = drawn(seed, size, width)
     produced_ms_B = np.arange(size) * 1000
-    names = {int(key): f"user {key}" for key in batch.user_B if key > 0}
+    named = (batch.user_B, batch.item_B, batch.category_B, batch.scene_B)
+    names = {int(key): f"id {key}" for key in np.concatenate(named) if key > 0}
     shipped = example_wire.encode(batch, produced_ms_B, names, MADE_BY, most)
     back = [example_wire.decode(value) for _, value in shipped]
     assert [len(one.batch) for one in back] == [rows for rows, _ in shipped]

@@ -2,23 +2,28 @@
 
 Whoever only reaches the store it publishes to leaves a request there; the trainer makes it such a file. It
 writes the request into its journal before it does it, so that one that was killed does it again between the
-same two micro-batches; a request has a number of its own, so that it is done once.
+same two micro-batches; a request has a number of its own, so that it is done once. What became of it is told
+under that number with the cycles, beside the checkpoints and in the store, and in the trainer's status.
 """
 
 import secrets
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from ebbtide.report.report import replace_file
 from state.errors import InputError
-from state.progress import trainer_status
+from state.progress import CycleAnswer, trainer_status
 from state.store.contract import EmbeddingStore
 
 What = Literal["run", "rollback"]
 _FILE = "cycle-request"
 SILENT_MS = 30_000
 """Since a trainer said something, after which it counts as gone; it says something every second."""
+ANSWER_S = 5.0
+"""That whoever asks waits for what comes of it."""
+_LOOK_S = 0.1
 
 
 class Request(NamedTuple):
@@ -47,6 +52,24 @@ def ask_by(store: EmbeddingStore, what: What) -> Request:
     made = _made(what)
     store.put_request(_encoded(made))
     return made
+
+
+def answers_in(store: EmbeddingStore) -> Sequence[CycleAnswer]:
+    """What became of what the trainer was asked that publishes there."""
+    status = store.status()
+    return [] if status is None else trainer_status(status).cycle_answers
+
+
+def answer(
+    made: Request, answers: Callable[[], Sequence[CycleAnswer]], patience_s: float = ANSWER_S
+) -> CycleAnswer | None:
+    """What became of a request, as soon as `answers` has it; None where it has not by then."""
+    deadline_s = time.monotonic() + patience_s
+    while True:
+        answered = next((one for one in answers() if one.request == made.identifier), None)
+        if answered is not None or time.monotonic() > deadline_s:
+            return answered
+        time.sleep(_LOOK_S)
 
 
 def leave(folder: Path, encoded: bytes) -> None:

@@ -22,6 +22,8 @@ from streams.engines.engine_config import altered
 from streams.wire import reasons
 from streams.wire.message import Message
 
+MOST_KINDS = 1 << 16
+"""Categories and scenes whose texts are remembered."""
 _BEFORE_ALL = (-1, -1)
 _MOST_WORDS = 500
 """Characters of an error that are kept."""
@@ -89,6 +91,8 @@ class Intake:
         """Messages that could not be learned, examples in them, and how many such messages came last."""
         self.clock_ms = np.iinfo(np.int64).min
         """The latest event time."""
+        self._kinds: set[int] = set()
+        """Hashed categories and scenes whose text is known."""
         self._marks: dict[int, tuple[int, int]] = {}
         """Source partition -> (offset, index) of its newest example."""
         self._known_ms = np.iinfo(np.int64).min
@@ -102,7 +106,7 @@ class Intake:
             if arrival.shipment is None:
                 self.unreadable += 1
                 continue
-            self.names.update(arrival.shipment.names)
+            self._name(arrival.shipment)
             kept_B = self._kept(arrival.shipment.batch)
             if kept_B.any():
                 batch = narrowed(arrival.shipment.batch, self.needed)
@@ -115,6 +119,14 @@ class Intake:
         self.in_a_row = 0
         self.clock_ms = max(self.clock_ms, int(batch.time_ms_B.max()))
         return Group(self._in_turn(batch), np.concatenate(produced))
+
+    def _name(self, shipment: Shipment) -> None:
+        """Take in what users and items are called, which leave one day, and of the rest `MOST_KINDS`."""
+        ids = {*shipment.batch.user_B.tolist(), *shipment.batch.item_B.tolist()}
+        kinds = shipment.names.keys() - ids - self._kinds
+        over = kinds if len(self._kinds) + len(kinds) > MOST_KINDS else set[int]()
+        self._kinds |= kinds - over
+        self.names.update({key: text for key, text in shipment.names.items() if key not in over})
 
     def pass_over(self, arrivals: Sequence[Arrival]) -> None:
         """Messages that cannot be learned: they are done with."""
@@ -193,6 +205,7 @@ class Intake:
             "known_ms": self._known_ms,
             "offsets": np.array(list(self.offsets.items()), np.int64).reshape(-1, 2),
             "marks": np.array(marks, np.int64).reshape(-1, 3),
+            "kinds": np.array(sorted(self._kinds), np.int64),
             "names": {"key": np.array(list(names), np.int64), "text": texts.to_tree(names.values())},
         }
 
@@ -203,6 +216,7 @@ class Intake:
         self._known_ms = int(tree["known_ms"])
         self.offsets = dict(tree["offsets"].tolist())
         self._marks = {partition: (offset, index) for partition, offset, index in tree["marks"].tolist()}
+        self._kinds = set(tree.get("kinds", np.zeros(0, np.int64)).tolist())  # an older checkpoint has none
         named = zip(tree["names"]["key"].tolist(), texts.from_tree(tree["names"]["text"]), strict=True)
         self.names.update(dict(named))
 

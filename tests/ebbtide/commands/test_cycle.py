@@ -1,23 +1,29 @@
 """Cycles of co-evolution through the public doors: a replay, its report, `ebbtide cycle`."""
 
 import json
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
 import pytest
 
 import ebbtide
+from ebbtide.alone import alone
 from ebbtide.live.arriving import cycle_requests
 from ebbtide.publishing.delivery import Delivery
 from ebbtide.publishing.mirror import Mirror
-from state.progress import encode
+from ebbtide.report import cycle_file
+from ebbtide.report.report import read
+from state.progress import CycleAnswer, encode
 from state.store.in_memory import DictStore
 from state.store.redis import RedisStore
 from state.store.server import EmbeddedServer
 from tests.contracts.test_every_store import server as server
 from tests.ebbtide.commands.test_status import trainer
 from tests.ebbtide.typed import run
-from tests.patience import PATIENCE_S
+from tests.patience import PATIENCE_S, until
 from tests.serving.test_answers import INFO, published
 
 LOG = "planted:users=40,items=60,events=4000"
@@ -62,11 +68,50 @@ def test_the_report_says_what_each_cycle_moved_and_why_it_was_refused(out: Path)
     assert "Confirmation gap" not in page, "nothing was explored"
 
 
-def test_a_trainer_is_asked_by_its_folder_or_by_the_store_that_it_publishes_to(
-    server: EmbeddedServer, tmp_path: Path
-) -> None:
+REFUSED = "version 1 serves, and none before it is kept"
+
+
+@contextmanager
+def at_work(asked: Callable[[], bytes | None], answer: Callable[[CycleAnswer], None]) -> Iterator[None]:
+    """A trainer that begins a cycle whenever it is asked to, and goes back from none."""
+
+    def work() -> None:
+        number, what = (until(asked) or b"").decode().split()
+        refused = what == "rollback"
+        said = REFUSED if refused else "a cycle begins"
+        answer(CycleAnswer(request=number, what=what, time_ms=0, said=said, refused=refused))
+
+    with ThreadPoolExecutor(1) as thread:
+        working = thread.submit(work)
+        yield
+        working.result()
+
+
+def test_who_asks_a_trainer_by_its_folder_is_told_what_comes_of_it(out: Path, tmp_path: Path) -> None:
     refused = run("cycle", "run", tmp_path, check=2)
     assert f"no trainer is at work on {tmp_path}" in refused.stderr
+    evolved = read(out / "run" / "report.json").coevolution
+    assert evolved is not None
+
+    def asked() -> bytes | None:
+        found = cycle_requests.waiting(tmp_path)
+        return None if found is None else " ".join(found).encode()
+
+    def answer(said: CycleAnswer) -> None:
+        cycle_requests.remove(tmp_path)
+        cycle_file.write(tmp_path, msgspec.structs.replace(evolved, answers=[said]))
+
+    with alone(tmp_path, "--checkpoint", "trainer learns"):
+        assert "has no cycles, or has learned nothing yet" in run("cycle", "run", tmp_path, check=2).stderr
+        cycle_file.write(tmp_path, evolved)
+        with at_work(asked, answer):
+            assert "a cycle begins" in run("cycle", "run", tmp_path).stdout
+        with at_work(asked, answer):
+            assert REFUSED in run("cycle", "rollback", tmp_path, check=2).stderr
+    assert f"refused: {REFUSED}" in " ".join(run("cycle", "list", tmp_path).stdout.split())
+
+
+def test_a_trainer_is_asked_by_the_store_that_it_publishes_to(server: EmbeddedServer, tmp_path: Path) -> None:
     url = f"unix://{server.ensure()}?run=asked"
     with RedisStore(url) as store:
         assert "no trainer is at work on" in run("cycle", "rollback", url, check=2).stderr
@@ -74,7 +119,12 @@ def test_a_trainer_is_asked_by_its_folder_or_by_the_store_that_it_publishes_to(
         store.put_status(encode(trainer()))
         assert "two-tower has no cycles" in run("cycle", "rollback", url, check=2).stderr
         store.put_info(msgspec.structs.replace(INFO, coevolution={}))
-        run("cycle", "rollback", url)
+
+        def answer(said: CycleAnswer) -> None:
+            store.put_status(encode(trainer(cycle_answers=[said])))
+
+        with at_work(store.request, answer):
+            assert REFUSED in run("cycle", "rollback", url, check=2).stderr
         asked = store.request()
         assert asked is not None
         cycle_requests.leave(tmp_path, asked)
@@ -101,7 +151,9 @@ def test_the_command_lists_and_shows_them(out: Path) -> None:
     cycles = json.loads(listed.stdout)["cycles"]
     shown = run("cycle", "show", out / "run", 1, "--json")
     assert json.loads(shown.stdout) == cycles[1]
-    assert "refused: 0 explored events" in run("cycle", "show", out / "run").stdout
+    told = run("cycle", "show", out / "run").stdout
+    assert "refused: 0 explored events" in told
+    assert "topic0" in told
     unknown = run("cycle", "show", out / "run", 99, check=3)
     assert "no cycle 99 is kept" in unknown.stderr
 

@@ -190,6 +190,16 @@ class TestClusters:
         assert clusters.learn(rows).tolist() == [1] * 5 + [2] * 2 + [0]
         assert clusters.names(names) == ["other", "drama|war", "drama"]
 
+    def test_one_whose_category_nobody_has_named_is_called_by_its_most_frequent_items(self) -> None:
+        names, rows = Names(), empty_examples(9)
+        tea, cup, mug = (names.add(item) for item in ("tea", "cup", "mug"))
+        rows.category_B[:] = [names.add("drinks")] * 3 + [key_of("crockery")] * 6
+        rows.item_B[:] = [tea] * 3 + [cup] * 4 + [mug] * 2
+        rows.label_B[:], rows.time_ms_B[:] = 1.0, np.arange(9)
+        run = Run().run(rows, [0, 9])
+        found = {one.name: one.popular for one in run.learner.coevolution(names).clusters}
+        assert found == {"other": [], "drinks": ["tea"], "like cup, mug": ["cup", "mug"]}
+
     def test_a_place_is_a_cluster_once_enough_happened_there(self) -> None:
         whole, cut = (Clusters(_context(None), "place", 8) for _ in range(2))
         rows = empty_examples(60)
@@ -199,7 +209,7 @@ class TestClusters:
         assert found == [one for part in parts for one in part]
         assert found[:20] == [0] * 20
         assert set(found[-3:]) == {0, 1}
-        assert whole.names(Names())[1].startswith("40.70, -73.9")
+        assert str(whole.names(Names())[1]).startswith("40.70, -73.9")
 
     def test_a_log_with_nothing_to_group_by_is_refused_with_what_to_do(self) -> None:
         context = Context(labelled=True, roles=frozenset({"user"}), catalogue=Catalogue())

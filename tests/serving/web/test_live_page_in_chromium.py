@@ -1,7 +1,7 @@
 """The page of a live path: what happens now by server-sent events, versions and the way back."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, expect
 
 from learners.coevolution.record import Cluster, Coevolution, Record, Verdict, Verified
 from state.drift_alarm import DriftAlarm, EmbeddingHealth
-from state.progress import TrainerStatus, encode
+from state.progress import CycleAnswer, TrainerStatus, encode
 from state.store.contract import EmbeddingStore
 from state.store.embedded import open_store
 from tests.patience import until
@@ -38,7 +38,13 @@ HEALTH = EmbeddingHealth(
 )
 
 
-def said(trained: int, updated_ms: int, trouble: str | None = None, lag: int = 3) -> bytes:
+def said(
+    trained: int,
+    updated_ms: int,
+    trouble: str | None = None,
+    lag: int = 3,
+    cycle_answers: Sequence[CycleAnswer] = (),
+) -> bytes:
     return encode(
         TrainerStatus(
             trained=trained,
@@ -53,6 +59,7 @@ def said(trained: int, updated_ms: int, trouble: str | None = None, lag: int = 3
             alarms=[ALARM],
             embeddings=HEALTH,
             trouble=trouble,
+            cycle_answers=list(cycle_answers),
             started_ms=0,
             updated_ms=updated_ms,
             pid=1,
@@ -159,14 +166,24 @@ def test_cycles_are_told_with_their_reasons_and_their_trainer_is_asked(
         back.click()
         asked = until(store.request)
         assert asked is not None
-        assert asked.endswith(b" rollback")
+        number, what = asked.decode().split()
+        assert what == "rollback"
+        why = "version 1 serves, and none before it is kept"
+        refusal = CycleAnswer(request=number, what=what, time_ms=MORNING, said=why, refused=True)
+        store.put_status(said(2500, 4_000_000_000_000, cycle_answers=[refusal]))
+        expect(card.get_by_role("alert")).to_contain_text(why)
         store.put_info(
             msgspec.structs.replace(
                 test_answers.INFO,
-                coevolution=msgspec.to_builtins(msgspec.structs.replace(evolved, serving=1, running=False)),
+                coevolution=msgspec.to_builtins(
+                    msgspec.structs.replace(evolved, serving=1, running=False, answers=[refusal])
+                ),
             )
         )
         expect(card).to_contain_text("version 1 serves.")
+        expect(card).to_contain_text(f"refused: {why}")
+        card.get_by_text("Clusters", exact=True).click()
+        expect(card).to_contain_text("drinks: 2 items, such as tea")
 
 
 def cycle(number: int, refused: str | None = None) -> Record:
