@@ -108,7 +108,8 @@ def of_copy(
     whole memory says of it: told where none of its events is among the entries.
     """
     place = scored.place(row)
-    mine_W = np.flatnonzero((scored.row_W == row) & (scored.add_WV.sum(1) > 0.0))
+    add_W = scored.add_W
+    mine_W = np.flatnonzero((scored.row_W == row) & (add_W > 0.0))
     more = {
         "like": float(scored.interest_C[place]) - scored.usual[2],
         "popular": float(scored.crowd_C[place]) - scored.usual[0],
@@ -122,7 +123,6 @@ def of_copy(
     if more[most] > own:
         others_W = np.where(scored.row_W == row, 0.0, liked_W)
         reasons.append(Because(_taste(now.memory, others_W, name) if most == "like" else _SAID[most]))
-    add_W = scored.add_WV.sum(1)
     left_W = mine_W[np.lexsort((-mine_W, -add_W[mine_W]))]
     returning = None
     if not len(mine_W) and had is not None:

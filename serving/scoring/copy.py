@@ -80,6 +80,8 @@ class CopyScores(NamedTuple):
     """The item of every entry that speaks; -1 for the others."""
     add_WV: Doubles
     """What each entry adds to its item's score, at least 0, by PARTS."""
+    add_W: Doubles
+    """The same, all parts together."""
     usual: tuple[float, float, float]
     """Means of the three over the items, or over SAMPLED of many."""
 
@@ -205,7 +207,7 @@ class CopyScorer:
             usual = (self._usual_crowd, float(self._near(here, self.sample).mean()), float(liked.mean()))
         spoken_W = np.full(len(row_W), -1, np.int64)
         spoken_W[mine.spoken_W] = row_W[mine.spoken_W]
-        return CopyScores(rows_C, score_C, crowd_C, near_C, liked_C, spoken_W, add_WV, usual)
+        return CopyScores(rows_C, score_C, crowd_C, near_C, liked_C, spoken_W, add_WV, add_WV.sum(1), usual)
 
     def _near(self, here: Doubles, rows: Int64s | slice | None) -> Doubles:
         """What it says of items how near they are."""

@@ -38,7 +38,7 @@ class Follower:
 
     def name(self, key: int) -> str:
         """The id of an item by its key, as far as it is known."""
-        row = int(self.held.rows([key])[0])
+        row = self.held.row_of_id.row_of_key(key)
         return self.info.item_names.get(str(key), str(key)) if row < 0 else self.held.ids[row]
 
     def look(self) -> Pointer:

@@ -61,6 +61,11 @@ class IdRows(Mapping[str, int]):
         number_W = np.array([self._number_of_key.get(key, -1) for key in keys], np.int64)
         return np.where(number_W >= 0, self._row_of_number[number_W], -1) if len(self) else number_W
 
+    def row_of_key(self, key: int) -> int:
+        """The row of one key, or -1."""
+        number = self._number_of_key.get(key)
+        return -1 if number is None else int(self._row_of_number[number])
+
     def change(self, leave: Int64s, come: Sequence[str]) -> Int64s:
         """Rows leave, and ids come, both ascending; where in what stays each comes, as `changed` takes it."""
         for row in leave.tolist():
