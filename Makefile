@@ -52,7 +52,7 @@ demo: $(BASE) ## Replay two real logs (purchases, films), learn from every event
 
 PROCESSES ?= 3
 test: setup ## Run all tests, in PROCESSES processes, each with a broker and a store of its own
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(PROCESSES) --dist loadfile --no-loadscope-reorder
+	OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -n $(PROCESSES) --dist loadfile --no-loadscope-reorder
 
 test-flink: setup setup-flink ## Run the quick tests on Flink: what it makes of a log is what replay makes
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m flink tests/ebbtide/flink/test_flink.py -k "not killed"

@@ -3,6 +3,7 @@
 By psutil, whose looks stand it that a process, a thread or a descriptor goes while they last.
 """
 
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -27,9 +28,13 @@ def processes_of(folder: Path) -> list[int]:
     ]
 
 
-def children(pid: int) -> list[int]:
-    """Processes that a living process has started and that are not reaped."""
-    return [one.pid for one in psutil.Process(pid).children()]
+def children(pid: int, folder: Path) -> list[int]:
+    """Processes that a living process has started, and that know of the folder by their command line."""
+    found = []
+    for one in psutil.Process(pid).children():
+        with suppress(psutil.NoSuchProcess):  # it has ended since
+            found += [one.pid] if any(str(folder) in word for word in one.cmdline()) else []
+    return found
 
 
 def listening(pid: int) -> dict[int, str]:

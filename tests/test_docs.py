@@ -1,6 +1,7 @@
-"""The pages keep their word: what they show runs, and what they point at is there."""
+"""Pages and docstrings keep their word: what they show runs, and what they point at is there."""
 
 import doctest
+import importlib
 import re
 import sys
 from collections.abc import Iterator
@@ -18,12 +19,38 @@ from learners.registry import learner
 from tests.contracts.test_every_learner import Bench
 
 DOCS = Path(__file__).parent.parent / "docs"
+INSTALLED = ("ebbtide", "learners", "monitor", "replay", "serving", "state", "streams")
+OF_FLINK = {"streams.engines.flink", "streams.engines.flink_export"}
+"""What can be loaded in `.venv-flink` alone."""
+
+
+def modules() -> dict[str, str]:
+    """Name -> source of every module that is installed."""
+    top = DOCS.parent
+    paths = [path for package in INSTALLED for path in sorted((top / package).rglob("*.py"))]
+    dotted = {".".join(path.relative_to(top).with_suffix("").parts): path for path in paths}
+    return {name.removesuffix(".__init__"): path.read_text() for name, path in dotted.items()}
+
+
+MODULES = modules()
 
 
 def block(language: str) -> str:
     """The one block of that language in the page on learners."""
     (found,) = re.findall(rf"```{language}\n(.*?)```", (DOCS / "learners.md").read_text(), re.DOTALL)
     return str(found)
+
+
+@pytest.mark.parametrize("name", [name for name, source in MODULES.items() if ">>> " in source])
+def test_the_examples_of_a_docstring_are_so(name: str) -> None:
+    failed, tried = doctest.testmod(importlib.import_module(name))
+    assert (failed, tried > 0) == (0, True)
+
+
+def test_every_module_can_be_loaded() -> None:
+    for name in MODULES.keys() - OF_FLINK:
+        if not name.endswith("__main__"):
+            importlib.import_module(name)
 
 
 def test_files_that_the_pages_and_docstrings_name_are_there() -> None:

@@ -69,23 +69,22 @@ def test_a_variant_ends_with_its_base_whatever_ended_that_and_both_go_on(
     here: InProcess, other: Path
 ) -> None:
     send(here.brokers, here.topic, SENT)
-    both = ("--variant", f"b={other}")
+    both, own = ("--variant", f"b={other}"), here.folder / FOLDER / "b"
     process = began(here, *both)
     until(lambda: trained(named("b", here.store)[1]) > 0)
-    (variant,) = children(process.pid)
+    (variant,) = children(process.pid, own)
     process.kill()
     process.wait()
     until(lambda: not lives(variant))
     process = began(here, *both, stderr=PIPE)
-    until(lambda: children(process.pid) and trained(here.store) > 0)
-    (variant,) = children(process.pid)
+    until(lambda: children(process.pid, own) and trained(here.store) > 0)
+    (variant,) = children(process.pid, own)
     os.kill(variant, signal.SIGKILL)
     _, said = process.communicate(PATIENCE_S)
     assert process.returncode == 2
     assert b"--variant b: has ended (SIGKILL); the same command goes on where all were" in said
     process = began(here, *both)
-    until(lambda: len(children(process.pid)) == 1)
-    (variant,) = children(process.pid)
+    (variant,) = until(lambda: children(process.pid, own))
     process.terminate()
     assert process.wait(PATIENCE_S) == 0
     assert not lives(variant)

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import replace
 from itertools import pairwise
@@ -98,18 +98,26 @@ def tell(where: TrainerSettings, known: dict[str, Any], since_ms: int | None = N
     assert producer.failure is None
 
 
-def trained(where: TrainerSettings, **changes: Any) -> LiveTrainer:
-    """A trainer to its end, which keeps its whole journal."""
+def trained(
+    where: TrainerSettings, enough: Callable[[LiveTrainer], bool] = lambda _: False, **changes: Any
+) -> LiveTrainer:
+    """A trainer to its end, or until it is enough, which keeps its whole journal."""
+    running: list[LiveTrainer] = []
     ended = train(
         replace(where, **changes),
         CONFIG,
         DictStore(),
         clear=False,
-        stop=lambda: False,
-        tell=lambda _: None,
+        stop=lambda: bool(running) and enough(running[-1]),
+        tell=running.append,
     )
     assert ended is not None
     return ended
+
+
+def told_of(messages: int) -> Callable[[LiveTrainer], bool]:
+    """Whether a trainer has had so many messages about items, those included that it has set aside."""
+    return lambda one: one.parts.sides.changes + one.parts.sides.set_aside >= messages
 
 
 def replayed(items: Path, cuts: Sequence[int]) -> str:
@@ -138,7 +146,7 @@ def test_what_changes_live_is_what_a_table_with_times_says(where: TrainerSetting
     send(where.brokers, where.topic, MADE[:HALF], partitions=1)
     began = trained(where, items=table(tmp_path, first), at_most=BEFORE)
     tell(where, LATER, CHANGED_MS)
-    changed = trained(where, items=table(tmp_path, first), until_idle_s=1.0)
+    changed = trained(where, told_of(len(LATER)), items=table(tmp_path, first))
     send(where.brokers, where.topic, MADE[HALF:], partitions=1)
     ended = trained(where, items=table(tmp_path, first), at_most=EVENTS)
     assert (began.status().item_changes, changed.status().item_changes) == (0, len(LATER))
@@ -194,8 +202,9 @@ def test_what_is_no_message_about_an_item_is_set_aside_and_said(
     send(where.brokers, where.topic, MADE[:2], partitions=1)
     first = trained(where, at_most=len(MADE[0]))
     assert first.parts.sides.set_aside == 1
-    tell(where, {"i2": "no object", "i3": known_of(3) | {"stock": 5}, "i4": None})
-    ended = trained(where, until_idle_s=1.0)
+    later = {"i2": "no object", "i3": known_of(3) | {"stock": 5}, "i4": None}
+    tell(where, later)
+    ended = trained(where, told_of(len(FIRST) + len(later)))
     said = str(ended.status().trouble)
     assert "2 messages about items could not be read" in said
     assert "that were not there when learning began: left out are stock" in said
@@ -216,7 +225,7 @@ def test_a_topic_that_was_made_anew_is_read_from_its_beginning(
         asked.delete_topics([where.items_topic])
         until(lambda: where.items_topic not in asked.list_topics())
     tell(where, {"i5": known_of(5, then=1)})
-    ended = trained(where, until_idle_s=2.0)
+    ended = trained(where, told_of(len(FIRST) + 1))
     assert f"{where.items_topic}: is not the topic that was read" in caplog.text
     assert ended.status().item_changes == len(FIRST) + 1
     assert ended.parts.sides.items is not None

@@ -15,6 +15,7 @@ from state.store.redis import RedisStore
 from state.store.server import EmbeddedServer
 from tests.contracts.test_every_store import items
 from tests.contracts.test_every_store import server as server
+from tests.patience import until
 from tests.valkeys import free_port, serving
 
 FORKED = """
@@ -33,14 +34,21 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) or wrong)
 
 
 def test_an_answer_that_nobody_waited_for_is_not_the_next_ones(server: EmbeddedServer) -> None:
+    """Who asks is interrupted once the server keeps them waiting, and not before they have asked."""
+
     def stop(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
     with RedisStore(f"unix://{server.ensure()}") as store:
         direct = Direct(store._redis)
+
+        def interrupt() -> None:
+            until(lambda: store._redis.info("clients")["blocked_clients"])
+            os.kill(os.getpid(), signal.SIGUSR1)
+
         assert direct.ask("ECHO", "first") == b"first"
         before = signal.signal(signal.SIGUSR1, stop)
-        stopping = threading.Timer(0.05, lambda: os.kill(os.getpid(), signal.SIGUSR1))
+        stopping = threading.Thread(target=interrupt)
         stopping.start()
         try:
             with pytest.raises(KeyboardInterrupt):

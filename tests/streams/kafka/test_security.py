@@ -69,6 +69,29 @@ class Guarded:
     """The same key as PKCS#8, as Java reads it."""
 
 
+def listening(folder: Path, record: Path) -> dict[str, int]:
+    """The ports of a broker that answers; begun again elsewhere if one was taken before it could listen."""
+    logs = folder / "logs"
+    logs.mkdir(exist_ok=True)
+    while True:
+        with ExitStack() as held:
+            sockets = [held.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(6)]
+            names = ("port", "controller", "sasl", "tls", "both", "mutual")
+            ports = dict(zip(names, (int(one.getsockname()[1]) for one in sockets), strict=True))
+        with processes.locked(folder) as lock:
+            command = broker.command(folder, jars(), ports["port"], ports["controller"], lock)
+            with (folder / "kafka/server.properties").open("a") as file:
+                file.write(_LISTENERS.format(host="127.0.0.1", **ports) + _TLS)
+                file.write(_SASL.format("pass", "PLAIN,SCRAM-SHA-256,SCRAM-SHA-512", _MODULES, RIGHT))
+                file.write(_SASL.format("both", "PLAIN", _MODULES, RIGHT))
+            begun = processes.launch(record, command, lock=lock, cwd=folder, output=logs / "kafka.out")
+        plain = f"127.0.0.1:{ports['port']}"
+        until(lambda: not begun.alive or cluster_id(plain) == broker.cluster(folder))  # noqa: B023
+        if begun.alive:
+            return ports
+        assert any("in use" in log.read_text() for log in logs.iterdir())
+
+
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
     folder = tmp_path_factory.mktemp("guarded")
@@ -86,22 +109,10 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
     key = serialization.load_pem_private_key(issued.private_key_pem.bytes(), None)
     form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     (folder / "ann.key").write_bytes(key.private_bytes(*form))
-    with ExitStack() as held:
-        sockets = [held.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(6)]
-        names = ("port", "controller", "sasl", "tls", "both", "mutual")
-        ports = dict(zip(names, (int(one.getsockname()[1]) for one in sockets), strict=True))
     record = folder / "kafka.json"
-    with processes.locked(folder) as lock:
-        command = broker.command(folder, jars(), ports["port"], ports["controller"], lock)
-        with (folder / "kafka/server.properties").open("a") as file:
-            file.write(_LISTENERS.format(host="127.0.0.1", **ports) + _TLS)
-            file.write(_SASL.format("pass", "PLAIN,SCRAM-SHA-256,SCRAM-SHA-512", _MODULES, RIGHT))
-            file.write(_SASL.format("both", "PLAIN", _MODULES, RIGHT))
-        (folder / "logs").mkdir(exist_ok=True)
-        processes.launch(record, command, lock=lock, cwd=folder, output=folder / "logs/kafka.out")
     try:
+        ports = listening(folder, record)
         plain = f"127.0.0.1:{ports['port']}"
-        until(lambda: cluster_id(plain), lambda found: found == broker.cluster(folder))
         admin = KafkaAdminClient(bootstrap_servers=plain)
         for kind in (ScramMechanism.SCRAM_SHA_256, ScramMechanism.SCRAM_SHA_512):
             admin.alter_user_scram_credentials([UserScramCredentialUpsertion("bob", kind, RIGHT)])
