@@ -12,14 +12,12 @@ from typing import Annotated, Any, Literal, cast
 import msgspec
 
 from ebbtide.units import duration_ms
+from learners.ranges import Positive, Share, Some, Whole
 from monitor.actions import Rule
 from state.errors import InputError
 from streams.operator import OperatorConfig
 
 LeaveOut = Literal["auto", "none", "user", "session"]
-_Whole = Annotated[int, msgspec.Meta(ge=0)]
-_Some = Annotated[int, msgspec.Meta(ge=1)]
-_Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 
 class StreamConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -42,15 +40,15 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     seed: int = 0
     batch: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] | None = None
     """Events a micro-batch; None takes 1024, or a 64th of a log that is shorter than 64 of those."""
-    label_delay_ms: _Whole = 0
+    label_delay_ms: Whole = 0
     """Nothing younger than this is known yet."""
     leave_out: LeaveOut = "auto"
     """What a ranking leaves out; `auto` goes by the log's repeat shares."""
-    rank_share: _Share | None = None
+    rank_share: Share | None = None
     """The share of events whose whole catalogue is ranked; None chooses it by the log's size."""
     score_from: float | int = 0.5
     """Where the scored part begins: a fraction of the events, or a time in epoch ms."""
-    publish_every: _Some = 50_000
+    publish_every: Some = 50_000
     """Events between two deltas to the store."""
     drift: bool = True
     act: tuple[Rule, ...] | None = None
@@ -60,11 +58,11 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     off_policy: str | None = None
     """The policy to be judged on a log with propensities: LEARNER shows its best item, LEARNER:K any of its K
     best, like:LOG every item as often as that log."""
-    sync_every_ms: list[_Whole] = []
+    sync_every_ms: list[Whole] = []
     """Copies of the models serve from weights published so often; 0 is the model itself."""
     offline_passes: Annotated[int, msgspec.Meta(ge=0, le=1000)] = 3
     """Passes over the log so far in retraining offline once a day, beside such copies; 0 for none."""
-    offline_budget: Annotated[float, msgspec.Meta(gt=0)] = 20.0
+    offline_budget: Positive = 20.0
     """Retraining offline may go over the whole log so often in all; a long log is served every few days."""
     operator: OperatorConfig = OperatorConfig()
     stream: StreamConfig = StreamConfig()

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import embedding, embedding_bag, pad
 
-from learners.blocks.routing import mixed
+from learners.blocks.routing import faded, mixed, spread, summed
 from learners.slots import Embedder, Head, Made, Seen, Tokenizer, Tokens
 from learners.tables.embedding import Slot
 
@@ -107,6 +107,14 @@ class Highest(MixtureHead):
         self, interest_BMD: Tensor, weight_BM: Tensor, item_BCE: Tensor, seen: Seen, made: Made
     ) -> Tensor:
         return (pad(interest_BMD, (0, 1), value=1.0) @ item_BCE.transpose(1, 2)).amax(1)
+
+
+def short_and_long(past_BWD: Tensor, real_BW: Tensor, short: int, fade: float) -> Tensor:
+    """What `Towers` remember of each row, in one vector (B, 1, D / 2): the newest entries by their short
+    vectors, faded, and all by their long ones."""
+    short_BWK, long_BWK = past_BWD.chunk(2, 2)
+    newest_BW = faded(real_BW, short, fade)
+    return summed(spread(newest_BW, 0.5), short_BWK) + summed(spread(real_BW, 1.0), long_BWK)
 
 
 def bagged(vector_ID: Tensor, id_K: Tensor, start_N: Tensor) -> Tensor:

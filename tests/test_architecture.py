@@ -59,8 +59,9 @@ ORDER = {
     "example_wire memory store",
     "streams": "schema times admission wire operator kafka join records engines",
     "replay": "reading meaning logs surveying order log moved inspect traffic faults",
-    "learners": "tables insight contract labels blocks slots usual_parts gaussian_rows interests judging "
-    "training checks check counting floors residuals mixing copying coevolution bridges registry systems",
+    "learners": "ranges tables insight contract labels blocks slots usual_parts gaussian_rows interests "
+    "judging training checks check counting floors residuals mixing copying coevolution bridges registry "
+    "systems",
     "monitor": "detectors alarms actions blocks expected inputs series gaps embeddings waiting foreseen "
     "drift",
     "serving": "exploring scoring reasons item_facts remembered session answers said ranking "

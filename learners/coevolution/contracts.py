@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple, Protocol, Self, runtime_checkable
 import msgspec
 
 from learners.coevolution.inputs import Asked, Feedback, Inputs
+from learners.ranges import Amount, Positive, Some, Whole
 from state.arrays import Bools, Doubles, Floats, Int64s
 from state.tree import Tree
 
@@ -61,14 +62,14 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True):
     """How Novelty learns."""
 
     by: Literal["dpo", "sft"] = "dpo"
-    epochs: int = 2
-    lr: float = 2e-3
-    beta: float = 0.3
-    anchor: float = 1.0
-    decay: float = 0.02
-    clip: float = 1.0
+    epochs: Whole = 2
+    lr: Positive = 2e-3
+    beta: Amount = 0.3
+    anchor: Amount = 1.0
+    decay: Amount = 0.02
+    clip: Positive = 1.0
     """Of the gradient's length."""
-    batch: int = 64
+    batch: Some = 64
 
 
 START = Tuning(by="sft", epochs=12, lr=3e-3)

@@ -28,6 +28,7 @@ from learners.coevolution.pairs import accepted, pairs
 from learners.coevolution.record import Record, Verdict, Verified
 from learners.coevolution.slates import Slates
 from learners.coevolution.slot import BestOf
+from learners.ranges import Share, Some, Whole
 from state.arrays import Doubles
 
 _CLIP = 1e-6
@@ -38,20 +39,20 @@ _DIVERGE = 1000
 class CycleSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How cycles go."""
 
-    every: int = 2400
+    every: Whole = 2400
     """Slates, or events, that are learned from one to the next."""
-    draws: int = 3
+    draws: Some = 3
     """Of Novelty for the explore slot: the best by Relevance is shown."""
-    wide: float = 0.1
+    wide: Share = 0.1
     """Share of the explore slot that is uniform."""
-    hold_back: float = 0.25
+    hold_back: Share = 0.25
     """Share of the users whom Novelty never learns from, to judge by."""
-    least_events: int = LEAST_EVENTS
+    least_events: Whole = LEAST_EVENTS
     """Of theirs, explored, that the gate needs."""
-    keep_slates: int = 4800
-    keep_held: int = 2400
+    keep_slates: Some = 4800
+    keep_held: Some = 2400
     """Of held-back users, to judge by; older ones are dropped."""
-    sizes: tuple[int, ...] = (8, 3)
+    sizes: tuple[Some, ...] = (8, 3)
     """Codes of each level of the group identity; () for none."""
     tuning: Tuning = Tuning()
 

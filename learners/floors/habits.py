@@ -8,8 +8,9 @@ Some habits keep hours and some do not: there is a variant for each (`learners.c
 Shape suffixes: as in `learners.counting.floor`; V variants, M minutes of a day.
 """
 
-from typing import ClassVar, NamedTuple, cast
+from typing import Annotated, ClassVar, NamedTuple, cast
 
+import msgspec
 import numpy as np
 
 from learners.contract import Context, Settings
@@ -23,6 +24,7 @@ from learners.counting.floor import (
     answer,
     positive,
 )
+from learners.ranges import Amount, Positive, Some
 from learners.tables.expiry import Forgotten
 from learners.tables.faded import DAY_MS, Faded, FadedArrays, fade_add, worth
 from learners.tables.visits import BLOCK, BLOCKS, FILLED, NEWEST, OLDEST, VisitArrays, Visits, append
@@ -35,23 +37,26 @@ _MINUTES = 1440
 
 
 class Habit(Settings, frozen=True, kw_only=True):
-    half_life_days: float = 45.0
-    hour_sd: float = 1.0
+    half_life_days: Positive = 45.0
+    hour_sd: Positive = 1.0
     """Width of the kernel in hours of local time."""
-    wide: float = 0.1
+    wide: Amount = 0.1
     """What a visit at the opposite hour is worth; 1 switches the kernel off."""
-    popular: float = 10.0
+    popular: Amount = 10.0
     """Visits that all of popularity is worth."""
-    popular_days: float = 14.0
+    popular_days: Positive = 14.0
     """Half-life of popularity."""
 
 
 class HabitsSettings(Settings, frozen=True, kw_only=True):
     """Defaults were chosen on the first halves of Foursquare NYC and of Complete Journey."""
 
-    variants: tuple[Habit, ...] = (Habit(), Habit(half_life_days=60.0, wide=1.0, popular=50.0))
+    variants: Annotated[tuple[Habit, ...], msgspec.Meta(min_length=1)] = (
+        Habit(),
+        Habit(half_life_days=60.0, wide=1.0, popular=50.0),
+    )
     """The first speaks until another has ranked better."""
-    cap: int = 2048
+    cap: Some = 2048
     """Visits kept of each user, the newest."""
 
 

@@ -4,8 +4,9 @@ How late is "lately" depends on the log, so popularity is kept at several half-l
 (`learners.counting.best_variant`).
 """
 
-from typing import ClassVar, cast
+from typing import Annotated, ClassVar, cast
 
+import msgspec
 import numpy as np
 
 from learners.contract import Context, Settings
@@ -18,6 +19,7 @@ from learners.counting.floor import (
     answer,
     positive,
 )
+from learners.ranges import Positive
 from learners.tables.expiry import Forgotten
 from learners.tables.faded import Faded, FadedArrays, fade_add
 from state.compiled import compiled
@@ -26,7 +28,13 @@ from state.tree import Tree
 
 
 class PopularSettings(Settings, frozen=True, kw_only=True):
-    half_life_days: tuple[float, ...] = (7.0, 30.0, 1.0, 1 / 24, 1 / 720)
+    half_life_days: Annotated[tuple[Positive, ...], msgspec.Meta(min_length=1)] = (
+        7.0,
+        30.0,
+        1.0,
+        1 / 24,
+        1 / 720,
+    )
     """How long until a count is worth half; the first speaks until another has ranked better."""
 
 

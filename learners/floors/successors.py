@@ -9,8 +9,9 @@ some logs habits of months lead on, on others the last minutes': there is a vari
 last items.
 """
 
-from typing import ClassVar, NamedTuple, cast
+from typing import Annotated, ClassVar, NamedTuple, cast
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -25,6 +26,7 @@ from learners.counting.floor import (
     answer,
     positive,
 )
+from learners.ranges import Amount, Positive, Share, Some
 from learners.tables.expiry import Forgotten, renumber_rings, without
 from learners.tables.faded import Faded, FadedArrays, fade_add, worth
 from learners.tables.followers import LEAST, START, USED, PairArrays, Pairs, bump, gain
@@ -36,28 +38,28 @@ from state.tree import Tree
 
 
 class Succession(Settings, frozen=True, kw_only=True):
-    half_life_days: float = 90.0
+    half_life_days: Positive = 90.0
     """Of counts."""
-    fade: float = 0.9
-    power: float = 0.3
-    prior: float = 5.0
-    popular: float = 0.1
+    fade: Share = 0.9
+    power: Amount = 0.3
+    prior: Amount = 5.0
+    popular: Amount = 0.1
     """What all of popularity is worth."""
-    popular_days: float = 90.0
+    popular_days: Positive = 90.0
     """Half-life of popularity."""
 
 
 class SuccessorsSettings(Settings, frozen=True, kw_only=True):
     """Defaults were chosen on the first halves of MovieLens-100K and of Globo's news clicks."""
 
-    variants: tuple[Succession, ...] = (
+    variants: Annotated[tuple[Succession, ...], msgspec.Meta(min_length=1)] = (
         Succession(),
         Succession(half_life_days=0.02, fade=0.3, power=1.0, popular=0.6, popular_days=1 / 720),
     )
     """The first speaks until another has ranked better."""
-    last: int = 7
+    last: Some = 7
     """How many of the user's newest items lead to the next one."""
-    cap: int = 256
+    cap: Some = 256
     """Successors kept of one item."""
 
 

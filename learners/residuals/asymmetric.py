@@ -14,13 +14,13 @@ for ratings and that all is learned online is ours.
 Shape suffixes: B rows, Q rows of the queue, P waiting rows, I items, H room, K width.
 """
 
-from typing import Annotated, NamedTuple
+from typing import NamedTuple
 
-import msgspec
 import numpy as np
 
 from learners.contract import Settings
 from learners.gaussian_rows.kernels import sigmoid
+from learners.ranges import Amount, Positive, Some
 from learners.residuals.part import Known, ResidualPart, ResidualRows, moved, renumbered
 from learners.tables.embedding import draw_normal
 from learners.tables.rings import Rings, Rows32, columns, length, put, rings, settle
@@ -35,18 +35,18 @@ class Asymmetric(Settings, frozen=True):
     """Settings of the asymmetric SVD."""
 
     on: bool = True
-    width: Annotated[int, msgspec.Meta(ge=1)] = 16
-    room: Annotated[int, msgspec.Meta(ge=1)] = 100
+    width: Some = 16
+    room: Some = 100
     """Past items of a user."""
     exposure: bool = True
     """Whether an item counts as soon as it was shown, and its residual when that is known; otherwise an item
     counts when its outcome is known."""
-    sd: float = 0.03
+    sd: Amount = 0.03
     """Of what q and p begin with; o begins with 0."""
-    rate: float = 0.1
-    rate_shown: float = 0.03
+    rate: Amount = 0.1
+    rate_shown: Amount = 0.03
     """Learning rate of o."""
-    accumulator: float = 0.01
+    accumulator: Positive = 0.01
     """What the AdaGrad sums begin with: early steps are those of plain gradient descent."""
 
 

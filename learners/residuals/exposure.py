@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from learners.contract import Settings
+from learners.ranges import Share
 from learners.residuals.part import Known, ResidualPart, ResidualRows
 from state.compiled import compiled
 from state.examples import Doubles
@@ -21,7 +22,7 @@ class Exposure(Settings, frozen=True):
     """Settings of exposure features."""
 
     on: bool = True
-    keep: float = 0.9
+    keep: Share = 0.9
     """What the average of the log odds keeps of itself at each row."""
 
 

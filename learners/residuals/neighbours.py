@@ -15,12 +15,12 @@ Shape suffixes: B rows, Q rows of the queue, P waiting rows, F features, N owner
 kind, H room.
 """
 
-from typing import Annotated, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
-import msgspec
 import numpy as np
 
 from learners.contract import Settings
+from learners.ranges import Amount, Some
 from learners.residuals.part import Known, ResidualPart, ResidualRows, moved, renumbered
 from learners.tables.fifo import Columns
 from learners.tables.pair_sums import PairArrays, PairTable, pair_key, place_for, place_of
@@ -39,20 +39,20 @@ class Neighbours(Settings, frozen=True):
     """Settings of the neighbours of items, or of users."""
 
     on: bool = True
-    room: Annotated[int, msgspec.Meta(ge=1)] = 100
+    room: Some = 100
     """Past events gone through."""
-    shrink: float = 40.0
+    shrink: Amount = 40.0
     """Common events that a pair must have for its weight to be half of what it would be."""
     exposure: bool = True
     """Whether an event counts as soon as it was shown; otherwise it counts when its outcome is known."""
-    most_pairs: int = 1 << 22
+    most_pairs: Some = 1 << 22
     """Bound on the pairs, 16 bytes each."""
 
 
 class UserNeighbours(Neighbours, frozen=True):
     """Those of users, who have more in common."""
 
-    shrink: float = 20.0
+    shrink: Amount = 20.0
 
 
 class NeighbourPart(ResidualPart):

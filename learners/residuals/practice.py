@@ -15,6 +15,7 @@ import numpy as np
 
 from learners.contract import Settings
 from learners.gaussian_rows.kalman import Belief, learn_row
+from learners.ranges import Amount
 from learners.residuals.part import Known, ResidualPart, ResidualRows, moved
 from learners.tables.growing import grown
 from state.compiled import compiled, inner
@@ -32,7 +33,7 @@ class Practice(Settings, frozen=True):
     """Settings of what was practised."""
 
     on: bool = True
-    variance: float = 0.05
+    variance: Amount = 0.05
     """What a slope of a category begins with."""
 
 

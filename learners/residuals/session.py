@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from learners.contract import Settings
+from learners.ranges import Amount
 from learners.residuals.part import Known, ResidualPart, ResidualRows
 from state.compiled import compiled, inner
 from state.examples import Doubles
@@ -26,7 +27,7 @@ class Session(Settings, frozen=True):
     """Settings of session features."""
 
     on: bool = True
-    gap_s: float = 3600.0
+    gap_s: Amount = 3600.0
     """Time without an event that ends a session."""
 
 

@@ -30,6 +30,7 @@ from learners.coevolution.identity import Branches, Online, Told
 from learners.coevolution.record import Cluster, Coevolution, Record
 from learners.coevolution.weights import Weights
 from learners.contract import Context, Learner, Outcome, RankRequest, Settings, Step
+from learners.ranges import Positive, Some
 from learners.tables.expiry import Forgotten
 from learners.tables.true_ranks import true_ranks
 from state.errors import InputError
@@ -47,14 +48,14 @@ class CoEASettings(Settings, frozen=True, kw_only=True):
     the first of these that the log has."""
     most_clusters: Annotated[int, msgspec.Meta(ge=2, le=4096)] = 256
     """All others are one cluster."""
-    codes: tuple[int, ...] = (16, 6)
+    codes: tuple[Some, ...] = (16, 6)
     """Of each level of the group identity; none for no group identity."""
     short: bool = True
     """Whether the last accepts count,"""
     long: bool = True
     """and the whole history beside the codes."""
-    width: int = 16
-    lr: float = 0.1
+    width: Some = 16
+    lr: Positive = 0.1
     explore: bool = False
     """Whether a place of recommendations is kept for what is new to the user."""
     explore_share: Annotated[float, msgspec.Meta(gt=0, le=0.5)] = 0.1

@@ -21,6 +21,7 @@ from torch import Tensor
 from learners.blocks.attention import ActivationUnit
 from learners.blocks.dense import Tower
 from learners.contract import Settings
+from learners.ranges import Some, Whole
 from learners.slots import Head, Interests, Made, Seen, Slots
 from learners.training.network_inputs import Sizes
 from learners.training.pair_network import PairNetwork, PairSettings
@@ -38,9 +39,9 @@ _BEFORE_SLOTS = {
 class DINSettings(PairSettings, frozen=True, kw_only=True):
     """Defaults were chosen on the first half of MovieLens-100K."""
 
-    attention: int = 16
+    attention: Whole = 16
     """Hidden units of the activation unit; 0 takes the mean of the entries instead."""
-    hidden: tuple[int, int] = (64, 32)
+    hidden: tuple[Some, Some] = (64, 32)
     """Of the network on top."""
 
 

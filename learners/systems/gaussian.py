@@ -21,6 +21,7 @@ from learners.gaussian_rows.features import Features
 from learners.gaussian_rows.kernels import ScoreRequest, TemplateColumns, peek, run, settle
 from learners.gaussian_rows.state import WaitingFeatures, WeightTable, store_of
 from learners.labels import require_labels
+from learners.ranges import Amount, Some
 from learners.tables.expiry import Forgotten
 from state.errors import InputError
 from state.examples import Doubles, ExampleBatch, Floats
@@ -34,32 +35,32 @@ _SHARED = ("item", "hour", "event", "item_category", "item_number", "user_catego
 class Variances(Settings, frozen=True):
     """A variance in squared log odds for each kind of feature; see `learners.gaussian_rows.features`."""
 
-    user: float = 0.43
-    item: float = 0.5
-    hour: float = 0.005
-    event: float = 0.2
-    item_category: float = 0.25
-    item_number: float = 0.05
-    user_category: float = 0.005
-    user_number: float = 0.005
-    user_hour: float = 0.1
-    user_event: float = 0.1
-    user_item_category: float = 0.17
-    user_item_number: float = 0.056
-    item_hour: float = 0.03
-    item_event: float = 0.05
-    item_user_category: float = 0.06
-    slope_popularity: float = 0.004
-    slope_item_rate: float = 0.002
-    slope_user_rate: float = 0.002
-    slope_own_rate: float = 0.005
-    slope_own_category_rate: float = 0.005
-    slope_item_number: float = 0.01
-    user_slope_popularity: float = 0.05
-    user_slope_item_rate: float = 0.07
-    user_slope_item_number: float = 0.2
-    item_slope_user_rate: float = 0.03
-    item_slope_user_number: float = 0.02
+    user: Amount = 0.43
+    item: Amount = 0.5
+    hour: Amount = 0.005
+    event: Amount = 0.2
+    item_category: Amount = 0.25
+    item_number: Amount = 0.05
+    user_category: Amount = 0.005
+    user_number: Amount = 0.005
+    user_hour: Amount = 0.1
+    user_event: Amount = 0.1
+    user_item_category: Amount = 0.17
+    user_item_number: Amount = 0.056
+    item_hour: Amount = 0.03
+    item_event: Amount = 0.05
+    item_user_category: Amount = 0.06
+    slope_popularity: Amount = 0.004
+    slope_item_rate: Amount = 0.002
+    slope_user_rate: Amount = 0.002
+    slope_own_rate: Amount = 0.005
+    slope_own_category_rate: Amount = 0.005
+    slope_item_number: Amount = 0.01
+    user_slope_popularity: Amount = 0.05
+    user_slope_item_rate: Amount = 0.07
+    user_slope_item_number: Amount = 0.2
+    item_slope_user_rate: Amount = 0.03
+    item_slope_user_number: Amount = 0.02
 
 
 class Gaussian(Settings, frozen=True):
@@ -67,13 +68,13 @@ class Gaussian(Settings, frozen=True):
 
     variance: Variances = Variances()
     """What a weight of each kind begins with: how much it can matter. 0 leaves the kind out."""
-    forget: float = 1.25e-4
+    forget: Amount = 1.25e-4
     """What a weight's variance grows by at each use."""
-    forget_user: float = 0.003
+    forget_user: Amount = 0.003
     """The same for the weight of the user alone."""
-    forget_shared: float = 5e-6
+    forget_shared: Amount = 5e-6
     """The same for weights that all users share and no cross has made rare."""
-    most_rows: int = 1 << 24
+    most_rows: Some = 1 << 24
     """Bound on the number of weights."""
 
 

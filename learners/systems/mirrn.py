@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from learners.contract import Needs, Settings
+from learners.ranges import Some, Whole
 from learners.slots import Made, Retriever, Seen, Slots
 from learners.systems.din import Attentive, DINSettings, EntryInterests
 from learners.training.network_inputs import Sizes
@@ -30,11 +31,11 @@ from learners.usual_parts import IdVectors
 
 
 class MIRRNSettings(DINSettings, frozen=True, kw_only=True):
-    window: int = 500
+    window: Some = 500
     """Entries of the memory that are searched."""
-    kept: int = 50
+    kept: Some = 50
     """Of them the candidate is seen with so many."""
-    bits: int = 32
+    bits: Whole = 32
     """Of a code; 0 takes the newest entries."""
 
 

@@ -19,40 +19,34 @@ from typing import Any, ClassVar, cast
 from torch import Tensor
 
 from learners.blocks.quantizers import Quantized, Quantizers
-from learners.blocks.routing import faded, spread, summed
 from learners.contract import Settings
 from learners.insight import BookUse
+from learners.ranges import Some, Whole
 from learners.slots import Interests, Made, Seen, Slots, Tokenizer, Tokens
 from learners.tables.content import WIDTH
 from learners.training import tokenizing
-from learners.training.catalogue_network import CatalogueSettings
+from learners.training.catalogue_network import SumsSettings
 from learners.training.coded_network import CodedNetwork
 from learners.training.network_inputs import Sizes
-from learners.usual_parts import Coded, MixtureHead, Towers
+from learners.usual_parts import Coded, MixtureHead, Towers, short_and_long
 
 _STAGE_2 = 0.5
 """The paper's weight of reconstruction and auxiliary terms beside the system's own loss."""
 
 
-class MMQSettings(CatalogueSettings, frozen=True, kw_only=True):
+class MMQSettings(SumsSettings, frozen=True, kw_only=True):
     """What the tokenizer has besides."""
 
-    width: int = 32
-    sd: float = 0.1
-    minibatch: int = 128
     coded: bool = True
     """Whether items have codes; if not, they are ids alone."""
-    shared: int = 2
+    shared: Whole = 2
     """Experts that see all columns,"""
-    specific: int = 1
+    specific: Whole = 1
     """and experts of each column: an item has a code of every one."""
-    codes: int = 64
+    codes: Some = 64
     """Of a book."""
-    latent: int = 16
+    latent: Some = 16
     """Width of an expert."""
-    short: int = 20
-    """Newest entries in the short sum, each `fade` times the weight of the one after it."""
-    fade: float = 0.7
 
 
 class MixtureOfQuantizers(Tokenizer):
@@ -92,9 +86,7 @@ class ShortAndLong(Interests):
         self.settings = settings
 
     def forward(self, past_BWD: Tensor, seen: Seen, made: Made) -> tuple[Tensor, Tensor]:
-        short_BWK, long_BWK = past_BWD.chunk(2, 2)
-        newest_BW = faded(seen.real_BW, self.settings.short, self.settings.fade)
-        sum_B1K = summed(spread(newest_BW, 0.5), short_BWK) + summed(spread(seen.real_BW, 1.0), long_BWK)
+        sum_B1K = short_and_long(past_BWD, seen.real_BW, self.settings.short, self.settings.fade)
         return sum_B1K, sum_B1K.new_ones(sum_B1K.shape[:2])
 
 

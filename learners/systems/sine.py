@@ -15,7 +15,6 @@ sqrt(entries x interests); one pass, the softmax is over the whole catalogue.
 Shape suffixes: as in `learners.slots`.
 """
 
-from collections.abc import Mapping
 from typing import Any, ClassVar, cast
 
 import torch
@@ -24,29 +23,29 @@ from torch.nn.functional import cosine_similarity, layer_norm
 
 from learners.blocks.attention import AdditiveAttention
 from learners.blocks.dense import drawn
-from learners.blocks.routing import assigned, faded, places_back, spread, summed
+from learners.blocks.routing import assigned, places_back, summed
 from learners.contract import Needs, Settings
+from learners.ranges import Some
 from learners.slots import Interests, Made, Seen, Slots
-from learners.training.catalogue_network import CatalogueNetwork, CatalogueSettings
+from learners.training.catalogue_network import CatalogueNetwork, SumsSettings
 from learners.training.network_inputs import Sizes
-from learners.usual_parts import Highest, MixtureHead, Towers
+from learners.usual_parts import Highest, MixtureHead, Towers, short_and_long
 
 
-class SINESettings(CatalogueSettings, frozen=True, kw_only=True):
+class SINESettings(SumsSettings, frozen=True, kw_only=True):
     """Defaults were chosen on the first quarter of MovieLens-100K."""
 
-    width: int = 32
-    embedding_lr: float = 0.1
-    sd: float = 0.1
-    minibatch: int = 128
-    interests: int = 4
+    interests: Some = 4
     """Prototypes a user has."""
-    prototypes: int = 50
+    prototypes: Some = 50
     mixture: bool = True
     """Whether interests are mixed; if not, an item's score is the highest that one of them gives it."""
-    short: int = 20
-    """Newest entries in the short sum, each `fade` times the weight of the one after it."""
-    fade: float = 0.7
+
+    def __post_init__(self) -> None:
+        if self.interests > self.prototypes:
+            raise ValueError(
+                f"interests: expected at most {self.prototypes} prototypes, got {self.interests}"
+            )
 
 
 class Prototypes(Interests):
@@ -63,10 +62,8 @@ class Prototypes(Interests):
         self.weigh = AdditiveAttention(width, settings.interests)
 
     def forward(self, past_BWD: Tensor, seen: Seen, made: Made) -> tuple[Tensor, Tensor]:
-        settings, real_BW = self.settings, seen.real_BW
-        short_BWK, long_BWK = past_BWD.chunk(2, 2)
-        newest_BW = faded(real_BW, settings.short, settings.fade)
-        base_B1K = summed(spread(newest_BW, 0.5), short_BWK) + summed(spread(real_BW, 1.0), long_BWK)
+        settings, real_BW, long_BWK = self.settings, seen.real_BW, past_BWD.chunk(2, 2)[1]
+        base_B1K = short_and_long(past_BWD, real_BW, settings.short, settings.fade)
         score_BP = summed(self.summary(long_BWK, real_BW), long_BWK)[:, 0] @ self.pool.T
         top_BM, chosen_BM = score_BP.topk(settings.interests, 1)
         centre_BMK = self.pool[chosen_BM] * torch.sigmoid(top_BM)[..., None]
@@ -83,7 +80,7 @@ class Prototypes(Interests):
 class SINE(CatalogueNetwork):
     name: ClassVar[str] = "sine"
     Config: ClassVar[type[Settings]] = SINESettings
-    ablations: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+    ablations: ClassVar[dict[str, dict[str, Any]]] = {
         "one interest": {"interests": 1},
         "the best interest": {"mixture": False},
     }

@@ -15,6 +15,7 @@ import numpy as np
 from learners.contract import NO_RANKS, Context, Learner, Outcome, Settings, Step
 from learners.gaussian_rows.kalman import Kalman
 from learners.labels import require_labels
+from learners.ranges import Amount
 from learners.residuals.asymmetric import Asymmetric, AsymmetricPart
 from learners.residuals.exposure import Exposure, ExposurePart
 from learners.residuals.neighbours import NeighbourPart, Neighbours, UserNeighbours
@@ -42,9 +43,9 @@ class StackSettings(Settings, frozen=True):
     asymmetric: Asymmetric = Asymmetric()
     exposure: Exposure = Exposure()
     practice: Practice = Practice()
-    variance: float = 0.2
+    variance: Amount = 0.2
     """What the weight of a feature begins with."""
-    forget: float = 1e-7
+    forget: Amount = 1e-7
     """What it grows by at each row."""
     most_users: Annotated[int, msgspec.Meta(ge=2)] = 1 << 22
     most_items: Annotated[int, msgspec.Meta(ge=2)] = 1 << 22

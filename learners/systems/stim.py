@@ -27,6 +27,7 @@ from learners.interests.contract import Unit
 from learners.interests.settings import TwoTowerSettings
 from learners.interests.unit import InterestUnit
 from learners.judging.probing import probe
+from learners.ranges import Some, Whole
 from learners.registry import able, learner
 from learners.systems.stack import Stack, StackSettings
 from learners.tables.expiry import Forgotten
@@ -42,8 +43,8 @@ class InterestSettings(TwoTowerSettings, frozen=True, kw_only=True):
     """Settings of the interests."""
 
     views: bool | None = False
-    few: int = 128
-    draws: int = 128
+    few: Whole = 128
+    draws: Some = 128
     """Fewer than alone: it is one column of the evidence, and learning it is the most of what a log without
     repeats costs."""
 

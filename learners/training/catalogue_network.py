@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from learners.contract import Context, Settings
 from learners.interests.contract import Unit
+from learners.ranges import Amount, Share, Some, Whole
 from learners.tables.catalogue import negatives
 from learners.tables.embedding import PUBLISH
 from learners.training.network import Network, NetworkSettings, choice
@@ -34,10 +35,21 @@ _NONE = np.zeros(0, np.int64)
 class CatalogueSettings(NetworkSettings, frozen=True, kw_only=True):
     """What every network over the catalogue has."""
 
-    few: int = 2048
+    few: Whole = 2048
     """Items up to which the whole catalogue is learned against."""
-    draws: int = 256
+    draws: Some = 256
     """Negatives an event beyond that."""
+
+
+class SumsSettings(CatalogueSettings, frozen=True, kw_only=True):
+    """What networks over a short and a long sum of the past have (`learners.usual_parts.short_and_long`)."""
+
+    width: Some = 32
+    sd: Amount = 0.1
+    minibatch: Some = 128
+    short: Some = 20
+    """Newest entries in the short sum, each `fade` times the weight of the one after it."""
+    fade: Share = 0.7
 
 
 class CatalogueNetwork(Network, Unit[ExampleBatch]):

@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from learners.contract import Context, Learner, Needs, Settings
+from learners.ranges import Amount, Positive, Some
 from learners.slots import Slots
 from learners.tables.embedding import EmbeddingTable
 from learners.tables.expiry import Forgotten, without
@@ -33,32 +34,32 @@ _DAY_MS = 86_400_000
 class NetworkSettings(Settings, frozen=True, kw_only=True):
     """What every network has."""
 
-    window: int = 50
+    window: Some = 50
     """Entries of the memory that it sees."""
-    width: int = 16
+    width: Some = 16
     """Of an embedding."""
-    lr: float = 0.005
+    lr: Positive = 0.005
     """AdamW's, at first."""
-    lr_steps: float = 15.0
+    lr_steps: Positive = 15.0
     """At step t AdamW's rate is lr / sqrt(1 + t / lr_steps)."""
-    embedding_lr: float = 0.1
+    embedding_lr: Positive = 0.1
     """AdaGrad's."""
-    decay: float = 0.0
+    decay: Amount = 0.0
     """AdamW's decoupled weight decay."""
-    sd: float = 0.05
+    sd: Amount = 0.05
     """Of the first embeddings."""
-    accumulator: float = 0.1
+    accumulator: Positive = 0.1
     """Where AdaGrad's sums start."""
-    minibatch: int = 256
+    minibatch: Some = 256
     """Events a step."""
-    expire_days: float = 365.0
+    expire_days: Positive = 365.0
     """Time without an event after which an id loses its embedding."""
     device: str = "auto"
     """Any that torch knows; "auto" is the GPU where there is one."""
     bf16: bool = False
     """Whether products of matrices are taken in bfloat16, for GPUs. As CPUs show, P(action) stays within .01
     of float32, the sum of a user's published vectors within a tenth of its length."""
-    threads: int = 1
+    threads: Some = 1
     """Of torch. On several, sums are taken in another order from run to run."""
 
 

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from learners.ranges import Some, Whole
 from learners.tables.catalogue import negatives
 from learners.training.network import Network, NetworkSettings, choice
 from learners.training.network_inputs import Candidates
@@ -39,9 +40,9 @@ _MOST = 16.0
 class PairSettings(NetworkSettings, frozen=True, kw_only=True):
     """What every network of pairs has."""
 
-    draws: int = 15
+    draws: Some = 15
     """Negatives an event on a log without labels."""
-    candidates: int = 200
+    candidates: Whole = 200
     """Most popular items that are ranked, besides those of the window; 0 ranks the whole catalogue."""
 
 
