@@ -28,7 +28,7 @@ from state.keys import NO_KEY, Int64s
 from state.memory.mask import MaskRoom, Selection, choose, room, squares
 from state.memory.memory_config import MemoryConfig
 from state.memory.pending import Event, Rows
-from state.memory.recall import Curve, remember
+from state.memory.recall import Curve, met, remember
 from state.memory.slabs import AHEAD, ITEM, TIME, Slabs, entries, full, grow, minutes, touch
 from state.memory.users import UserMemory
 from state.memory.views import ages, gathered
@@ -132,7 +132,7 @@ def _append(
         gathered(entries(slabs, user, ITEM), room.chosen_W[:length], item_BW[b])
         ages(entries(slabs, user, TIME), room.chosen_W[:length], time_ms, age_s_BW[b])
         event = Event(rows.item_B[b], NO_KEY, NO_KEY, time_ms, time_ms, 1.0, 0)
-        remember(slabs, curve, user, event)
+        remember(slabs, curve, user, event, met(slabs, curve, user, event.item, time_ms))
     return len(rows.user_B)
 
 

@@ -48,10 +48,10 @@ def _row(step: Step, what: str, log: Log, form: str) -> Row:
         with _timed("decode", spent_s):
             decoded = decode(messages)
         with _timed("operator", spent_s):
-            examples = engine.operator.process(decoded.events, 0)
+            examples, lists = engine.operator.process_lists(decoded.events, 0)
         with _timed("encode", spent_s):
             values = example_wire.encode(
-                examples, examples.time_ms_B, decoded.names, engine.made_by, width=engine.config.window
+                examples, examples.time_ms_B, decoded.names, engine.made_by, lists=lists
             )
         with _timed("state", spent_s):
             records = engine.records()

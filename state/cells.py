@@ -22,31 +22,15 @@ KM_EAST, KM_NORTH = 111.32, 110.57
 
 _SHIFT_7 = 3 * (15 - PARENTS[0][0])
 _SHIFT_5 = 3 * (15 - PARENTS[1][0])
-_REMEMBERED = 1 << 16
 
 
-class Cells:
-    """Coordinates to cells; the latest points are kept, since people go where they have been."""
-
-    def __init__(self) -> None:
-        self._cell: dict[tuple[float, float], int] = {}
-
-    def of(self, lat_B: Doubles, lon_B: Doubles, place_B: Int64s) -> Int64s:
-        """The cell of each row: by coordinates, else by the place's name, else NO_KEY."""
-        cell_B = named(place_B)
-        rows = np.flatnonzero(~(np.isnan(lat_B) | np.isnan(lon_B)))
-        if len(rows):
-            points = zip(lat_B[rows].tolist(), lon_B[rows].tolist(), strict=True)
-            cell_B[rows] = [self._at(point) for point in points]
-        return cell_B
-
-    def _at(self, point: tuple[float, float]) -> int:
-        cell = self._cell.get(point)
-        if cell is None:
-            if len(self._cell) == _REMEMBERED:
-                self._cell.clear()
-            cell = self._cell[point] = int(h3.latlng_to_cell(*point, RESOLUTION))
-        return cell
+def cells_of(lat_B: Doubles, lon_B: Doubles, place_B: Int64s) -> Int64s:
+    """The cell of each row: by coordinates, else by the place's name, else NO_KEY."""
+    cell_B = named(place_B)
+    rows = np.flatnonzero(~(np.isnan(lat_B) | np.isnan(lon_B)))
+    points = zip(lat_B[rows].tolist(), lon_B[rows].tolist(), strict=True)
+    cell_B[rows] = [int(h3.latlng_to_cell(*point, RESOLUTION)) for point in points]
+    return cell_B
 
 
 def named(place_B: Int64s) -> Int64s:

@@ -46,6 +46,11 @@ def inner(function: F) -> F:
     return cast(F, _kept(_Inner.of(function)))
 
 
+def inserted(function: F) -> F:
+    """`inner`, and always a part of its callers' code: what is handed to it is not copied."""
+    return cast(F, _kept(_Inner.of(function, forceinline=True)))
+
+
 def inner_reordered(function: F) -> F:
     """`inner` and `reordered`."""
     return cast(F, _kept(_Inner.of(function, fastmath=_REORDERED)))

@@ -12,8 +12,8 @@ Shape suffixes: B examples, W window entries, E entries of all rows, R rates.
 """
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,9 +21,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from state.errors import InputError
-from state.examples import BY_ENTRY, BY_ITEM, ExampleBatch, Window, empty_examples
-from state.ids import NO_KEY
+from state.examples import BY_ENTRY, BY_ITEM, ExampleBatch, empty_examples
 from state.keys import Int64s
+from state.window_lists import WindowLists, entries, lists_of
 
 SCHEMA, OLDER, OLDEST = "examples+arrow/3", "examples+arrow/2", "examples+arrow/1"
 HEADER = "ebbtide-schema"
@@ -34,6 +34,10 @@ MOST_EXAMPLES, MOST_WINDOW = 1024, 1 << 16
 
 _NAMES, _MADE_BY, _WIDTH = b"ebbtide-names", b"ebbtide-made-by", b"ebbtide-window"
 _PRODUCED = "produced_ms"
+_END_OF_STREAM = b"\xff\xff\xff\xff\0\0\0\0"
+_EDGE_BYTES = 4
+"""Of a list: where it begins."""
+_MISSING = empty_examples(1, 1).tree()
 _OLDEST = (
     *("length_B", "item_BW", "category_BW", "cell_BW", "age_s_BW", "retention_BW", "hour_BW", "week_BW"),
     *("place_BW", "label_BW"),
@@ -63,21 +67,23 @@ def encode(
     names: Mapping[int, str],
     made_by: Mapping[str, Any],
     most: int = MAX_BYTES,
-    width: int | None = None,
+    lists: WindowLists | None = None,
 ) -> list[tuple[int, bytes]]:
     """Messages with all rows, in order, as (rows, value); of at most `most` bytes where they can be cut.
 
-    `width` is how long a window may be, if not as wide as the batch's.
+    `lists` are the batch's windows, where it has none itself.
     """
-    record, metadata = _record(batch, produced_ms_B, made_by, width)
+    if lists is None and batch.window is not None:
+        lists = lists_of(batch.window)
+    record, metadata = _record(batch, lists, produced_ms_B, made_by)
+    size_of = _sizes(record, lists)
     key_B4 = np.stack([batch.user_B, batch.item_B, batch.category_B, batch.scene_B], axis=1)
 
     def cut(first: int, end: int) -> list[tuple[int, bytes]]:
-        piece = record.slice(first, end - first)
-        if end - first <= 1 or (end - first <= MOST_EXAMPLES and piece.nbytes <= most):
+        if end - first <= 1 or (end - first <= MOST_EXAMPLES and size_of(first, end) <= most):
             keys = np.unique(key_B4[first:end]).tolist()
             named = json.dumps({key: names[key] for key in keys if key in names})
-            value = _written(piece, {**metadata, _NAMES: named})
+            value = _written(record.slice(first, end - first), {**metadata, _NAMES: named})
             if end - first <= 1 or len(value) <= most:
                 return [(end - first, value)]
         middle = (first + end) // 2
@@ -117,7 +123,7 @@ def decode(value: bytes) -> Shipment:
         raise InputError("examples: expected every column once, and produced_ms; got others")
     length_B = _lengths(columns.get("window.length_B"), len(batch), width)
     tree = empty_examples(len(batch), int(length_B.max(initial=1)) if width else None).tree()
-    row_E, at_E = _entries(length_B, int(length_B.max(initial=1)))
+    row_E, at_E = entries(length_B, int(length_B.max(initial=1)))
     window = tree.get("window", {})
     produced_ms_B = np.zeros(len(batch), np.int64)
     _fill(produced_ms_B, columns.pop(_PRODUCED), _PRODUCED)
@@ -138,59 +144,63 @@ def decode(value: bytes) -> Shipment:
 
 
 def _record(
-    batch: ExampleBatch, produced_ms_B: Int64s, made_by: Mapping[str, Any], width: int | None
+    batch: ExampleBatch, lists: WindowLists | None, produced_ms_B: Int64s, made_by: Mapping[str, Any]
 ) -> tuple[Any, dict[Any, str]]:
     """All rows as a record batch, and what is said of any part of them."""
-    missing = empty_examples(1, 1).tree()
     arrays: dict[str, Any] = {_PRODUCED: pa.array(produced_ms_B)}
     for name, column in batch.tree().items():
-        if name != "window" and not _all_missing(column, missing[name]):
+        if name != "window" and not _all_missing(column, _MISSING[name]):
             arrays[name] = _array(column)
-    window = batch.window
-    if window is not None:
-        arrays |= _window_arrays(window, missing["window"])
-        width = window.item_BW.shape[1] if width is None else width
-    metadata = {HEADER: SCHEMA, _MADE_BY: json.dumps(made_by), _WIDTH: str(width or 0)}
-    return pa.record_batch(arrays), metadata
+    if lists is not None:
+        arrays |= _window_arrays(lists)
+    width = 0 if lists is None else lists.width
+    return pa.record_batch(arrays), {HEADER: SCHEMA, _MADE_BY: json.dumps(made_by), _WIDTH: str(width)}
 
 
 def _written(record: Any, metadata: Mapping[Any, str]) -> bytes:
-    described = record.replace_schema_metadata(metadata)
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, described.schema) as writer:
-        writer.write_batch(described)
-    return sink.getvalue().to_pybytes()
+    """An IPC stream: the schema, the one batch, and what says that no more follow."""
+    schema = record.schema.with_metadata(metadata).serialize()
+    return b"".join((schema, record.serialize(), _END_OF_STREAM))
 
 
-def _window_arrays(window: Window, missing: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
-    at_E = _entries(window.length_B, window.item_BW.shape[1])[1]
-    real_BI = window.total_item_BI != NO_KEY
-    end_B1, end_of_items_B1 = _ends(window.length_B), _ends(real_BI.sum(1))
-    arrays: dict[str, Any] = {"window.length_B": pa.array(window.length_B)}
-    for name in (f.name for f in fields(Window) if f.name != "age_s_BW"):
-        column = getattr(window, name)
-        value, ends = column, None
-        if name in BY_ENTRY:
-            value, ends = column.reshape(-1)[at_E], end_B1
-        elif name in BY_ITEM:
-            value, ends = column[real_BI], end_of_items_B1
-        if not _all_missing(value, missing[name]):
-            values: Any = pa.array(value)
-            arrays[f"window.{name}"] = values if ends is None else pa.ListArray.from_arrays(ends, values)
+def _sizes(record: Any, lists: WindowLists | None) -> Callable[[int, int], int]:
+    """Bytes of some rows' columns: as many as Arrow says, which takes its time over it."""
+    a_row = an_entry = an_item = 0
+    for name, kind in zip(record.schema.names, record.schema.types, strict=True):
+        if not pa.types.is_list(kind):
+            a_row += (
+                kind.byte_width
+                if pa.types.is_primitive(kind)
+                else kind.list_size * kind.value_type.byte_width
+            )
+            continue
+        a_row += _EDGE_BYTES
+        if name.removeprefix("window.") in BY_ENTRY:
+            an_entry += kind.value_type.byte_width
+        else:
+            an_item += kind.value_type.byte_width
+    edge_B1 = np.zeros(len(record) + 1, np.int64) if lists is None else lists.edge_B1
+    item_edge_B1 = edge_B1 if lists is None else lists.item_edge_B1
+
+    def size_of(first: int, end: int) -> int:
+        entries, items = edge_B1[end] - edge_B1[first], item_edge_B1[end] - item_edge_B1[first]
+        return int((end - first) * a_row + entries * an_entry + items * an_item)
+
+    return size_of
+
+
+def _window_arrays(lists: WindowLists) -> dict[str, Any]:
+    edge_B1, item_edge_B1 = pa.array(lists.edge_B1, pa.int32()), pa.array(lists.item_edge_B1, pa.int32())
+    arrays: dict[str, Any] = {}
+    for name, column in lists.columns.items():
+        if name == "length_B" or not _all_missing(column, _MISSING["window"][name]):
+            values: Any = pa.array(column)
+            if name in BY_ENTRY:
+                values = pa.ListArray.from_arrays(edge_B1, values)
+            elif name in BY_ITEM:
+                values = pa.ListArray.from_arrays(item_edge_B1, values)
+            arrays[f"window.{name}"] = values
     return arrays
-
-
-def _ends(length_B: Int64s) -> Any:
-    """Where each row's list begins, and the last one ends."""
-    return pa.array(np.concatenate([[0], np.cumsum(length_B)]).astype(np.int32))
-
-
-def _entries(length_B: Int64s, width: int) -> tuple[Int64s, Int64s]:
-    """Row of every entry (E,), and its place among those of all windows of a width, one after another."""
-    rows_B = np.arange(len(length_B))
-    row_E = np.repeat(rows_B, length_B)
-    before_B = np.cumsum(length_B) - length_B
-    return row_E, np.arange(len(row_E)) + np.repeat(rows_B * width - before_B, length_B)
 
 
 def _array(column: NDArray[Any]) -> Any:
@@ -202,7 +212,9 @@ def _array(column: NDArray[Any]) -> Any:
 def _all_missing(column: NDArray[Any], like: NDArray[Any]) -> bool:
     """Whether every value has the very bits of the one in `like` that stands for nothing."""
     bits = f"u{column.itemsize}"
-    return bool((np.ascontiguousarray(column).view(bits) == like.reshape(-1)[:1].view(bits)).all())
+    bits_N, nothing = np.ascontiguousarray(column).reshape(-1).view(bits), like.reshape(-1)[:1].view(bits)[0]
+    looked_at = (0, len(bits_N) // 2, -1) if len(bits_N) else ()  # three say it of most
+    return all(bits_N[n] == nothing for n in looked_at) and bool((bits_N == nothing).all())
 
 
 def _fill(into: NDArray[Any], column: Any, name: str) -> None:
@@ -239,7 +251,7 @@ def _fill_window(window: dict[str, Any], name: str, column: Any, length_B: Int64
     if name in BY_ITEM:
         if found_B.max(initial=0) > into.shape[1]:
             raise InputError(f"examples: column 'window.{name}': expected at most {into.shape[1]} items")
-        at_E = _entries(found_B, into.shape[1])[1]
+        at_E = entries(found_B, into.shape[1])[1]
     elif not np.array_equal(found_B, length_B):
         raise InputError(f"examples: column 'window.{name}': lists are not as long as window.length_B says")
     value_E = np.zeros(len(at_E), into.dtype)

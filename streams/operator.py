@@ -13,16 +13,18 @@ from dataclasses import dataclass
 import msgspec
 import numpy as np
 
-from state.cells import Cells, solar_tz_min
+from state.cells import solar_tz_min
 from state.errors import InputError
-from state.examples import ITEM_RATES, ExampleBatch
+from state.examples import ITEM_RATES, ExampleBatch, Floats, Window
 from state.forgetting import WEEK_MIN
 from state.keys import NO_KEY, Int64s
 from state.memory.mask import NEWEST, select
 from state.memory.memory_config import MemoryConfig
 from state.memory.pending import Rows
 from state.memory.users import UserMemory
+from state.places import Cells
 from state.tree import Tree
+from state.window_lists import WindowLists
 from streams.admission import Admission
 from streams.schema import EventBatch
 
@@ -98,6 +100,18 @@ class Operator:
 
     def process(self, events: EventBatch, now_ms: int) -> ExampleBatch:
         """One example for each event that is used, in order. `now_ms` is for the report alone."""
+        events, rows = self._admitted(events, now_ms)
+        rates_BR, window = self.memory.step(events.user_B, rows)
+        return _examples(events, rows, rates_BR, window)
+
+    def process_lists(self, events: EventBatch, now_ms: int) -> tuple[ExampleBatch, WindowLists]:
+        """The same, but with the windows beside them, as lists."""
+        events, rows = self._admitted(events, now_ms)
+        rates_BR, lists = self.memory.step_lists(events.user_B, rows)
+        return _examples(events, rows, rates_BR, None), lists
+
+    def _admitted(self, events: EventBatch, now_ms: int) -> tuple[EventBatch, Rows]:
+        """The events that are used, and what the memory takes of them."""
         kept_K, clock_ms_B, self.late_L = self.admission.admit(events.event_id_B, events.time_ms_B)
         if len(kept_K) < len(events):
             events = events.take(kept_K)
@@ -110,47 +124,20 @@ class Operator:
         here_B, tz_min_B = cell_B, event_tz_min_B
         if not self.config.own_place:
             here_B, tz_min_B = np.full(len(events), NO_KEY), events.tz_min_B.copy()
-        known_ms_B = clock_ms_B + self.config.label_delay_ms
-        rates_BR, window = self.memory.step(
-            events.user_B,
-            Rows(
-                user_B=self.memory.rows(events.user_B),
-                item_B=events.item_B,
-                category_B=events.category_B,
-                place_B=cell_B,
-                time_ms_B=events.time_ms_B,
-                clock_ms_B=clock_ms_B,
-                known_ms_B=known_ms_B,
-                label_B=events.label_B,
-                minute_B=(events.time_ms_B // 60_000 + event_tz_min_B) % WEEK_MIN,
-                here_B=here_B,
-                tz_min_B=tz_min_B,
-            ),
-        )
-        return ExampleBatch(
-            partition_B=events.partition_B,
-            offset_B=events.offset_B,
-            index_B=events.index_B,
-            user_B=events.user_B,
+        rows = Rows(
+            user_B=self.memory.rows(events.user_B),
             item_B=events.item_B,
-            time_ms_B=events.time_ms_B,
-            known_ms_B=known_ms_B,
-            label_B=events.label_B,
-            rating_B=events.rating_B,
-            propensity_B=events.propensity_B,
-            lat_B=events.lat_B,
-            lon_B=events.lon_B,
-            cell_B=cell_B,
-            tz_min_B=tz_min_B,
-            action_B=events.action_B,
             category_B=events.category_B,
-            session_B=events.session_B,
-            scene_B=events.scene_B,
-            source_B=events.source_B,
-            user_rates_BR=rates_BR,
-            item_rates_BR=np.zeros((len(events), len(ITEM_RATES)), np.float32),
-            window=window,
+            place_B=cell_B,
+            time_ms_B=events.time_ms_B,
+            clock_ms_B=clock_ms_B,
+            known_ms_B=clock_ms_B + self.config.label_delay_ms,
+            label_B=events.label_B,
+            minute_B=(events.time_ms_B // 60_000 + event_tz_min_B) % WEEK_MIN,
+            here_B=here_B,
+            tz_min_B=tz_min_B,
         )
+        return events, rows
 
     @property
     def clock_ms(self) -> int:
@@ -179,3 +166,30 @@ class Operator:
         self.used = int(tree["used"])
         self.admission.load(tree["admission"])
         self.memory.load(tree["memory"])
+
+
+def _examples(events: EventBatch, rows: Rows, rates_BR: Floats, window: Window | None) -> ExampleBatch:
+    return ExampleBatch(
+        partition_B=events.partition_B,
+        offset_B=events.offset_B,
+        index_B=events.index_B,
+        user_B=events.user_B,
+        item_B=events.item_B,
+        time_ms_B=events.time_ms_B,
+        known_ms_B=rows.known_ms_B,
+        label_B=events.label_B,
+        rating_B=events.rating_B,
+        propensity_B=events.propensity_B,
+        lat_B=events.lat_B,
+        lon_B=events.lon_B,
+        cell_B=rows.place_B,
+        tz_min_B=rows.tz_min_B,
+        action_B=events.action_B,
+        category_B=events.category_B,
+        session_B=events.session_B,
+        scene_B=events.scene_B,
+        source_B=events.source_B,
+        user_rates_BR=rates_BR,
+        item_rates_BR=np.zeros((len(events), len(ITEM_RATES)), np.float32),
+        window=window,
+    )

@@ -19,7 +19,7 @@ import numpy as np
 
 from state import weeks
 from state.arrays import Bools, Doubles, Floats, Int64s
-from state.cells import Cells, closeness
+from state.cells import cells_of, closeness
 from state.evidence import LONGEST_S, Kernel, Specification
 from state.ids import NO_KEY
 from state.store.contract import RunInfo
@@ -211,7 +211,7 @@ def utc_offset_min(memory: Entries) -> int:
 
 def cell_at(lat: float, lon: float) -> int:
     """The place at WGS 84 degrees."""
-    return int(Cells().of(np.array([lat]), np.array([lon]), np.array([NO_KEY]))[0])
+    return int(cells_of(np.array([lat]), np.array([lon]), np.array([NO_KEY]))[0])
 
 
 def last_place(memory: Entries) -> int:

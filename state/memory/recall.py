@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from state.compiled import inner
+from state.compiled import inserted
 from state.examples import USER_RATES, Doubles, Floats
 from state.forgetting import fold, retention, strengthened
 from state.keys import NO_KEY, Int64s
@@ -77,7 +77,7 @@ class Memory(NamedTuple):
     bank_ms_T: Doubles
 
 
-@inner
+@inserted
 def know(slabs: Slabs, pending: Pending, curve: Curve, bank_ms_T: Doubles) -> None:
     """Take the first waiting event: into the rates, and without a label only now into the memory."""
     p = pending.span[0]
@@ -101,12 +101,14 @@ def know(slabs: Slabs, pending: Pending, curve: Curve, bank_ms_T: Doubles) -> No
             label,
             words[p, W_MINUTE],
         )
-        remember(slabs, curve, user, event)
+        remember(slabs, curve, user, event, met(slabs, curve, user, event.item, time_ms))
 
 
-@inner
-def remember(slabs: Slabs, curve: Curve, user: int, event: Event) -> None:
+@inserted
+def remember(slabs: Slabs, curve: Curve, user: int, event: Event, found: tuple[int, float]) -> None:
     """Put one event in its place by time; all entries of its item are strengthened together.
+
+    `found` is what `met` says of it.
 
     A full memory forgets its oldest entry first, be it the event itself, which then changes nothing: so an
     item's newest entry goes last, and its `last_ms` is that entry's time.
@@ -117,7 +119,7 @@ def remember(slabs: Slabs, curve: Curve, user: int, event: Event) -> None:
     if goes == len(items):
         return
     last_ms = time_ms
-    i, pace = met(slabs, curve, user, item, time_ms)
+    i, pace = found
     if i >= 0:
         lasts, pace_of = entries(slabs, user, LAST), paces(slabs, user)
         last_ms = max(lasts[i], time_ms)
@@ -144,19 +146,21 @@ def remember(slabs: Slabs, curve: Curve, user: int, event: Event) -> None:
     slabs.ints[2 * (slot + PACKED * room) + 1] = event.minute
 
 
-@inner
+@inserted
 def met(slabs: Slabs, curve: Curve, user: int, item: int, time_ms: int) -> tuple[int, float]:
     """An item's first entry, or -1, and the pace of all its entries once it is met at `time_ms`."""
     items = entries(slabs, user, ITEM)
     if among(item, items) == 0:
         return -1, 1.0 / curve.strength_ms
     lasts, pace_of = entries(slabs, user, LAST), paces(slabs, user)
-    i = int(np.argmax(items == item))
+    i = 0
+    while items[i] != item:
+        i += 1
     retained = retention(np.float64(time_ms - lasts[i]), 1.0 / pace_of[i])
     return i, 1.0 / strengthened(1.0 / pace_of[i], retained, curve.gain, curve.cap_ms)
 
 
-@inner
+@inserted
 def among(key: int, keys: Int64s) -> int:
     """How often `key` occurs: a loop without a branch, many entries a cycle."""
     count = 0
@@ -165,7 +169,7 @@ def among(key: int, keys: Int64s) -> int:
     return count
 
 
-@inner
+@inserted
 def leaving(slabs: Slabs, curve: Curve, user: int, time_ms: int) -> int:
     """The entry that is forgotten for an event at `time_ms`: -1 for none while there is room.
 
@@ -179,7 +183,7 @@ def leaving(slabs: Slabs, curve: Curve, user: int, time_ms: int) -> int:
     return len(times) if times[0] > time_ms else 0
 
 
-@inner
+@inserted
 def rates(slabs: Slabs, rows: Rows, b: int, bank_ms_T: Doubles, rates_R: Floats) -> None:
     """USER_RATES as of row b; of the memory's entries those count whose outcome is known."""
     user, time_ms, clock_ms = rows.user_B[b], rows.time_ms_B[b], rows.clock_ms_B[b]

@@ -9,7 +9,7 @@ from state.compiled import compiled
 from state.keys import Int64s
 from state.memory.mask import MaskRoom
 from state.memory.pending import Rows, due, event_of, wait
-from state.memory.recall import Memory, know, rates, remember
+from state.memory.recall import Memory, know, met, rates, remember
 from state.memory.rows import Roll, seat
 from state.memory.slabs import AHEAD, full, touch
 from state.memory.totals import CountingRoom, totalled
@@ -50,12 +50,13 @@ def step(
         rates(slabs, rows, b, bank_ms_T, answers.rates_BR[b])
         if wanted.follow_place:
             followed(slabs, rows, b, wanted.follow_time)
+        found = met(slabs, curve, rows.user_B[b], rows.item_B[b], rows.time_ms_B[b])
         if newest + masked > 0:
             length = selected(slabs, rows, b, wanted, chosen)
-            copied(slabs, rows, b, wanted, chosen, length, answers.columns)
-            totalled(slabs, rows, b, wanted.horizon_ms, counted, answers.columns)
-            told(slabs, curve, rows, b, chosen, answers.columns)
+            copied(slabs, rows, b, wanted, chosen, length, answers.windows)
+            totalled(slabs, rows, b, wanted.horizon_ms, counted, answers.windows)
+            told(slabs, curve, rows, b, found[1], chosen, answers.windows.columns)
         if not math.isnan(rows.label_B[b]):
-            remember(slabs, curve, rows.user_B[b], event_of(rows, b))
+            remember(slabs, curve, rows.user_B[b], event_of(rows, b), found)
         wait(pending, rows, b)
     return len(rows.user_B)

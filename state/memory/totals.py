@@ -13,14 +13,14 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from state.compiled import inner
+from state.compiled import inserted
 from state.evidence import LONGEST_S as HALF_LIFE_S
-from state.examples import Floats
+from state.examples import ITEMS, Floats
 from state.keys import NO_KEY, Int64s, mix
 from state.memory.mask import least
 from state.memory.pending import Rows
 from state.memory.slabs import ITEM, KNOWN, TIME, Slabs, entries, labels
-from state.memory.windows import Columns
+from state.memory.windows import Written
 
 BEYOND = 64
 """Entries since an item that was had once, from which on it has totals: no window is sure to have it."""
@@ -60,14 +60,11 @@ def tally(capacity: int) -> CountingRoom:
     )
 
 
-@inner
-def totalled(slabs: Slabs, rows: Rows, b: int, horizon_ms: int, room: CountingRoom, out: Columns) -> None:
+@inserted
+def totalled(slabs: Slabs, rows: Rows, b: int, horizon_ms: int, room: CountingRoom, out: Written) -> None:
     """Write row b's totals, of entries that are no older than the horizon."""
     user, time_ms = rows.user_B[b], rows.time_ms_B[b]
     items, times = entries(slabs, user, ITEM), entries(slabs, user, TIME)
-    out_I = out.total_item_BI[b]
-    for i in range(len(out_I)):
-        out_I[i] = NO_KEY
     knowns, label_of = entries(slabs, user, KNOWN), labels(slabs, user)
     many, mask = 0, len(room.slot_H) - 1
     for n in range(len(items) - 1, -1, -1):
@@ -99,14 +96,19 @@ def totalled(slabs: Slabs, rows: Rows, b: int, horizon_ms: int, room: CountingRo
             again += 1
         else:
             room.faded_N[k] = -1.0
-    bound = least(room.bits_N[:many], len(out_I)) if again > len(out_I) else -1
-    i = 0
+    bound = least(room.bits_N[:many], ITEMS) if again > ITEMS else -1
+    columns, first = out.columns, out.item_edge_B1[b]
+    i = first
     for k in range(many):
-        if room.bits_N[k] > bound and i < len(out_I):
-            out_I[i] = room.item_N[k]
-            out.total_count_BI[b, i] = room.count_N[k]
-            out.total_first_s_BI[b, i] = max(time_ms - room.first_ms_N[k], 0) / 1000.0
-            out.total_last_s_BI[b, i] = max(time_ms - room.last_ms_N[k], 0) / 1000.0
-            out.total_since_BI[b, i] = room.since_N[k]
-            out.total_faded_BI[b, i] = room.faded_N[k]
+        if room.bits_N[k] > bound and i < first + ITEMS:
+            columns.total_item_BI[i] = room.item_N[k]
+            columns.total_count_BI[i] = room.count_N[k]
+            columns.total_first_s_BI[i] = max(time_ms - room.first_ms_N[k], 0) / 1000.0
+            columns.total_last_s_BI[i] = max(time_ms - room.last_ms_N[k], 0) / 1000.0
+            columns.total_since_BI[i] = room.since_N[k]
+            columns.total_faded_BI[i] = room.faded_N[k]
             i += 1
+    if out.as_lists:
+        out.item_edge_B1[b + 1] = i
+    for j in range(i, out.item_edge_B1[b + 1]):
+        columns.total_item_BI[j] = NO_KEY

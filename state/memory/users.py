@@ -22,9 +22,10 @@ from state.memory.slabs import COUNT, FIELDS, HEADER, LENGTH, SEEN, grow, new_sl
 from state.memory.stepping import step
 from state.memory.totals import tally
 from state.memory.views import StepOutputs, WindowSpec
-from state.memory.windows import Columns, columns_of
+from state.memory.windows import Columns, Written, room_for_lists, within, written_lists
 from state.memory.words import HEAD, LENGTH_AT, pack, unpack
 from state.tree import Tree
+from state.window_lists import WindowLists
 
 _BANK_MS = np.array(BANK_S) * 1000.0
 _NO_HORIZON_MS = 1 << 60
@@ -105,16 +106,24 @@ class UserMemory:
 
     def step(self, key_B: Int64s, rows: Rows) -> tuple[Floats, Window | None]:
         """For each row (users by key) USER_RATES (B, R) and the window as of it; then it is remembered."""
+        most = self._wanted.selection.width
+        width = min(self._longest(key_B, rows), most) if self._trimmed else most
+        window = _blank(len(rows.user_B), width) if most else None
+        return self._stepped(key_B, rows, within(window or _NO_WINDOW)), window
+
+    def step_lists(self, key_B: Int64s, rows: Rows) -> tuple[Floats, WindowLists]:
+        """The same with windows as lists."""
+        most = self._wanted.selection.width
+        written = room_for_lists(len(rows.user_B), min(self._longest(key_B, rows), most))
+        return self._stepped(key_B, rows, written), written_lists(written, most)
+
+    def _stepped(self, key_B: Int64s, rows: Rows, windows: Written) -> Floats:
         size = len(rows.user_B)
         self._make_room_to_wait(size)
         first = self._pending.span[0]
         rates_BR = np.empty((size, len(USER_RATES)), np.float32)
-        most = self._wanted.selection.width
-        width = min(self._longest(key_B, rows), most) if self._trimmed else most
-        window = _blank(size, width) if most else None
-        columns = columns_of(window or _NO_WINDOW)
         roll, done = self.users.roll(size) if self.users.bounded else None, 0
-        answers, room = StepOutputs(columns, rates_BR), (self._room, self._tally)
+        answers, room = StepOutputs(windows, rates_BR), (self._room, self._tally)
         while done < size:
             memory = Memory(self.slabs, self._pending, self.curve, _BANK_MS)
             done = step(memory, rows, done, self._wanted, room, self._sink, answers, key_B, roll)
@@ -122,7 +131,7 @@ class UserMemory:
                 self.slabs = grow(self.slabs, 0)
         self._changed_N[rows.user_B] = True
         self._changed_N[self._pending.words_P8[first : self._pending.span[0], 0]] = True
-        return rates_BR, window
+        return rates_BR
 
     def _longest(self, key_B: Int64s, rows: Rows) -> int:
         """No memory of these users gets longer than this while they are remembered."""

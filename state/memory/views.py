@@ -8,13 +8,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from state.compiled import inner
+from state.compiled import inner, inserted
 from state.examples import Doubles, Floats
 from state.forgetting import WEEK_MIN, minute_of_week, tz_min_of
 from state.keys import NO_KEY, Int64s
 from state.memory.mask import MaskRoom, Selection, choose
 from state.memory.pending import Rows
-from state.memory.recall import Curve, leaving, met
+from state.memory.recall import Curve, leaving
 from state.memory.slabs import (
     CATEGORY,
     ITEM,
@@ -29,7 +29,7 @@ from state.memory.slabs import (
     paces,
 )
 from state.memory.slabs import PLACE as PLACES
-from state.memory.windows import Columns
+from state.memory.windows import Columns, Written
 from state.places import closeness
 
 
@@ -54,7 +54,7 @@ class WindowSpec(NamedTuple):
 class StepOutputs(NamedTuple):
     """What a step says of its rows."""
 
-    columns: Columns
+    windows: Written
     rates_BR: Floats
 
 
@@ -71,7 +71,7 @@ def followed(slabs: Slabs, rows: Rows, b: int, time_too: bool) -> None:
             return
 
 
-@inner
+@inserted
 def selected(slabs: Slabs, rows: Rows, b: int, wanted: WindowSpec, room: MaskRoom) -> int:
     """Choose the entries of row b's window, oldest first; returns how many."""
     user, time_ms = rows.user_B[b], rows.time_ms_B[b]
@@ -84,66 +84,80 @@ def selected(slabs: Slabs, rows: Rows, b: int, wanted: WindowSpec, room: MaskRoo
     )
 
 
-@inner
+@inserted
 def copied(
-    slabs: Slabs, rows: Rows, b: int, wanted: WindowSpec, room: MaskRoom, length: int, out: Columns
+    slabs: Slabs, rows: Rows, b: int, wanted: WindowSpec, room: MaskRoom, length: int, out: Written
 ) -> None:
-    """Write row b's window, which is all zeros: the `length` chosen entries, and that the others are none."""
+    """Write row b's window: the `length` chosen entries, and that the others are none.
+
+    Where there are others, their numbers are 0 already. Lists go without ages, which times tell.
+    """
     user, time_ms = rows.user_B[b], rows.time_ms_B[b]
-    chosen = room.chosen_W[:length]
-    out.length_B[b] = length
-    gathered(entries(slabs, user, ITEM), chosen, out.item_BW[b])
-    gathered(entries(slabs, user, CATEGORY), chosen, out.category_BW[b])
-    ages(entries(slabs, user, TIME), chosen, time_ms, out.age_s_BW[b])
-    lasts, pace_of, retention_W = entries(slabs, user, LAST), paces(slabs, user), out.retention_BW[b]
+    chosen, columns = room.chosen_W[:length], out.columns
+    columns.length_B[b] = length
+    first = out.edge_B1[b]
+    if out.as_lists:
+        out.edge_B1[b + 1] = first + length
+    else:
+        ages(entries(slabs, user, TIME), chosen, time_ms, columns.age_s_BW[first : first + length])
+    end = out.edge_B1[b + 1]
+    gathered(entries(slabs, user, ITEM), chosen, columns.item_BW[first:end])
+    gathered(entries(slabs, user, CATEGORY), chosen, columns.category_BW[first:end])
+    lasts, pace_of, retention_W = entries(slabs, user, LAST), paces(slabs, user), columns.retention_BW[first:]
     for w in range(length):
         i = chosen[w]
         retention_W[w] = np.exp(np.float32(-max(time_ms - lasts[i], 0) * pace_of[i]))
-    times, time_ms_W, strength_s_W = entries(slabs, user, TIME), out.time_ms_BW[b], out.strength_s_BW[b]
-    items, before_W, gap_s_W = entries(slabs, user, ITEM), out.before_BW[b], out.gap_s_BW[b]
-    for w in range(len(before_W)):
-        before_W[w] = NO_KEY
+    times, time_ms_W = entries(slabs, user, TIME), columns.time_ms_BW[first:]
+    strength_s_W = columns.strength_s_BW[first:]
+    items, before_W, gap_s_W = (
+        entries(slabs, user, ITEM),
+        columns.before_BW[first:end],
+        columns.gap_s_BW[first:],
+    )
     for w in range(length):
         i = chosen[w]
         time_ms_W[w] = times[i]
         strength_s_W[w] = 0.001 / pace_of[i]
-        if i > 0:
-            before_W[w] = items[i - 1]
-            gap_s_W[w] = (times[i] - times[i - 1]) / 1000.0
-    knowns, label_of, label_W = entries(slabs, user, KNOWN), labels(slabs, user), out.label_BW[b]
+        before_W[w] = items[i - 1] if i > 0 else NO_KEY
+        gap_s_W[w] = (times[i] - times[i - 1]) / 1000.0 if i > 0 else 0.0
+    for w in range(length, len(before_W)):
+        before_W[w] = NO_KEY
+    knowns, label_of, label_W = entries(slabs, user, KNOWN), labels(slabs, user), columns.label_BW[first:]
     for w in range(length):
         i = chosen[w]
         label_W[w] = label_of[i] if knowns[i] <= rows.clock_ms_B[b] else np.float32(np.nan)
-    hour_W, week_W = out.hour_BW[b], out.week_BW[b]
-    periodic = length if wanted.periodic else 0
+    hour_W, week_W = columns.hour_BW[first:], columns.week_BW[first:]
     minute_of, minute = minutes(slabs, user), minute_of_week(time_ms, rows.tz_min_B[b]) + WEEK_MIN
-    minute_W = out.minute_BW[b]
+    minute_W = columns.minute_BW[first:]
     for w in range(length):
         minute_W[w] = minute_of[chosen[w]]
-    for w in range(periodic):
+    for w in range(length):
         apart = minute - minute_of[chosen[w]]
-        hour_W[w] = wanted.kernel_M2[apart, 0]
-        week_W[w] = wanted.kernel_M2[apart, 1]
-    place, place_W, cell_W = rows.here_B[b], out.place_BW[b], out.cell_BW[b]
-    places = entries(slabs, user, PLACES)
-    gathered(places, chosen, cell_W)
-    placed = length if place != NO_KEY else 0
-    for w in range(placed):
-        place_W[w] = closeness(place, cell_W[w])
+        hour_W[w] = wanted.kernel_M2[apart, 0] if wanted.periodic else 0.0
+        week_W[w] = wanted.kernel_M2[apart, 1] if wanted.periodic else 0.0
+    place, place_W, cell_W = rows.here_B[b], columns.place_BW[first:], columns.cell_BW[first:end]
+    gathered(entries(slabs, user, PLACES), chosen, cell_W)
+    for w in range(length):
+        place_W[w] = closeness(place, cell_W[w]) if place != NO_KEY else 0.0
 
 
-@inner
-def told(slabs: Slabs, curve: Curve, rows: Rows, b: int, room: MaskRoom, out: Columns) -> None:
-    """Write what becomes of the memory when row b, whose window has just been chosen, is remembered."""
-    user, item, time_ms = rows.user_B[b], rows.item_B[b], rows.time_ms_B[b]
-    out.own_strength_s_B[b], out.goes_B[b], out.own_minute_B[b] = 0.0, 0, rows.minute_B[b]
+@inserted
+def told(
+    slabs: Slabs, curve: Curve, rows: Rows, b: int, pace: float, room: MaskRoom, columns: Columns
+) -> None:
+    """Write what becomes of the memory when row b, whose window has just been chosen, is remembered.
+
+    `pace` is what its item's entries have then.
+    """
+    user = rows.user_B[b]
+    columns.own_strength_s_B[b], columns.goes_B[b], columns.own_minute_B[b] = 0.0, 0, rows.minute_B[b]
     if math.isnan(rows.label_B[b]) and rows.known_ms_B[b] > rows.clock_ms_B[b]:
         return
-    goes, length = leaving(slabs, curve, user, time_ms), slabs.users[user, LENGTH]
+    goes, length = leaving(slabs, curve, user, rows.time_ms_B[b]), slabs.users[user, LENGTH]
     if goes < length:
-        out.own_strength_s_B[b] = 0.001 / met(slabs, curve, user, item, time_ms)[1]
+        columns.own_strength_s_B[b] = 0.001 / pace
         if goes == 0 and room.chosen_W[0] == 0:
-            out.goes_B[b] = out.length_B[b]
+            columns.goes_B[b] = columns.length_B[b]
 
 
 @inner

@@ -5,8 +5,11 @@ Shape suffixes: B rows, W window entries, I items with totals.
 
 from typing import NamedTuple
 
-from state.examples import Floats, Shorts, Window
+import numpy as np
+
+from state.examples import BY_ENTRY, BY_ITEM, ITEMS, Floats, Shorts, Window, empty_window
 from state.keys import Int64s
+from state.window_lists import WindowLists
 
 
 class Columns(NamedTuple):
@@ -41,3 +44,43 @@ class Columns(NamedTuple):
 def columns_of(window: Window) -> Columns:
     """A window's arrays as kernels take them."""
     return Columns(*(getattr(window, name) for name in Columns._fields))
+
+
+class Written(NamedTuple):
+    """Where a step writes windows: flat, one row's entries after another's, and its items likewise."""
+
+    columns: Columns
+    edge_B1: Int64s
+    """Where a row's entries are to go; behind them it has none up to the next row's."""
+    item_edge_B1: Int64s
+    as_lists: bool
+    """The edges are yet to be written, a row after another: none has more room than it needs."""
+
+
+def within(window: Window) -> Written:
+    """The places of a window's rows in its own arrays."""
+    size, width = window.item_BW.shape
+    flat = Columns(*(getattr(window, name).reshape(-1) for name in Columns._fields))
+    rows_B1 = np.arange(size + 1)
+    return Written(flat, rows_B1 * width, rows_B1 * window.total_item_BI.shape[1], as_lists=False)
+
+
+def room_for_lists(size: int, width: int) -> Written:
+    """Room for `size` rows of up to `width` entries."""
+    like = ((name, getattr(_NO_WINDOW, name).dtype) for name in Columns._fields)
+    each = dict.fromkeys(BY_ENTRY, width) | dict.fromkeys(BY_ITEM, ITEMS)
+    columns = Columns(*(np.empty(size * each.get(name, 1), dtype) for name, dtype in like))
+    return Written(columns, np.zeros(size + 1, np.int64), np.zeros(size + 1, np.int64), as_lists=True)
+
+
+def written_lists(written: Written, width: int) -> WindowLists:
+    """What a step has written, as lists of up to `width` entries."""
+    ends = dict.fromkeys(BY_ENTRY, int(written.edge_B1[-1]))
+    ends |= dict.fromkeys(BY_ITEM, int(written.item_edge_B1[-1]))
+    columns = written.columns._asdict()
+    del columns["age_s_BW"]
+    lists = {name: column[: ends.get(name, len(column))] for name, column in columns.items()}
+    return WindowLists(width, written.edge_B1, written.item_edge_B1, lists)
+
+
+_NO_WINDOW = empty_window(0, 0)

@@ -19,6 +19,7 @@ from state.errors import InputError
 from state.examples import ExampleBatch, empty_examples
 from state.keys import Int64s
 from state.progress import OTHERS, Progress
+from state.window_lists import WindowLists
 from streams.engines.dead import letters
 from streams.engines.engine_config import EngineConfig, altered, config_of
 from streams.engines.output import NOTHING, Output
@@ -43,7 +44,7 @@ class Engine:
         self.topic, self.partition = topic, partition
         self.made_by: dict[str, Any] = msgspec.to_builtins(config)
         self.progress = Progress()
-        self.operator = Operator(config.operator, config.window, config.newest, trimmed=True)
+        self.operator = Operator(config.operator, config.window, config.newest)
         self.join = Join(config.join)
         self.names: dict[int, str] = {}
         """Of what waits in the join."""
@@ -52,11 +53,14 @@ class Engine:
 
     def take(self, messages: Sequence[Message]) -> Output:
         """What messages, in the order of their offsets, come to. Never raises on what they hold."""
-        messages = [message for message in messages if message.offset >= self.progress.next]
+        first = self.progress.next
+        messages = [message for message in messages if message.offset >= first]
         if not messages:
             return NOTHING
         base = self.progress.base
-        decoded = decode([message._replace(offset=message.offset + base) for message in messages])
+        decoded = decode(
+            [message._replace(offset=message.offset + base) for message in messages] if base else messages
+        )
         whole = len(decoded.events) + len(decoded.rejected)
         heard = _Heard(messages, base, self.progress.broker_ms)
         events, ahead = self._bounded(decoded.events, heard)
@@ -68,12 +72,12 @@ class Engine:
             names = self.names
         values, examples, late = [], 0, list[Rejected]()
         for some in _few_at_once(joined.events):
-            batch = self.operator.process(some, int(some.time_ms_B.max()))
+            batch, lists = self.operator.process_lists(some, int(some.time_ms_B.max()))
             late += [self._late(some, row) for row in self.operator.late_L.tolist()]
-            values += self._encoded(batch, heard, names)
+            values += self._encoded(batch, lists, heard, names)
             examples += len(batch)
         if not values:
-            values = self._encoded(empty_examples(0, self.config.window), heard, names)
+            values = self._encoded(empty_examples(0, self.config.window), None, heard, names)
         self._advance(heard, whole, examples, rejected, decoded.unknown)
         dead = sorted([*rejected, *late], key=lambda one: (one.offset, one.index or 0))
         return Output(values, letters(self.topic, base, messages, dead))
@@ -104,7 +108,7 @@ class Engine:
     def still(self) -> Output:
         """A message without examples, which carries progress."""
         none = empty_examples(0, self.config.window)
-        [(_, value)] = example_wire.encode(none, none.time_ms_B, {}, self.made_by, width=self.config.window)
+        [(_, value)] = example_wire.encode(none, none.time_ms_B, {}, self.made_by)
         return Output([value], [])
 
     def records(self) -> dict[bytes, bytes | None]:
@@ -151,10 +155,11 @@ class Engine:
             **{_NAME + str(key).encode(): self.names[key].encode() for key in new},
         }
 
-    def _encoded(self, batch: ExampleBatch, heard: "_Heard", names: Mapping[int, str]) -> list[bytes]:
+    def _encoded(
+        self, batch: ExampleBatch, lists: WindowLists | None, heard: "_Heard", names: Mapping[int, str]
+    ) -> list[bytes]:
         produced_ms_B = heard.produced_ms(batch.offset_B)
-        width = self.config.window
-        sent = example_wire.encode(batch, produced_ms_B, names, self.made_by, width=width)
+        sent = example_wire.encode(batch, produced_ms_B, names, self.made_by, lists=lists)
         return [value for _, value in sent]
 
     def _bounded(self, events: EventBatch, heard: "_Heard") -> tuple[EventBatch, list[Rejected]]:

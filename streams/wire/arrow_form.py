@@ -35,6 +35,7 @@ from streams.wire.message import (
     expected_ms,
     text_of,
 )
+from streams.wire.texts import keys_of, longer
 
 pc: Any = pyarrow.compute
 
@@ -157,16 +158,11 @@ def _keys(role: str, field: Any, array: Any, rows: _Rows, names: dict[int, str] 
             for b in np.flatnonzero(wide_B).tolist():
                 key_B[b] = _named(str(int(key_B[b])), names)
     else:
-        coded = pc.dictionary_encode(array)
-        texts = coded.dictionary.to_pylist()
-        long_U = np.array([len(text) > MAX_ID_CHARS for text in texts] + [False])
-        key_U = [
-            NO_KEY if not text or long else _named(text, names)
-            for text, long in zip(texts, long_U, strict=False)
-        ]
-        at_B = pc.fill_null(coded.indices, len(texts)).to_numpy(zero_copy_only=False)
-        key_B = np.array([*key_U, NO_KEY], np.int64)[at_B]
-        rows.mark(long_U[at_B], reasons.bad(role), lambda b: f"expected at most {MAX_ID_CHARS} characters")
+        key_B = keys_of(array, names)
+        long_B = longer(array, MAX_ID_CHARS)
+        if long_B is not None:
+            key_B[long_B] = NO_KEY
+            rows.mark(long_B, reasons.bad(role), lambda b: f"expected at most {MAX_ID_CHARS} characters")
     if role in REQUIRED_ROLES:
         rows.mark(key_B == NO_KEY, reasons.missing(role), lambda b: "expected an id, got none")
     return key_B

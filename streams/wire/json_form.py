@@ -13,11 +13,13 @@ Shape suffix: B events.
 import re
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from operator import attrgetter
 from typing import Annotated, Any
 
 import msgspec
 import numpy as np
+import pyarrow as pa
 from msgspec import Meta
 from numpy.typing import NDArray
 
@@ -31,6 +33,7 @@ from streams.wire.message import (
     KEY_ROLES,
     MAX_ID_CHARS,
     NAMED_ROLES,
+    OTHER_UNITS,
     Fault,
     Names,
     check_times,
@@ -39,8 +42,10 @@ from streams.wire.message import (
     looks_like,
     text_of,
 )
+from streams.wire.texts import keys_of
 
 _TEXT = 2**62
+_LEAST_MS, _MOST_MS = OTHER_UNITS[0][2], OTHER_UNITS[1][1]
 _ROLE = re.compile(r"`\$\.(\w+)|field `(\w+)`")
 
 
@@ -123,11 +128,13 @@ def columns(events: Sequence[JsonEvent], time_ms: Sequence[int], names: dict[int
     """Events as columns; what hashed ids were called goes to `names`."""
     made: dict[str, NDArray[Any]] = {}
     said = {role: list(map(of, events)) for role, of in _COLUMNS.items()}
+    nothing = [None] * len(events)
     for role in KEY_ROLES:
-        if any(one is not None for one in said[role]):
+        if said[role] != nothing:
             made[role] = _keys(said[role], names if role in NAMED_ROLES else None)
     for role in _NUMBERS:
-        made[role] = np.array(said[role], np.float64)
+        known = said[role] != nothing
+        made[role] = np.array(said[role], np.float64) if known else np.full(len(events), np.nan)
     nowhere_B = np.isnan(made["lat"]) | np.isnan(made["lon"])
     made["lat"][nowhere_B] = made["lon"][nowhere_B] = np.nan
     tz_min = np.array([minutes or 0 for minutes in said["tz"]], np.int64)
@@ -170,6 +177,12 @@ def _id(key: int, names: Names) -> Id:
 
 
 def _keys(ids: Sequence[Id | None], names: dict[int, str] | None) -> Int64s:
+    kinds = set(map(type, ids))
+    if kinds <= {str, type(None)}:
+        with suppress(ValueError):  # half of a surrogate pair, which Arrow's texts cannot have
+            return keys_of(pa.array(ids, pa.string()), names)
+    if kinds == {int} and max(ids) < _TEXT and min(ids) > -_TEXT:  # type: ignore[type-var,operator]
+        return np.array(ids, np.int64)
     made = []
     for one in ids:
         if one is None:
@@ -187,6 +200,8 @@ def _keys(ids: Sequence[Id | None], names: dict[int, str] | None) -> Int64s:
 
 
 def _milliseconds(time: int | float | str) -> int:
+    if type(time) is int and _LEAST_MS <= time < _MOST_MS:
+        return time
     if not isinstance(time, str):
         unit = looks_like(time)
         if unit is not None:

@@ -12,7 +12,9 @@ from state import example_wire
 from state.errors import InputError
 from state.examples import BY_ENTRY, BY_ITEM, ITEMS, ExampleBatch, concat, empty_examples, widened
 from state.ids import NO_KEY
+from state.memory.memory_config import MemoryConfig
 from state.tree import digest
+from state.window_lists import lists_of
 from streams.operator import Operator, OperatorConfig
 from streams.schema import EventBatch
 
@@ -69,6 +71,43 @@ def of_operator() -> ExampleBatch:
         label=np.ones(4, np.float32),
     )
     return Operator(OperatorConfig(), window=3).process(events, 0)
+
+
+@given(st.integers(0, 2**31), st.integers(1, 300), st.sampled_from([0, 3]), st.sampled_from([4_000, 900_000]))
+def test_windows_that_are_made_as_lists_make_the_same_messages(
+    seed: int, size: int, delay_ms: int, most: int
+) -> None:
+    """And as dense ones, of an operator that was given the same, whatever their rows have."""
+    rng = np.random.default_rng(seed)
+    time_ms_B = 1_600_000_000_000 + np.cumsum(rng.integers(-2, 9, size)) * 3_600_000
+    label_B = np.where(rng.random(size) < 0.3, np.nan, rng.integers(0, 2, size)) if seed % 3 else None
+    columns: dict[str, Any] = {"label": label_B.astype(np.float32)} if label_B is not None else {}
+    columns |= {"place": rng.integers(0, 3, size)} if seed % 2 else {}
+    events = EventBatch.of(
+        user=rng.integers(0, 4, size), item=rng.integers(0, 9, size), time_ms=time_ms_B, **columns
+    )
+    config = OperatorConfig(
+        label_delay_ms=delay_ms, memory=MemoryConfig(capacity=20, periodic=bool(seed % 5))
+    )
+    dense, lists = Operator(config, window=6, newest=2), Operator(config, window=6, newest=2)
+    for first in range(0, size, 100):
+        some = events.take(slice(first, first + 100))
+        batch = dense.process(some, 0)
+        other, windows = lists.process_lists(some, 0)
+        expected = example_wire.encode(batch, batch.time_ms_B, {}, MADE_BY, most)
+        assert example_wire.encode(other, other.time_ms_B, {}, MADE_BY, most, windows) == expected
+    assert digest(lists.tree()) == digest(dense.tree())
+
+
+def test_how_large_rows_are_is_what_arrow_says() -> None:
+    """On it depends where messages are cut."""
+    for seed, width in enumerate((None, 1, 8)):
+        batch = drawn(seed, 30, width)
+        lists = None if batch.window is None else lists_of(batch.window)
+        record, _ = example_wire._record(batch, lists, batch.time_ms_B, MADE_BY)
+        size_of = example_wire._sizes(record, lists)
+        for first, end in ((0, 30), (0, 1), (7, 9), (29, 30)):
+            assert size_of(first, end) == record.slice(first, end - first).nbytes
 
 
 LINKS = ("before_BW", "gap_s_BW", *BY_ITEM)

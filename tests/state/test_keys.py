@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from state.errors import InputError
 from state.keys import NO_KEY, KeyMap, Names, drop, find, key_of, put
+from state.text_keys import text_keys
 
 KEYS = st.lists(st.integers(-(2**63), 2**63 - 1) | st.integers(-3, 3), max_size=300)
 
@@ -26,6 +27,23 @@ def test_other_ids_are_hashed_apart_from_numbers(text: str) -> None:
 
 def test_the_hash_never_changes() -> None:
     assert key_of("anna") == 5497351756246697168
+
+
+WRITTEN = (
+    st.text(max_size=6) | st.from_regex(r"-?[0-9]{1,20}", fullmatch=True) | st.text(min_size=60, max_size=400)
+)
+
+
+@given(
+    st.lists(
+        WRITTEN | st.sampled_from(["-", "-0", "0", f"{2**62 - 1}", f"-{2**62}", "9" * 19, "a" * 128]),
+        max_size=9,
+    )
+)
+def test_keys_of_many_texts_are_those_of_each(texts: list[str]) -> None:
+    said = [text.encode() for text in texts]
+    edge_N1 = np.cumsum([0, *map(len, said)])
+    assert text_keys(b"".join(said), edge_N1).tolist() == [key_of(text) if text else NO_KEY for text in texts]
 
 
 def test_names_give_back_what_an_id_was_called() -> None:

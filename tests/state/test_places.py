@@ -5,9 +5,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from state.cells import PARENTS, RESOLUTION, Cells, named, solar_tz_min
+from state.cells import PARENTS, RESOLUTION, cells_of, named, solar_tz_min
 from state.keys import NO_KEY
-from state.places import closeness
+from state.places import Cells, closeness
 
 NOWHERE = np.full(1, np.nan)
 UNNAMED = np.full(1, NO_KEY)
@@ -49,6 +49,18 @@ def test_coordinates_come_before_the_name() -> None:
     assert cells.of(np.array([40.0]), np.array([-74.0]), UNNAMED).tolist() == [cell]
     assert cells.of(np.array([40.0]), NOWHERE, np.array([3])).tolist() == [-4]
     assert cells.of(NOWHERE, NOWHERE, UNNAMED).tolist() == [NO_KEY]
+
+
+def test_cells_of_points_that_were_met_before_and_of_new_ones_are_the_same() -> None:
+    """Of more points than are kept, some met again, some nowhere."""
+    rng = np.random.default_rng(0)
+    lat_N, lon_N = rng.uniform(-90, 90, 1500), rng.uniform(-180, 180, 1500)
+    lat_N[::7], lon_N[::5] = np.nan, np.nan
+    cells = Cells()
+    for _ in range(8):
+        some = rng.integers(0, 1500, 700)
+        given = (lat_N[some], lon_N[some], rng.integers(-3, 3, 700))
+        assert cells.of(*given).tolist() == cells_of(*given).tolist()
 
 
 def test_solar_time_is_the_longitude_in_whole_hours() -> None:
