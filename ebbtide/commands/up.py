@@ -55,6 +55,10 @@ def up(
     store: Annotated[
         str | None, typer.Option(metavar="URL", help="Your Redis or Valkey, with --brokers.")
     ] = None,
+    learner: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="What learns, in an empty D; one with cycles explores. [stim]"),
+    ] = None,
     variant: Annotated[
         list[str] | None,
         typer.Option(
@@ -105,7 +109,7 @@ def up(
         listen, key = _free(port), api_keys.new()
         url = f"http://127.0.0.1:{listen}"
         pace = Pace(rate or RATE, history)
-        plan = UpPlan(folder, sent, pace, listen, given, _variants(variant))
+        plan = UpPlan(folder, sent, pace, listen, given, _variants(variant), learner)
         plan.prepare(api_keys.line("page", key))
         holder = Holder.here(url, given is None)
         folder.hold(holder)

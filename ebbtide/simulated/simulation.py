@@ -1,8 +1,8 @@
 """Slates in the planted world, day by day, by the product's own models and policies.
 
-A slate has nine places by Relevance (at most two items of a cluster, the second at `SECOND` of its score) and
-one explore slot, over clusters that are novel and not in the slate. Novel is what its user has accepted
-nothing of for 30 days.
+A slate has nine places by Relevance (at most two items of a cluster, the second at `SECOND` of its score;
+what is novel at the policy's `optimism`) and one explore slot, over clusters that are novel and not in the
+slate. Novel is what its user has accepted nothing of for 30 days.
 
 Shape suffixes: U users, C clusters, A users of today, S places.
 """
@@ -131,7 +131,7 @@ class Simulation:
         inputs = system.inputs(user_A, self.now_ms, system.personas(self.now_ms))
         relevance_AC = system.relevance.accepts(inputs)
         novel_AC = system.history.novel(user_A, self.now_ms)
-        exploited_AS = exploited(relevance_AC)
+        exploited_AS = exploited(np.where(novel_AC, policy.optimism * relevance_AC, relevance_AC))
         open_AC = novel_AC.copy()
         np.put_along_axis(open_AC, exploited_AS, False, 1)
         p_AC = policy.propensities(Asked(inputs, relevance_AC, open_AC))
@@ -199,10 +199,10 @@ class Simulation:
             self.system.history.add(slates.user_B, cluster_A, label_A, slates.time_ms_B)
 
 
-def exploited(relevance_AC: Doubles) -> Int64s:
-    """The clusters of the places by Relevance, best first."""
-    clusters = relevance_AC.shape[1]
-    score_AN = np.concatenate([relevance_AC, SECOND * relevance_AC], 1)
+def exploited(score_AC: Doubles) -> Int64s:
+    """The clusters of the exploited places, best first."""
+    clusters = score_AC.shape[1]
+    score_AN = np.concatenate([score_AC, SECOND * score_AC], 1)
     return np.asarray(np.argsort(-score_AN, axis=1, kind="stable")[:, :EXPLOITED] % clusters)
 
 

@@ -7,7 +7,9 @@ from typing import NamedTuple
 
 import msgspec
 
+from ebbtide import config
 from ebbtide.supervising.folder import Folder
+from state.errors import InputError
 
 DEMO = "movielens-100k"
 RATE = 20.0
@@ -66,11 +68,22 @@ class UpPlan:
     given: Addresses | None
     variants: tuple[str, ...] = ()
     """NAME=FILE of settings that are learned with, too."""
+    learner: str | None = None
+    """What learns, where somebody has said so."""
 
     def prepare(self, key_line: str) -> None:
-        """Write what the commands read: settings, unless they are there, and the key of this time."""
-        if not self.folder.settings.exists():
-            self.folder.settings.write_text(_SETTINGS)
+        """Write what the commands read: settings, unless they are there, and the key of this time.
+
+        Raises InputError where there is no such learner, or another one learns here.
+        """
+        settings = self.folder.settings
+        if not settings.exists():
+            settings.write_text(_SETTINGS + ("" if self.learner is None else _of(self.learner)))
+        elif self.learner is not None and (other := config.read(settings).learner) != self.learner:
+            raise InputError(
+                f"--learner {self.learner}: here learns {other or 'what suits the log'} ({settings}); "
+                "begin with another --dir"
+            )
         self.folder.keys.touch(0o600)
         self.folder.keys.write_text(key_line + "\n")
 
@@ -112,3 +125,11 @@ class UpPlan:
         names = [variant.partition("=")[0] for variant in self.variants]
         compared = [word for name in names for word in ("--variant", name)]
         yield "serve", ["serve", *listen, *compared]
+
+
+def _of(name: str) -> str:
+    """Settings of a learner: one with cycles explores, which is what they are judged by."""
+    from learners.registry import learner
+
+    explores = f"\n[learners.{name}]\nexplore = true\n" if learner(name).cycles else ""
+    return f'learner = "{name}"\n{explores}'

@@ -1,4 +1,5 @@
-"""Which cluster an item belongs to: by the events' category, a column of the item table, or where it is.
+"""Which cluster an item belongs to: by the events' category, a column of the item table, what that says of it
+in all (`learners.coevolution.content_codes`), or where it is.
 
 Clusters get numbers as they come, 0 is of all that have none: what is known too little of, and what came when
 all numbers were given. Names are what the log calls them.
@@ -10,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from learners.coevolution.content_codes import content_codes
 from learners.contract import Context
 from learners.tables.growing import grown
 from learners.tables.side_columns import Columns
@@ -20,6 +22,7 @@ from state.keys import NO_KEY, Int64s, KeyMap, Names, pair
 from state.side import SideTable
 from state.tree import Tree
 
+CONTENT = "content"
 CELL_DEGREES = 0.01, 0.013
 """Latitude and longitude of a cell: about a kilometre each way at 40 degrees."""
 _EVENTS_OF_A_CELL = 20
@@ -33,12 +36,15 @@ _LONGITUDES = 1 << 16
 
 class Clusters:
     def __init__(self, context: Context, by: str, most: int) -> None:
-        """`by`: "auto", "category", "place", or a category column of the item table. Raises InputError."""
+        """`by`: "auto", "category", "place", "content", or a category column of the item table. Raises
+        InputError."""
         self.catalogue, self.most = context.catalogue, most
         self.by = _chosen(context, by)
         self._table = _Table({}, {})
         if context.items is not None and self.by in context.items.categories:
             self._table = _of_table(context.items, self.by)
+        elif context.items is not None and self.by == CONTENT:
+            self._table = _Table(content_codes(context.items, most - 1), {})
         self.index = KeyMap()
         self._key_N: Int64s = np.zeros(0, np.int64)
         """What decides the cluster of each catalogue row; NO_KEY where it is not known."""
@@ -113,6 +119,8 @@ class Clusters:
         if self.by == "place":
             lat, lon = (key // _LONGITUDES) * CELL_DEGREES[0], (key % _LONGITUDES) * CELL_DEGREES[1]
             return f"{lat - 90.0:.2f}, {lon - 180.0:.3f}"
+        if self.by == CONTENT and key not in self._table.parts:
+            return None
         parts = [names.text(part) for part in self._table.parts.get(key, (key,))]
         told = [part for part in parts if part is not None]
         return "|".join(told) if len(told) == len(parts) else None
@@ -175,7 +183,10 @@ def _chosen(context: Context, by: str) -> str:
         *shared,
         *(["place"] if {"lat", "lon"} <= context.roles else []),
     ]
-    known = {*there, *(() if context.items is None else context.items.categories)}
+    known = set(there)
+    if context.items is not None:
+        known |= {*context.items.categories}
+        known |= {CONTENT} if context.items.texts or context.items.vectors else set()
     if by in known:
         return by
     if by == "auto" and there:

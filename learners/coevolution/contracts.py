@@ -15,6 +15,11 @@ from state.tree import Tree
 
 
 class Policy(Protocol):
+    """Of a slate: what its explore slot shows, and what counts in the places that are exploited."""
+
+    optimism: float
+    """What P(accept) of a novel cluster is multiplied by there."""
+
     def propensities(self, asked: Asked) -> Doubles:
         """Probabilities (B, C), 0 where not open; each row with something open sums to 1."""
         ...

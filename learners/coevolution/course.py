@@ -169,6 +169,12 @@ class Course:
             p_BC[some_B] = self.system.policy().propensities(asked)
         return p_BC
 
+    def optimism(self, past: Past) -> Doubles:
+        """What the policy that serves adds to the log probability of what is new, in a list (B, C)."""
+        novel_BC = novel_of(past, self.clusters)
+        novel_BC[:, 0] = False
+        return np.asarray(np.log(self.system.policy().optimism) * novel_BC)
+
     def forget(self, user_U: Int64s) -> None:
         """Keep nothing of these users, by key, but what a cycle that runs has begun with."""
         self.system.forget(user_U)

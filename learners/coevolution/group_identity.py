@@ -35,7 +35,7 @@ def encode(book: Book, taste_NC: Doubles) -> Int64s:
     """Codes (N, M)."""
     code_NM = np.zeros((len(taste_NC), len(book)), np.int64)
     for level, centre_KC in enumerate(book):
-        code_NM[:, level] = _nearest(taste_NC, centre_KC)
+        code_NM[:, level] = nearest(taste_NC, centre_KC)
         taste_NC = taste_NC - centre_KC[code_NM[:, level]]
     return code_NM
 
@@ -59,7 +59,7 @@ def fitted(
     A new book takes its place if what it leaves unexplained is at most `enough` of that; its codes are named
     after those that they share most users with.
     """
-    started = [_fit(taste_NC, [_spread(taste_NC, sizes[0], rng)], sizes, rng) for _ in range(RESTARTS)]
+    started = [_fit(taste_NC, [spread(taste_NC, sizes[0], rng)], sizes, rng) for _ in range(RESTARTS)]
     best = min(started, key=lambda book: unexplained(book, taste_NC))
     if old is None:
         return best
@@ -73,18 +73,18 @@ def _fit(taste_NC: Doubles, starts: list[Doubles], sizes: Sequence[int], rng: np
     """Level by level; a level without a start begins at users far apart."""
     book, left_NC = [], taste_NC
     for level, size in enumerate(sizes):
-        start_KC = starts[level] if level < len(starts) else _spread(left_NC, size, rng)
-        centre_KC = _kmeans(left_NC, start_KC)
+        start_KC = starts[level] if level < len(starts) else spread(left_NC, size, rng)
+        centre_KC = kmeans(left_NC, start_KC)
         book.append(centre_KC)
-        left_NC = left_NC - centre_KC[_nearest(left_NC, centre_KC)]
+        left_NC = left_NC - centre_KC[nearest(left_NC, centre_KC)]
     return tuple(book)
 
 
-def _kmeans(point_NC: Doubles, centre_KC: Doubles) -> Doubles:
+def kmeans(point_NC: Doubles, centre_KC: Doubles) -> Doubles:
     """Lloyd's rounds; a code that hardly anybody has starts anew at who is explained worst."""
     size = len(centre_KC)
     for _ in range(_ROUNDS):
-        code_N = _nearest(point_NC, centre_KC)
+        code_N = nearest(point_NC, centre_KC)
         count_K = np.bincount(code_N, minlength=size)
         sum_KC = np.zeros_like(centre_KC)
         np.add.at(sum_KC, code_N, point_NC)
@@ -99,7 +99,7 @@ def _kmeans(point_NC: Doubles, centre_KC: Doubles) -> Doubles:
     return centre_KC
 
 
-def _spread(point_NC: Doubles, size: int, rng: np.random.Generator) -> Doubles:
+def spread(point_NC: Doubles, size: int, rng: np.random.Generator) -> Doubles:
     """Starts far apart: k-means++ (Arthur and Vassilvitskii, SODA 2007)."""
     chosen = [int(rng.integers(len(point_NC)))]
     nearest_N = np.full(len(point_NC), np.inf)
@@ -111,7 +111,7 @@ def _spread(point_NC: Doubles, size: int, rng: np.random.Generator) -> Doubles:
     return np.array(point_NC[chosen])
 
 
-def _nearest(point_NC: Doubles, centre_KC: Doubles) -> Int64s:
+def nearest(point_NC: Doubles, centre_KC: Doubles) -> Int64s:
     distance_NK = np.square(centre_KC).sum(1) - 2.0 * point_NC @ centre_KC.T
     return np.asarray(distance_NK.argmin(1))
 

@@ -1,4 +1,5 @@
-"""The explore slot: one place of a slate whose cluster is drawn, with a probability that is known.
+"""What a slate is filled by: above all the explore slot, one place whose cluster is drawn, with a probability
+that is known.
 
 Every policy says a distribution over what is open, and what is shown is drawn from that distribution itself:
 so the propensity that goes out with the answer is right by construction.
@@ -10,7 +11,9 @@ by Relevance, with F the cumulated probability under Novelty,
     p(c) = F(c)^n - F(c-)^n
 
 A tenth of it is uniform: then nothing that is open has a propensity near 0, so that other policies can be
-judged by what it showed, and what has become liked in a group is found out (ours, too).
+judged by what it showed, and what has become liked in a group is found out (ours, too). In the exploited
+places what is novel counts `OPTIMISM` times what Relevance expects of it: what is found will be shown again,
+which one accept does not say (ours, too).
 
 The others are there to be compared with: `Epsilon`, `Thompson` and `Greedy`.
 
@@ -24,9 +27,15 @@ from learners.coevolution.inputs import Asked
 from state.arrays import Doubles, Int64s
 from state.errors import InputError
 
+OPTIMISM = 1.15
+NONE = 1.0
+"""By Relevance alone."""
+
 
 class BestOf:
     """The best by Relevance of `draws` from Novelty; in `wide` of the cases uniform."""
+
+    optimism = OPTIMISM
 
     def __init__(self, novelty: Novelty, draws: int, wide: float) -> None:
         self.novelty, self.draws, self.wide = novelty, draws, wide
@@ -40,12 +49,16 @@ class BestOf:
 class Epsilon:
     """Uniform."""
 
+    optimism = NONE
+
     def propensities(self, asked: Asked) -> Doubles:
         return np.asarray(asked.open_BC / np.maximum(asked.open_BC.sum(1, keepdims=True), 1))
 
 
 class Greedy:
     """The best by Relevance."""
+
+    optimism = NONE
 
     def propensities(self, asked: Asked) -> Doubles:
         return np.asarray(_ones(np.where(asked.open_BC, asked.relevance_BC, -np.inf)) * asked.open_BC)
@@ -58,6 +71,7 @@ class Thompson:
     that shows what Thompson sampling shows, and the propensity is exact, given the lottery.
     """
 
+    optimism = NONE
     PRIOR = 6.0
     """Exposures that the group's rate counts for."""
 

@@ -45,7 +45,7 @@ _FLOOR = -40.0
 class CoEASettings(Settings, frozen=True, kw_only=True):
     clusters: str = "auto"
     """What items are grouped by: "category" (the events'), "place", a category column of the item table, or
-    the first of these that the log has."""
+    the first of these that the log has; "content", what that table's texts and vectors say."""
     most_clusters: Annotated[int, msgspec.Meta(ge=2, le=4096)] = 256
     """All others are one cluster."""
     codes: tuple[Some, ...] = (16, 6)
@@ -111,7 +111,7 @@ class CoEA(Learner):
             past = course.walk(queue, self.clusters.learn(queue), step.due_B[start:stop] - done, part)
             log_BC = self.next.log_p(self._told(past))
             self.scored(part, past, log_BC)
-            self._rank(step.rank, slice(start, stop), log_BC, rank_R)
+            self._rank(step.rank, slice(start, stop), self._listed(past, log_BC), rank_R)
             done, start = last, stop
         return Outcome(rank_R=rank_R)
 
@@ -171,10 +171,15 @@ class CoEA(Learner):
             )
 
     def rank(self, batch: ExampleBatch) -> Floats:
-        return self._scores(self._log_p(batch))
+        past = self.course.look(batch.user_B, batch.time_ms_B)
+        return self._scores(self._listed(past, self._log_p(past)))
 
-    def _log_p(self, batch: ExampleBatch) -> Doubles:
-        return self.next.log_p(self._told(self.course.look(batch.user_B, batch.time_ms_B)))
+    def _log_p(self, past: Past) -> Doubles:
+        return self.next.log_p(self._told(past))
+
+    def _listed(self, past: Past, log_BC: Doubles) -> Doubles:
+        """What lists go by: where there is an explore slot, the other places are the policy's, too."""
+        return log_BC + self.course.optimism(past) if self.settings.explore else log_BC
 
     def _scores(self, log_BC: Doubles) -> Floats:
         cluster_N = self.clusters.of_catalogue()
@@ -201,7 +206,9 @@ class CoEA(Learner):
         for at in range(0, len(batch), BLOCK):
             part = slice(at, at + BLOCK)
             rows = batch.take(part)
-            found_BKD[part, 0, :-1] = np.maximum(self._log_p(rows) - total_C, _FLOOR)
+            past = self.course.look(rows.user_B, rows.time_ms_B)
+            log_BC = self._listed(past, self._log_p(past))
+            found_BKD[part, 0, :-1] = np.maximum(log_BC - total_C, _FLOOR)
             if self.settings.explore:
                 found_BKD[part, 1, :-1] = self.course.propensities(rows.user_B, rows.time_ms_B, has_C)
                 found_BKD[part, 1, -1] = self.course.system.serving

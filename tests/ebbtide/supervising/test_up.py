@@ -11,12 +11,14 @@ import sys
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import psutil
 import pytest
 
+from ebbtide import config
 from ebbtide.services import processes
 from ebbtide.services.launch import started
 from ebbtide.supervising import child
@@ -227,6 +229,22 @@ def test_variants_are_learned_and_served_beside(tmp_path: Path) -> None:
     parts = dict(plan.parts(Addresses("broker:1", "redis://store:1/0")))
     assert parts["train"][-2:] == ["--variant", "b=/x/b.toml"]
     assert parts["serve"][-2:] == ["--variant", "b"]
+
+
+def test_what_learns_is_said_once_and_explores_where_it_has_cycles(tmp_path: Path) -> None:
+    plan = UpPlan(Folder(tmp_path), None, Pace(1.0, None), 8080, None, learner="coea")
+    plan.folder.path.mkdir(exist_ok=True)
+    for learner in ("coea", "coea", None):
+        replace(plan, learner=learner).prepare("a key")
+        kept = config.read(plan.folder.settings)
+        assert (kept.learner, kept.floors, kept.learners) == ("coea", True, {"coea": {"explore": True}})
+    with pytest.raises(InputError, match=r"--learner popular: here learns coea .* another --dir"):
+        replace(plan, learner="popular").prepare("a key")
+    plan.folder.settings.unlink()
+    with pytest.raises(InputError, match="no learner is called 'nobody'"):
+        replace(plan, learner="nobody").prepare("a key")
+    replace(plan, learner="popular").prepare("a key")
+    assert config.read(plan.folder.settings).learners == {}
 
 
 def test_what_cannot_be_is_said_in_one_line(tmp_path: Path, log: Path) -> None:

@@ -3,6 +3,7 @@ stream is cut."""
 
 from itertools import pairwise
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -10,7 +11,9 @@ from learners.checks.bench import context_of
 from learners.coevolution.clusters import Clusters
 from learners.coevolution.course import EXPLORED
 from learners.coevolution.cycle import CycleSettings
+from learners.coevolution.history import novel_of
 from learners.coevolution.record import Record
+from learners.coevolution.slot import OPTIMISM
 from learners.contract import Context
 from learners.systems.coea import CoEA, CoEASettings
 from learners.tables.catalogue import Catalogue
@@ -143,7 +146,7 @@ class TestGroupIdentity:
         rows = visits(3000)
         run = Run().run(rows, [*range(0, 3000, 100), 3000])
         odd = rows.take(np.flatnonzero(rows.user_B % 2 == 1)[-1:])
-        log_C = run.learner._log_p(odd)[0]
+        log_C = run.learner._log_p(run.learner.course.look(odd.user_B, odd.time_ms_B))[0]
         by_category = {
             int(key): log_C[1 + n] for n, key in enumerate(run.learner.clusters.index.keys[:6].tolist())
         }
@@ -162,6 +165,19 @@ class TestPublished:
         assert vectors_ND is not None
         assert interests_BKD is not None
         assert interests_BKD[:, 0] @ vectors_ND.T == pytest.approx(run.learner.rank(last), abs=1e-4)
+
+    def test_where_it_explores_what_is_new_counts_more_in_the_list_too(self) -> None:
+        rows, lists = visits(900), []
+        for settings in (SETTINGS, msgspec.structs.replace(SETTINGS, explore=False)):
+            run = Run(settings).run(rows, [0, 500, 900])
+            last = rows.take(slice(899, 900))
+            lists.append(run.learner.rank(last)[0])
+            past = run.learner.course.look(last.user_B, last.time_ms_B)
+            novel_C = novel_of(past, settings.most_clusters)[0]
+        cluster_N = run.learner.clusters.of_catalogue()
+        gained_N = np.where(novel_C[cluster_N] & (cluster_N > 0), np.log(OPTIMISM), 0.0)
+        assert 0.0 < gained_N.mean() < np.log(OPTIMISM)
+        assert lists[0] - lists[1] == pytest.approx(gained_N, abs=1e-4)
 
     def test_the_explore_row_is_a_distribution_over_what_is_new_to_the_user(self) -> None:
         run = Run().run(visits(900, explored=0.3), [0, 500, 900])
@@ -199,6 +215,17 @@ class TestClusters:
         run = Run().run(rows, [0, 9])
         found = {one.name: one.popular for one in run.learner.coevolution(names).clusters}
         assert found == {"other": [], "drinks": ["tea"], "like cup, mug": ["cup", "mug"]}
+
+    def test_items_that_are_told_of_in_the_same_words_are_a_cluster_by_content(self) -> None:
+        titles = [f"{'green tea' if n % 2 else 'coffee cup'} {n}" for n in range(60)] + [""]
+        table = SideTable(np.arange(61), np.zeros(61, np.int64), texts={"title": titles})
+        clusters = Clusters(_context(table), "content", 3)
+        rows = empty_examples(62)
+        rows.item_B[:] = np.arange(62)  # of the last but one nothing is told, of the last not even that
+        found = clusters.learn(rows).tolist()
+        assert found[60:] == [0, 0]
+        assert {tuple(found[:60:2]), tuple(found[1:60:2])} == {(1,) * 30, (2,) * 30}
+        assert clusters.names(Names()) == ["other", None, None]
 
     def test_a_place_is_a_cluster_once_enough_happened_there(self) -> None:
         whole, cut = (Clusters(_context(None), "place", 8) for _ in range(2))
