@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from state.errors import InputError
 from state.examples import BY_ENTRY, BY_ITEM, ExampleBatch, empty_examples
 from state.keys import Int64s
+from state.name_table import NameTable
 from state.window_lists import WindowLists, entries, lists_of
 
 SCHEMA, OLDER, OLDEST = "examples+arrow/3", "examples+arrow/2", "examples+arrow/1"
@@ -81,8 +82,11 @@ def encode(
 
     def cut(first: int, end: int) -> list[tuple[int, bytes]]:
         if end - first <= 1 or (end - first <= MOST_EXAMPLES and size_of(first, end) <= most):
-            keys = np.unique(key_B4[first:end]).tolist()
-            named = json.dumps({key: names[key] for key in keys if key in names})
+            key_K = np.unique(key_B4[first:end])
+            if isinstance(names, NameTable):
+                named = names.as_json(key_K)
+            else:
+                named = json.dumps({key: names[key] for key in key_K.tolist() if key in names})
             value = _written(record.slice(first, end - first), {**metadata, _NAMES: named})
             if end - first <= 1 or len(value) <= most:
                 return [(end - first, value)]
@@ -211,10 +215,11 @@ def _array(column: NDArray[Any]) -> Any:
 
 def _all_missing(column: NDArray[Any], like: NDArray[Any]) -> bool:
     """Whether every value has the very bits of the one in `like` that stands for nothing."""
+    middle = column.item(column.size // 2) if column.size else np.nan
+    if middle == middle and middle != like.item(0):  # a look at one says it of most
+        return False
     bits = f"u{column.itemsize}"
-    bits_N, nothing = np.ascontiguousarray(column).reshape(-1).view(bits), like.reshape(-1)[:1].view(bits)[0]
-    looked_at = (0, len(bits_N) // 2, -1) if len(bits_N) else ()  # three say it of most
-    return all(bits_N[n] == nothing for n in looked_at) and bool((bits_N == nothing).all())
+    return bool((np.ascontiguousarray(column).view(bits) == like.reshape(-1)[:1].view(bits)).all())
 
 
 def _fill(into: NDArray[Any], column: Any, name: str) -> None:

@@ -55,8 +55,8 @@ OWNED = {
 NO_TORCH = {"state", "streams"}
 ORDER = {
     "state": "printable errors arms front tree texts arrays returns evidence weeks ids cells machine_code "
-    "compiled keys text_keys forgetting examples window_lists places side difference drift_alarm progress "
-    "checkpoint example_wire memory store",
+    "compiled keys text_keys name_table forgetting examples window_lists places side difference drift_alarm "
+    "progress checkpoint example_wire memory store",
     "streams": "schema times admission wire operator kafka join records engines",
     "replay": "reading meaning logs surveying order log moved inspect traffic faults",
     "learners": "ranges tables insight contract labels blocks slots usual_parts gaussian_rows interests "

@@ -66,7 +66,7 @@ class Engine:
         events, ahead = self._bounded(decoded.events, heard)
         joined = self.join.process(events)
         rejected = [*decoded.rejected, *ahead, *(self._rejected(events, *one) for one in joined.late)]
-        names = decoded.names
+        names: Mapping[int, str] = decoded.names
         if self.config.join.window_ms:
             self.names.update(names)
             names = self.names

@@ -19,6 +19,7 @@ import pyarrow.compute
 from numpy.typing import NDArray
 
 from state.keys import NO_KEY, Int64s, known_key_of
+from state.name_table import NameTable
 from streams.schema import REQUIRED_ROLES, ROLES, EventBatch
 from streams.wire import reasons
 from streams.wire.arrow_checked import read
@@ -80,7 +81,7 @@ def encode(events: EventBatch, names: Names) -> bytes:
 
 
 def decode(
-    value: bytes, names: dict[int, str], unknown: Counter[str]
+    value: bytes, names: NameTable, unknown: Counter[str]
 ) -> tuple[EventBatch, list[tuple[int, str, str]]]:
     """The good events, `index_B` their rows, and (row, reason, detail) of the others. Raises Fault.
 
@@ -146,7 +147,7 @@ class _Rows:
         self._good_B &= ~bad_B
 
 
-def _keys(role: str, field: Any, array: Any, rows: _Rows, names: dict[int, str] | None) -> Int64s:
+def _keys(role: str, field: Any, array: Any, rows: _Rows, names: NameTable | None) -> Int64s:
     if pa.types.is_integer(array.type):
         key_B = _numbers(array, pa.int64(), NO_KEY)
         there_B = np.asarray(array.is_valid())
@@ -168,10 +169,10 @@ def _keys(role: str, field: Any, array: Any, rows: _Rows, names: dict[int, str] 
     return key_B
 
 
-def _named(text: str, names: dict[int, str] | None) -> int:
+def _named(text: str, names: NameTable | None) -> int:
     key = known_key_of(text)
     if names is not None and key >= _TEXT:
-        names[key] = text
+        names.add_text(key, text)
     return key
 
 

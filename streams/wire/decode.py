@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from state.name_table import NameTable
 from streams.schema import EventBatch, concat_events
 from streams.wire import arrow_form, json_form, reasons
 from streams.wire.message import ARROW, FRAME_BYTES, HEADER, JSON, MAX_BYTES, Fault, Message, Rejected
@@ -20,7 +21,7 @@ class Decoded:
 
     events: EventBatch
     """In the messages' order; partition, offset and the place in a batch say where each is from."""
-    names: dict[int, str]
+    names: NameTable
     """Key -> text of hashed ids, for people to read."""
     rejected: list[Rejected]
     unknown: Counter[str]
@@ -38,7 +39,7 @@ class _Waiting(NamedTuple):
 
 def decode(messages: Sequence[Message]) -> Decoded:
     """Events of messages of either form. Never raises on what a message holds."""
-    names: dict[int, str] = {}
+    names = NameTable()
     unknown = Counter[str]()
     rejected: list[Rejected] = []
     batches: list[EventBatch] = []

@@ -24,6 +24,7 @@ from msgspec import Meta
 from numpy.typing import NDArray
 
 from state.keys import NO_KEY, Int64s, known_key_of
+from state.name_table import NameTable
 from streams.schema import EventBatch
 from streams.times import moment_ms
 from streams.wire import reasons
@@ -124,7 +125,7 @@ def parse(value: bytes, unknown: Counter[str]) -> tuple[JsonEvent, int]:
     return event, _milliseconds(event.time)
 
 
-def columns(events: Sequence[JsonEvent], time_ms: Sequence[int], names: dict[int, str]) -> EventBatch:
+def columns(events: Sequence[JsonEvent], time_ms: Sequence[int], names: NameTable) -> EventBatch:
     """Events as columns; what hashed ids were called goes to `names`."""
     made: dict[str, NDArray[Any]] = {}
     said = {role: list(map(of, events)) for role, of in _COLUMNS.items()}
@@ -176,7 +177,7 @@ def _id(key: int, names: Names) -> Id:
     return Key(key) if text is None else text
 
 
-def _keys(ids: Sequence[Id | None], names: dict[int, str] | None) -> Int64s:
+def _keys(ids: Sequence[Id | None], names: NameTable | None) -> Int64s:
     kinds = set(map(type, ids))
     if kinds <= {str, type(None)}:
         with suppress(ValueError):  # half of a surrogate pair, which Arrow's texts cannot have
@@ -194,7 +195,7 @@ def _keys(ids: Sequence[Id | None], names: dict[int, str] | None) -> Int64s:
         else:
             key = known_key_of(one)
             if names is not None and key >= _TEXT:
-                names[key] = str(one)
+                names.add_text(key, str(one))
         made.append(key)
     return np.array(made, np.int64)
 

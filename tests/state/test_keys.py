@@ -1,5 +1,7 @@
 """Ids as 64-bit keys, and the growing map from key to row."""
 
+import json
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,6 +9,7 @@ from hypothesis import strategies as st
 
 from state.errors import InputError
 from state.keys import NO_KEY, KeyMap, Names, drop, find, key_of, put
+from state.name_table import NameTable
 from state.text_keys import text_keys
 
 KEYS = st.lists(st.integers(-(2**63), 2**63 - 1) | st.integers(-3, 3), max_size=300)
@@ -44,6 +47,20 @@ def test_keys_of_many_texts_are_those_of_each(texts: list[str]) -> None:
     said = [text.encode() for text in texts]
     edge_N1 = np.cumsum([0, *map(len, said)])
     assert text_keys(b"".join(said), edge_N1).tolist() == [key_of(text) if text else NO_KEY for text in texts]
+
+
+@given(st.lists(st.text('ab"\\\x7fü ', max_size=4), max_size=20), st.data())
+def test_a_table_of_names_says_what_a_dict_of_them_does(texts: list[str], data: st.DataObject) -> None:
+    table, names = NameTable(), dict[int, str]()
+    for text in texts:
+        if (key := key_of(text)) not in names:
+            names[key] = text
+        table.add_text(key, text)
+        if data.draw(st.booleans()):
+            assert table[key] == text
+    assert table == names
+    keys = sorted({*data.draw(st.lists(st.sampled_from([*names, 7]))), NO_KEY})
+    assert table.as_json(np.array(keys)) == json.dumps({key: names[key] for key in keys if key in names})
 
 
 def test_names_give_back_what_an_id_was_called() -> None:
