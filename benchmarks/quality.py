@@ -13,7 +13,7 @@ PREDICTED, RANKED = "P(action), all events", "rankings, scored part"
 LABELLED = Option(
     help="a labelled log with categories of items",
     default="movielens-100k",
-    quick="planted:users=40,items=60,events=1200",
+    quick="planted:users=20,items=30,events=400",
     metavar="LOG",
 )
 _RANKING = ("recall@1", "recall@10", "NDCG@10")

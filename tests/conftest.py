@@ -4,6 +4,7 @@ Tests of the live path run on a real Apache Kafka and a real Valkey, which the s
 each of its processes (`pytest -n 2 --dist loadfile`) has its own, for tests kill them.
 """
 
+import gc
 import json
 import subprocess
 import sys
@@ -27,11 +28,39 @@ settings.register_profile(
 settings.load_profile("ebbtide")
 
 
+WAIT = {"services", "mortal", "guarded", "up", "quick", "opened"}
+"""Fixtures of tests that wait for other processes."""
+LONGEST = [
+    *("contracts/test_every_learner", "running/test_acting", "report/test_comparisons", "tests/test_fuzz"),
+    *("contracts/test_gaps_of_learners", "state/test_compiled", "systems/test_mmq"),
+    *("simulated/test_bench_drift", "commands/test_replay", "coevolution/test_coevolution"),
+]
+"""Files of tests that compute."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files with services, and that of the benchmarks, come first: they take longest."""
-    slow = {"services", "mortal", "quick"}
-    first = {item.path for item in items if slow & set(getattr(item, "fixturenames", ()))}
-    items.sort(key=lambda item: item.path not in first)
+    """Files that take long come first; after every second that waits one that computes: no core is idle."""
+    files: dict[Path, bool] = {}
+    for item in items:
+        waits = bool(WAIT & set(getattr(item, "fixturenames", ())))
+        files[item.path] = files.get(item.path, False) or waits
+    waiting, computing = ([path for path in files if files[path] is waits] for waits in (True, False))
+    computing.sort(key=_place)
+    for n, path in enumerate(computing[: len(waiting) // 2]):
+        waiting.insert(3 * n + 2, path)
+    place = {path: n for n, path in enumerate(dict.fromkeys([*waiting, *computing]))}
+    items.sort(key=lambda item: place[item.path])
+
+
+def pytest_collection_finish() -> None:
+    """What is loaded by now is not looked through for garbage, again and again, as long as tests run."""
+    gc.freeze()
+
+
+def _place(path: Path) -> int:
+    """Among files of tests that compute."""
+    name = f"{path.parent.name}/{path.stem}"
+    return LONGEST.index(name) if name in LONGEST else len(LONGEST)
 
 
 @pytest.fixture(scope="session", params=["json", "arrow"])

@@ -5,7 +5,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -18,7 +17,9 @@ from state.progress import Progress, TrainerStatus, trainer_status
 from state.store.redis import RedisStore
 from streams.wire.message import Message
 from tests.chaos.sender import Sender
+from tests.ebbtide.typed import EBBTIDE
 from tests.ebbtide.workers import Live
+from tests.forked import Started
 
 PARTITIONS, WORKERS = 4, 2
 _LEAVING_S = 30.0
@@ -35,7 +36,7 @@ class Group:
     sender: Sender
     gone: list[Message] = field(default_factory=list)
     """Copies of all that was on the topic of events when some of it was deleted."""
-    processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    processes: dict[str, Started] = field(default_factory=dict)
     over: threading.Event = field(default_factory=threading.Event)
     trouble: list[Exception] = field(default_factory=list)
     starting: threading.Lock = field(default_factory=threading.Lock)
@@ -47,8 +48,7 @@ class Group:
     def start(self, name: str) -> None:
         """A worker or the trainer."""
         command = self.live.command() if name.startswith("worker") else self._training()
-        with (self.live.folder / f"{name}.log").open("ab") as log:
-            self.processes[name] = subprocess.Popen(command, stdout=log, stderr=log)
+        self.processes[name] = self.live.begun(command, f"{name}.log")
 
     def _training(self) -> list[str]:
         live = self.live
@@ -61,7 +61,7 @@ class Group:
             "--every": 500,
         }
         said = [str(one) for pair in where.items() for one in pair]
-        return [sys.executable, "-m", "ebbtide", "train", *said]
+        return [*EBBTIDE, "train", *said]
 
     @property
     def run_url(self) -> str:
@@ -152,7 +152,7 @@ class Group:
         return sum(log.read_text().count("partitions [") for log in self.live.folder.glob("worker-*.log"))
 
 
-def leave(process: subprocess.Popen[bytes]) -> None:
+def leave(process: Started) -> None:
     """Asked to; by force, if it takes too long: its broker may be away."""
     process.terminate()
     with contextlib.suppress(subprocess.TimeoutExpired):

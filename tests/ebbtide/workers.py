@@ -42,19 +42,21 @@ class Live:
     @contextmanager
     def worker(self, *options: object, log: str = "worker") -> Iterator[Started]:
         """A running worker; killed at the end, if it is still there."""
-        command = self.command(*options)
-        with (self.folder / log).open("ab") as log_file:
-            process: Started
-            if self.engine == "ingest":
-                process = Forked(*command[len(EBBTIDE) :], stdout=log_file, stderr=log_file)
-            else:  # a client of a machine of Java, with threads
-                process = subprocess.Popen(command, stdout=log_file, stderr=log_file)
+        process = self.begun(self.command(*options), log)
         try:
             yield process
         finally:
             process.send_signal(signal.SIGCONT)
             process.kill()
             process.wait()
+
+    def begun(self, command: Sequence[str], log: str) -> Started:
+        """A process of ours, whose words go to a file here."""
+        with (self.folder / log).open("ab") as said:
+            if self.engine == "ingest":
+                return Forked(*command[len(EBBTIDE) :], stdout=said, stderr=said)
+            # Flink's is a client of a machine of Java, with threads
+            return subprocess.Popen(command, stdout=said, stderr=said)
 
     def command(self, *options: object) -> list[str]:
         where = {

@@ -64,9 +64,10 @@ def test_actions_fall_between_the_same_events_whatever_the_batches(
 
 
 @pytest.mark.parametrize("do", ["doubt", "calibrate"])
-def test_a_run_that_was_killed_acts_the_same_way(log: Path, tmp_path: Path, do: Do) -> None:
+def test_a_run_that_was_killed_acts_the_same_way(log: Path, acted: Report, tmp_path: Path, do: Do) -> None:
     rule = msgspec.structs.replace(RULE, do=do)
-    acted = replayed(log, tmp_path / "acted", act=[rule])
+    if rule != RULE:
+        acted = replayed(log, tmp_path / "acted", act=[rule])
     config = RunConfig(learner="gaussian", floors=False, rank_share=0.0, act=(rule,))
     opened = Log.open(log)
     killed, resumed = (
