@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 import pytest
@@ -72,14 +73,16 @@ def test_partitions_that_are_added_are_read_from_their_beginning(
 def test_a_topic_made_anew_is_never_taken_for_the_old_one(
     brokers: str, topic: str, admin: KafkaAdminClient, messages: int
 ) -> None:
-    with Reader(brokers, topic, {}) as reader:
+    """By a reader that reads meanwhile, as all do."""
+    with Reader(brokers, topic, {}) as reader, ThreadPoolExecutor(1) as beside:
         read(reader, lambda found: len(found) == 20)
         before = reader.topic_id
-        anew(admin, brokers, topic, messages)
+        made = beside.submit(anew, admin, brokers, topic, messages)
         with pytest.raises(
             LostError, match=r"the topic was made anew: .* begin again with another --checkpoint"
         ):
             read(reader, lambda found: bool(found))
+        made.result()
     with (
         Reader(brokers, topic, {0: 0, 1: 0}, before) as again,
         pytest.raises(LostError, match=f"{topic}/it is not the topic that was read"),
