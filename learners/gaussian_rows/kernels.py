@@ -43,7 +43,7 @@ class GaussianWeights(NamedTuple):
     """A weight that was last used before this row has its variance raised by this share of what it lost."""
 
 
-class ScoreRequest(NamedTuple):
+class GaussianRequest(NamedTuple):
     """Rows to score, and what is learned between them."""
 
     fields: Fields
@@ -203,7 +203,7 @@ def write_features(
 @compiled
 def run(
     start: int,
-    asked: ScoreRequest,
+    asked: GaussianRequest,
     learned: int,
     plan: TemplateColumns,
     scale_X3: Doubles,

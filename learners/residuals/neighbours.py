@@ -23,7 +23,7 @@ from learners.contract import Settings
 from learners.ranges import Amount, Some
 from learners.residuals.part import Known, ResidualPart, ResidualRows, moved, renumbered
 from learners.tables.fifo import Columns
-from learners.tables.pair_sums import PairArrays, PairTable, pair_key, place_for, place_of
+from learners.tables.pair_sums import PairSumArrays, PairTable, pair_key, place_for, place_of
 from learners.tables.rings import Rings, columns, length, put, rings, settle
 from state.compiled import compiled, inner
 from state.examples import Doubles
@@ -148,7 +148,7 @@ def _features(
     owner: int,
     other: int,
     past: OwnerEvents,
-    pairs: PairArrays,
+    pairs: PairSumArrays,
     shrink: float,
     place_H: Int64s,
     made_F: Doubles,
@@ -181,7 +181,7 @@ def _features(
 
 
 @inner
-def _meet(owner: int, other: int, past: OwnerEvents, pairs: PairArrays, place_H: Int64s) -> int:
+def _meet(owner: int, other: int, past: OwnerEvents, pairs: PairSumArrays, place_H: Int64s) -> int:
     """An event whose outcome is not known; its number among the owner's. `place_H` says where a pair was last
     seen, or -1."""
     for h in range(length(past.rings, owner)):
@@ -197,7 +197,7 @@ def _meet(owner: int, other: int, past: OwnerEvents, pairs: PairArrays, place_H:
 
 @inner
 def _learn(
-    owner: int, other: int, number: int, residual: float, past: OwnerEvents, pairs: PairArrays
+    owner: int, other: int, number: int, residual: float, past: OwnerEvents, pairs: PairSumArrays
 ) -> None:
     """The outcome of an event that the owner has met."""
     for h in range(length(past.rings, owner)):
@@ -216,7 +216,7 @@ def _step(
     at: tuple[int, int],
     places: WaitingPlaces,
     past: OwnerEvents,
-    pairs: PairArrays,
+    pairs: PairSumArrays,
     room: int,
     shrink: float,
     made_BF: Doubles,
@@ -253,7 +253,7 @@ def _step(
 
 @compiled
 def _peek(
-    owner_B: Int64s, other_B: Int64s, past: OwnerEvents, pairs: PairArrays, shrink: float, made_BF: Doubles
+    owner_B: Int64s, other_B: Int64s, past: OwnerEvents, pairs: PairSumArrays, shrink: float, made_BF: Doubles
 ) -> None:
     place_H = np.full(past.rings.other_NH.shape[1], -1)
     for b in range(owner_B.shape[0]):

@@ -18,7 +18,7 @@ import numpy as np
 
 from learners.contract import Context, Learner, Outcome, Settings, Step
 from learners.gaussian_rows.features import Features
-from learners.gaussian_rows.kernels import ScoreRequest, TemplateColumns, peek, run, settle
+from learners.gaussian_rows.kernels import GaussianRequest, TemplateColumns, peek, run, settle
 from learners.gaussian_rows.state import WaitingFeatures, WeightTable, store_of
 from learners.labels import require_labels
 from learners.ranges import Amount, Some
@@ -137,7 +137,7 @@ class GaussianRows(Learner):
         for start in range(0, len(batch), _CHUNK):
             rows = slice(start, start + _CHUNK)
             fields = self.features.of(batch.take(rows))
-            asked = ScoreRequest(fields, due_B[rows], label_Q, p_B[rows])
+            asked = GaussianRequest(fields, due_B[rows], label_Q, p_B[rows])
             size = len(asked.due_B)
             self._waiting.reserve(size, size * self._most)
             done = 0

@@ -20,7 +20,7 @@ _EMPTY = -1
 _FIRST = 1 << 12
 
 
-class PairArrays(NamedTuple):
+class PairSumArrays(NamedTuple):
     """Kernels' view; both arrays are the same memory."""
 
     words_P2: Int64s
@@ -77,10 +77,10 @@ class PairTable:
         self.pairs.used[0] = len(tree["place"])
 
 
-def _empty(places: int) -> PairArrays:
+def _empty(places: int) -> PairSumArrays:
     words_P2 = np.zeros((places, 2), np.int64)
     words_P2[:, 0] = _EMPTY
-    return PairArrays(words_P2, words_P2.view(np.float32), np.zeros(1, np.int64))
+    return PairSumArrays(words_P2, words_P2.view(np.float32), np.zeros(1, np.int64))
 
 
 @inlined
@@ -90,13 +90,13 @@ def pair_key(a: np.int64 | int, b: np.int64 | int) -> int:
 
 
 @inlined
-def bucket(pairs: PairArrays, key: int) -> int:
+def bucket(pairs: PairSumArrays, key: int) -> int:
     """The first of a pair's WAYS places."""
     return int((mix(key) & (pairs.words_P2.shape[0] // 4 - 1)) * 4)
 
 
 @compiled
-def place_of(pairs: PairArrays, key: int) -> int:
+def place_of(pairs: PairSumArrays, key: int) -> int:
     """Where a pair is, or -1."""
     first = bucket(pairs, key)
     for place in range(first, first + 4):
@@ -106,7 +106,7 @@ def place_of(pairs: PairArrays, key: int) -> int:
 
 
 @compiled
-def place_for(pairs: PairArrays, key: int) -> int:
+def place_for(pairs: PairSumArrays, key: int) -> int:
     """Where a pair is, with zeros if it is new."""
     first = bucket(pairs, key)
     least = first
@@ -126,7 +126,7 @@ def place_for(pairs: PairArrays, key: int) -> int:
 
 
 @compiled
-def _insert(pairs: PairArrays, words_E2: Int64s) -> None:
+def _insert(pairs: PairSumArrays, words_E2: Int64s) -> None:
     for e in range(words_E2.shape[0]):
         place = place_for(pairs, words_E2[e, 0])
         pairs.words_P2[place, 1] = words_E2[e, 1]

@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from serving.scoring.near import Around
-from serving.scoring.recalled import ItemPlaces, RecalledMemory, kernels, speaking
+from serving.scoring.recalled import PlacedItems, RecalledMemory, kernels, speaking
 from serving.scoring.rows import changed
 from state.arrays import Doubles, Int64s, largest
 from state.evidence import LONGEST_S, PARTS, Kernel
@@ -117,7 +117,7 @@ class CopyScorer:
     def _settle(self, items: ItemTerms) -> None:
         self.items = items
         """Terms of each item of the catalogue."""
-        self._places = ItemPlaces(items.place_N2)
+        self._places = PlacedItems(items.place_N2)
         self._placed = np.flatnonzero(~np.isnan(items.place_N2[:, 0]))
         self.among = np.flatnonzero(items.found_N & AMONG)
         """Rows that may be candidates for the interests' sake."""

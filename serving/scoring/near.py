@@ -5,7 +5,7 @@ Shape suffixes: P places, M blocks of them, B places that are looked at.
 
 import numpy as np
 
-from serving.scoring.recalled import ItemPlaces
+from serving.scoring.recalled import PlacedItems
 from state.arrays import Doubles, Int64s, largest
 from state.store.copy_score import KM
 
@@ -26,7 +26,7 @@ class Around:
         self, place_P2: Doubles, worth_P: Doubles, worth_km2: float, many: int | None = None
     ) -> None:
         """`place_P2`: longitude and latitude, WGS 84 degrees; `worth_km2` is added to squared distances."""
-        self._places, self._worth_P, self._worth_km2 = ItemPlaces(place_P2), worth_P, worth_km2
+        self._places, self._worth_P, self._worth_km2 = PlacedItems(place_P2), worth_P, worth_km2
         few = max(MANY if many is None else many, _BLOCK)
         self._blocks = _Blocks(place_P2, worth_P) if len(worth_P) > few else None
 

@@ -155,7 +155,7 @@ def kernels(
     return np.column_stack([of(kernel) for kernel in specification.kernels]) * speaks_W[:, np.newaxis]
 
 
-class ItemPlaces:
+class PlacedItems:
     """Where items are, ready to be asked how far each is from somewhere."""
 
     def __init__(self, place_N2: Doubles) -> None:
@@ -191,7 +191,7 @@ def _before(
     log_gap_W = np.log(recalled.memory["gap_s"].astype(np.float64) + pause_s)
     apart_W = log_gap_W - np.log(recalled.age_s_W[-1] + pause_s)
     gap_W[there_W] = np.exp(-specification.gap * apart_W[there_W] ** 2)
-    km2_W = np.where(before_W >= 0, ItemPlaces(place_N2[before_W]).kilometres2(here), np.nan)
+    km2_W = np.where(before_W >= 0, PlacedItems(place_N2[before_W]).kilometres2(here), np.nan)
     near_W = km2_W < specification.far_km2
     close_W[near_W] = np.exp(-np.sqrt(km2_W[near_W]) / specification.near_km)
     return same_W, gap_W, close_W

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from learners.copying.candidates.evidence import OWN, own, remember_own, tables
-from serving.scoring.recalled import ItemPlaces, kernels, recalled
+from serving.scoring.recalled import PlacedItems, kernels, recalled
 from state.evidence import STIM
 from state.examples import empty_window
 from state.forgetting import minute_of_week
@@ -80,7 +80,7 @@ def test_entries_add_up_to_the_evidence(memory: Entries, cell: int) -> None:
 
 
 def test_distances_are_those_on_a_map() -> None:
-    km2_N = ItemPlaces(PLACE_N2).kilometres2(PLACE_N2[0])
+    km2_N = PlacedItems(PLACE_N2).kilometres2(PLACE_N2[0])
     assert km2_N[0] == 0.0
     assert np.sqrt(km2_N[1]) == pytest.approx(0.436, abs=0.002)  # a twentieth of a mile up, a quarter across
     assert np.sqrt(km2_N[3]) == pytest.approx(41.7, abs=0.2)
