@@ -28,7 +28,7 @@ from streams.kafka.observer import Observer
 from streams.wire.message import Message
 
 PARTITIONS, BATCH = 4, 1024
-PATIENCE_S = 170.0
+PATIENCE_S = 600.0
 _SAMPLE_S, _LOOK_S, _STILL_S = 0.05, 0.25, 1.0
 LOG = Option(
     help="a log",

@@ -19,6 +19,7 @@ from ebbtide.running.webhooks import SECRET, URL, Webhooks
 from ebbtide.simulated.drifting import lived
 from monitor.actions import Rule
 from state.drift_alarm import DriftAction
+from tests.patience import PATIENCE_S, until
 
 KEY = b"k" * 32
 
@@ -32,6 +33,12 @@ class Heard:
     bodies: list[bytes] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
     release: threading.Event = field(default_factory=threading.Event)
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An answer is waited for as long as a slow machine needs."""
+    monkeypatch.setattr(hooks, "_TIMEOUT_S", PATIENCE_S)
 
 
 @pytest.fixture
@@ -78,7 +85,7 @@ def sender(url: str, pauses_s: tuple[float, ...] = (0.0, 0.0)) -> Webhooks:
 def test_a_message_says_what_was_done_and_is_signed_as_the_specification_says(heard: Heard) -> None:
     one = sender(heard.url)
     one.send(action())
-    one.close(60.0)
+    one.close(PATIENCE_S)
     (body,), (headers,) = heard.bodies, heard.headers
     said = json.loads(body)
     assert said["type"] == "drift.action"
@@ -96,7 +103,7 @@ def test_what_fails_is_tried_again_and_then_what_comes_after_it(heard: Heard) ->
     one = sender(heard.url)
     one.send(action(512))
     one.send(action(1024))
-    one.close(60.0)
+    one.close(PATIENCE_S)
     assert [json.loads(body)["data"]["event"] for body in heard.bodies] == [512, 512, 512, 1024]
     ids = [headers["webhook-id"] for headers in heard.headers]
     assert len(set(ids[:3])) == 1
@@ -111,27 +118,25 @@ def test_what_is_never_taken_is_given_up_and_said_without_the_address(
     one = sender(heard.url)
     with caplog.at_level(logging.WARNING, "ebbtide.webhooks"):
         one.send(action())
-        one.close(60.0)
+        one.close(PATIENCE_S)
     assert len(heard.bodies) == 3
     assert "expected a status of 200 to 299, got 500" in caplog.text
     assert "webhook given up" in caplog.text
     assert "private" not in caplog.text
 
 
-def test_one_that_hangs_holds_nobody_up_and_waits_in_the_state(
-    heard: Heard, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_one_that_hangs_holds_nobody_up_and_waits_in_the_state(heard: Heard) -> None:
     heard.answers[:] = [None, 200]
     one = sender(heard.url)
     one.send(action(512))
     one.send(action(1024))
+    until(lambda: heard.bodies)
     left = one.tree()
     one.close(0.0)
-    monkeypatch.setattr(hooks, "_TIMEOUT_S", 600.0)
     again = sender(heard.url)
     heard.release.set()
     again.load(left)
-    again.close(60.0)
+    again.close(PATIENCE_S)
     events = [json.loads(body)["data"]["event"] for body in heard.bodies]
     assert events[-2:] == [512, 1024]
 
@@ -139,7 +144,7 @@ def test_one_that_hangs_holds_nobody_up_and_waits_in_the_state(
 def test_nobody_there_is_a_trouble_and_no_more() -> None:
     one = sender("http://127.0.0.1:9/")
     one.send(action())
-    one.close(60.0)
+    one.close(PATIENCE_S)
     assert one.trouble is not None
     assert one.trouble.startswith("webhook: expected an answer, got ")
 
