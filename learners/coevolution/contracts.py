@@ -68,7 +68,7 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True):
 
     by: Literal["dpo", "sft"] = "dpo"
     epochs: Whole = 2
-    lr: Positive = 2e-3
+    lr: Amount = 2e-3
     beta: Amount = 0.3
     anchor: Amount = 1.0
     decay: Amount = 0.02

@@ -23,7 +23,7 @@ class TwoTowerSettings(Settings, frozen=True, kw_only=True):
     """Interests that learned queries find, on top of the shallow ones; 2 to 4 where they are of use."""
     attended: Whole = 50
     """Newest entries that these look at."""
-    query_lr: Positive = 0.02
+    query_lr: Amount = 0.02
     semantics: bool = True
     """Whether an item's vectors include those of its kinds: categories, groups of numbers."""
     kind_scale: Amount = 1.0
@@ -34,7 +34,7 @@ class TwoTowerSettings(Settings, frozen=True, kw_only=True):
     """`auto` takes every item as a candidate while there are at most `few`."""
     few: Whole = 2048
     draws: Some = 256
-    lr: Positive = 0.12
+    lr: Amount = 0.12
     bias_lr: Amount = 0.5
     reg: Amount = 0.02
     """Pull to zero of a row that is updated, in proportion to its share in the update."""

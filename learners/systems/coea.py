@@ -30,7 +30,7 @@ from learners.coevolution.identity import Branches, Online, Told
 from learners.coevolution.record import Cluster, Coevolution, Record
 from learners.coevolution.weights import Weights
 from learners.contract import Context, Learner, Outcome, RankRequest, Settings, Step
-from learners.ranges import Positive, Some
+from learners.ranges import Amount, Some
 from learners.tables.expiry import Forgotten
 from learners.tables.true_ranks import true_ranks
 from state.errors import InputError
@@ -55,7 +55,7 @@ class CoEASettings(Settings, frozen=True, kw_only=True):
     long: bool = True
     """and the whole history beside the codes."""
     width: Some = 16
-    lr: Positive = 0.1
+    lr: Amount = 0.1
     explore: bool = False
     """Whether a place of recommendations is kept for what is new to the user."""
     explore_share: Annotated[float, msgspec.Meta(gt=0, le=0.5)] = 0.1

@@ -38,11 +38,11 @@ class NetworkSettings(Settings, frozen=True, kw_only=True):
     """Entries of the memory that it sees."""
     width: Some = 16
     """Of an embedding."""
-    lr: Positive = 0.005
+    lr: Amount = 0.005
     """AdamW's, at first."""
     lr_steps: Positive = 15.0
     """At step t AdamW's rate is lr / sqrt(1 + t / lr_steps)."""
-    embedding_lr: Positive = 0.1
+    embedding_lr: Amount = 0.1
     """AdaGrad's."""
     decay: Amount = 0.0
     """AdamW's decoupled weight decay."""
