@@ -1,8 +1,8 @@
 """A Flink job beside the Faust worker and the engine alone, on the same messages.
 
 The log is in the topics before anybody reads: 4 partitions of Arrow, about 1,024 events a message, and of
-JSON, one event a message, the first 100,000. `ebbtide flink run` has a cluster within one process, and a
-checkpoint a second; `ebbtide ingest` runs with its defaults; the engine alone takes the messages in this
+JSON, one event a message, the first 100,000. `ebbtide flink run` has a cluster within one process;
+both it and `ebbtide ingest` run with their defaults; the engine alone takes the messages in this
 process, 200 of JSON at a time, and sends nothing, and does so again with each partition's users dealt to two
 engines. Measured is from the first committed example to the last, with the CPU of all processes of a worker;
 where it goes in a job is told by the names of the JVM's threads. Broker and workers share the machine's
@@ -59,7 +59,6 @@ _THREADS = {
     "gathering": ("WindowAggreg",),
     "operator's task": ("remember",),
     "gRPC to Python": ("grpc",),
-    "sink's producer": ("kafka-producer",),
     "state and checkpoints": ("rocksdb", "AsyncOperat", "jobmanager-io"),
 }
 """How names of the JVM's threads begin; those that are none of these are "the JVM's others"."""

@@ -1,7 +1,6 @@
 """What a job is made of, checked before Flink sees any of it."""
 
 import sys
-import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +12,6 @@ from ebbtide.flink.saved import Belongs
 from ebbtide.services.jars import FLINK, jars
 from state.errors import InputError
 from streams.engines.engine_config import EngineConfig
-from streams.engines.keyed import Look
 from streams.kafka import security, topics
 from streams.kafka.client import ensure_topic
 from streams.kafka.observer import Observer
@@ -36,14 +34,14 @@ class Wanted:
     """Instead of the newest in `checkpoints`."""
     partitions: int | None = None
     parallelism: int = 1
-    every_ms: int = 1000
+    every_ms: int = 10_000
 
 
 def job_of(wanted: Wanted) -> "Job":
     """The job, with its topics made and what it goes on from found. Raises InputError."""
     from streams.engines.flink import Job
 
-    clients, files = security.from_environment().java(), jars(of=FLINK)
+    secured, files = security.from_environment(), jars(of=FLINK)
     count = ensure_topic(wanted.brokers, wanted.topics.events, wanted.partitions)
     topics.make_room(wanted.brokers, wanted.topics, count)
     restore = wanted.restore or saved.newest(wanted.checkpoints)
@@ -58,18 +56,17 @@ def job_of(wanted: Wanted) -> "Job":
     )
     if restore is not None:
         saved.check(restore, now)
-    else:
+    elif not saved.begun(wanted.checkpoints, now):
         _begin(wanted)
     saved.write(wanted.checkpoints, now)
-    look = uuid.uuid4().hex
     return Job(
         brokers=wanted.brokers,
-        clients=clients,
+        clients=secured.java(),
+        security=secured.carried(),
         group=wanted.group,
         topics=wanted.topics,
         engine=wanted.engine,
-        looks={partition: Look(look, span) for partition, span in spans.items()},
-        partitions=len(topics.look(wanted.brokers, wanted.topics.examples)),
+        partitions=len(spans),
         checkpoints=wanted.checkpoints.resolve().as_uri(),
         restore=None if restore is None else restore.resolve().as_uri(),
         imported=moved.imported(wanted.checkpoints),

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from streams.engines.flink import Job
 
-_LOOK_S, _STOP_S = 1.0, 300.0
-_GROWN_EVERY = 5
+_LOOK_S, _STOP_S = 2.0, 300.0
+_GROWN_EVERY = 3
 _FAILED_LOOKS = 3
 """After which checkpoints have failed for longer than a job takes that is begun anew."""
 _JVM = "jvm.json"
@@ -43,8 +43,8 @@ def logs_of(checkpoints: Path) -> Path:
 def running(job: "Job", checkpoints: Path) -> "Iterator[tuple[JobManager, str]]":
     """The job manager and the job's id; what has not ended by then is cancelled at the end.
 
-    A JVM outlives the process that started it by a moment, if that is killed, and could commit one checkpoint
-    more than its successor knows of: so whoever comes next makes sure that it is gone.
+    A JVM outlives the process that started it by a moment, if that is killed, and would take partitions back
+    from its successor: so whoever comes next makes sure that it is gone.
     """
     from streams.engines import flink
 
@@ -128,7 +128,7 @@ class _Troubles:
             log.warning("%s; going on from the newest checkpoint", newest.said)
         self._newest, self._unsaved = newest or self._newest, 0 if unsaved is None else self._unsaved + 1
         if self._unsaved == _FAILED_LOOKS:
-            log.warning("%s; what is made can be read once one succeeds in --checkpoints", unsaved)
+            log.warning("%s; after a failure all since the newest one is computed again", unsaved)
 
 
 def _leave(manager: JobManager, identity: str, checkpoints: Path) -> None:
@@ -172,6 +172,6 @@ class _Source:
         if self._away or self._looks % _GROWN_EVERY:
             return False
         try:
-            return len(topics.look(self._job.brokers, self._job.topics.events)) > len(self._job.looks)
+            return len(topics.look(self._job.brokers, self._job.topics.events)) > self._job.partitions
         except EbbtideError:
             return False

@@ -14,12 +14,10 @@ from ebbtide.writable import writing
 from state.errors import InputError
 from state.progress import Progress
 from streams.engines.engine_config import EngineConfig, altered, config_of
-from streams.engines.keyed import Look
 from streams.engines.moved import Moved, check, exported
 from streams.engines.partition import kept_config
 from streams.kafka import topics
 from streams.kafka.observer import Observer
-from streams.kafka.place import Span
 from streams.kafka.topics import Topics
 from streams.records import folder
 
@@ -33,7 +31,7 @@ def imported(checkpoints: Path) -> Path | None:
 
 
 def fitting(source: Path, brokers: str, names: Topics, engine: EngineConfig | None = None) -> list[Moved]:
-    """What was exported, if examples go on from it just where they are, and `engine` makes them.
+    """What was exported, if examples go on from it without a gap, and `engine` makes them.
 
     Raises InputError.
     """
@@ -42,7 +40,7 @@ def fitting(source: Path, brokers: str, names: Topics, engine: EngineConfig | No
         committed = observer.progress(names.examples)
     for moved in found:
         partition, said = moved.kept.partition, moved.kept.records
-        check(moved, names.events, spans.get(partition), committed.get(partition, Progress()), exactly=True)
+        check(moved, names.events, spans.get(partition), committed.get(partition, Progress()))
         both = altered(to_builtins(kept_config(said)), to_builtins(engine)) if engine else []
         if both:
             differ = ", ".join(f"{name} was {one}, is {other}" for name, one, other in both)
@@ -90,7 +88,6 @@ def give(checkpoints: Path, restore: Path | None, to: Path) -> None:
             group=said.group,
             topics=Topics(said.events, "", "", ""),
             engine=config_of(said.made_by),
-            looks=dict.fromkeys(range(said.partitions), Look("export", Span(said.topic_id, 0, 0))),
             partitions=said.partitions,
             checkpoints=Path(aside).as_uri(),
             restore=found.resolve().as_uri(),

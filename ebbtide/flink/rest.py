@@ -13,7 +13,7 @@ from state.errors import EbbtideError, InputError
 
 ENDED = frozenset({"FAILED", "CANCELED", "FINISHED", "SUSPENDED"})
 _ANSWER_S, _LOOK_S = 30.0, 0.2
-_OURS = "state.errors.InputError: "
+_OURS, _SAID = "state.errors.InputError: ", "state.errors.EbbtideError: "
 _WORKER_GONE = "StatusRuntimeException: CANCELLED: client cancelled"
 """What Beam says where the process behind it is not there any more."""
 
@@ -127,8 +127,9 @@ class JobManager:
 
 def _line(trace: str) -> str:
     """The heart of a stack trace: what we have said, else its last cause."""
-    if _OURS in trace:
-        return trace.split(_OURS, 1)[1].splitlines()[0].strip()
+    for ours in (_OURS, _SAID):
+        if ours in trace:
+            return trace.split(ours, 1)[1].splitlines()[0].strip()
     if _WORKER_GONE in trace:
         return "a Python worker has ended, by hand or for the memory that it took"
     causes = [line for line in trace.splitlines() if line.startswith("Caused by: ")] or trace.splitlines()[:1]

@@ -16,8 +16,8 @@ from state.errors import InputError
 from streams.engines.engine_config import altered
 
 SAID = "ebbtide.json"
-FORMAT = 2
-"""Of the keyed state: names of operators, keys, and what they keep."""
+FORMAT = 3
+"""Of the job: names of operators, keys, what they keep, and who commits examples (Flink's sink, until 2)."""
 _WHOLE = "_metadata"
 """Is put in its place when all else is there."""
 
@@ -49,19 +49,38 @@ def said_of(path: Path) -> Belongs:
     """Whose a checkpoint or savepoint is. Raises InputError."""
     if not (path / _WHOLE).is_file():
         raise InputError(f"--from {path}: expected a whole checkpoint or savepoint, got none: no {_WHOLE}")
-    for folder in (path, path.parent.parent):
-        try:
-            return msgspec.json.decode((folder / SAID).read_bytes(), type=Belongs)
-        except FileNotFoundError:
-            continue
-        except msgspec.MsgspecError as error:
-            raise InputError(f"{folder / SAID}: expected what a savepoint belongs to, got {error}") from error
-    raise InputError(f"--from {path}: expected a savepoint of ebbtide, got one without {SAID}")
+    found = _read(path) or _read(path.parent.parent)
+    if found is None:
+        raise InputError(f"--from {path}: expected a savepoint of ebbtide, got one without {SAID}")
+    return found
+
+
+def _read(folder: Path) -> Belongs | None:
+    try:
+        return msgspec.json.decode((folder / SAID).read_bytes(), type=Belongs)
+    except OSError:
+        return None
+    except msgspec.MsgspecError as error:
+        raise InputError(f"{folder / SAID}: expected what a savepoint belongs to, got {error}") from error
+
+
+def begun(folder: Path, now: Belongs) -> bool:
+    """Whether a job has begun there, so that what it made before its first checkpoint is computed again.
+
+    Raises InputError where it was another.
+    """
+    was = _read(folder)
+    if was is not None:
+        _check(folder, was, now)
+    return was is not None
 
 
 def check(path: Path, now: Belongs) -> None:
     """Raises InputError where what is saved there cannot be gone on from."""
-    was = said_of(path)
+    _check(path, said_of(path), now)
+
+
+def _check(path: Path, was: Belongs, now: Belongs) -> None:
     check_version(path, was, now.flink)
     if (was.group, was.events) != (now.group, now.events):
         raise InputError(

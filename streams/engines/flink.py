@@ -1,15 +1,14 @@
 """The Flink job: events, gathered by partition, through an `Engine` over keyed state, exactly once to Kafka.
 
-Source and sink are SQL tables, which alone give Python a message's partition, offset and headers, and let it
-set those of what goes out. In between, every message of a partition that has come within some milliseconds
-crosses to Python in one call, in the order of offsets, so that the partition's clock is what it is in every
-engine. Examples and dead letters go out in the transactions of Flink's sink, which end with its checkpoints.
-
-The partition of what goes out cannot be set, so examples carry a key that Kafka's default partitioner puts
-where their source is.
+The source is an SQL table, which alone gives Python a message's partition, offset and headers. Every message
+of a partition that has come within some milliseconds crosses to Python in one call, in the order of offsets,
+so that the partition's clock is what it is in every engine. What they come to does not cross back: examples
+are fifty times the bytes of events, and readable at once where they need not wait for a checkpoint, so the
+call commits them itself (`streams.engines.keyed_partition`).
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+import asyncio
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import count
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from py4j.protocol import Py4JJavaError  # type: ignore[import-not-found]
-from pyflink.common import Configuration, Row, Types  # type: ignore[import-not-found]
+from pyflink.common import Configuration, Types  # type: ignore[import-not-found]
 from pyflink.datastream import (  # type: ignore[import-not-found]
     DataStream,
     KeyedProcessFunction,
@@ -26,21 +25,18 @@ from pyflink.datastream import (  # type: ignore[import-not-found]
 )
 from pyflink.datastream.state import MapStateDescriptor  # type: ignore[import-not-found]
 from pyflink.java_gateway import get_gateway  # type: ignore[import-not-found]
-from pyflink.table import Schema, StreamTableEnvironment  # type: ignore[import-not-found]
+from pyflink.table import StreamTableEnvironment  # type: ignore[import-not-found]
 
-from state import example_wire, progress
 from state.errors import InputError
 from streams.engines.engine_config import EngineConfig
-from streams.engines.keyed import Keyed, Look, keys
-from streams.engines.output import Output
+from streams.engines.keyed_partition import Destination, KeyedPartition
 from streams.engines.partition import Engine, rehearse
+from streams.kafka.security import from_carried
 from streams.kafka.topics import Topics
 from streams.records import folder
 from streams.wire.message import Message
 
 NAME = "ebbtide"
-_TRANSACTION_MS = 900_000
-"""What brokers allow at most: longer than a checkpoint and a restart take, or what was made is lost."""
 _BUNDLE_MS, _BUNDLE_SIZE = 20, 10_000
 _GROUPS = 128
 """Of keys, which instances share: a power of two, and the most instances that there can be."""
@@ -60,19 +56,7 @@ CREATE TABLE events (
   'properties.client.id.prefix' = '{group}', 'scan.startup.mode' = 'earliest-offset',
   'key.format' = 'raw', 'key.fields' = 'k', 'value.format' = 'raw', 'value.fields-include' = 'EXCEPT_KEY'
 )"""
-SINK = """
-CREATE TABLE made (
-  `topic` STRING METADATA,
-  `k` BYTES,
-  `v` BYTES,
-  `headers` MAP<STRING, BYTES> METADATA
-) WITH (
-  'connector' = 'kafka', 'topic' = '{examples};{dead_letters}', {clients},
-  'key.format' = 'raw', 'key.fields' = 'k', 'value.format' = 'raw', 'value.fields-include' = 'EXCEPT_KEY',
-  'sink.delivery-guarantee' = 'exactly-once', 'sink.transactional-id-prefix' = '{group}-{events}-flink',
-  'properties.transaction.timeout.ms' = '{transaction_ms}', 'properties.max.request.size' = '1048576',
-  'properties.batch.size' = '262144', 'properties.linger.ms' = '5'
-)"""
+SINK = "CREATE TABLE nothing (`partition` INT) WITH ('connector' = 'blackhole')"
 GATHERED = """
 SELECT CASE `partition` {keys} END AS k, ROW(`partition`, ARRAY_AGG(ROW(
   `offset`, 1000 * EXTRACT(EPOCH FROM `timestamp`) + EXTRACT(MILLISECOND FROM `timestamp`), k, v, `headers`
@@ -88,13 +72,13 @@ class Job:
     brokers: str
     clients: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Options of Kafka's own clients besides: how to prove who they are."""
+    security: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """The same for ours (`Security.carried`)."""
     group: str
     topics: Topics
     engine: EngineConfig
-    looks: Mapping[int, Look]
-    """At each partition of the topic of events, after what is gone on from was complete."""
     partitions: int
-    """Of the topic of examples."""
+    """Of the topic of events."""
     checkpoints: str
     """URI of the folder."""
     restore: str | None = None
@@ -104,8 +88,8 @@ class Job:
     imported: Path | None = None
     """What partitions without a state begin with (`streams.records.folder`)."""
     parallelism: int = 1
-    every_ms: int = 1000
-    """Between two checkpoints, and so the age of what readers of committed messages are given."""
+    every_ms: int = 10_000
+    """Between two checkpoints, and so what is computed again after a failure."""
     gather_ms: int = 50
     python: str
     """The interpreter of the workers."""
@@ -219,24 +203,20 @@ def _assemble(job: Job, env: StreamExecutionEnvironment) -> None:
     clients = {"bootstrap.servers": job.brokers, **job.clients}.items()
     names = {
         "events": job.topics.events,
-        "examples": job.topics.examples,
-        "dead_letters": job.topics.dead_letters,
         "clients": ", ".join(_option(name, text) for name, text in clients),
         "group": job.group,
     }
     tables = StreamTableEnvironment.create(env)
     tables.execute_sql(SOURCE.format(**names))
-    tables.execute_sql(SINK.format(**names, transaction_ms=_TRANSACTION_MS))
-    spread = " ".join(f"WHEN {at} THEN {key}" for at, key in spread_keys(job.looks).items())
+    tables.execute_sql(SINK)
+    spread = " ".join(f"WHEN {at} THEN {key}" for at, key in spread_keys(range(job.partitions)).items())
     gathered = GATHERED.format(keys=spread, gather_s=f"{job.gather_ms / 1000:.3f}")
     whole = Types.ROW([Types.INT(), _value_type()])
     stream = tables.to_append_stream(tables.sql_query(gathered), whole)
-    made = keyed(stream, _value_type()).process(Remember(job), _made_type()).uid("remember").name("remember")
-    schema = Schema.new_builder()
-    for column in ("topic STRING", "k BYTES", "v BYTES", "headers MAP<STRING, BYTES>"):
-        schema.column(*column.split(" ", 1))
+    none = Types.ROW([Types.INT()])
+    remembered = keyed(stream, _value_type()).process(Remember(job), none).uid("remember").name("remember")
     statements = tables.create_statement_set()
-    statements.add_insert("made", tables.from_data_stream(made, schema.build()))
+    statements.add_insert("nothing", tables.from_data_stream(remembered))
     statements.attach_as_datastream()
 
 
@@ -280,11 +260,6 @@ def _value_type() -> Any:
     return Types.ROW([Types.INT(), Types.OBJECT_ARRAY(message)])
 
 
-def _made_type() -> Any:
-    headers = Types.MAP(Types.STRING(), _bytes())
-    return Types.ROW_NAMED(["topic", "k", "v", "headers"], [Types.STRING(), _bytes(), _bytes(), headers])
-
-
 def entries_of(runtime_context: Any) -> Any:
     return runtime_context.get_map_state(MapStateDescriptor("records", Types.STRING(), _bytes()))
 
@@ -297,38 +272,40 @@ def begin(job: Job, partition: int, entries: Any) -> None:
 
 
 class Remember(KeyedProcessFunction):  # type: ignore[misc]
-    """Gathered messages of a partition in, rows of the table of what is made out."""
+    """Gathered messages of a partition in; what they come to is committed, and nothing goes on."""
 
     def __init__(self, job: Job) -> None:
         self._job = job
 
     def open(self, runtime_context: Any) -> None:
-        rehearse(self._job.engine)
+        job = self._job
+        rehearse(job.engine)
         self._entries = entries_of(runtime_context)
-        self._held: dict[int, Keyed] = {}
-        self._keys = keys(self._job.partitions)
+        self._to = Destination(
+            brokers=job.brokers,
+            group=job.group,
+            topics=job.topics,
+            security=from_carried(job.security),
+        )
+        self._held: dict[int, KeyedPartition] = {}
+        self._loop = asyncio.new_event_loop()
 
-    def process_element(self, value: Any, ctx: Any) -> Iterator[Row]:
+    def process_element(self, value: Any, ctx: Any) -> None:
         partition, gathered = value
-        held = self._held.get(partition)
-        if held is None:
-            begin(self._job, partition, self._entries)
-            engine = Engine(self._job.engine, self._job.topics.events, partition)
-            held = Keyed(engine, self._entries, self._job.looks.get(partition))
-            self._held[partition] = held
         messages = [
             Message(v, k, tuple((headers or {}).items()), partition, offset, produced_ms)
             for offset, produced_ms, k, v, headers in gathered
         ]
-        yield from self._rows(held.engine, held.take(messages))
+        self._loop.run_until_complete(self._take(partition, messages))
 
-    def _rows(self, engine: Engine, output: Output) -> Iterator[Row]:
-        topics = self._job.topics
-        headers = {
-            example_wire.HEADER: example_wire.SCHEMA.encode(),
-            progress.HEADER: progress.encode(engine.progress),
-        }
-        for value in output.examples:
-            yield Row(topics.examples, self._keys[engine.partition], value, headers)
-        for letter in output.dead:
-            yield Row(topics.dead_letters, letter.key, letter.value, dict(letter.headers))
+    async def _take(self, partition: int, messages: Sequence[Message]) -> None:
+        if partition not in self._held:
+            begin(self._job, partition, self._entries)
+            engine = Engine(self._job.engine, self._job.topics.events, partition)
+            self._held[partition] = await KeyedPartition.taken_over(engine, self._entries, self._to)
+        await self._held[partition].take(messages)
+
+    def close(self) -> None:
+        for one in self._held.values():
+            self._loop.run_until_complete(one.close())
+        self._loop.close()

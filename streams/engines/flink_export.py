@@ -8,7 +8,17 @@ from pyflink.common import Row, Types  # type: ignore[import-not-found]
 from pyflink.datastream import KeyedProcessFunction  # type: ignore[import-not-found]
 from pyflink.table import StreamTableEnvironment  # type: ignore[import-not-found]
 
-from streams.engines.flink import Job, begin, entries_of, environment, keyed, said_plainly, spread_keys, title
+from streams.engines.flink import (
+    SINK,
+    Job,
+    begin,
+    entries_of,
+    environment,
+    keyed,
+    said_plainly,
+    spread_keys,
+    title,
+)
 from streams.engines.keyed import Keyed
 from streams.engines.partition import Engine
 from streams.records import folder
@@ -18,15 +28,17 @@ _ALONE = {
     "execution.state-recovery.ignore-unclaimed-state": "true",
     "table.exec.uid.generation": "DISABLED",
 }
-"""The state of source and sink is nobody's here, and operators of the same place are others."""
+"""The state of the source is nobody's here, and operators of the same place are others."""
 
 
 def export(job: Job, more: Mapping[str, str], to: Path) -> None:
     """Write what the job would go on from into a folder (`streams.records.folder`). Raises InputError."""
     env = environment(job, {**more, **_ALONE})
     tables = StreamTableEnvironment.create(env)
-    tables.execute_sql("CREATE TABLE nothing (`partition` INT) WITH ('connector' = 'blackhole')")
-    every = ", ".join(f"({key}, {partition})" for partition, key in spread_keys(job.looks).items())
+    tables.execute_sql(SINK)
+    every = ", ".join(
+        f"({key}, {partition})" for partition, key in spread_keys(range(job.partitions)).items()
+    )
     asked = tables.sql_query(f"SELECT k, p AS v FROM (VALUES {every}) AS of_them(k, p)")
     stream = tables.to_append_stream(asked, Types.ROW([Types.INT(), Types.INT()]))
     one = Types.ROW([Types.INT()])

@@ -7,18 +7,16 @@ unsent, by whoever is given the map next.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import msgspec
 
 from state.errors import InputError
 from streams.engines.output import NOTHING, Output
 from streams.engines.partition import Engine
-from streams.kafka.client import partition_of
-from streams.kafka.place import Span
 from streams.wire.message import Message
 
-_LOGGED, _LOOK = "log/", "look"
+_LOGGED = "log/"
 _MOST_CALLS, _MOST_BYTES = 64, 4 << 20
 """Of messages that are kept; then the engine's records are written."""
 
@@ -36,30 +34,15 @@ class Entries(Protocol):
     def remove(self, key: str) -> None: ...
 
 
-class Look(NamedTuple):
-    """What was there of the source when a job was made; all who are given the map by that job go by it."""
-
-    name: str
-    """Of this look, and no other."""
-    span: Span
-
-
 class Keyed:
     """An `Engine` in a map."""
 
-    def __init__(self, engine: Engine, entries: Entries, look: Look | None = None) -> None:
-        """Goes on from what the map holds, and where the source was, if nobody has after this look.
-
-        Whoever did may have read on since, and then the look is old: the source has not lost its end.
-        Raises InputError.
-        """
+    def __init__(self, engine: Engine, entries: Entries) -> None:
+        """Goes on from what the map holds. Raises InputError."""
         self.engine, self._entries = engine, entries
         self._logged: list[str] = []
         self._bytes = 0
-        self._look = self._restore()
-        self._new_look, self._moved = None, NOTHING
-        if look is not None and look.name != self._look:
-            self._new_look, self._moved = look.name, engine.follow(look.span, engine.progress.next)
+        self._restore()
 
     def take(self, messages: Sequence[Message]) -> Output:
         """What messages come to, those among them that have been here passed over."""
@@ -69,22 +52,17 @@ class Keyed:
             return NOTHING
         output = self.engine.take(new)
         self._keep(new)
-        moved, self._moved = self._moved, NOTHING
-        return Output(moved.examples + output.examples, moved.dead + output.dead)
+        return output
 
     def _keep(self, messages: Sequence[Message]) -> None:
         value = _encoder.encode(messages)
         self._bytes += len(value)
-        if self._new_look is None and len(self._logged) < _MOST_CALLS and self._bytes < _MOST_BYTES:
+        if len(self._logged) < _MOST_CALLS and self._bytes < _MOST_BYTES:
             key = f"{_LOGGED}{self.engine.progress.offset:020d}"
             self._entries.put(key, value)
             self._logged.append(key)
-            return
-        look = self._new_look or self._look
-        self.settle()
-        if look is not None:
-            self._entries.put(_LOOK, look.encode())
-        self._look, self._new_look = look, None
+        else:
+            self.settle()
 
     def settle(self) -> None:
         """Let the map hold the engine's records and nothing besides."""
@@ -95,14 +73,10 @@ class Keyed:
                 self._entries.put(record.decode(), content)
         for key in self._logged:
             self._entries.remove(key)
-        if self._look is not None:
-            self._entries.remove(_LOOK)
-        self._look, self._logged, self._bytes = None, [], 0
+        self._logged, self._bytes = [], 0
 
-    def _restore(self) -> str | None:
-        """The look that was gone by."""
+    def _restore(self) -> None:
         kept = dict(self._entries.items())
-        look = kept.pop(_LOOK, None)
         self._logged = sorted(key for key in kept if key.startswith(_LOGGED))
         logged = [kept.pop(key) for key in self._logged]
         self.engine.restore({key.encode(): value for key, value in kept.items()})
@@ -112,19 +86,3 @@ class Keyed:
                 self.engine.take(_decoder.decode(value))
         except msgspec.DecodeError as error:
             raise InputError(f"state of {self.engine.topic}/{self.engine.partition}: {error}") from error
-        return None if look is None else look.decode()
-
-
-def keys(partitions: int) -> list[bytes]:
-    """For each partition a key that Kafka's default partitioner puts there.
-
-    >>> keys(4)
-    [b'0', b'4', b'5', b'1']
-    """
-    found: dict[int, bytes] = {}
-    number = 0
-    while len(found) < partitions:
-        key = str(number).encode()
-        found.setdefault(partition_of(key, partitions), key)
-        number += 1
-    return [found[partition] for partition in range(partitions)]

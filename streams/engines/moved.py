@@ -34,10 +34,10 @@ def _opened(kept: Kept) -> Moved:
     return whole(engine, kept.records)
 
 
-def check(moved: Moved, events: str, span: Span | None, committed: Progress, *, exactly: bool) -> None:
+def check(moved: Moved, events: str, span: Span | None, committed: Progress) -> None:
     """Whether examples go on from a state without a gap. Raises InputError.
 
-    With `exactly` they must be those of the state, else it may be behind: events are then computed again.
+    The state may be behind them: events are then computed again.
     """
     kept, said = moved.kept, moved.progress
     here = f"{kept.topic}/{kept.partition}"
@@ -47,7 +47,7 @@ def check(moved: Moved, events: str, span: Span | None, committed: Progress, *, 
         raise InputError(f"{here}: expected such a partition, as when the state was exported, got none")
     if None not in (said.topic_id, span.topic_id) and said.topic_id != span.topic_id:
         raise InputError(f"{here}: the topic was made anew since the state was exported")
-    if committed.offset < said.offset or (exactly and committed.offset > said.offset):
+    if committed.offset < said.offset:
         raise InputError(
             f"{here}: the state is of offset {said.offset}, the examples have come to {committed.offset}: "
             "name the topic of its examples with --examples, and export it again after its engine has ended "

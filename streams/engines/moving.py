@@ -80,9 +80,9 @@ async def _exported(place: Place, partition: int, span: Span) -> Moved | None:
 async def _imported(place: Place, moved: Moved, span: Span | None, *, write: bool) -> None:
     events = place.topics.events
     if span is None:
-        check(moved, events, span, Progress(), exactly=False)
+        check(moved, events, span, Progress())
     async with _outlet(place, moved.kept.partition) as outlet:
-        check(moved, events, span, await outlet.committed(), exactly=False)
+        check(moved, events, span, await outlet.committed())
         if write:
             gone = dict.fromkeys((await outlet.state()).keys() - moved.kept.records.keys())
             for some in _transactions({**gone, **moved.kept.records}):

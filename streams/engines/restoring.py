@@ -1,12 +1,16 @@
 """A fresh engine brought to where its partition was committed: the state, and what was computed since."""
 
+import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 
+from state.errors import InputError
 from state.progress import Progress
 from streams.engines.outlet import Gone, Outlet
 from streams.engines.partition import Engine
+from streams.kafka import topics
 from streams.kafka.place import Span
+from streams.kafka.security import Security
 from streams.wire.message import Message
 
 log = logging.getLogger("ebbtide.ingest")
@@ -20,9 +24,18 @@ async def restored(engine: Engine, outlet: Outlet, span: Span, state: Mapping[by
 
     Raises KafkaError, InputError.
     """
-    committed = await outlet.committed()
     engine.restore(state)
     saved = engine.progress.offset
+    await caught_up(engine, outlet, span)
+    return saved
+
+
+async def caught_up(engine: Engine, outlet: Outlet, span: Span) -> None:
+    """Bring an engine from its state to the last committed example, by the events themselves.
+
+    Raises KafkaError.
+    """
+    committed, saved = await outlet.committed(), engine.progress.offset
     remade = engine.progress.topic_id not in (None, span.topic_id) or span.end < committed.next
     missing = committed.offset - saved if remade else await _computed(engine, outlet, committed)
     if missing > 0:
@@ -33,7 +46,17 @@ async def restored(engine: Engine, outlet: Outlet, span: Span, state: Mapping[by
             engine.partition,
             missing,
         )
-    return saved
+
+
+async def span_of(brokers: str, topic: str, partition: int, security: Security) -> Span:
+    """What there is of a partition. Raises TimeoutError where there is none, or nobody says it."""
+    try:
+        found = await asyncio.to_thread(topics.look, brokers, topic, security)
+    except InputError as error:
+        raise TimeoutError(str(error)) from error
+    if partition not in found:
+        raise TimeoutError(f"there is no partition {partition} of the topic {topic!r}")
+    return found[partition]
 
 
 async def _computed(engine: Engine, outlet: Outlet, committed: Progress) -> int:

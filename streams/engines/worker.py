@@ -19,8 +19,7 @@ from streams.engines.failures import Failures
 from streams.engines.outlet import FAILURES, Fenced, Gone, Outlet
 from streams.engines.output import NOTHING, Output
 from streams.engines.partition import Engine
-from streams.engines.restoring import parts, restored
-from streams.kafka import topics
+from streams.engines.restoring import parts, restored, span_of
 from streams.kafka.place import Span
 from streams.kafka.security import OPEN, Security
 from streams.kafka.topics import Topics
@@ -189,7 +188,7 @@ class Partitions:
         started_s = time.monotonic()
         try:
             await outlet.open()
-            span = await self._span(partition)
+            span = await span_of(settings.brokers, settings.topics.events, partition, settings.security)
             saved = await restored(engine, outlet, span, await outlet.state())
             held = Held(engine, outlet, saved, time.monotonic())
             await self._follow(held, span, engine.progress.next)
@@ -215,17 +214,6 @@ class Partitions:
             )
         self._failed.mended(partition)
         self.held[partition] = held
-
-    async def _span(self, partition: int) -> Span:
-        """What there is of a partition. Raises TimeoutError where there is none, or nobody says it."""
-        settings, topic = self.settings, self.settings.topics.events
-        try:
-            found = await asyncio.to_thread(topics.look, settings.brokers, topic, settings.security)
-        except InputError as error:
-            raise TimeoutError(str(error)) from error
-        if partition not in found:
-            raise TimeoutError(f"there is no partition {partition} of the topic {topic!r}")
-        return found[partition]
 
     async def _follow(self, held: Held, span: Span, read_to: int) -> None:
         before, partition = held.engine.progress, held.engine.partition

@@ -5,8 +5,9 @@ Nothing of it is ever an option, since options are seen by everybody on the mach
 
 import os
 import ssl
+import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,22 @@ class Security:
                 "ssl.keystore.key": _java_key(self.files.get(KEY, self.files[CERT])),
             }
         return options
+
+    def carried(self) -> dict[str, str]:
+        """All of it as texts, with what the files hold, for `from_carried` where these are not."""
+        said = {PROTOCOL: self.protocol, MECHANISM: self.mechanism, USER: self.user, PASSWORD: self.password}
+        files = {name: _read(path) for name, path in self.files.items()}
+        return {name: text for name, text in said.items() if text is not None} | files
+
+
+def from_carried(said: Mapping[str, str]) -> Security:
+    """What was `carried` here. Clients take certificates out of files: those are gone when it returns."""
+    with tempfile.TemporaryDirectory(prefix="ebbtide-kafka-") as folder:
+        paths = {name: Path(folder) / name for name in (CA, CERT, KEY) if name in said}
+        for name, path in paths.items():
+            path.write_text(said[name])
+        found = from_environment({**said, **{name: str(path) for name, path in paths.items()}})
+    return replace(found, files={})
 
 
 OPEN = Security()

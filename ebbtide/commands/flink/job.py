@@ -36,7 +36,9 @@ Restore = Annotated[
 ]
 Every = Annotated[
     str,
-    typer.Option("--every", metavar="TIME", help="Between two checkpoints: how old examples are at most."),
+    typer.Option(
+        "--every", metavar="TIME", help="Between two checkpoints: what is computed again after a failure."
+    ),
 ]
 
 job_group = partial(named_group, group=GROUP)
@@ -50,7 +52,7 @@ def wanted_job(
     checkpoints: Checkpoints = CHECKPOINTS,
     restore: Restore = None,
     parallelism: Parallelism = 1,
-    every: Every = "1s",
+    every: Every = "10s",
     partitions: Partitions = None,
 ) -> "Wanted":
     """What the options ask for, on an interpreter that has PyFlink. Raises InputError."""

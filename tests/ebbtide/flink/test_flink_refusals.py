@@ -59,7 +59,7 @@ def test_a_savepoint_that_was_taken_elsewhere_says_whose_it_is(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"flink": "2.4.1"}, "made by format 2 on Flink 2.3.0, expected format 2 on Flink 2.4.1"),
+        ({"flink": "2.4.1"}, "made by format 3 on Flink 2.3.0, expected format 3 on Flink 2.4.1"),
         ({"group": "h"}, "belongs to the group 'g' on 'events', expected 'h' on 'events'"),
         ({"topic_id": "other"}, "events: the topic was made anew since"),
         ({"partitions": 3}, "events: expected at least 4 partitions, as when"),
@@ -76,11 +76,19 @@ def test_what_belongs_to_something_else_is_refused(tmp_path: Path, change: dict[
     assert said in str(refused.value)
 
 
+def test_a_job_that_ended_before_its_first_checkpoint_has_begun(tmp_path: Path) -> None:
+    assert not saved.begun(tmp_path, NOW)
+    saved.write(tmp_path, NOW)
+    assert saved.begun(tmp_path, NOW)
+    with pytest.raises(InputError, match="belongs to the group 'g' on 'events', expected 'h' on 'events'"):
+        saved.begun(tmp_path, msgspec.structs.replace(NOW, group="h"))
+
+
 def test_a_savepoint_of_another_format_is_refused(tmp_path: Path) -> None:
-    """Keys were the partitions' own numbers before."""
-    saved.write(tmp_path, msgspec.structs.replace(NOW, format=1))
+    """Of before, whose sink in Flink may have something to commit yet."""
+    saved.write(tmp_path, msgspec.structs.replace(NOW, format=2))
     with pytest.raises(
-        InputError, match=r"made by format 1 on Flink 2\.3\.0, expected format 2 on Flink 2\.3"
+        InputError, match=r"made by format 2 on Flink 2\.3\.0, expected format 3 on Flink 2\.3"
     ):
         saved.check(checkpoint(tmp_path, "aa/chk-1", 1), NOW)
 

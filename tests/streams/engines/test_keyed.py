@@ -12,10 +12,9 @@ from state.progress import Progress
 from state.tree import digest
 from streams.engines import keyed
 from streams.engines.engine_config import EngineConfig
-from streams.engines.keyed import Keyed, Look
+from streams.engines.keyed import Keyed
 from streams.engines.output import NOTHING
 from streams.engines.partition import Engine
-from streams.kafka.place import Span
 from streams.wire.message import Message
 from tests.streams.doors import Map
 from tests.streams.engines.test_engine import NOW_MS, YEAR_2099_MS, event, together
@@ -73,14 +72,6 @@ def test_what_was_had_is_passed_over_and_order_is_that_of_offsets() -> None:
     assert together([first, held.take(messages[5:])]) == expected
 
 
-def test_where_the_source_is_now_counts_and_is_said_once() -> None:
-    held = Keyed(fresh(), Map(), Look("a", Span("one", 7, 90)))
-    output = held.take(sent()[7:9])
-    assert (held.engine.progress.topic_id, held.engine.progress.examples) == ("one", 2)
-    assert len(output.examples) == 2
-    assert len(held.take(sent()[9:10]).examples) == 1
-
-
 def test_a_state_of_other_settings_or_a_damaged_one_is_refused() -> None:
     entries = Map()
     Keyed(fresh(), entries).take(sent()[:5])
@@ -94,22 +85,3 @@ def test_a_state_of_other_settings_or_a_damaged_one_is_refused() -> None:
     entries["log/9"] = msgspec.msgpack.encode("no messages")
     with pytest.raises(InputError, match=r"state of events/0: Expected `array`, got `str`"):
         Keyed(fresh(), entries)
-
-
-def test_a_look_at_the_source_is_gone_by_once_however_old_it_is_for_those_who_come_later() -> None:
-    """A worker that is started again in mid-stream is given the look that its job began with."""
-    messages, entries, look = sent(), Map(), Look("a", Span("one", 0, 3))
-    wanted = together([fresh().take(messages)])
-    outputs = [Keyed(fresh(), entries, look).take(some) for some in ([], messages[:20], messages[20:])]
-    assert together(outputs) == wanted
-    later = Keyed(fresh(), entries, Look("b", Span("one", 0, 3)))
-    assert (later.engine.progress.next, later.engine.progress.remade) == (3, 1)
-
-
-def test_what_a_job_went_by_is_none_of_what_is_settled() -> None:
-    entries, plain = Map(), Map()
-    Keyed(fresh(), entries, Look("a", Span("one", 0, 3))).take(sent())
-    Keyed(fresh(), plain, Look("b", Span("one", 0, 3))).take(sent())
-    for one in (entries, plain):
-        Keyed(fresh(), one).settle()
-    assert entries == plain

@@ -1,6 +1,7 @@
 """Kafka with passwords and TLS: a broker of its own, with listeners that ask for them."""
 
 import gc
+import json
 import logging
 import socket
 import subprocess
@@ -22,7 +23,7 @@ from state.errors import InputError
 from streams.kafka import security
 from streams.kafka.client import Producer, cluster_id, ensure_topic
 from streams.kafka.observer import Observer
-from streams.kafka.security import OPEN, Security, from_environment
+from streams.kafka.security import OPEN, Security, from_carried, from_environment
 from streams.wire.message import Message
 from tests.ebbtide.workers import Live, stop
 from tests.patience import PATIENCE_S, until
@@ -248,6 +249,22 @@ def test_what_java_is_told(guarded: Guarded) -> None:
     alone = {"EBBTIDE_KAFKA_PROTOCOL": "SSL", "EBBTIDE_KAFKA_CERT": str(guarded.client)}
     with pytest.raises(InputError, match=r"EBBTIDE_KAFKA_KEY: expected a key that Java reads, as PKCS#8 \("):
         from_environment(alone).java()
+
+
+def test_what_is_carried_to_where_no_files_are_lets_in(guarded: Guarded) -> None:
+    certificate = {"CA": guarded.ca, "CERT": guarded.client, "KEY": guarded.key}
+    password = {"CA": guarded.ca, "USER": "ann", "PASSWORD": RIGHT}
+    for brokers, protocol, variables in (
+        (guarded.both, "SASL_SSL", password),
+        (guarded.mutual, "SSL", certificate),
+        (guarded.plain, "PLAINTEXT", {}),
+    ):
+        said = {f"EBBTIDE_KAFKA_{name}": str(text) for name, text in variables.items()}
+        carried = from_environment({"EBBTIDE_KAFKA_PROTOCOL": protocol, **said}).carried()
+        found = from_carried(json.loads(json.dumps(carried)))
+        assert cluster_id(brokers, found) == cluster_id(guarded.plain, OPEN)
+        assert not found.files
+        assert RIGHT not in repr(found)
 
 
 def test_one_who_does_not_know_the_protocol_is_told(
