@@ -9,6 +9,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -85,6 +86,8 @@ class Partitions:
         self._empty_to: dict[int, int] = {}
         self.room = 0
         """Partitions that our topics have: of others nothing is taken over."""
+        self._computing = ThreadPoolExecutor(1, "engine")
+        """Computes while others send and fetch: kernels and Arrow hold no interpreter."""
 
     @property
     def progress(self) -> dict[int, Progress]:
@@ -160,6 +163,7 @@ class Partitions:
         self.disown(set(self.owned))
         await asyncio.gather(*self._recoveries.values(), return_exceptions=True)
         await asyncio.gather(*(held.outlet.close() for held in self.held.values()))
+        self._computing.shutdown(wait=False)
 
     async def _taken_over(self, partitions: set[int]) -> None:
         """Wait a little for these, each once."""
@@ -269,11 +273,12 @@ class Partitions:
         for part in parts(messages):
             if held.engine.partition not in self.owned:
                 return
-            await self._commit(held, held.engine.take(part), save=self._due(held))
+            output = await asyncio.wrap_future(self._computing.submit(held.engine.take, part))
+            await self._commit(held, output, save=self._due(held))
 
     async def _commit(self, held: Held, output: Output, *, save: bool) -> None:
         engine, now_s = held.engine, time.monotonic()
-        state = engine.records() if save else {}
+        state = await asyncio.wrap_future(self._computing.submit(engine.records)) if save else {}
         await asyncio.wait_for(held.outlet.commit(output, engine.progress, state), _COMMIT_S)
         if save:
             held.saved_offset, held.saved_s = engine.progress.offset, now_s
