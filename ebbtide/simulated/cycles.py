@@ -67,6 +67,7 @@ class Cycles(msgspec.Struct, frozen=True, kw_only=True):
     slot_vs_thompson: MeanOverSeeds
     slot_vs_trained_once: MeanOverSeeds
     slate_vs_epsilon: MeanOverSeeds
+    """The other places of epsilon's go by Relevance alone, those of cycles with the policy's optimism."""
     group_identity: MeanOverSeeds
     """Of the slot, against the same without."""
     accuracy_change_percent: MeanOverSeeds

@@ -28,8 +28,6 @@ from state.arrays import Doubles, Int64s
 from state.errors import InputError
 
 OPTIMISM = 1.15
-NONE = 1.0
-"""By Relevance alone."""
 
 
 class BestOf:
@@ -49,7 +47,7 @@ class BestOf:
 class Epsilon:
     """Uniform."""
 
-    optimism = NONE
+    optimism = 1.0
 
     def propensities(self, asked: Asked) -> Doubles:
         return np.asarray(asked.open_BC / np.maximum(asked.open_BC.sum(1, keepdims=True), 1))
@@ -58,7 +56,7 @@ class Epsilon:
 class Greedy:
     """The best by Relevance."""
 
-    optimism = NONE
+    optimism = 1.0
 
     def propensities(self, asked: Asked) -> Doubles:
         return np.asarray(_ones(np.where(asked.open_BC, asked.relevance_BC, -np.inf)) * asked.open_BC)
@@ -71,7 +69,7 @@ class Thompson:
     that shows what Thompson sampling shows, and the propensity is exact, given the lottery.
     """
 
-    optimism = NONE
+    optimism = 1.0
     PRIOR = 6.0
     """Exposures that the group's rate counts for."""
 
