@@ -177,7 +177,7 @@ BENCHMARK = Benchmark(
     measure=measure,
     options={
         "foursquare": Option(help="folder of check-ins and places", metavar="DIR"),
-        "limit": Option(help="events of each log", kind=int, quick=6000),
+        "limit": Option(help="events of each log", kind=int, quick=3000),
         "only": Option(help="one of the logs", metavar="NAME", quick="MovieLens"),
     },
     bars=tuple(

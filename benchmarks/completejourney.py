@@ -53,7 +53,7 @@ BENCHMARK = Benchmark(
         "log": Option(
             help="a log",
             default="completejourney",
-            quick="planted:users=40,items=60,events=1200",
+            quick="planted:users=20,items=30,events=400",
             metavar="LOG",
         ),
         "limit": Option(help="only the first N lines", kind=int),

@@ -34,7 +34,7 @@ BENCHMARK = Benchmark(
     options={
         "globo": Option(
             help="folder of news clicks",
-            quick="planted:users=40,items=60,events=1200,labels=0",
+            quick="planted:users=20,items=30,events=400,labels=0",
             metavar="DIR",
             required=True,
         ),
