@@ -144,7 +144,7 @@ class CatalogueNetwork(Network, Unit[ExampleBatch]):
         again_B = ((window.item_BW == batch.item_B[:, None]) & real_BW).any(1)
         if self.repeats[0] < _SPARE * self.repeats[1]:
             row_B, entry_B = np.nonzero(real_BW)
-            if len(item_BC) == 1:
+            if len(item_BC) < len(batch):  # the same candidates for all rows
                 column_B = self.context.catalogue.items.rows(window.item_BW[row_B, entry_B])
                 off_BC[row_B[column_B >= 0], column_B[column_B >= 0]] = -np.inf
             else:

@@ -166,6 +166,15 @@ def test_codes_find_what_hardly_anybody_has_had(log: Path, tmp_path: Path) -> No
     assert len(report.insight.codes.books) == 2 + 2
 
 
+def test_events_are_learned_one_at_a_time_too(log: Path, tmp_path: Path) -> None:
+    """Where the catalogue is large, and hardly any event repeats one: what a window has is no candidate."""
+    settings = {"mmq": {"few": 1, "draws": 16, "minibatch": 1, "coded": False}}
+    report = ebbtide.replay(
+        log / "log.csv", tmp_path, learner="mmq", floors=False, drift=False, limit=60, learners=settings
+    )
+    assert report.events.used == 60
+
+
 def test_resumed_it_ends_with_the_same_books(log: Path, tmp_path: Path) -> None:
     def run(out: str, **more: object) -> str:
         settings = {"mmq": {"codes": 16, "few": 1, "draws": 16}}
