@@ -6,6 +6,7 @@ is learned is finite. A minute unless --seconds says otherwise; needs nothing. W
 left in a folder (`make fuzz` has more options).
 """
 
+import shutil
 import sys
 import tempfile
 import time
@@ -20,7 +21,8 @@ ALL = "all"
 
 
 def measure(bench: Bench, *, seconds: float, seed: int) -> Tables:
-    campaign = Campaign(seed, Path(tempfile.mkdtemp(prefix="ebbtide-fuzz-")))
+    folder = Path(tempfile.mkdtemp(prefix="ebbtide-fuzz-"))
+    campaign = Campaign(seed, folder)
     begun, cpu, number = time.monotonic(), time.process_time(), 0
     with bench.telling.step(f"seed {seed}") as step:
         while (passed_s := time.monotonic() - begun) < seconds or number == 0:
@@ -28,6 +30,8 @@ def measure(bench: Bench, *, seconds: float, seed: int) -> Tables:
             number += 1
             step.say(f"{number:,} cases, {campaign.failures.total()} failed")
             step.reached(min(passed_s / max(seconds, 1e-9), 1.0))
+    if not campaign.failures.total():
+        shutil.rmtree(folder)
     rows: list[Row] = [{"what": kind, "cases": campaign.checked[kind]} for kind in DRAW]
     total: Row = {
         "what": ALL,
