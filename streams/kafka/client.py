@@ -241,6 +241,13 @@ def known(held: Any, topic: str) -> tuple[frozenset[int], str | None]:
     return frozenset(cluster.partitions_for_topic(topic) or ()), None if topic_id is None else str(topic_id)
 
 
+def hear_anew(held: Any) -> None:
+    """Ask for what `known` says, and wait for it. Raises KafkaError where nobody answers."""
+    cluster = held._cluster
+    for _ in range(1 + cluster.metadata_refresh_in_progress):  # what is under way was asked for before
+        held._net.run(held._manager.wait_for, cluster.request_update(), TIMEOUT_MS)
+
+
 def partition_at(topic: str, partition: int) -> Any:
     """kafka-python's name of a partition."""
     return TopicPartition(topic, partition)

@@ -4,10 +4,10 @@ import time
 from collections import deque
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from state.errors import InputError
-from streams.kafka.client import FAILED, NOT_THERE, asking, consumer, known, partition_at
+from streams.kafka.client import FAILED, NOT_THERE, asking, consumer, hear_anew, known, partition_at
 from streams.kafka.refusals import turned_away
 from streams.wire.message import Message, message_of
 
@@ -18,6 +18,8 @@ _FETCH_BYTES = 8 << 20
 _RECORDS = 1000
 _LOOK_MS = 2000
 """How old what is known of the topic may be, and how long it is to the next try where nobody answers."""
+_SILENCE_S = 0.1
+"""In so long a topic may be made anew: what comes after it is of the topic that is asked for then."""
 _AWAY_S = 6.0
 """A broker that has turned us away within so long, and sent nothing, is away."""
 
@@ -77,7 +79,7 @@ class Reader:
             time.sleep(timeout_ms / 1000)
             return False
         try:
-            polled = self._consumer.poll(timeout_ms=timeout_ms)
+            polled = self._poll(timeout_ms)
             self._look(quiet=not polled)
         except NOT_THERE as error:
             raise self._lost(f"{error}") from error
@@ -123,6 +125,18 @@ class Reader:
             if end is not None:
                 behind += max(0, end - self._consumer.position(at)) + len(held)
         return behind
+
+    def _poll(self, timeout_ms: int) -> dict[Any, list[Any]]:
+        """What comes; a broker names topics with messages by their name alone, so their id is asked for."""
+        polled: dict[Any, list[Any]] = self._consumer.poll(timeout_ms=timeout_ms)
+        if polled and time.monotonic() - self._heard_s > _SILENCE_S:
+            try:
+                hear_anew(self._consumer)
+            except FAILED:
+                for at, records in polled.items():
+                    self._consumer.seek(at, records[0].offset)
+                raise
+        return polled
 
     def _look(self, *, quiet: bool) -> None:
         """Whether the topic is still the same, as far as the client has heard; what is added is read, too."""
