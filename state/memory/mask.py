@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from state.compiled import compiled, inner
+from state.compiled import assign, compiled, inner
 from state.examples import BY_ENTRY, Doubles, ExampleBatch, Floats, Shorts
 from state.forgetting import WEEK_MIN, minute_of_week, periodic
 from state.keys import Int64s
@@ -203,4 +203,4 @@ def _narrow(
             squares_2M[0] if clock else squares_2M[1],
             room,
         )
-        at_BW[b, : length_B[b]] = room.chosen_W[: length_B[b]]
+        assign(at_BW[b], room.chosen_W[: length_B[b]])

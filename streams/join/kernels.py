@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from state.compiled import compiled, inner
+from state.compiled import assign, compiled, inner
 from state.keys import NO_KEY, Int64s, find, mix, pair
 
 KEY, TIME, ARRIVAL, SOURCE, PLACE = range(5)
@@ -141,7 +141,7 @@ def _erase(table_T2: Int64s, key: int) -> None:
     while table_T2[i, 1] >= 0:
         wanted = mix(table_T2[i, 0]) & mask
         if (i - wanted) & mask >= (i - gap) & mask:
-            table_T2[gap] = table_T2[i]
+            assign(table_T2[gap], table_T2[i])
             gap = i
         i = (i + 1) & mask
     table_T2[gap, 1] = -1

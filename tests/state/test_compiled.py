@@ -89,6 +89,57 @@ try:
 except ValueError as error:
     print(error)
 """
+ARRAYS = """
+from typing import NamedTuple
+import numpy as np
+from numpy.typing import NDArray
+from state.compiled import compiled, inner
+
+class Pair(NamedTuple):
+    a_N: NDArray[np.float64]
+    b_N: NDArray[np.float64]
+
+@inner
+def half(pair: Pair, which: int) -> Pair:
+    return Pair(pair.a_N[2:], pair.b_N) if which else Pair(pair.b_N, pair.a_N[1:])
+
+@inner
+def total(pair: Pair, first: int) -> float:
+    summed = 0.0
+    for one_N in (pair.a_N[first:], pair.b_N):
+        for number in one_N:
+            summed += number
+    return summed
+
+@compiled
+def lean(pair: Pair, first: int) -> float:
+    return total(pair, first) + total(Pair(pair.b_N, pair.a_N), 0)
+
+@compiled
+def trading(pair: Pair, first: int) -> float:
+    return total(half(pair, first), first) + lean(half(half(pair, 1), 0), 0)
+
+@compiled
+def giving(pair: Pair, first: int) -> NDArray[np.float64]:
+    made_N = np.zeros(3)
+    made_N[0] = trading(Pair(made_N, pair.b_N), first)
+    return half(Pair(pair.a_N, made_N), 0).a_N
+"""
+COUNTED = """
+import sys, weakref
+import numpy as np
+from state.pairs import Pair, giving, half, lean, total, trading
+pair, calls = Pair(np.arange(6.0), np.ones(4)), (lean, trading, giving)
+counts = [sys.getrefcount(array_N) for array_N in pair]
+for _ in range(100):
+    given = [call(pair, 1) for call in calls]
+print(*given)
+print(*(kernel.__name__ for kernel in (half, total, *calls) if kernel.targetoptions["_nrt"]))
+print([sys.getrefcount(array_N) for array_N in pair] == counts)
+gone = [weakref.ref(array_N) for array_N in pair]
+del pair, given
+print([one() for one in gone])
+"""
 TOP = Path(__file__).parent.parent.parent
 DOOR = {name: (TOP / "state" / f"{name}.py").read_text() for name in ("compiled", "machine_code")}
 
@@ -131,6 +182,13 @@ def test_another_checkout_of_the_same_sources_compiles_nothing(tmp_path: Path) -
     assert _answer(tmp_path / "first", tmp_path / "kept", 10) == "11 True"
     assert _answer(tmp_path / "first", tmp_path / "kept", 10) == "11 False"
     assert _answer(tmp_path / "second", tmp_path / "kept", 10) == "11 False"
+
+
+def test_kernels_count_references_if_they_make_or_trade_arrays_and_nothing_is_lost_or_kept(
+    tmp_path: Path,
+) -> None:
+    said = _said(tmp_path, tmp_path / "kept", {"pairs": ARRAYS}, COUNTED).splitlines()
+    assert said == ["38.0 48.0 [12.  0.  0.]", "half trading giving", "True", "[None, None]"]
 
 
 def test_a_change_in_what_is_imported_far_away_is_seen(tmp_path: Path) -> None:

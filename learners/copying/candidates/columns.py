@@ -21,7 +21,7 @@ from learners.copying.candidates.evidence import (
 from learners.copying.counts.crowd import FOLLOW_CAP, LAST, POPULAR_DAYS, SLOTS, CrowdArrays, time_slot
 from learners.copying.counts.returns import ReturnArrays, told
 from learners.tables.followers import count_of
-from state.compiled import inner, reordered
+from state.compiled import assign, inner, reordered
 from state.evidence import STIM
 from state.examples import Doubles, Floats
 from state.keys import NO_KEY, Int64s, find
@@ -229,7 +229,7 @@ def write(row: Row, asked: Asked, counted: Counted, own: Own, room: Room, found:
     for c in range(row.start, row.end):
         n, x, raw = found.item_C[c], found.evidence_CF[c], room.raw_CL[c - row.start]
         i = own.slot_N[n] - 1
-        raw[:] = FLOOR
+        assign(raw, FLOOR)
         for k in range(_L, x.shape[0]):
             x[k] = 0.0
         if i >= 0:
