@@ -16,6 +16,7 @@ request sees it.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from operator import attrgetter
 from typing import Any, Self
 
 import numpy as np
@@ -118,7 +119,7 @@ class Window:
     """Which entry of the window a full memory forgets for it, from the newest as 1; or 0."""
 
     def take(self, rows: Int64s | slice) -> Self:
-        return type(self)(**{name: getattr(self, name)[rows] for name in _OF_WINDOW})
+        return type(self)(**dict(zip(_OF_WINDOW, (each[rows] for each in _in_window(self)), strict=True)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,7 +166,7 @@ class ExampleBatch:
 
     def take(self, rows: Int64s | slice) -> Self:
         """The chosen rows; a slice shares memory, an index array copies."""
-        columns = {name: getattr(self, name)[rows] for name in _OF_BATCH}
+        columns = dict(zip(_OF_BATCH, (each[rows] for each in _in_batch(self)), strict=True))
         return type(self)(**columns, window=None if self.window is None else self.window.take(rows))
 
     def with_item_rates(self, item_rates_BR: Floats) -> Self:
@@ -315,6 +316,8 @@ BY_ITEM = tuple(f.name for f in fields(Window) if f.name.endswith("_BI"))
 _TOTALS = BY_ITEM[1:]
 _OF_WINDOW = tuple(f.name for f in fields(Window))
 _OF_BATCH = tuple(f.name for f in fields(ExampleBatch) if f.name != "window")
+_in_window, _in_batch = attrgetter(*_OF_WINDOW), attrgetter(*_OF_BATCH)
+"""All at once: rows are taken for every chunk that is scored or learned."""
 
 _ONCE_S = 3 * 86_400.0
 

@@ -24,7 +24,7 @@ from learners.copying.distil_rows import Requests
 from learners.copying.experts import ASKED, VIEWS, context, experts, opened, silenced
 from learners.copying.search import CHUNK, Search
 from learners.copying.settings import CopySettings
-from learners.copying.waiting import EvidenceQueue, chosen
+from learners.copying.waiting import EvidenceQueue
 from learners.counting.floor import positives
 from learners.insight import GateLedger
 from learners.interests.contract import Unit
@@ -72,11 +72,12 @@ class CopyPath:
             first = max(int(due_B[0]) - CHUNK, learned)
             self.search.count(queue, learned, first)
             wanted_B = positives(part.label_B) | (ranked_B >= 0)
-            whole_B = wanted_B & ((ranked_B >= 0) | self.kept.may_keep(part))
+            key_B = self.kept.keys(part)
+            whole_B = wanted_B & ((ranked_B >= 0) | self.kept.may_keep(key_B))
             found, evidence = self._observe(part, wanted_B, whole_B, due_B, queue, first)
             self._rank(part, found, evidence, request, ranked_B, rank_R)
             self.search.note_repeats(window_of(part), part.item_B, wanted_B)
-            self.kept.offer(part, evidence)
+            self.kept.offer(part, key_B, evidence)
             self.queue.push(sampled(evidence, found.added_C), self.settings.most_waiting)
             self._teach(step.queue.take(slice(learned, last)))
             learned = last
@@ -130,17 +131,16 @@ class CopyPath:
         chosen_B = place_B >= 0
         if not chosen_B.any():
             return
-        asked, item_C = chosen(evidence, found.item_C, chosen_B)
         wanted = ranks.Wanted(
-            place_B[chosen_B], request.true_R, request.size_R, request.left_start_R1, request.left_out
+            place_B, request.true_R, request.size_R, request.left_start_R1, request.left_out
         )
-        logit_C, gate_RE = self.mixture.score_and_gates(asked)
-        scored = ranks.Scored(asked.start_R1, item_C, logit_C)
+        logit_C, gate_BE = self.mixture.score_and_gates(evidence, chosen_B)
+        scored = ranks.Scored(found.start_B1, found.item_C, logit_C)
         behind_N = self.search.behind(len(self.context.catalogue))
         ranks.rank_all(wanted, scored, behind_N, self.search.item_slots(), rank_R)
         if note:
             time_ms_B, tz_min_B = part.time_ms_B[chosen_B], part.tz_min_B[chosen_B]
-            self.ledger.add(time_ms_B, tz_min_B, gate_RE, found.entries_BV[chosen_B])
+            self.ledger.add(time_ms_B, tz_min_B, gate_BE[chosen_B], found.entries_BV[chosen_B])
 
     def _teach(self, rows: ExampleBatch) -> None:
         """Let the mixture and the interests learn rows that are due, in order."""

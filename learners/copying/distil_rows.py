@@ -36,14 +36,15 @@ class Requests:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def may_keep(self, part: ExampleBatch) -> NDArray[np.bool_]:
-        """Which of the next rows will be kept, but for others among them that have a claim before theirs."""
-        return np.asarray(self._keys(part) < self._worst)
+    def may_keep(self, key_B: Doubles) -> NDArray[np.bool_]:
+        """Which of the next rows, by `keys`, will be kept, but for others among them that have a claim before
+        theirs."""
+        return np.asarray(key_B < self._worst)
 
-    def offer(self, part: ExampleBatch, evidence: Evidence) -> None:
-        """Keep what is to be kept of rows and their evidence; rows without candidates are passed over."""
+    def offer(self, part: ExampleBatch, key_B: Doubles, evidence: Evidence) -> None:
+        """Keep what is to be kept of the next rows, by `keys`, and their evidence; rows without candidates
+        are passed over."""
         newest_ms = int(part.time_ms_B.max())
-        key_B = self._keys(part)
         kept_B = key_B < self._worst
         self.last_ms = max(self.last_ms, newest_ms) if self.seen else newest_ms
         self.seen += len(part)
@@ -54,7 +55,8 @@ class Requests:
     def _worst(self) -> float:
         return float(self._key_R.max()) if len(self) == SIZE else math.inf
 
-    def _keys(self, part: ExampleBatch) -> Doubles:
+    def keys(self, part: ExampleBatch) -> Doubles:
+        """Of the next rows."""
         uniform_B = ((identities(part, self.seed) >> 12) & ((1 << 51) - 1)) / 2.0**51
         place_B = self.seen + np.arange(len(part))
         return np.asarray(np.log(-np.log(uniform_B + 2.0**-53)) - place_B / FADE)

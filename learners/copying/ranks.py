@@ -76,9 +76,9 @@ def rank_found(
 
 
 class Wanted(NamedTuple):
-    """Rows to rank: their places among the requested, and the request by those."""
+    """Rows to rank: each one's place among the requested, or -1, and the request by those."""
 
-    place_R: Int64s
+    place_B: Int64s
     true_R: Int64s
     """Catalogue row of the true item, -1 where it has none."""
     size_R: Int64s
@@ -87,9 +87,9 @@ class Wanted(NamedTuple):
 
 
 class Scored(NamedTuple):
-    """Their candidates, with logits."""
+    """The candidates of all rows, with logits of those to rank."""
 
-    start_R1: Int64s
+    start_B1: Int64s
     item_C: Int64s
     logit_C: Floats
 
@@ -98,8 +98,10 @@ class Scored(NamedTuple):
 def rank_all(wanted: Wanted, scored: Scored, behind_N: Floats, mark_N: Int32s, rank_R: Int64s) -> None:
     """`rank_found` for rows with their places among the requested."""
     item_C, logit_C = scored.item_C, scored.logit_C
-    for i in range(wanted.place_R.shape[0]):
-        r, start, end = wanted.place_R[i], scored.start_R1[i], scored.start_R1[i + 1]
+    for b in range(wanted.place_B.shape[0]):
+        r, start, end = wanted.place_B[b], scored.start_B1[b], scored.start_B1[b + 1]
+        if r < 0:
+            continue
         rank_R[r] = MISSED
         true, size = wanted.true_R[r], wanted.size_R[r]
         if true >= 0:

@@ -6,11 +6,9 @@ Shape suffixes: R rows, C candidates.
 from collections import deque
 
 import numpy as np
-from numpy.typing import NDArray
 
 from learners.mixing.mixture import Evidence
 from state.front import front
-from state.keys import Int64s
 from state.tree import Tree
 
 
@@ -74,20 +72,3 @@ def cut(evidence: Evidence, first: int, stop: int) -> Evidence:
         evidence.open_RE[first:stop],
         evidence.true_R[first:stop],
     )
-
-
-def chosen(evidence: Evidence, item_C: Int64s, chosen_R: NDArray[np.bool_]) -> tuple[Evidence, Int64s]:
-    """The chosen rows and their candidates' items; all of them as they are, without a copy."""
-    if chosen_R.all():
-        return evidence, item_C
-    counts_R = np.diff(evidence.start_R1)
-    of_C = np.repeat(chosen_R, counts_R)
-    part = Evidence(
-        np.append(0, np.cumsum(counts_R[chosen_R])),
-        evidence.evidence_CF[of_C],
-        evidence.base_C[of_C],
-        evidence.context_RX[chosen_R],
-        evidence.open_RE[chosen_R],
-        evidence.true_R[chosen_R],
-    )
-    return part, item_C[of_C]

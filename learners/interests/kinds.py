@@ -171,13 +171,15 @@ def side_by_side(rows_S: Int64s, item_NK: Floats, bias_N1: Floats, kind_NP: Int3
     """Write vectors and biases of rows that there are, each with its kinds' added, a column a row."""
     width = item_NK.shape[1]
     for s in range(rows_S.shape[0]):
-        row = rows_S[s]
+        row, kinds = rows_S[s], 0
+        while kinds < kind_NP.shape[1] and kind_NP[row, kinds] >= 0:
+            kinds += 1
         for k in range(width):
-            item_DS[k, s] = item_NK[row, k]
-        item_DS[width, s] = bias_N1[row, 0]
-        for kind in kind_NP[row]:
-            if kind < 0:
-                break
-            for k in range(width):
-                item_DS[k, s] += item_NK[kind, k]
-            item_DS[width, s] += bias_N1[kind, 0]
+            value = item_NK[row, k]
+            for p in range(kinds):
+                value += item_NK[kind_NP[row, p], k]
+            item_DS[k, s] = value
+        bias = bias_N1[row, 0]
+        for p in range(kinds):
+            bias += bias_N1[kind_NP[row, p], 0]
+        item_DS[width, s] = bias

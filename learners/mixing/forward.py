@@ -105,11 +105,15 @@ def forward(
 
 
 @compiled
-def score(evidence: Evidence, state: State, plan: Plan, logit_C: Floats, gate_RE: Floats) -> None:
-    """Fill in every candidate's logit, and the mean gate of each row, weighted by the softmax of its logits;
-    `gate_RE` holds zeros on entry."""
+def score(
+    evidence: Evidence, asked_R: Bools, state: State, plan: Plan, logit_C: Floats, gate_RE: Floats
+) -> None:
+    """Fill in the logits of the asked rows' candidates, and the mean gate of each, weighted by the softmax of
+    its logits; `gate_RE` holds zeros on entry."""
     work = new_work(evidence, state.weights)
     for r in range(evidence.true_R.shape[0]):
+        if not asked_R[r]:
+            continue
         top, total = -np.float32(np.inf), ZERO
         for start in range(evidence.start_R1[r], evidence.start_R1[r + 1], BLOCK):
             stop = min(start + BLOCK, evidence.start_R1[r + 1])

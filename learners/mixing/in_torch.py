@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from learners.mixing.layers import Evidence, Plan
+from learners.mixing.layers import Bools, Evidence, Plan
 from learners.mixing.update import CLIP, Moments, Rates, State, Weights, observe, update
 from state.errors import InputError
 from state.examples import Floats
@@ -33,15 +33,24 @@ class Padded(NamedTuple):
 
 
 def score(
-    evidence: Evidence, state: State, plan: Plan, device: str, logit_C: Floats, gate_RE: Floats
+    evidence: Evidence,
+    asked_R: Bools,
+    state: State,
+    plan: Plan,
+    device: str,
+    logit_C: Floats,
+    gate_RE: Floats,
 ) -> None:
-    """Fill in every candidate's logit, and the mean gate of each row, weighted by its probabilities."""
+    """Fill in the logits of the asked rows' candidates, and the mean gate of each, weighted by its
+    probabilities."""
     _require(device)
-    for rows_B in _chunks(evidence):
+    for rows_B in _chunks(np.flatnonzero(asked_R)):
         padded = _pad(evidence, rows_B, state, device)
         logit_BC, gate_BCE = _forward(padded, _tensors(state.mean, device), plan)
-        span = slice(evidence.start_R1[rows_B[0]], evidence.start_R1[rows_B[-1] + 1])
-        logit_C[span] = logit_BC[padded.real_BC].cpu().numpy()
+        lane_C = np.arange(logit_BC.shape[1])
+        place_BC = evidence.start_R1[rows_B, np.newaxis] + lane_C
+        real_BC = lane_C < np.diff(evidence.start_R1)[rows_B, np.newaxis]
+        logit_C[place_BC[real_BC]] = logit_BC[padded.real_BC].cpu().numpy()
         p_BC = torch.nan_to_num(torch.softmax(logit_BC, 1))
         gate_RE[rows_B] = torch.einsum("bc,bce->be", p_BC, gate_BCE).cpu().numpy()
 
@@ -126,10 +135,9 @@ def _tensors(weights: Weights, device: str | torch.device) -> list[Tensor]:
     return [torch.from_numpy(weight.copy()).to(device) for weight in weights]
 
 
-def _chunks(evidence: Evidence) -> Iterator[Int64s]:
-    rows = len(evidence.true_R)
-    for start in range(0, rows, CHUNK):
-        yield np.arange(start, min(start + CHUNK, rows))
+def _chunks(rows_R: Int64s) -> Iterator[Int64s]:
+    for start in range(0, len(rows_R), CHUNK):
+        yield rows_R[start : start + CHUNK]
 
 
 def _require(device: str) -> None:

@@ -35,8 +35,8 @@ import numpy as np
 
 from learners.contract import Settings
 from learners.mixing import forward, learning
+from learners.mixing.layers import Bools, Plan
 from learners.mixing.layers import Evidence as Evidence
-from learners.mixing.layers import Plan
 from learners.mixing.update import Moments, Rates, State, Weights
 from state.errors import InputError, bringing
 from state.examples import Floats
@@ -145,15 +145,22 @@ class Mixture:
         """The logit of every candidate (C,); a row's do not depend on the others."""
         return self.score_and_gates(evidence)[0]
 
-    def score_and_gates(self, evidence: Evidence) -> tuple[Floats, Floats]:
-        """The logits (C,), and each expert's mean gate over a row's candidates, weighted by P: (R, E)."""
+    def score_and_gates(self, evidence: Evidence, asked_R: Bools | None = None) -> tuple[Floats, Floats]:
+        """The logits (C,), and each expert's mean gate over a row's candidates, weighted by P: (R, E).
+
+        Of rows that are not asked for, the logits are not filled in and the gates are 0.
+        """
+        if asked_R is None:
+            asked_R = np.ones(len(evidence.true_R), np.bool_)
         self._assert(evidence)
         logit_C = np.empty(len(evidence.base_C), np.float32)
         gate_RE = np.zeros((len(evidence.true_R), len(self.experts)), np.float32)
         if self.settings.device == "cpu":
-            forward.score(evidence, self._state, self._plan, logit_C, gate_RE)
+            forward.score(evidence, asked_R, self._state, self._plan, logit_C, gate_RE)
         else:
-            self._torch().score(evidence, self._state, self._plan, self.settings.device, logit_C, gate_RE)
+            self._torch().score(
+                evidence, asked_R, self._state, self._plan, self.settings.device, logit_C, gate_RE
+            )
         return logit_C, gate_RE
 
     def learn(self, evidence: Evidence) -> None:

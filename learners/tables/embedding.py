@@ -117,6 +117,8 @@ class EmbeddingTable:
         return self.ids.keys[rows]
 
     def _reserve(self) -> None:
+        if len(self.last_ms_N) >= len(self.ids.keys) and len(self._seen_W) >= len(self._waiting.keys):
+            return
         self.last_ms_N = grown(self.last_ms_N, len(self.ids.keys))
         self.stale_N = grown(self.stale_N, len(self.ids.keys))
         self._seen_W = grown(self._seen_W, len(self._waiting.keys))

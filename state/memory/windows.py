@@ -3,6 +3,7 @@
 Shape suffixes: B rows, W window entries, I items with totals.
 """
 
+from operator import attrgetter
 from typing import NamedTuple
 
 import numpy as np
@@ -43,7 +44,10 @@ class Columns(NamedTuple):
 
 def columns_of(window: Window) -> Columns:
     """A window's arrays as kernels take them."""
-    return Columns(*(getattr(window, name) for name in Columns._fields))
+    return Columns._make(_columns(window))
+
+
+_columns = attrgetter(*Columns._fields)
 
 
 class Written(NamedTuple):

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from learners.copying.candidates.columns import NEAR, Asked, Counted, Found, Room, Row, write
 from learners.copying.candidates.evidence import COLUMN, Own, Tables, kilometres2, remember_own
-from learners.copying.candidates.sample import based, choose, least_of_best, weigh
+from learners.copying.candidates.sample import TINY, based, choose, least_of_best, weigh
 from learners.copying.counts.crowd import FOLLOW_FADE, LAST, CrowdArrays, CrowdRows, learn_rows
 from learners.copying.counts.returns import ReturnArrays, code_of, learn_returns
 from learners.tables.followers import START, USED, PairArrays
@@ -92,7 +92,7 @@ def _row(
             room.score_T[c] = (
                 own.sum_CK[c, _HOUR_2H] + 0.2 * own.count_C[c] + 0.2 * own.sum_CK[c, _SAME_PLACE]
             )
-        least = np.partition(room.score_T[:many], many - kept)[many - kept]
+        least = least_of_best(room.score_T[:many], kept, -np.inf, room.best_F)
         for c in range(many):
             if room.score_T[c] >= least and end < start + kept:
                 item_C[end] = own.item_C[c]
@@ -110,7 +110,7 @@ def _row(
         end = _take(room.near_NM[near], end, size, slot_N, item_C)
     place = find(crowd.place_ids.table, cell) if cell != NO_KEY else -1
     if place >= 0:
-        end = _take_here(crowd.places, place, end, slot_N, item_C)
+        end = _take_here(crowd.places, place, end, slot_N, item_C, room)
 
     user = find(counted.returns.users.table, asked.user_B[b])
     row = Row(b, start, end, many, kinds, last, place, user)
@@ -173,9 +173,8 @@ def _followed(own: Own, length: int, follow: PairArrays, time_ms: int, room: Roo
             for i in range(start, start + follow.home_N[z, USED]):
                 n = follow.item_S[i]
                 f = room.follow_N5[n]
-                if f[0] == 0.0 and f[1] == 0.0:
-                    room.touched_T[touched] = n
-                    touched += 1
+                room.touched_T[touched] = n
+                touched += int(f[0] == 0.0) & int(f[1] == 0.0)
                 w_soon, w_long = follow.weight_VS[0, i], follow.weight_VS[1, i]
                 f[0] += max(fade_long * long_root * w_long, 1e-30)
                 f[1] += fade_soon * soon * w_soon
@@ -196,7 +195,7 @@ def _take_best(touched: int, count: int, end: int, slot_N: Int32s, item_C: Int64
         most = count // 2
         for t in range(touched):
             room.score_T[t] = room.follow_N5[room.touched_T[t], k]
-        least = least_of_best(room.score_T[:touched], most, room.best_F)
+        least = least_of_best(room.score_T[:touched], most, TINY, room.best_F)
         for t in range(touched):
             if room.score_T[t] >= least and most > 0:
                 n = room.touched_T[t]
@@ -209,12 +208,12 @@ def _take_best(touched: int, count: int, end: int, slot_N: Int32s, item_C: Int64
 
 
 @inner
-def _take_here(places: PairArrays, place: int, end: int, slot_N: Int32s, item_C: Int64s) -> int:
+def _take_here(places: PairArrays, place: int, end: int, slot_N: Int32s, item_C: Int64s, room: Room) -> int:
     """Add what the place sells most."""
     start, used = places.home_N[place, START], places.home_N[place, USED]
     least = 0.0
     if used > HERE:
-        least = np.partition(places.weight_VS[0, start : start + used], used - HERE)[used - HERE]
+        least = least_of_best(places.weight_VS[0, start : start + used], HERE, -np.inf, room.best_F)
     for i in range(start, start + used):
         n = places.item_S[i]
         if places.weight_VS[0, i] >= least and slot_N[n] == 0:

@@ -23,7 +23,7 @@ BEST, DRAWN = 24, 24
 _LEAST, _OWN_HOUR, _OWN = STIM.least, STIM.own["hour_2h"], STIM.own["count"]
 _HOUR_2H = COLUMN["hour_2h"]
 DROPPED = np.float32(-np.inf)
-_TINY = 5e-324
+TINY = 5e-324
 """The least number above 0."""
 
 
@@ -54,10 +54,10 @@ def based(start: int, end: int, found: Found) -> None:
 
 
 @inner
-def least_of_best(score_T: Doubles, most: int, best_F: Doubles) -> float:
-    """The least of the `most` greatest scores above 0, or the least number above 0 where they are fewer: by
-    insertion, since few get past the least of those that are kept."""
-    best_F[:most] = _TINY
+def least_of_best(score_T: Doubles, most: int, lowest: float, best_F: Doubles) -> float:
+    """The least of the `most` greatest scores, or `lowest` where fewer are above it: by insertion, since few
+    get past the least of those that are kept."""
+    best_F[:most] = lowest
     for score in score_T:
         if score > best_F[most - 1]:
             f = most - 1
@@ -101,7 +101,7 @@ def _draw(start: int, end: int, true: int, identity: int, room: Room, found: Fou
     score_C = room.score_T[: end - start]
     for c in range(start, end):
         score_C[c - start] = found.base_C[c]
-    least = least_of_best(score_C, BEST, room.best_F)
+    least = least_of_best(score_C, BEST, TINY, room.best_F)
     best, rest = BEST, end - start - BEST - (found.base_C[true] < least)
     share = DRAWN / rest
     place = (mix(identity) & 0xFFFFFF) / 16777216.0

@@ -77,6 +77,9 @@ class CrowdArrays(NamedTuple):
     km_N3: Doubles
     """Where the item is: kilometres east, as on the equator, and north; and the cosine of its latitude, by
     which a step east is shorter there. NaN if nowhere."""
+    amount_V: Doubles
+    """Room for what an event adds to counts of what follows what, and of places."""
+    one_V: Doubles
 
 
 class Crowd:
@@ -93,6 +96,7 @@ class Crowd:
         self.first_ms_N: Int64s = np.zeros(0, np.int64)
         self.category_N: Int64s = np.zeros(0, np.int64)
         self.km_N3: Doubles = np.zeros((0, 3))
+        self._amount_V, self._one_V = np.zeros(len(FOLLOW_DAYS)), np.zeros(1)
 
     def reserve(self, size: int, extra: int) -> CrowdArrays:
         """The arrays, with room for catalogue rows 0 .. size - 1 and for learning `extra` more events."""
@@ -116,6 +120,8 @@ class Crowd:
             self.first_ms_N,
             self.category_N,
             self.km_N3,
+            self._amount_V,
+            self._one_V,
         )
 
     def learn(self, rows: CrowdRows, size: int) -> None:
@@ -216,7 +222,7 @@ def time_slot(time_ms: int, tz_min: int) -> int:
 @compiled
 def learn_rows(rows: CrowdRows, first: int, stop: int, crowd: CrowdArrays) -> None:
     """Count rows first .. stop - 1; the caller has reserved the room."""
-    amount_V, one_V = np.empty(len(FOLLOW_DAYS)), np.empty(1)
+    amount_V, one_V = crowd.amount_V, crowd.one_V
     for q in range(first, stop):
         n, time_ms = rows.item_Q[q], rows.time_ms_Q[q]
         u = find(crowd.users.table, rows.user_Q[q])

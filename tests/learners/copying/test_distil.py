@@ -92,7 +92,8 @@ def kept(total: int, chunk: int, loaded_at: int | None = None) -> Requests:
     requests = Requests(seed=0)
     for start in range(0, total, chunk):
         size = min(chunk, total - start)
-        requests.offer(rows(size, start), _of(start, size))
+        part = rows(size, start)
+        requests.offer(part, requests.keys(part), _of(start, size))
         if loaded_at is not None and start + size == loaded_at:
             tree, requests = requests.tree(), Requests(seed=0)
             requests.load(tree)
@@ -126,5 +127,5 @@ def test_rows_without_candidates_are_passed_over() -> None:
         open_RE=np.ones((3, 1), np.bool_),
         true_R=np.full(3, -1),
     )
-    requests.offer(rows(3), nothing)
+    requests.offer(rows(3), requests.keys(rows(3)), nothing)
     assert (len(requests), requests.seen) == (0, 3)
