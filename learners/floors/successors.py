@@ -124,7 +124,7 @@ class Successors(Counting):
         user_B = self.users.rows(batch.user_B)
         pairs = self.pairs.reserve(size, 0)
         _add_followers(user_B, self._rows(batch), self.last_UL, pairs, v, self.rule, score_BN)
-        return np.minimum(score_BN, np.finfo(np.float32).max).astype(np.float32)
+        return np.asarray(np.minimum(score_BN, np.finfo(np.float32).max), np.float32)
 
     def forget(self, forgotten: Forgotten) -> None:
         self.users, kept_U = without(self.users, forgotten.user_U)
