@@ -19,7 +19,8 @@ from state.errors import InputError
 NO_KEY = -(2**63)
 """The key of a missing value."""
 
-_TEXT = 2**62
+HASHED = 2**62
+"""The least key of an id that was hashed; whole numbers below it in size are their own keys."""
 _WHOLE = re.compile(r"0|-?[1-9][0-9]{0,18}")
 
 
@@ -35,12 +36,12 @@ def key_of(identifier: str | int) -> int:
         if _WHOLE.fullmatch(identifier):
             return key_of(int(identifier))
         text = identifier
-    elif -_TEXT < identifier < _TEXT:
+    elif -HASHED < identifier < HASHED:
         return identifier
     else:
         text = str(identifier)
     digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
-    return _TEXT + int.from_bytes(digest, "little") % _TEXT
+    return HASHED + int.from_bytes(digest, "little") % HASHED
 
 
 known_key_of = lru_cache(1 << 17)(key_of)
@@ -56,7 +57,7 @@ class Names:
     def add(self, identifier: str) -> int:
         """Remember `identifier` and return its key. Raises InputError where two texts share a key."""
         key = key_of(identifier)
-        if key >= _TEXT and self._name.setdefault(key, identifier) != identifier:
+        if key >= HASHED and self._name.setdefault(key, identifier) != identifier:
             raise InputError(
                 f"ids {self._name[key]!r} and {identifier!r} have the same 64-bit key; rename one of them"
             )
@@ -76,7 +77,7 @@ class Names:
 
     def text(self, key: int) -> str | None:
         """What the id was; None of a hashed one that nobody has told the text of."""
-        return self._name.get(key, str(key) if key < _TEXT else None)
+        return self._name.get(key, str(key) if key < HASHED else None)
 
     def __len__(self) -> int:
         return len(self._name)

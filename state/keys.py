@@ -7,6 +7,7 @@ import numpy as np
 
 from state.arrays import Int64s as Int64s
 from state.compiled import compiled, inner
+from state.ids import HASHED as HASHED
 from state.ids import NO_KEY as NO_KEY
 from state.ids import Names as Names
 from state.ids import key_of as key_of

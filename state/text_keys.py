@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 
 from state.arrays import Bytes, Int64s
 from state.compiled import compiled, inner
-from state.ids import NO_KEY
+from state.ids import HASHED, NO_KEY
 
-_TEXT = 2**62
 _BLOCK, _WORDS = 128, 16
 _MOST_DIGITS = 19
 _ZERO, _NINE, _MINUS = ord("0"), ord("9"), ord("-")
@@ -86,7 +85,7 @@ def _keys(
             key_N[n] = _number(text_U)
         else:
             _hash(text_U, block_W, block_U, hash_8)
-            key_N[n] = np.int64(hash_8[0] & np.uint64(_TEXT - 1)) + _TEXT
+            key_N[n] = np.int64(hash_8[0] & np.uint64(HASHED - 1)) + HASHED
 
 
 @inner
@@ -99,7 +98,7 @@ def _is_whole(text_U: Bytes) -> bool:
     for i in range(first, len(text_U)):
         if text_U[i] < _ZERO or text_U[i] > _NINE:
             return False
-    return digits < _MOST_DIGITS or -_TEXT < _number(text_U) < _TEXT
+    return digits < _MOST_DIGITS or -HASHED < _number(text_U) < HASHED
 
 
 @inner
@@ -109,7 +108,7 @@ def _number(text_U: Bytes) -> int:
     size = np.uint64(0)
     for i in range(first, len(text_U)):
         size = size * np.uint64(10) + np.uint64(text_U[i] - _ZERO)
-    if size >= np.uint64(_TEXT):
+    if size >= np.uint64(HASHED):
         return NO_KEY
     return -np.int64(size) if first else np.int64(size)  # type: ignore[return-value]
 

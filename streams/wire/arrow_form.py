@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute
 from numpy.typing import NDArray
 
-from state.keys import NO_KEY, Int64s, known_key_of
+from state.keys import HASHED, NO_KEY, Int64s, known_key_of
 from state.name_table import NameTable
 from streams.schema import REQUIRED_ROLES, ROLES, EventBatch
 from streams.wire import reasons
@@ -40,7 +40,6 @@ from streams.wire.texts import keys_of, longer
 
 pc: Any = pyarrow.compute
 
-_TEXT = 2**62
 _AS_KEYS = {b"ebbtide": b"key"}
 _NUMBERS: dict[str, Any] = {
     **dict.fromkeys(("label", "rating", "propensity"), pa.float32()),
@@ -151,9 +150,9 @@ def _keys(role: str, field: Any, array: Any, rows: _Rows, names: NameTable | Non
     if pa.types.is_integer(array.type):
         key_B = _numbers(array, pa.int64(), NO_KEY)
         there_B = np.asarray(array.is_valid())
-        wide_B = there_B & ((key_B <= -_TEXT) | (key_B >= _TEXT))
+        wide_B = there_B & ((key_B <= -HASHED) | (key_B >= HASHED))
         if (field.metadata or {}).items() >= _AS_KEYS.items():
-            bad_B = there_B & (key_B <= -_TEXT)
+            bad_B = there_B & (key_B <= -HASHED)
             rows.mark(bad_B, reasons.bad(role), lambda b: f"{key_B[b]} is no key")
         else:
             for b in np.flatnonzero(wide_B).tolist():
@@ -171,7 +170,7 @@ def _keys(role: str, field: Any, array: Any, rows: _Rows, names: NameTable | Non
 
 def _named(text: str, names: NameTable | None) -> int:
     key = known_key_of(text)
-    if names is not None and key >= _TEXT:
+    if names is not None and key >= HASHED:
         names.add_text(key, text)
     return key
 
@@ -237,7 +236,7 @@ def _ids(key_B: Int64s, required: bool, names: Names) -> tuple[Any, dict[bytes, 
     if missing_B.all() and not required:
         return None
     hashed_U, at_B = np.unique(key_B, return_inverse=True)
-    if hashed_U[-1] < _TEXT:
+    if hashed_U[-1] < HASHED:
         return pa.array(key_B, pa.int64(), mask=missing_B), None
     texts = [None if key == NO_KEY else text_of(key, names) for key in hashed_U.tolist()]
     if any(text is None and key != NO_KEY for text, key in zip(texts, hashed_U.tolist(), strict=True)):

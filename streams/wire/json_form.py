@@ -23,7 +23,7 @@ import pyarrow as pa
 from msgspec import Meta
 from numpy.typing import NDArray
 
-from state.keys import NO_KEY, Int64s, known_key_of
+from state.keys import HASHED, NO_KEY, Int64s, known_key_of
 from state.name_table import NameTable
 from streams.schema import EventBatch
 from streams.times import moment_ms
@@ -45,7 +45,6 @@ from streams.wire.message import (
 )
 from streams.wire.texts import keys_of
 
-_TEXT = 2**62
 _LEAST_MS, _MOST_MS = OTHER_UNITS[0][2], OTHER_UNITS[1][1]
 _ROLE = re.compile(r"`\$\.(\w+)|field `(\w+)`")
 
@@ -182,7 +181,7 @@ def _keys(ids: Sequence[Id | None], names: NameTable | None) -> Int64s:
     if kinds <= {str, type(None)}:
         with suppress(ValueError):  # half of a surrogate pair, which Arrow's texts cannot have
             return keys_of(pa.array(ids, pa.string()), names)
-    if kinds == {int} and max(ids) < _TEXT and min(ids) > -_TEXT:  # type: ignore[type-var,operator]
+    if kinds == {int} and max(ids) < HASHED and min(ids) > -HASHED:  # type: ignore[type-var,operator]
         return np.array(ids, np.int64)
     made = []
     for one in ids:
@@ -190,11 +189,11 @@ def _keys(ids: Sequence[Id | None], names: NameTable | None) -> Int64s:
             key = NO_KEY
         elif isinstance(one, Key):
             key = one.key
-        elif isinstance(one, int) and -_TEXT < one < _TEXT:
+        elif isinstance(one, int) and -HASHED < one < HASHED:
             key = one
         else:
             key = known_key_of(one)
-            if names is not None and key >= _TEXT:
+            if names is not None and key >= HASHED:
                 names.add_text(key, str(one))
         made.append(key)
     return np.array(made, np.int64)

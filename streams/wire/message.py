@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from state.errors import InputError
-from state.keys import Int64s
+from state.keys import HASHED, Int64s
 
 HEADER = "ebbtide-schema"
 JSON, ARROW = "event+json/1", "event+arrow/1"
@@ -137,7 +137,7 @@ def check_times(time_ms_B: Int64s) -> None:
 
 def text_of(key: int, names: Names) -> str | int | None:
     """The id that has `key`: a whole number, or a text that can be sent; None if only the key is left."""
-    if -(2**62) < key < 2**62:
+    if -HASHED < key < HASHED:
         return key
     text = names.get(key)
     if text is None or len(text) > MAX_ID_CHARS:

@@ -10,13 +10,11 @@ import pyarrow as pa
 import pyarrow.compute
 
 from state.arrays import Bools
-from state.keys import NO_KEY, Int64s
+from state.keys import HASHED, NO_KEY, Int64s
 from state.name_table import NameTable
 from state.text_keys import text_keys
 
 pc: Any = pyarrow.compute
-
-_TEXT = 2**62
 
 
 def keys_of(texts: Any, names: NameTable | None) -> Int64s:
@@ -28,7 +26,7 @@ def keys_of(texts: Any, names: NameTable | None) -> Int64s:
         return _keys(texts)
     coded = pc.dictionary_encode(texts)
     key_U = _keys(coded.dictionary)
-    hashed_U = np.flatnonzero(key_U >= _TEXT)
+    hashed_U = np.flatnonzero(key_U >= HASHED)
     edge_U1, said = _laid(coded.dictionary)
     names.add(key_U[hashed_U], edge_U1[hashed_U], edge_U1[hashed_U + 1], said)
     indices = coded.indices
