@@ -70,7 +70,7 @@ def _rows(batch: ExampleBatch) -> Iterable[bytes]:
 
 
 def replayed(log: str, limit: int | None) -> Seen:
-    operator = Operator(OperatorConfig(own_place=False), WINDOW, trimmed=True)
+    operator = Operator(OperatorConfig(own_place=False), WINDOW)
     source = api.open_log(log, limit=limit)
     return Seen(operator.process(events, 0) for events in source.batches(BATCH))
 

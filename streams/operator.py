@@ -74,12 +74,10 @@ class Operator:
     """User-keyed state, and the one path from events to examples.
 
     `window` entries of the user's memory go with each example, or none: the `newest`, and of the others those
-    that the mask selects. With `trimmed`, windows are no wider than their batch needs.
+    that the mask selects.
     """
 
-    def __init__(
-        self, config: OperatorConfig, window: int = 0, newest: int = NEWEST, *, trimmed: bool = False
-    ) -> None:
+    def __init__(self, config: OperatorConfig, window: int = 0, newest: int = NEWEST) -> None:
         for name, entries in (("window", window), ("newest", newest)):
             if entries < 0:
                 raise InputError(f"{name}: expected at least 0 entries, got {entries}")
@@ -90,7 +88,6 @@ class Operator:
             select(window, newest),
             follow_place=not config.own_place,
             follow_time=config.solar_time and not config.own_place,
-            trimmed=trimmed,
         )
         self._cells = Cells()
         self.used = 0

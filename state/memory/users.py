@@ -44,8 +44,7 @@ class UserMemory:
 
     `selection` says which entries go with each row, of none by default.
     With `follow_place`, `step` puts each request where the user was last, and with `follow_time` in that
-    place's local time; without, `rows` say where it is. With `trimmed`, a window is no wider than the longest
-    memory of its batch.
+    place's local time; without, `rows` say where it is.
     """
 
     def __init__(
@@ -55,10 +54,8 @@ class UserMemory:
         *,
         follow_place: bool = False,
         follow_time: bool = False,
-        trimmed: bool = False,
     ) -> None:
         self.config = config
-        self._trimmed = trimmed
         self.users = Users(config.expire_ms, config.most_users)
         self.curve = Curve(
             config.capacity, config.strength_s * 1000.0, config.gain, config.strength_cap_s * 1000.0
@@ -106,9 +103,8 @@ class UserMemory:
 
     def step(self, key_B: Int64s, rows: Rows) -> tuple[Floats, Window | None]:
         """For each row (users by key) USER_RATES (B, R) and the window as of it; then it is remembered."""
-        most = self._wanted.selection.width
-        width = min(self._longest(key_B, rows), most) if self._trimmed else most
-        window = _blank(len(rows.user_B), width) if most else None
+        width = self._wanted.selection.width
+        window = _blank(len(rows.user_B), width) if width else None
         return self._stepped(key_B, rows, within(window or _NO_WINDOW)), window
 
     def step_lists(self, key_B: Int64s, rows: Rows) -> tuple[Floats, WindowLists]:

@@ -34,7 +34,7 @@ def log(name: str = LOG) -> Log:
 @cache
 def batches(partitions: int, rows: int, name: str = LOG) -> tuple[ExampleBatch, ...]:
     """All examples of a log, users spread over partitions, in messages of about so many rows."""
-    operators = [Operator(OperatorConfig(own_place=False), WINDOW, trimmed=True) for _ in range(partitions)]
+    operators = [Operator(OperatorConfig(own_place=False), WINDOW) for _ in range(partitions)]
     sent = np.zeros(partitions, np.int64)
     made: list[ExampleBatch] = []
     for events in log(name).batches(rows * partitions):
