@@ -1,7 +1,7 @@
 """Every test is deterministic: Hypothesis draws the same examples each time, and no clock fails a test.
 
 Tests of the live path run on a real Apache Kafka and a real Valkey, which the suite starts and ends itself:
-each of its processes (`pytest -n 2 --dist loadfile`) has its own, for tests kill them.
+each of its processes (`pytest -n 3 --dist loadfile`) has its own, for tests kill them.
 """
 
 import gc

@@ -154,7 +154,7 @@ class Parts:
 def _done(learner: Learner, asked: Request) -> str:
     """Do what was asked of a learner's cycles; what was done. Raises InputError where it cannot be."""
     if not learner.cycles:
-        raise InputError(f"cycle {asked.what}: {learner.name} has no cycles")
+        raise InputError(f"{learner.name} has no cycles")
     if asked.what == "run":
         learner.begin_cycle()
         return "a cycle begins with the next block of events that are known, or after the one that runs"

@@ -13,7 +13,7 @@ from typing import Self
 
 from state.errors import EbbtideError
 from streams.engines.keyed import Entries, Keyed
-from streams.engines.outlet import FAILURES, Fenced, Outlet
+from streams.engines.outlet import COMMIT_S, FAILURES, Fenced, Outlet
 from streams.engines.output import NOTHING, Output
 from streams.engines.partition import Engine
 from streams.engines.restoring import caught_up, parts, span_of
@@ -21,7 +21,6 @@ from streams.kafka.security import OPEN, Security
 from streams.kafka.topics import Topics
 from streams.wire.message import Message
 
-_COMMIT_S = 20.0
 _FAILURES = (*FAILURES, asyncio.CancelledError)
 """Nobody cancels what is done here: a client that loses its broker may let that of its own tasks out."""
 
@@ -80,7 +79,7 @@ class KeyedPartition:
             return
         engine = self._keyed.engine
         try:
-            await asyncio.wait_for(self._outlet.commit(output, engine.progress, {}), _COMMIT_S)
+            await asyncio.wait_for(self._outlet.commit(output, engine.progress, {}), COMMIT_S)
         except Fenced as error:
             raise EbbtideError(
                 f"partition {engine.partition} was taken over by another worker of its group, or the broker "

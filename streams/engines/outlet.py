@@ -26,6 +26,8 @@ produced.install()
 
 _READ_MS = 200
 _CLOSE_S, _ANSWER_S, _TRANSACTION_MS = 5, 15, 20_000
+COMMIT_S = _TRANSACTION_MS / 1000
+"""After which the broker has ended a transaction, so that nobody need wait for its commit."""
 _NEAR_END = 32
 """Records to look back for the newest one; markers of transactions are among them."""
 _MOST_BYTES = 1 << 20

@@ -17,7 +17,7 @@ from state.errors import InputError
 from state.progress import Progress, trouble
 from streams.engines.engine_config import EngineConfig
 from streams.engines.failures import Failures
-from streams.engines.outlet import FAILURES, Fenced, Gone, Outlet
+from streams.engines.outlet import COMMIT_S, FAILURES, Fenced, Gone, Outlet
 from streams.engines.output import NOTHING, Output
 from streams.engines.partition import Engine
 from streams.engines.restoring import parts, restored, span_of
@@ -34,7 +34,6 @@ _REFUSED_S = 2 * SESSION_S
 fenced it owns the partition, or has slept through its session and finds that out within this time."""
 _AT_ONCE = 4096
 """Messages that are read from the source in one go where nobody delivers them."""
-_COMMIT_S = 20.0
 _PATIENCE_S = 2.0
 """How long the other partitions wait for one that is taken over; one that has failed is not waited for."""
 
@@ -279,7 +278,7 @@ class Partitions:
     async def _commit(self, held: Held, output: Output, *, save: bool) -> None:
         engine, now_s = held.engine, time.monotonic()
         state = await asyncio.wrap_future(self._computing.submit(engine.records)) if save else {}
-        await asyncio.wait_for(held.outlet.commit(output, engine.progress, state), _COMMIT_S)
+        await asyncio.wait_for(held.outlet.commit(output, engine.progress, state), COMMIT_S)
         if save:
             held.saved_offset, held.saved_s = engine.progress.offset, now_s
 
