@@ -78,10 +78,10 @@ def take(
 
         partitions = moving.take(group.place(), source)
     else:
-        from ebbtide.alone import alone
         from ebbtide.flink import moved
+        from ebbtide.flink.idle import idle
 
-        with alone(checkpoints, "--checkpoints", "`ebbtide flink run`"):
+        with idle(checkpoints):
             partitions = moved.take(source, checkpoints, group.brokers, group.topics)
     _say(partitions, checkpoints or group.topics.changelog, as_json=as_json)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from msgspec import to_builtins
 
 from ebbtide.flink import runtime, saved
+from ebbtide.flink.idle import idle
 from ebbtide.services.jars import FLINK, jars
 from ebbtide.writable import writing
 from state.errors import InputError
@@ -69,19 +70,26 @@ def take(source: Path, checkpoints: Path, brokers: str, names: Topics) -> list[M
 
 
 def give(checkpoints: Path, restore: Path | None, to: Path) -> None:
-    """Write what a job would go on from. Needs PyFlink. Raises InputError."""
+    """Write what a job that has ended would go on from. Needs PyFlink. Raises InputError."""
+    begun = imported(checkpoints)
+    if (restore or saved.newest(checkpoints) or begun) is None:
+        raise InputError(f"--checkpoints {checkpoints}: expected a checkpoint of a job, got none")
+    with idle(checkpoints):
+        found = restore or saved.newest(checkpoints)
+        if found is not None:
+            _export(found, begun, checkpoints / "logs", to)
+        elif begun is not None:
+            shutil.copytree(begun, to, dirs_exist_ok=True)
+
+
+def _export(found: Path, begun: Path | None, logs: Path, to: Path) -> None:
+    """By a small job that ends, since no client reads keyed state."""
     from streams.engines.flink import Job
     from streams.engines.flink_export import export
 
-    found, begun = restore or saved.newest(checkpoints), imported(checkpoints)
-    if found is None and begun is not None:
-        shutil.copytree(begun, to, dirs_exist_ok=True)
-        return
-    if found is None:
-        raise InputError(f"--checkpoints {checkpoints}: expected a checkpoint of a job, got none")
     said = saved.said_of(found)
     saved.check_version(found, said, runtime.version())
-    runtime.begin(checkpoints / "logs")
+    runtime.begin(logs)
     with tempfile.TemporaryDirectory(prefix="ebbtide-export-") as aside:
         job = Job(
             brokers="",

@@ -86,21 +86,24 @@ class JobManager:
         return int(said["slots-total"]), int(said["slots-available"])
 
     def savepoint(self, job: str, folder: Path, *, patience_s: float, stop: bool) -> Path:
-        """Take one; with `stop`, the job ends with it, and all it has made is committed."""
-        what = {"targetDirectory": folder.resolve().as_uri()} | ({"drain": False} if stop else {})
-        verb = "stop" if stop else "savepoints"
+        """Take one; with `stop`, the job ends with it, and all it has made is committed.
+
+        Raises InputError where it cannot be written there, EbbtideError where it takes too long.
+        """
+        verb, target = ("stop", "targetDirectory") if stop else ("savepoints", "target-directory")
         deadline = time.monotonic() + patience_s
         while not self.ready(job) and time.monotonic() < deadline:
             time.sleep(_LOOK_S)
-        request = self._ask(f"/jobs/{job}/{verb}", what, method="POST")["request-id"]
+        request = self._ask(f"/jobs/{job}/{verb}", {target: folder.resolve().as_uri()}, method="POST")
+        path = f"/jobs/{job}/savepoints/{request['request-id']}"
         while time.monotonic() < deadline:
-            said = self._ask(f"/jobs/{job}/savepoints/{request}")
+            said = self._ask(path)
             if said["status"]["id"] == "COMPLETED":
                 operation = said["operation"]
                 if "location" in operation:
                     return Path(str(operation["location"]).removeprefix("file:"))
                 why = _line(str(operation.get("failure-cause", {}).get("stack-trace", "")))
-                raise EbbtideError(f"job {job}: no savepoint: {why}; the job goes on as before")
+                raise InputError(f"job {job}: no savepoint in {folder}: {why}; the job goes on as before")
             time.sleep(_LOOK_S)
         raise EbbtideError(f"job {job}: no savepoint within {patience_s:.0f} s; see the job manager's log")
 
@@ -115,14 +118,23 @@ class JobManager:
             with urllib.request.urlopen(request, timeout=_ANSWER_S) as answer:
                 return json.loads(answer.read() or b"{}")
         except urllib.error.HTTPError as error:
-            said = error.read().decode(errors="replace")
-            raise InputError(f"job manager {self.address}{path}: {_line(said) or error}") from error
+            refusal = _refusal(error.read()) or error
+            raise InputError(f"job manager {self.address}{path}: {refusal}") from error
         except (OSError, ValueError) as error:
             why = getattr(error, "reason", error)
             raise InputError(
                 f"no job manager: expected one at {self.address} ({why}); "
                 "start one with `ebbtide flink up`, or give the address of yours with --jobmanager"
             ) from error
+
+
+def _refusal(body: bytes) -> str:
+    """Why a job manager refuses: its answer lists errors, the last with the stack trace."""
+    try:
+        trace = str(json.loads(body)["errors"][-1])
+    except (ValueError, LookupError, TypeError):
+        trace = body.decode(errors="replace")
+    return _line(trace.removeprefix("<Exception on server side:").strip())
 
 
 def _line(trace: str) -> str:

@@ -82,15 +82,15 @@ def run(wanted: "Wanted", *, as_json: Json = False) -> None:
     What `ebbtide ingest` does, to the bit. Ends with a savepoint, and goes on from the newest checkpoint.
     """
     log_to_stderr()
-    from ebbtide.alone import alone
     from ebbtide.flink import local
+    from ebbtide.flink.idle import idle
     from ebbtide.flink.job import job_of
 
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     told = ProgressLines(as_json, None)
-    with alone(wanted.checkpoints, "--checkpoints", "`ebbtide flink run`"):
+    with idle(wanted.checkpoints):
         local.end_former(wanted.checkpoints)
         job = job_of(wanted)
         log.info("starting Flink; going on from %s", job.restore or job.imported or "the beginning")
@@ -169,14 +169,17 @@ def _start_over() -> NoReturn:
 def _submitted(wanted: "Wanted", there: "JobManager") -> str:
     """The job's id, said. Raises InputError."""
     from ebbtide.flink import runtime
+    from ebbtide.flink.idle import Submitted, idle, note_submitted
     from ebbtide.flink.job import job_of
     from streams.engines import flink as engine
 
     _room(wanted, there)
-    job = job_of(wanted)
-    log.info("going on from %s", job.restore or job.imported or "the beginning")
-    runtime.begin(wanted.checkpoints / "logs")
-    identity = engine.start(job, runtime.remote(there.address))
+    with idle(wanted.checkpoints):
+        job = job_of(wanted)
+        log.info("going on from %s", job.restore or job.imported or "the beginning")
+        runtime.begin(wanted.checkpoints / "logs")
+        identity = engine.start(job, runtime.remote(there.address))
+        note_submitted(wanted.checkpoints, Submitted(there.address, identity))
     print(identity, flush=True)
     return identity
 

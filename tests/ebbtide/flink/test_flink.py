@@ -19,7 +19,7 @@ import psutil
 import pytest
 
 from ebbtide import api
-from ebbtide.flink import cluster, runtime
+from ebbtide.flink import cluster, runtime, saved
 from ebbtide.flink.rest import JobManager
 from ebbtide.services.jars import FLINK, pinned
 from replay.faults import PlannedFault, misdated, rough
@@ -126,6 +126,8 @@ def test_a_job_loses_and_doubles_nothing_whatever_is_killed(live: Live, cluster_
         until(lambda: [one.state for one in JobManager(address).jobs()], ["RUNNING"].__eq__)
         more()
         where = ("--jobmanager", address, "--group", live.name, "--checkpoints", live.checkpoints)
+        kept_apart = Path(flink("savepoint", *where, "--to", live.folder / "kept"))
+        assert saved.said_of(kept_apart).group == live.name
         assert Path(flink("stop", *where)).parent == live.checkpoints / "savepoints"
         assert [one.state for one in JobManager(address).jobs()] == ["FINISHED"]
         assert keeping.wait(PATIENCE_S) == 0

@@ -1,23 +1,29 @@
 """What a Flink job cannot go on from, or run on, is one line that says what to do; nothing is begun then."""
 
 import importlib.util
+import json
 import os
 import socket
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 import numpy as np
 import pytest
 
-from ebbtide.flink import cluster, runtime, saved, verify
+from ebbtide.flink import cluster, moved, runtime, saved, verify
+from ebbtide.flink.idle import Submitted, idle, note_submitted
 from ebbtide.flink.rest import JobManager
 from ebbtide.flink.saved import Belongs
 from state.errors import InputError
 from state.examples import ExampleBatch, empty_examples
 from tests.ebbtide.typed import run
+from tests.patience import PATIENCE_S
 
 NOW = Belongs(
     flink="2.3.0",
@@ -221,3 +227,85 @@ def test_verifying_counts_what_is_lost_doubled_and_other() -> None:
     other = whole.take(np.arange(5))
     other.time_ms_B[2] += 1
     assert verify.compared(5, other, whole, 4) == verify.Verified(5, 5, 4, 0, 0)
+
+
+class AnsweringLikeFlink(BaseHTTPRequestHandler):
+    """A job manager of one job that runs, and that writes savepoints where `/kept` is asked for."""
+
+    asked: ClassVar[list[tuple[str, dict[str, Any]]]] = []
+
+    def answer(self, code: int, body: dict[str, Any]) -> None:
+        self.send_response(code)
+        self.end_headers()
+        self.wfile.write(json.dumps(body).encode())
+
+    def do_GET(self) -> None:
+        location = {"status": {"id": "COMPLETED"}, "operation": {"location": "file:/kept/savepoint-1"}}
+        answers: dict[str, dict[str, Any]] = {
+            "/jobs/j": {"state": "RUNNING", "vertices": [{"status": "RUNNING"}]},
+            "/jobs/overview": {"jobs": [{"jid": "j", "name": "ebbtide g", "state": "RUNNING"}]},
+            "/jobs/j/savepoints/r": location,
+        }
+        if self.path in answers:
+            self.answer(200, answers[self.path])
+        else:
+            trace = (
+                "<Exception on server side:\njava.lang.Exception: outer\n\tat x\nCaused by: no job k\n\tat y"
+            )
+            self.answer(404, {"errors": ["Internal server error.", trace]})
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.asked.append((self.path, body))
+        self.answer(202, {"request-id": "r"})
+
+    def log_message(self, *_: object) -> None: ...
+
+
+@pytest.fixture
+def job_manager() -> Iterator[str]:
+    """Flink's REST interface as far as it is asked here: the real one takes half a minute to be there."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), AnsweringLikeFlink) as server:
+        AnsweringLikeFlink.asked.clear()
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_a_savepoint_is_asked_for_by_the_name_that_its_route_knows(job_manager: str) -> None:
+    """Of its two routes each calls the folder otherwise, and takes the other's name for none."""
+    for stop in (False, True):
+        path = JobManager(job_manager).savepoint("j", Path("/kept"), patience_s=PATIENCE_S, stop=stop)
+        assert path == Path("/kept/savepoint-1")
+    assert AnsweringLikeFlink.asked == [
+        ("/jobs/j/savepoints", {"target-directory": "file:///kept"}),
+        ("/jobs/j/stop", {"targetDirectory": "file:///kept"}),
+    ]
+
+
+def test_what_a_job_manager_refuses_is_told_by_its_last_cause(job_manager: str) -> None:
+    with pytest.raises(InputError) as refused:
+        JobManager(job_manager).state("k")
+    assert str(refused.value) == f"job manager {job_manager}/jobs/k: no job k"
+
+
+def test_a_folder_whose_job_runs_is_left_alone(job_manager: str, tmp_path: Path) -> None:
+    """By whoever would begin another there, or read a checkpoint that the job is about to delete."""
+    saved.write(tmp_path, NOW)
+    checkpoint(tmp_path, "aa/chk-1", 1)
+    note_submitted(tmp_path, Submitted(job_manager, "j"))
+    expected = rf"--checkpoints .*: its job runs at {job_manager} \(RUNNING, j\); `ebbtide flink stop"
+    with pytest.raises(InputError, match=expected), idle(tmp_path):
+        pass
+    with pytest.raises(InputError, match=expected):
+        moved.give(tmp_path, None, tmp_path / "state")
+    for gone in (Submitted(job_manager, "k"), Submitted("127.0.0.1:1", "j")):
+        note_submitted(tmp_path, gone)
+        with idle(tmp_path):
+            pass
+
+
+def test_of_no_job_there_is_nothing_to_export(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"nowhere: expected a checkpoint of a job, got none"):
+        moved.give(tmp_path / "nowhere", None, tmp_path / "state")
+    assert not (tmp_path / "nowhere").exists()
