@@ -1,16 +1,16 @@
 """Events in time order, in bounded memory.
 
 What is in order already streams through. What is not is sorted stably: runs of bounded size are sorted in
-memory, spilled to a temporary folder as Arrow IPC and merged. Equal times keep the file's order, or, where
+memory, spilled to temporary files as Arrow IPC and merged. Equal times keep the file's order, or, where
 that would leak the items, take an order drawn from the seed and the number of the row, so that it is the
 same however the rows were chunked.
 
 Shape suffix: B rows.
 """
 
+import os
 import tempfile
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -67,24 +67,23 @@ def shuffled_ties(chunks: Iterable[Columns], ties: Ties) -> Iterator[Columns]:
 
 
 def sorted_by_time(chunks: Iterable[Columns], ties: Ties, memory_rows: int) -> Iterator[Columns]:
-    """Rows by time, holding about `memory_rows` of them; the rest waits in a temporary folder."""
-    with tempfile.TemporaryDirectory(prefix="ebbtide-sort-") as folder:
-        runs: list[Path] = []
-        held: list[Columns] = []
-        rows = 0
-        for chunk in chunks:
-            held.append(chunk)
-            rows += size_of(chunk)
-            if rows >= memory_rows:
-                runs.append(_spill(_sorted(held, ties), Path(folder) / f"{len(runs)}.arrow", memory_rows))
-                held, rows = [], 0
-        if runs:
-            if rows:
-                runs.append(_spill(_sorted(held, ties), Path(folder) / f"{len(runs)}.arrow", memory_rows))
-            held = []
-            yield from _merge([_Run(path) for path in runs], ties, memory_rows)
-        elif rows:
-            yield _sorted(held, ties)
+    """Rows by time, holding about `memory_rows` of them; the rest waits on disk."""
+    spilled: list[pa.OSFile] = []
+    held: list[Columns] = []
+    rows = 0
+    for chunk in chunks:
+        held.append(chunk)
+        rows += size_of(chunk)
+        if rows >= memory_rows:
+            spilled.append(_spilled(_sorted(held, ties), memory_rows))
+            held, rows = [], 0
+    if spilled:
+        if rows:
+            spilled.append(_spilled(_sorted(held, ties), memory_rows))
+        held = []
+        yield from _merge([_Run(file) for file in spilled], ties, memory_rows)
+    elif rows:
+        yield _sorted(held, ties)
 
 
 def _sorted(parts: list[Columns], ties: Ties) -> Columns:
@@ -92,26 +91,33 @@ def _sorted(parts: list[Columns], ties: Ties) -> Columns:
     return take(whole, ties.order(whole))
 
 
-def _spill(columns: Columns, path: Path, memory_rows: int) -> Path:
+def _spilled(columns: Columns, memory_rows: int) -> pa.OSFile:
+    """A run on disk. The file has no name once it is written, so a process that is killed leaves none."""
     batch = pa.record_batch({name: pa.array(column) for name, column in columns.items()})
     granule = max(64, memory_rows // _GRANULES)
     try:
-        with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, batch.schema) as writer:
-            for start in range(0, batch.num_rows, granule):
-                writer.write_batch(batch.slice(start, granule))
+        number, name = tempfile.mkstemp(prefix="ebbtide-sort-")
+        os.close(number)
+        try:
+            with pa.OSFile(name, "wb") as sink, pa.ipc.new_file(sink, batch.schema) as writer:
+                for start in range(0, batch.num_rows, granule):
+                    writer.write_batch(batch.slice(start, granule))
+            return pa.OSFile(name, "rb")
+        finally:
+            os.unlink(name)
     except OSError as error:
         raise InputError(
-            f"{path.parent}: no room to sort the log ({error}); set TMPDIR to a folder that has room"
+            f"{tempfile.gettempdir()}: no room to sort the log ({error}); "
+            "set TMPDIR to a folder that has room"
         ) from error
-    return path
 
 
 class _Run:
     """A spilled run, read a few granules at a time."""
 
-    def __init__(self, path: Path) -> None:
-        self._source = pa.OSFile(str(path), "rb")
-        self._file = pa.ipc.open_file(self._source)
+    def __init__(self, source: pa.OSFile) -> None:
+        self._source = source
+        self._file = pa.ipc.open_file(source)
         self._next = 0
         self.rows: Columns = self._read()
 

@@ -1,7 +1,9 @@
 """Time order in bounded memory: sorting, merging, shuffling ties, cutting."""
 
+import tempfile
 import tracemalloc
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from hypothesis import strategies as st
 
 from replay.meaning.columns import Columns, cut, join, size_of
 from replay.order import Ties, shuffled_ties, sorted_by_time
+from state.errors import InputError
 
 TIMES = st.lists(st.integers(0, 20), max_size=200)
 SIZES = st.integers(1, 50)
@@ -76,6 +79,20 @@ def test_a_long_log_is_sorted_in_little_memory(seed: int | None) -> None:
     tracemalloc.stop()
     assert count == size
     assert peak < 12 * memory_rows * 8 * 4 < size * 8 * 4
+
+
+def test_what_waits_on_disk_has_no_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So nothing is left of it when a run is killed."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    parts = sorted_by_time(chunked([5, 4, 3, 2, 1] * 40, 7), Ties(None), 50)
+    assert next(parts)["time_ms"][0] == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_takes_nothing_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
+    with pytest.raises(InputError, match=r"no room to sort the log .*; set TMPDIR to a folder that has room"):
+        list(sorted_by_time(chunked([2, 1] * 40, 7), Ties(None), 50))
 
 
 def test_joining_keeps_order() -> None:
