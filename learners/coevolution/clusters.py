@@ -186,7 +186,7 @@ def _chosen(context: Context, by: str) -> str:
     known = set(there)
     if context.items is not None:
         known |= {*context.items.categories}
-        known |= {CONTENT} if context.items.texts or context.items.vectors else set()
+        known |= {CONTENT} if shared or context.items.texts or context.items.vectors else set()
     if by in known:
         return by
     if by == "auto" and there:

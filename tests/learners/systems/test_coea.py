@@ -227,6 +227,13 @@ class TestClusters:
         assert {tuple(found[:60:2]), tuple(found[1:60:2])} == {(1,) * 30, (2,) * 30}
         assert clusters.names(Names()) == ["other", None, None]
 
+    def test_categories_alone_are_content_too(self) -> None:
+        kind = Categories.of([[n % 2] for n in range(60)])
+        table = SideTable(np.arange(60), np.zeros(60, np.int64), categories={"kind": kind})
+        clusters, rows = Clusters(_context(table), "content", 3), empty_examples(60)
+        rows.item_B[:] = np.arange(60)
+        assert clusters.learn(rows).tolist() == [1, 2] * 30
+
     def test_a_place_is_a_cluster_once_enough_happened_there(self) -> None:
         whole, cut = (Clusters(_context(None), "place", 8) for _ in range(2))
         rows = empty_examples(60)
