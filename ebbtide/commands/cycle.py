@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ebbtide.commands.output import print_json
-from state.errors import InputError, UnknownIdError
+from state.errors import InputError
 
 if TYPE_CHECKING:
     from ebbtide.live.arriving.cycle_requests import What
@@ -174,7 +174,7 @@ def _chosen(evolved: "Coevolution", number: int | None) -> "Record":
     if not by_number:
         raise InputError("cycle show: no cycle yet; they come every [learners.coea.cycle] every events")
     if number is not None and number not in by_number:
-        raise UnknownIdError(
+        raise InputError(
             f"cycle show: no cycle {number} is kept; there are {min(by_number)} to {max(by_number)}"
         )
     return by_number[max(by_number) if number is None else number]

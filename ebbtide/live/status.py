@@ -127,7 +127,10 @@ def look(brokers: str, store: str | None, names: TopicNames) -> PathState:
         up = False
         trouble.insert(0, str(error))
     if workers == 0:
-        trouble.append(f"no worker of the group {names.group!r} is there; start one with `ebbtide ingest`")
+        unless = ", unless a job of Flink makes the examples" if of_partition else ""
+        trouble.append(
+            f"no worker of the group {names.group!r} is there; start one with `ebbtide ingest`{unless}"
+        )
     return PathState(of_partition, trainer, lag, workers, trouble, up, writable)
 
 
