@@ -85,6 +85,10 @@ class Span:
     def rate(self) -> float:
         return self.events / max(self.end_s - self.start_s, 1e-3)
 
+    def after(self, begun: "Span") -> "Span":
+        """What is left without its beginning."""
+        return Span(self.events - begun.events, begun.end_s, self.end_s)
+
 
 @dataclass
 class Cpu:
@@ -219,6 +223,17 @@ def peak_mb(pid: int) -> float:
     return int(status.partition("VmHWM:")[2].split()[0]) * 1024 / 1e6
 
 
+def begun(bed: Bed, examples: str, events: int, processes: Sequence[subprocess.Popen[bytes]]) -> Span:
+    """Wait until `events` or more are dealt with; from the first committed examples to then."""
+
+    def are_dealt_with() -> bool:
+        _expect_running(bed, examples, processes)
+        return sum(said.events for said in reached(bed.brokers, examples).values()) >= events
+
+    until(are_dealt_with, lambda: f"{examples}: not {events:,} events")
+    return _span(bed.brokers, examples)
+
+
 def done(
     bed: Bed, examples: str, events: int, processes: Sequence[subprocess.Popen[bytes]], step: Step
 ) -> Span:
@@ -239,12 +254,17 @@ def done(
                 if sum(said.events for said in progress.values()) >= events:
                     return _span(bed.brokers, examples)
                 still_s = time.monotonic()
-            stopped = [process.returncode for process in processes if process.poll() is not None]
-            if stopped or time.monotonic() > deadline:
-                logs = "\n".join(path.read_text()[-2000:] for path in sorted(bed.folder.glob("*.log")))
-                raise RuntimeError(
-                    f"{examples}: workers ended with {stopped}, or too late; they said:\n{logs}"
-                )
+            _expect_running(bed, examples, processes, late=time.monotonic() > deadline)
+
+
+def _expect_running(
+    bed: Bed, examples: str, processes: Sequence[subprocess.Popen[bytes]], *, late: bool = False
+) -> None:
+    """Raises RuntimeError with what they said where one has ended, or it is too late."""
+    stopped = [process.returncode for process in processes if process.poll() is not None]
+    if stopped or late:
+        logs = "\n".join(path.read_text()[-2000:] for path in sorted(bed.folder.glob("*.log")))
+        raise RuntimeError(f"{examples}: workers ended with {stopped}, or too late; they said:\n{logs}")
 
 
 def reached(brokers: str, examples: str) -> dict[int, Progress]:

@@ -56,7 +56,7 @@ def export(
         runtime.here()
         from ebbtide.flink.moved import give
 
-        give(checkpoints, restore, to)
+        give(checkpoints, restore, to, group.brokers, group.topics)
     _say(list(exported(to)), to, as_json=as_json)
 
 

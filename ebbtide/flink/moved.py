@@ -4,6 +4,7 @@ import os
 import shutil
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from msgspec import to_builtins
@@ -17,7 +18,7 @@ from state.progress import Progress
 from streams.engines.engine_config import EngineConfig, altered, config_of
 from streams.engines.moved import Moved, check, exported
 from streams.engines.partition import kept_config
-from streams.kafka import topics
+from streams.kafka import security, topics
 from streams.kafka.observer import Observer
 from streams.kafka.topics import Topics
 from streams.records import folder
@@ -69,37 +70,41 @@ def take(source: Path, checkpoints: Path, brokers: str, names: Topics) -> list[M
     return found
 
 
-def give(checkpoints: Path, restore: Path | None, to: Path) -> None:
-    """Write what a job that has ended would go on from. Needs PyFlink. Raises InputError."""
+def give(checkpoints: Path, restore: Path | None, to: Path, brokers: str, names: Topics) -> None:
+    """Write what a job that has ended would go on from, as of its newest example. Needs PyFlink.
+
+    Raises InputError.
+    """
     begun = imported(checkpoints)
     if (restore or saved.newest(checkpoints) or begun) is None:
         raise InputError(f"--checkpoints {checkpoints}: expected a checkpoint of a job, got none")
     with idle(checkpoints):
         found = restore or saved.newest(checkpoints)
         if found is not None:
-            _export(found, begun, checkpoints / "logs", to)
+            _export(found, checkpoints, to, brokers, names)
         elif begun is not None:
             shutil.copytree(begun, to, dirs_exist_ok=True)
 
 
-def _export(found: Path, begun: Path | None, logs: Path, to: Path) -> None:
+def _export(found: Path, checkpoints: Path, to: Path, brokers: str, names: Topics) -> None:
     """By a small job that ends, since no client reads keyed state."""
     from streams.engines.flink import Job
     from streams.engines.flink_export import export
 
     said = saved.said_of(found)
     saved.check_version(found, said, runtime.version())
-    runtime.begin(logs)
+    runtime.begin(checkpoints / "logs")
     with tempfile.TemporaryDirectory(prefix="ebbtide-export-") as aside:
         job = Job(
-            brokers="",
+            brokers=brokers,
+            security=security.from_environment().carried(),
             group=said.group,
-            topics=Topics(said.events, "", "", ""),
+            topics=replace(names, events=said.events),
             engine=config_of(said.made_by),
             partitions=said.partitions,
             checkpoints=Path(aside).as_uri(),
             restore=found.resolve().as_uri(),
-            imported=begun,
+            imported=imported(checkpoints),
             claim=False,
             python=sys.executable,
             jars=tuple(jars(of=FLINK)),

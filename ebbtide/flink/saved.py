@@ -16,8 +16,8 @@ from state.errors import InputError
 from streams.engines.engine_config import altered
 
 SAID = "ebbtide.json"
-FORMAT = 3
-"""Of the job: names of operators, keys, what they keep, and who commits examples (Flink's sink, until 2)."""
+FORMAT = 4
+"""Of the job: names of operators, keys, and what they keep (until 3 messages, too)."""
 _WHOLE = "_metadata"
 """Is put in its place when all else is there."""
 

@@ -1,14 +1,14 @@
-"""The Flink job: events, gathered by partition, through an `Engine` over keyed state, exactly once to Kafka.
+"""The Flink job: events, keyed by partition, through an `Engine` over keyed state, exactly once to Kafka.
 
-The source is an SQL table, which alone gives Python a message's partition, offset and headers. Every message
-of a partition that has come within some milliseconds crosses to Python in one call, in the order of offsets,
-so that the partition's clock is what it is in every engine. What they come to does not cross back: examples
-are fifty times the bytes of events, and readable at once where they need not wait for a checkpoint, so the
-call commits them itself (`streams.engines.keyed_partition`).
+The source is an SQL table, which alone gives Python a message's partition, offset and headers. Messages cross
+to Python in bundles, and those of a partition wait there for the end of theirs: so one call of its engine,
+and one transaction, takes as many as have come, a few where there are few and many where it is behind. What
+they come to does not cross back: examples are fifty times the bytes of events, and readable at once where
+they need not wait for a checkpoint, so the bundle commits them itself (`streams.engines.keyed_partition`).
 """
 
 import asyncio
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import count
@@ -37,7 +37,7 @@ from streams.records import folder
 from streams.wire.message import Message
 
 NAME = "ebbtide"
-_BUNDLE_MS, _BUNDLE_SIZE = 20, 10_000
+_BUNDLE_MS, _BUNDLE_SIZE = 50, 10_000
 _GROUPS = 128
 """Of keys, which instances share: a power of two, and the most instances that there can be."""
 
@@ -48,8 +48,7 @@ CREATE TABLE events (
   `timestamp` TIMESTAMP_LTZ(3) METADATA VIRTUAL,
   `headers` MAP<STRING, BYTES> METADATA VIRTUAL,
   `k` BYTES,
-  `v` BYTES,
-  `now` AS PROCTIME()
+  `v` BYTES
 ) WITH (
   'connector' = 'kafka', 'topic' = '{events}', {clients},
   'properties.group.id' = '{group}', 'properties.auto.offset.reset' = 'earliest',
@@ -57,12 +56,12 @@ CREATE TABLE events (
   'key.format' = 'raw', 'key.fields' = 'k', 'value.format' = 'raw', 'value.fields-include' = 'EXCEPT_KEY'
 )"""
 SINK = "CREATE TABLE nothing (`partition` INT) WITH ('connector' = 'blackhole')"
-GATHERED = """
-SELECT CASE `partition` {keys} END AS k, ROW(`partition`, ARRAY_AGG(ROW(
-  `offset`, 1000 * EXTRACT(EPOCH FROM `timestamp`) + EXTRACT(MILLISECOND FROM `timestamp`), k, v, `headers`
-))) AS v
-FROM TABLE(TUMBLE(TABLE events, DESCRIPTOR(`now`), INTERVAL '{gather_s}' SECOND))
-GROUP BY `partition`, window_start, window_end"""
+KEYED = """
+SELECT CASE `partition` {keys} END AS k, ROW(
+  `partition`, `offset`, 1000 * EXTRACT(EPOCH FROM `timestamp`) + EXTRACT(MILLISECOND FROM `timestamp`),
+  k, v, `headers`
+) AS v
+FROM events"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,8 +88,8 @@ class Job:
     """What partitions without a state begin with (`streams.records.folder`)."""
     parallelism: int = 1
     every_ms: int = 10_000
-    """Between two checkpoints, and so what is computed again after a failure."""
-    gather_ms: int = 50
+    """Between two checkpoints, and two times that a partition's records are written: what is computed again
+    after a failure is of twice that at most."""
     python: str
     """The interpreter of the workers."""
     jars: tuple[Path, ...]
@@ -210,9 +209,8 @@ def _assemble(job: Job, env: StreamExecutionEnvironment) -> None:
     tables.execute_sql(SOURCE.format(**names))
     tables.execute_sql(SINK)
     spread = " ".join(f"WHEN {at} THEN {key}" for at, key in spread_keys(range(job.partitions)).items())
-    gathered = GATHERED.format(keys=spread, gather_s=f"{job.gather_ms / 1000:.3f}")
     whole = Types.ROW([Types.INT(), _value_type()])
-    stream = tables.to_append_stream(tables.sql_query(gathered), whole)
+    stream = tables.to_append_stream(tables.sql_query(KEYED.format(keys=spread)), whole)
     none = Types.ROW([Types.INT()])
     remembered = keyed(stream, _value_type()).process(Remember(job), none).uid("remember").name("remember")
     statements = tables.create_statement_set()
@@ -256,8 +254,7 @@ def _bytes() -> Any:
 
 def _value_type() -> Any:
     headers = Types.MAP(Types.STRING(), _bytes())
-    message = Types.ROW([Types.LONG(), Types.LONG(), _bytes(), _bytes(), headers])
-    return Types.ROW([Types.INT(), Types.OBJECT_ARRAY(message)])
+    return Types.ROW([Types.INT(), Types.LONG(), Types.LONG(), _bytes(), _bytes(), headers])
 
 
 def entries_of(runtime_context: Any) -> Any:
@@ -271,8 +268,23 @@ def begin(job: Job, partition: int, entries: Any) -> None:
             entries.put(key.decode(), value)
 
 
+def at_ends_of_bundles(runtime_context: Any, work: Callable[[], None]) -> None:
+    """Have `work` done at the end of every bundle, and so before any snapshot.
+
+    PyFlink offers functions no such call; but it has what they hold back of their state written then.
+    """
+    state = runtime_context._keyed_state_backend
+    write = state.commit
+
+    def commit() -> None:
+        work()
+        write()
+
+    state.commit = commit
+
+
 class Remember(KeyedProcessFunction):  # type: ignore[misc]
-    """Gathered messages of a partition in; what they come to is committed, and nothing goes on."""
+    """Messages of partitions in; what they come to is committed, and nothing goes on."""
 
     def __init__(self, job: Job) -> None:
         self._job = job
@@ -281,31 +293,55 @@ class Remember(KeyedProcessFunction):  # type: ignore[misc]
         job = self._job
         rehearse(job.engine)
         self._entries = entries_of(runtime_context)
-        self._to = Destination(
-            brokers=job.brokers,
-            group=job.group,
-            topics=job.topics,
-            security=from_carried(job.security),
-        )
+        self._to = destination(job)
         self._held: dict[int, KeyedPartition] = {}
+        self._unsettled = set[int]()
         self._loop = asyncio.new_event_loop()
+        at_ends_of_bundles(runtime_context, self._commit)
 
     def process_element(self, value: Any, ctx: Any) -> None:
-        partition, gathered = value
-        messages = [
-            Message(v, k, tuple((headers or {}).items()), partition, offset, produced_ms)
-            for offset, produced_ms, k, v, headers in gathered
-        ]
-        self._loop.run_until_complete(self._take(partition, messages))
+        partition, offset, produced_ms, k, v, headers = value
+        message = Message(v, k, tuple((headers or {}).items()), partition, offset, produced_ms)
+        key = ctx.get_current_key()
+        if key not in self._held:
+            self._held[key] = self._loop.run_until_complete(self._taken_over(partition))
+        held = self._held[key]
+        if not held.fits(message):
+            self._loop.run_until_complete(held.commit())
+        held.add(message)
+        if key not in self._unsettled:
+            self._unsettled.add(key)
+            timers = ctx.timer_service()
+            timers.register_processing_time_timer(timers.current_processing_time() + self._job.every_ms)
 
-    async def _take(self, partition: int, messages: Sequence[Message]) -> None:
-        if partition not in self._held:
-            begin(self._job, partition, self._entries)
-            engine = Engine(self._job.engine, self._job.topics.events, partition)
-            self._held[partition] = await KeyedPartition.taken_over(engine, self._entries, self._to)
-        await self._held[partition].take(messages)
+    def on_timer(self, timestamp: int, ctx: Any) -> Iterable[Any]:
+        key = ctx.get_current_key()
+        if key in self._held:
+            self._loop.run_until_complete(self._held[key].settle())
+        self._unsettled.discard(key)
+        return ()
 
     def close(self) -> None:
-        for one in self._held.values():
-            self._loop.run_until_complete(one.close())
+        for held in self._held.values():
+            self._loop.run_until_complete(held.close())
         self._loop.close()
+
+    async def _taken_over(self, partition: int) -> KeyedPartition:
+        begin(self._job, partition, self._entries)
+        engine = Engine(self._job.engine, self._job.topics.events, partition)
+        return await KeyedPartition.taken_over(engine, self._entries, self._to)
+
+    def _commit(self) -> None:
+        waiting = [held for held in self._held.values() if held.waits]
+        if waiting:
+            self._loop.run_until_complete(_committed(waiting))
+
+
+async def _committed(partitions: Iterable[KeyedPartition]) -> None:
+    await asyncio.gather(*(held.commit() for held in partitions))
+
+
+def destination(job: Job) -> Destination:
+    return Destination(
+        brokers=job.brokers, group=job.group, topics=job.topics, security=from_carried(job.security)
+    )

@@ -1,6 +1,7 @@
 """What a checkpoint or savepoint holds, written out by a job that ends: no client reads keyed state."""
 
-from collections.abc import Iterator, Mapping
+import asyncio
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from streams.engines.flink import (
     SINK,
     Job,
     begin,
+    destination,
     entries_of,
     environment,
     keyed,
@@ -19,7 +21,7 @@ from streams.engines.flink import (
     spread_keys,
     title,
 )
-from streams.engines.keyed import Keyed
+from streams.engines.keyed_partition import settled
 from streams.engines.partition import Engine
 from streams.records import folder
 from streams.records.folder import Kept
@@ -62,8 +64,11 @@ class Export(KeyedProcessFunction):  # type: ignore[misc]
     def process_element(self, partition: Any, ctx: Any) -> Iterator[Row]:
         begin(self._job, partition, self._entries)
         if not self._entries.is_empty():
-            held = Keyed(Engine(self._job.engine, self._job.topics.events, partition), self._entries)
-            held.settle()
+            engine = Engine(self._job.engine, self._job.topics.events, partition)
+            asyncio.run(settled(engine, self._entries, destination(self._job)))
             records = {key.encode(): value for key, value in self._entries.items()}
-            folder.write(self._to, Kept(held.engine.topic, partition, records), held.engine.progress.events)
+            folder.write(self._to, Kept(engine.topic, partition, records), engine.progress.events)
         yield Row(partition)
+
+    def on_timer(self, timestamp: int, ctx: Any) -> Iterable[Any]:
+        return ()  # of the job whose state it is

@@ -15,7 +15,7 @@ from streams.wire.message import Message
 
 log = logging.getLogger("ebbtide.ingest")
 
-_MOST_MESSAGES, _MOST_BYTES = 4096, 512 << 10
+_MOST_MESSAGES, MOST_BYTES = 4096, 512 << 10
 """What goes through an engine at a time, and out in a transaction, about."""
 
 
@@ -81,7 +81,7 @@ def parts(messages: Sequence[Message]) -> list[list[Message]]:
     size = 0
     for message in messages:
         size += len(message.value or b"")
-        if size > _MOST_BYTES or len(found[-1]) >= _MOST_MESSAGES:
+        if size > MOST_BYTES or len(found[-1]) >= _MOST_MESSAGES:
             found.append([])
             size = len(message.value or b"")
         found[-1].append(message)

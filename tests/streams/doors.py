@@ -89,7 +89,10 @@ class InAMap:
         return self._keyed().engine.progress
 
     def take(self, messages: Sequence[Message]) -> Output:
-        return self._keyed().take(messages)
+        held = self._keyed()
+        output = held.engine.take(messages)
+        held.settle()
+        return output
 
 
 @dataclass

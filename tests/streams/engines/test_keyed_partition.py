@@ -12,7 +12,7 @@ import pytest
 from state.errors import EbbtideError, InputError
 from state.progress import HEADER, Progress, progress
 from streams.engines.keyed import Keyed
-from streams.engines.keyed_partition import Destination, KeyedPartition
+from streams.engines.keyed_partition import Destination, KeyedPartition, settled
 from streams.engines.output import Output
 from streams.kafka import topics
 from streams.kafka.client import Producer, ensure_topic
@@ -64,14 +64,20 @@ def assert_once(to: Destination, messages: list[Message]) -> None:
     assert counted(progress(dict(made[-1].headers)[HEADER])) == counted(expected.progress)
 
 
+async def take(held: KeyedPartition, messages: list[Message], *, settle: bool = True) -> None:
+    for message in messages:
+        held.add(message)
+    await (held.settle() if settle else held.commit())
+
+
 def counted(progress: Progress) -> Progress:
     """All but what depends on the topic, and how much room the arena has."""
     return msgspec.structs.replace(progress, user_bytes=0, topic_id=None)
 
 
-@pytest.mark.parametrize("back", [0, 1, 3])
+@pytest.mark.parametrize(("back", "settles"), [(0, True), (0, False), (1, False), (3, True)])
 def test_a_map_is_taken_back_and_the_examples_are_not(
-    to: Destination, loop: asyncio.AbstractEventLoop, back: int
+    to: Destination, loop: asyncio.AbstractEventLoop, back: int, settles: bool
 ) -> None:
     """Whoever has lost the partition can commit nothing more, however late it finds that out."""
     messages, snapshots, lost = read(to, to.topics.events), [Map()], list[KeyedPartition]()
@@ -80,16 +86,16 @@ def test_a_map_is_taken_back_and_the_examples_are_not(
         entries = Map()
         held = await KeyedPartition.taken_over(fresh(), entries, to)
         for first, end in pairwise(range(0, EVENTS + 1, 10)):
-            await held.take(messages[first:end])
+            await take(held, messages[first:end][::-1], settle=settles or first % 30 == 0)
             snapshots.append(Map(entries))
             if first in (20, 40):
                 lost.append(held)
                 entries = Map(snapshots[-1 - back])
                 held = await KeyedPartition.taken_over(fresh(), entries, to)
-                await held.take(messages[max(0, end - 10 * back) : end])
+                await take(held, messages[max(0, end - 10 * back) : end])
         for one in lost:
             with pytest.raises(EbbtideError, match=r"^partition 0 was taken over by another worker of its"):
-                await one.take(messages[-5:])
+                await take(one, messages[-5:])
         for one in (held, *lost):
             await one.close()
 
@@ -106,12 +112,39 @@ def test_a_snapshot_of_before_all_of_it_makes_nothing_again(
     async def all_of_it() -> None:
         for later in (Map(), entries):
             held = await KeyedPartition.taken_over(fresh(), later, to)
-            await held.take(messages)
+            await take(held, messages)
             await held.close()
 
     loop.run_until_complete(all_of_it())
     assert_once(to, messages)
-    assert not [key for key in entries if key.startswith("log/")]
+
+
+def test_what_is_exported_is_of_the_newest_example_and_the_partition_goes_on(
+    to: Destination, loop: asyncio.AbstractEventLoop
+) -> None:
+    messages, before = read(to, to.topics.events), Map()
+
+    async def all_of_it() -> None:
+        held = await KeyedPartition.taken_over(fresh(), Map(), to)
+        await take(held, messages[:40])
+        engine = fresh()
+        await settled(engine, before, to)
+        assert engine.progress.offset == 39
+        await take(held, messages)
+        await held.close()
+
+    loop.run_until_complete(all_of_it())
+    assert Keyed(fresh(), before).engine.progress.offset == 39
+    assert_once(to, messages)
+
+
+def test_no_more_than_half_a_megabyte_waits() -> None:
+    held = KeyedPartition(Keyed(fresh(), Map()), None)  # type: ignore[arg-type]
+    large = Message(b"x" * 300_000, b"1")
+    assert held.fits(large)
+    held.add(large)
+    assert held.waits
+    assert not held.fits(large)
 
 
 def test_a_state_of_other_settings_is_for_good_and_a_partition_that_is_not_there_is_not(
@@ -119,7 +152,7 @@ def test_a_state_of_other_settings_is_for_good_and_a_partition_that_is_not_there
 ) -> None:
     entries = Map()
     held = Keyed(fresh(), entries)
-    held.take(sent())
+    held.engine.take(sent())
     held.settle()
 
     async def both() -> None:
