@@ -22,6 +22,7 @@ from ebbtide.flink.rest import JobManager
 from ebbtide.flink.saved import Belongs
 from state.errors import InputError
 from state.examples import ExampleBatch, empty_examples
+from streams.kafka.topics import Topics
 from tests.ebbtide.typed import run
 from tests.patience import PATIENCE_S
 
@@ -33,6 +34,8 @@ NOW = Belongs(
     partitions=4,
     made_by={"window": 64, "ahead_ms": 5},
 )
+
+NO_BROKER, TOPICS = "127.0.0.1:1", Topics.of_group("g", "events", "examples", "dead")
 
 
 def checkpoint(folder: Path, name: str, at_s: int) -> Path:
@@ -65,7 +68,7 @@ def test_a_savepoint_that_was_taken_elsewhere_says_whose_it_is(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"flink": "2.4.1"}, "made by format 3 on Flink 2.3.0, expected format 3 on Flink 2.4.1"),
+        ({"flink": "2.4.1"}, "made by format 4 on Flink 2.3.0, expected format 4 on Flink 2.4.1"),
         ({"group": "h"}, "belongs to the group 'g' on 'events', expected 'h' on 'events'"),
         ({"topic_id": "other"}, "events: the topic was made anew since"),
         ({"partitions": 3}, "events: expected at least 4 partitions, as when"),
@@ -94,7 +97,7 @@ def test_a_savepoint_of_another_format_is_refused(tmp_path: Path) -> None:
     """Of before, whose sink in Flink may have something to commit yet."""
     saved.write(tmp_path, msgspec.structs.replace(NOW, format=2))
     with pytest.raises(
-        InputError, match=r"made by format 2 on Flink 2\.3\.0, expected format 3 on Flink 2\.3"
+        InputError, match=r"made by format 2 on Flink 2\.3\.0, expected format 4 on Flink 2\.3"
     ):
         saved.check(checkpoint(tmp_path, "aa/chk-1", 1), NOW)
 
@@ -298,7 +301,7 @@ def test_a_folder_whose_job_runs_is_left_alone(job_manager: str, tmp_path: Path)
     with pytest.raises(InputError, match=expected), idle(tmp_path):
         pass
     with pytest.raises(InputError, match=expected):
-        moved.give(tmp_path, None, tmp_path / "state")
+        moved.give(tmp_path, None, tmp_path / "state", NO_BROKER, TOPICS)
     for gone in (Submitted(job_manager, "k"), Submitted("127.0.0.1:1", "j")):
         note_submitted(tmp_path, gone)
         with idle(tmp_path):
@@ -307,5 +310,5 @@ def test_a_folder_whose_job_runs_is_left_alone(job_manager: str, tmp_path: Path)
 
 def test_of_no_job_there_is_nothing_to_export(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"nowhere: expected a checkpoint of a job, got none"):
-        moved.give(tmp_path / "nowhere", None, tmp_path / "state")
+        moved.give(tmp_path / "nowhere", None, tmp_path / "state", NO_BROKER, TOPICS)
     assert not (tmp_path / "nowhere").exists()
