@@ -51,13 +51,13 @@ demo: $(BASE) ## Replay two real logs (purchases, films), learn from every event
 	@printf '\nThe same live, on a page of its own: make setup (once), then\n  $(BIN)/ebbtide up\n'
 
 PROCESSES ?= 3
-test: setup ## Run all tests, in PROCESSES processes, each with a broker and a store of its own
+test: setup setup-flink ## Run all tests, in PROCESSES processes, each with a broker and a store of its own, and those on Flink
 	OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -n $(PROCESSES) --dist loadfile --no-loadscope-reorder
 
-test-flink: setup setup-flink ## Run the quick tests on Flink: what it makes of a log is what replay makes
-	OMP_NUM_THREADS=1 $(BIN)/pytest -m flink tests/ebbtide/flink/test_flink.py -k "not killed"
+test-flink: setup setup-flink ## Of these the ones on Flink: what it makes of a log is what replay makes
+	OMP_NUM_THREADS=1 $(BIN)/pytest tests/ebbtide/flink
 
-chaos-flink: setup setup-flink ## All tests on Flink: what every engine must do, moving state, a cluster that is killed in mid-stream; some minutes
+chaos-flink: setup setup-flink ## What takes minutes on Flink: what every engine must do, moving state, a cluster that is killed in mid-stream
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m flink tests/contracts tests/streams tests/ebbtide
 
 check: setup ## Format, lint and types, as CI does

@@ -34,8 +34,9 @@ LONGEST = [
     *("contracts/test_every_learner", "running/test_acting", "report/test_comparisons", "tests/test_fuzz"),
     *("contracts/test_gaps_of_learners", "state/test_compiled", "systems/test_mmq"),
     *("simulated/test_bench_drift", "commands/test_replay", "coevolution/test_coevolution"),
+    "flink/test_flink",
 ]
-"""Files of tests that compute."""
+"""Files of tests that take long."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -45,6 +46,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         waits = bool(WAIT & set(getattr(item, "fixturenames", ())))
         files[item.path] = files.get(item.path, False) or waits
     waiting, computing = ([path for path in files if files[path] is waits] for waits in (True, False))
+    waiting.sort(key=_place)
     computing.sort(key=_place)
     for n, path in enumerate(computing[: len(waiting) // 2]):
         waiting.insert(3 * n + 2, path)
@@ -58,7 +60,7 @@ def pytest_collection_finish() -> None:
 
 
 def _place(path: Path) -> int:
-    """Among files of tests that compute."""
+    """Among files that wait, or among those that compute."""
     name = f"{path.parent.name}/{path.stem}"
     return LONGEST.index(name) if name in LONGEST else len(LONGEST)
 

@@ -1,6 +1,6 @@
 """The event path on Flink: what one engine makes of the same messages, once each, whatever is killed.
 
-Real processes, out of `.venv-flink`: `make test-flink`.
+Real processes, out of `.venv-flink`: `make test-flink`; the test that kills them: `make chaos-flink`.
 """
 
 import contextlib
@@ -31,7 +31,6 @@ from tests.chaos.sender import Sender
 from tests.ebbtide.workers import Live
 from tests.patience import PATIENCE_S, until
 
-pytestmark = pytest.mark.flink
 EVENTS, SECONDS, PARTITIONS = 3000, 60.0, 4
 ROOT = Path(__file__).parents[3]
 
@@ -89,6 +88,7 @@ def python_worker(folder: Path) -> int:
     return max(began, key=began.__getitem__)
 
 
+@pytest.mark.flink
 def test_a_job_loses_and_doubles_nothing_whatever_is_killed(live: Live, cluster_folder: Path) -> None:
     """A worker, a task manager, the job manager, which forgets it; then it goes on in two instead of one."""
     ensure_topic(live.brokers, live.events, PARTITIONS)
