@@ -94,8 +94,8 @@ class Tokens(NamedTuple):
     """Codes of items."""
 
     code_US: Tensor
-    share_USK: Tensor
-    """1 for the code that was chosen, else 0, with a gradient to whatever chose it."""
+    soft_USK: Tensor
+    """Shares of all codes: by them a gradient gets to whatever chose one (`quantizers.looked_up`)."""
     notes: dict[str, Tensor]
     """For the tokenizer's own terms."""
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import embedding, embedding_bag, pad
 
+from learners.blocks.quantizers import looked_up
 from learners.blocks.routing import faded, mixed, spread, summed
 from learners.slots import Embedder, Head, Made, Seen, Tokenizer, Tokens
 from learners.tables.embedding import Slot
@@ -74,17 +75,10 @@ class Coded(Embedder):
         tokens: Tokens = self.tokenizer(seen.described_ULZ)
         told_U1 = seen.described_ULZ.flatten(1).any(1)[:, None]
         past_UD, item_UE = (
-            made_UX + told_U1 * self._said(table_SKX, tokens)
+            made_UX + told_U1 * looked_up(table_SKX, tokens.code_US, tokens.soft_USK)
             for made_UX, table_SKX in ((made.past_UD, self.past_SKD), (made.item_UE, self.item_SKE))
         )
         return Made(past_UD, item_UE, made.request_BG, made.notes | tokens.notes)
-
-    def _said(self, table_SKX: Tensor, tokens: Tokens) -> Tensor:
-        """The sum of what an item's codes say (U, X)."""
-        if torch.is_grad_enabled():
-            return torch.einsum("usk,skx->ux", tokens.share_USK, table_SKX)
-        book_S = torch.arange(len(table_SKX), device=table_SKX.device)
-        return table_SKX[book_S, tokens.code_US].sum(1)
 
 
 class MixtureHead(Head):

@@ -39,7 +39,7 @@ def listed(where: Where, as_json: Json = False) -> None:
 
     Try:  ebbtide cycle list runs/coea
     """
-    from ebbtide.report.cycles import COLUMNS, answered, in_short, row
+    from ebbtide.report.cycles import IN_SHORT, answered, in_short, row_in_short
 
     evolved = _of(where)
     if as_json:
@@ -50,9 +50,9 @@ def listed(where: Where, as_json: Json = False) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(*COLUMNS, box=None, pad_edge=False)
+    table = Table(*IN_SHORT, box=None, pad_edge=False)
     for record in evolved.cycles:
-        table.add_row(*row(record))
+        table.add_row(*row_in_short(record))
     Console().print(in_short(evolved), highlight=False)
     Console().print(table)
     for answer in evolved.answers:

@@ -87,7 +87,7 @@ class Parts:
         try:
             said, refused = _done(learner, asked), False
         except InputError as error:
-            said, refused = str(error).removeprefix(f"cycle {asked.what}: "), True
+            said, refused = str(error), True
         log.log(logging.WARNING if refused else logging.INFO, "cycle %s was asked for: %s", asked.what, said)
         answer = CycleAnswer(
             request=asked.identifier,

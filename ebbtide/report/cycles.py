@@ -92,6 +92,16 @@ def row(record: Record) -> tuple[str, ...]:
     )
 
 
+IN_SHORT = ("cycle", "at", "version", "CPU s", "what came of it")
+
+
+def row_in_short(record: Record) -> tuple[str, ...]:
+    """A cycle as cells of IN_SHORT, which a terminal of 80 columns has room for."""
+    number, at, version, changed, before, after, cpu_s, what = row(record)
+    judged = () if record.verdict.before is None else (f"acceptance before: {before}", f"after: {after}")
+    return number, at, version, cpu_s, "\n".join((what, changed, *judged))
+
+
 def cycle_section(report: Report) -> Markup | None:
     """Every cycle in a row, acceptance before and after drawn, and the clusters."""
     evolved = report.coevolution

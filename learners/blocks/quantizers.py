@@ -13,11 +13,11 @@ Shape suffixes: U items, M modalities, V width of a modality, S experts (shared 
 modality), K codes of an expert, D width of an expert.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import normalize
+from torch.nn.functional import embedding_bag, normalize
 
 RECONSTRUCTION, AUXILIARY, ORTHOGONAL, CODEWORDS = 12.0, 10.0, 0.005, 1.0
 """The paper's weights of the first three; the last is ours."""
@@ -32,10 +32,32 @@ class Quantized(NamedTuple):
     code_US: Tensor
 
     def soft(self) -> Tensor:
-        """Shares of the codes (U, S, K): exactly the code that was chosen, with the gradient of a softmax."""
-        soft_USK = torch.softmax(self.cosine_USK / _TEMPERATURE, 2)
-        hard_USK = torch.zeros_like(soft_USK).scatter_(2, self.code_US[..., None], 1.0)
-        return soft_USK + (hard_USK - soft_USK).detach()
+        """Shares of the codes (U, S, K)."""
+        return torch.softmax(self.cosine_USK / _TEMPERATURE, 2)
+
+
+class _LookedUp(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, table_SKX: Tensor, code_US: Tensor, soft_USK: Tensor) -> Tensor:
+        ctx.save_for_backward(table_SKX, code_US)
+        first_S = table_SKX.shape[1] * torch.arange(len(table_SKX), device=code_US.device)
+        return embedding_bag(first_S + code_US, table_SKX.flatten(0, 1), mode="sum")
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, Tensor]:
+        (gradient_UX,), (table_SKX, code_US) = gradients, ctx.saved_tensors
+        to_table_SKX = torch.zeros_like(table_SKX)
+        for to_table_KX, code_U in zip(to_table_SKX, code_US.T, strict=True):
+            to_table_KX.index_add_(0, code_U, gradient_UX)
+        to_soft_UJ = gradient_UX @ table_SKX.flatten(0, 1).T
+        return to_table_SKX, None, to_soft_UJ.unflatten(1, table_SKX.shape[:2])
+
+
+def looked_up(table_SKX: Tensor, code_US: Tensor, soft_USK: Tensor) -> Tensor:
+    """What each item's codes have in a table, summed (U, X): stage 2's soft index. The chosen rows alone are
+    read; the gradient is that of `soft + stop(hard - soft)` times the table."""
+    said_UX: Tensor = _LookedUp.apply(table_SKX, code_US, soft_USK)
+    return said_UX
 
 
 class Quantizers(nn.Module):

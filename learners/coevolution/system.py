@@ -185,7 +185,7 @@ class CoEvolution:
         """
         earlier = [version for version in self.versions if version.number < self.serving]
         if not earlier or earlier[-1].number == 0:
-            raise InputError(f"cycle rollback: version {self.serving} serves, and none before it is kept")
+            raise InputError(f"version {self.serving} serves, and none before it is kept")
         self.versions, self.serving, self.running = earlier, earlier[-1].number, None
         return self.serving
 

@@ -269,7 +269,7 @@ class CoEA(Learner):
 
     def begin_cycle(self) -> None:
         if not self.settings.cycle.every:
-            raise InputError("cycle run: [learners.coea.cycle] every is 0, so there are none")
+            raise InputError("[learners.coea.cycle] every is 0, so there are none")
         self.course.ask()
 
     def cycle_mark(self) -> tuple[int, ...]:

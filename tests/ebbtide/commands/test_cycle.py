@@ -15,6 +15,7 @@ from ebbtide.live.arriving import cycle_requests
 from ebbtide.publishing.delivery import Delivery
 from ebbtide.publishing.mirror import Mirror
 from ebbtide.report import cycle_file
+from ebbtide.report.cycles import moved, row
 from ebbtide.report.report import read
 from state.progress import CycleAnswer, encode
 from state.store.in_memory import DictStore
@@ -151,6 +152,14 @@ def test_the_command_lists_and_shows_them(out: Path) -> None:
     cycles = json.loads(listed.stdout)["cycles"]
     shown = run("cycle", "show", out / "run", 1, "--json")
     assert json.loads(shown.stdout) == cycles[1]
+    evolved = read(out / "run" / "report.json").coevolution
+    assert evolved is not None
+    in_rows = run("cycle", "list", out / "run").stdout.splitlines()
+    assert max(map(len, in_rows)) <= 80
+    for record in evolved.cycles:
+        number, at, version, *_ = row(record)
+        assert any(line.startswith(number) and at in line and version in line for line in in_rows)
+        assert moved(record) in map(str.strip, in_rows)
     told = run("cycle", "show", out / "run").stdout
     assert "refused: 0 explored events" in told
     assert "topic0" in told

@@ -137,7 +137,7 @@ class TestCycles:
 
     def test_the_first_version_has_none_before_it_to_be_rolled_back_to(self) -> None:
         run = Run().run(visits(600), [0, 600])
-        with pytest.raises(InputError, match="cycle rollback: version 1 serves"):
+        with pytest.raises(InputError, match=r"^version 1 serves"):
             run.learner.roll_back()
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import ebbtide
-from learners.blocks.quantizers import Quantizers
+from learners.blocks.quantizers import Quantizers, looked_up
 from learners.tables.content import WIDTH, Content, directions
 from learners.tables.side_columns import Columns
 from learners.training.tokenizing import codes, fit, rename, usage
@@ -33,17 +33,21 @@ def quantizers(codes: int = 16) -> Quantizers:
 
 
 def test_a_soft_index_is_the_code_and_its_gradient_reaches_experts_and_codewords() -> None:
-    mixture, table_SKX = quantizers(), torch.randn(4, 16, 3)
+    mixture, table_SKX = quantizers(), torch.randn(4, 16, 3, requires_grad=True)
     found = mixture(torch.from_numpy(described(20)))
-    share_USK = found.soft()
-    assert torch.equal(share_USK.detach().round(decimals=5).argmax(2), found.code_US)
-    said_UX = torch.einsum("usk,skx->ux", share_USK, table_SKX)
+    weights = (table_SKX, mixture.shared_SVD, mixture.own_MEVD, mixture.book_SKD)
+    said_UX = looked_up(table_SKX, found.code_US, found.soft())
     chosen_UX = table_SKX[torch.arange(4), found.code_US].sum(1)
-    torch.testing.assert_close(said_UX, chosen_UX, rtol=1e-4, atol=1e-4)
-    said_UX.square().sum().backward()  # type: ignore[no-untyped-call]
-    for weight in (mixture.shared_SVD, mixture.own_MEVD, mixture.book_SKD):
-        assert weight.grad is not None
-        assert (weight.grad.flatten(1).abs().amax(1) > 0).all()
+    torch.testing.assert_close(said_UX, chosen_UX)
+    hard_USK = torch.nn.functional.one_hot(found.code_US, 16)
+    by_hand_USK = found.soft() + (hard_USK - found.soft()).detach()
+    by_hand_UX = torch.einsum("usk,skx->ux", by_hand_USK, table_SKX)
+    gradients = [
+        torch.autograd.grad(one_UX.square().sum(), weights, retain_graph=True)
+        for one_UX in (said_UX, by_hand_UX)
+    ]
+    torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-4)
+    assert all((gradient.flatten(1).abs().amax(1) > 0).all() for gradient in gradients[0])
 
 
 def test_orthonormal_experts_have_no_overlap() -> None:
