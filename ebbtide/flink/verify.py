@@ -22,7 +22,7 @@ from replay.log import Log
 from replay.traffic import Form, send
 from state import example_wire
 from state.errors import EbbtideError
-from state.examples import ExampleBatch, concat
+from state.examples import ExampleBatch, concat, widened
 from state.keys import Int64s
 from state.memory.mask import narrowed, select
 from streams.engines.engine_config import EngineConfig
@@ -118,7 +118,7 @@ def compared(events: int, live: ExampleBatch, replayed: ExampleBatch, window: in
     both = [(here[pair], there[pair]) for pair in here.keys() & there.keys()]
     pair_B2 = np.array(sorted(both), np.int64).reshape(-1, 2)
     columns = [
-        _columns(narrowed(batch.take(pair_B2[:, i]), select(window)))
+        _columns(widened(narrowed(batch.take(pair_B2[:, i]), select(window)), window))
         for i, batch in enumerate((once, replayed))
     ]
     same_B = np.ones(len(pair_B2), np.bool_)

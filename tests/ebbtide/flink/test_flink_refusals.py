@@ -210,8 +210,8 @@ def test_a_jvm_of_flink_is_told_nothing_of_ours(monkeypatch: pytest.MonkeyPatch)
     assert os.environ["EBBTIDE_KAFKA_PASSWORD"] == "s3cret"
 
 
-def examples(users: list[int]) -> ExampleBatch:
-    batch = empty_examples(len(users), 4)
+def examples(users: list[int], width: int = 4) -> ExampleBatch:
+    batch = empty_examples(len(users), width)
     batch.user_B[:] = users
     batch.offset_B[:] = np.arange(len(users))
     batch.time_ms_B[:] = np.arange(len(users)) * 1000
@@ -230,6 +230,12 @@ def test_verifying_counts_what_is_lost_doubled_and_other() -> None:
     other = whole.take(np.arange(5))
     other.time_ms_B[2] += 1
     assert verify.compared(5, other, whole, 4) == verify.Verified(5, 5, 4, 0, 0)
+
+
+def test_windows_of_a_log_whose_users_have_few_events_are_compared_too() -> None:
+    """On the wire they are no wider than the longest."""
+    users = [1, 2, 1, 3, 1]
+    assert verify.compared(5, examples(users, width=2), examples(users), 4) == verify.Verified(5, 5, 5, 0, 0)
 
 
 class AnsweringLikeFlink(BaseHTTPRequestHandler):
