@@ -6,7 +6,7 @@ Shape suffix: B examples.
 import tempfile
 import threading
 from collections.abc import Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,13 +21,13 @@ from ebbtide.services import control
 from replay.log import Log
 from replay.traffic import Form, send
 from state import example_wire
-from state.errors import EbbtideError
+from state.errors import EbbtideError, InputError
 from state.examples import ExampleBatch, concat, widened
 from state.keys import Int64s
 from state.memory.mask import narrowed, select
 from streams.engines.engine_config import EngineConfig
 from streams.kafka.observer import Observer
-from streams.kafka.topics import Topics
+from streams.kafka.topics import Topics, remove
 from streams.operator import Operator
 
 if TYPE_CHECKING:
@@ -71,33 +71,40 @@ class How:
 
 def verify(log: Log, how: How) -> Verified:
     """Send a log through a Flink job and through replay's operator. Raises EbbtideError."""
-    operator = plan.subject(RunConfig(), log).operator
-    engine = EngineConfig(operator=operator, window=how.window)
-    with tempfile.TemporaryDirectory(prefix="ebbtide-verify-") as folder, _brokers(how, folder) as brokers:
-        name = Path(folder).name
-        topics = Topics(*(f"{name}-{what}" for what in ("events", "examples", "dead-letters", "changelog")))
-        where = f"kafka://{brokers}/{topics.events}"
-        sent = send(log, where, form=how.form, partitions=how.partitions, batch=_BATCH)
-        if sent.errors:
-            raise EbbtideError(f"{where}: {sent.errors:,} events were not acknowledged: {sent.failure}")
+    settings = plan.subject(RunConfig(), log).operator
+    with (
+        tempfile.TemporaryDirectory(prefix="ebbtide-verify-") as folder,
+        _brokers(how, folder) as brokers,
+        _topics(brokers, Path(folder).name) as topics,
+    ):
         wanted = made.Wanted(
             brokers=brokers,
-            group=name,
+            group=Path(folder).name,
             topics=topics,
-            engine=engine,
+            engine=EngineConfig(operator=settings, window=how.window),
             checkpoints=Path(folder) / "flink",
             parallelism=how.parallelism,
         )
-        local.until(
-            made.job_of(wanted),
-            wanted.checkpoints,
-            threading.Event(),
-            done=lambda said: sum(one.events for one in said.values()) >= sent.events,
-        )
+        sent = _sent_through(log, how, wanted)
         live = examples(brokers, topics.examples)
-    one = Operator(operator, how.window)
-    replayed = [one.process(events, 0) for events in log.batches(_READ)]
-    return compared(sent.events, live, concat(replayed), how.window)
+    operator = Operator(settings, how.window)
+    replayed = [operator.process(events, 0) for events in log.batches(_READ)]
+    return compared(sent, live, concat(replayed), how.window)
+
+
+def _sent_through(log: Log, how: How, wanted: made.Wanted) -> int:
+    """Send the log, and run a job until it has dealt with all of it; how many events. Raises EbbtideError."""
+    where = f"kafka://{wanted.brokers}/{wanted.topics.events}"
+    sent = send(log, where, form=how.form, partitions=how.partitions, batch=_BATCH)
+    if sent.errors:
+        raise EbbtideError(f"{where}: {sent.errors:,} events were not acknowledged: {sent.failure}")
+    local.until(
+        made.job_of(wanted),
+        wanted.checkpoints,
+        threading.Event(),
+        done=lambda said: sum(partition.events for partition in said.values()) >= sent.events,
+    )
+    return sent.events
 
 
 def examples(brokers: str, topic: str) -> ExampleBatch:
@@ -152,6 +159,17 @@ def _same(one: Any, other: Any) -> Any:
         return np.zeros(len(one), np.bool_)
     bits = [np.ascontiguousarray(column).view(np.uint8).reshape(len(column), -1) for column in (one, other)]
     return (bits[0] == bits[1]).all(axis=1)
+
+
+@contextmanager
+def _topics(brokers: str, name: str) -> "Iterator[Topics]":
+    """Four of our own, which are gone afterwards."""
+    topics = Topics.of_group(name, f"{name}-events", f"{name}-examples", f"{name}-dead-letters")
+    try:
+        yield topics
+    finally:
+        with suppress(InputError):  # a broker that is away is said by whoever wanted something of it
+            remove(brokers, topics)
 
 
 @contextmanager

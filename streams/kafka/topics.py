@@ -60,6 +60,14 @@ def make_room(
         return _grown(asked, ours, partitions)
 
 
+def remove(brokers: str, topics: Topics) -> None:
+    """Delete those of the four that are there, with what is in them. Raises InputError."""
+    with asking(brokers), closing(admin(brokers)) as asked:
+        there = set(asked.list_topics())
+        ours = (topics.events, topics.examples, topics.dead_letters, topics.changelog)
+        asked.delete_topics([topic for topic in ours if topic in there])
+
+
 def growth(events: str, grown: Mapping[str, int], partitions: int) -> list[str]:
     """What `make_room` has done, in a sentence if it matters to anybody."""
     if not grown:

@@ -23,7 +23,7 @@ from ebbtide.flink import cluster, runtime, saved
 from ebbtide.flink.rest import JobManager
 from ebbtide.services.jars import FLINK, pinned
 from replay.faults import PlannedFault, misdated, rough
-from streams.kafka.client import ensure_topic
+from streams.kafka.client import admin, ensure_topic
 from streams.schema import concat_events
 from tests.chaos.checks import check_partitions
 from tests.chaos.group import Group
@@ -146,6 +146,8 @@ def test_what_flink_makes_of_a_log_is_what_replay_makes(brokers: str, form: str,
     how = ("--brokers", brokers, "--format", form, "--parallelism", parallelism)
     found = json.loads(flink("verify", log, *how, "--json"))
     assert found == {"events": EVENTS, "examples": EVENTS, "equal": EVENTS, "lost": 0, "doubled": 0}
+    with contextlib.closing(admin(brokers)) as asked:
+        assert not [topic for topic in asked.list_topics() if topic.startswith("ebbtide-verify-")]
 
 
 @pytest.mark.parametrize(
