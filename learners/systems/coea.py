@@ -20,6 +20,7 @@ from typing import Annotated, Any, ClassVar, cast
 
 import msgspec
 import numpy as np
+import torch
 
 from learners.coevolution.clusters import Clusters
 from learners.coevolution.course import BLOCK, Course
@@ -82,6 +83,7 @@ class CoEA(Learner):
     def __init__(self, config: Settings, context: Context) -> None:
         super().__init__(config, context)
         self.settings = s = cast(CoEASettings, config)
+        torch.set_num_threads(1)  # several take sums in other orders, and wait for one another at this size
         self.clusters = Clusters(context, s.clusters, s.most_clusters)
         self.next = Online(
             s.most_clusters,

@@ -6,6 +6,7 @@ from itertools import pairwise
 import msgspec
 import numpy as np
 import pytest
+import torch
 
 from learners.checks.bench import context_of
 from learners.coevolution.clusters import Clusters
@@ -77,6 +78,13 @@ def visits(count: int, *, explored: float = 0.0, seed: int = 0) -> ExampleBatch:
         getattr(rows, name)[:] = value
     rows.known_ms_B[:] = rows.time_ms_B
     return rows
+
+
+def test_sums_are_taken_by_one_thread_on_any_machine(request: pytest.FixtureRequest) -> None:
+    request.addfinalizer(lambda: torch.set_num_threads(1))
+    torch.set_num_threads(2)
+    Run()
+    assert torch.get_num_threads() == 1
 
 
 class TestStream:
