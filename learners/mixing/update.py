@@ -19,6 +19,8 @@ EARLY = 10.0
 """After t updates the mean is of no more than the last t / EARLY or so."""
 LOAD_RATE = 0.1
 """Share of the newest mini-batch in the running load of an expert."""
+THINNED = 16
+"""After the warm-up one learned row of so many goes into the normalisation, and stands for them all."""
 
 
 class Weights(NamedTuple):
@@ -43,7 +45,7 @@ class Moments(NamedTuple):
     square_N: Doubles
     count_N: Doubles
     rows_N: Int64s
-    """Learned rows in the sums; when there are enough, the column is frozen."""
+    """Learned rows so far."""
 
 
 class State(NamedTuple):
@@ -84,9 +86,10 @@ class Rates(NamedTuple):
 
 @inner
 def _fold(rows_CN: Floats, warmup: int, moments: Moments) -> None:
-    """Add one row's values to the sums of the columns that are not frozen yet."""
+    """Add one row's values to the sums of the columns, or let it pass: another stands for it."""
     for n in range(rows_CN.shape[1]):
-        if moments.rows_N[n] < warmup:
+        warm = moments.rows_N[n] >= warmup
+        if not warm or moments.rows_N[n] % THINNED == 0:
             if moments.count_N[n] == 0.0:
                 moments.shift_N[n] = rows_CN[0, n]
             total, square = 0.0, 0.0
@@ -94,10 +97,11 @@ def _fold(rows_CN: Floats, warmup: int, moments: Moments) -> None:
                 z = np.float64(rows_CN[c, n] - moments.shift_N[n])
                 total += z
                 square += z * z
-            moments.sum_N[n] += total
-            moments.square_N[n] += square
-            moments.count_N[n] += rows_CN.shape[0]
-            moments.rows_N[n] += 1
+            weight = THINNED if warm else 1
+            moments.sum_N[n] += weight * total
+            moments.square_N[n] += weight * square
+            moments.count_N[n] += weight * rows_CN.shape[0]
+        moments.rows_N[n] += 1
 
 
 @inner

@@ -62,7 +62,10 @@ USUAL: dict[str, tuple[str, ...]] = {
     ),
     "lat": _words("lat latitude"),
     "lon": _words("lon lng long longitude"),
-    "place": _words("place place_id store_id store shop_id shop branch_id location venue_id location_id"),
+    "place": _words(
+        "place place_id store_id store shop_id shop branch_id location venue_id location_id region region_id"
+        " click_region"
+    ),
     "tz": _words("tz tz_min tz_offset_min tz_offset timezone_offset timezone_offset_min utc_offset_min"),
     "session": _words(
         "session session_id sessionid basket_id basket order_id transaction_id transactionid visit_id"

@@ -17,6 +17,7 @@ from state.errors import InputError
         ("visitorid,event,itemid,timestamp", {"user": "visitorid", "item": "itemid", "action": "event"}),
         ("household_id,store_id,basket_id,product_id,transaction_timestamp", {"place": "store_id"}),
         ("user_id,session_id,click_article_id,click_timestamp", {"item": "click_article_id"}),
+        ("user_id,article_id,click_timestamp,click_region", {"place": "click_region"}),
         ("student,problem,skill,correct,order", {"item": "problem", "category": "skill", "time": "order"}),
         ("session_id,item_id,timestamp", {"user": "session_id"}),
         ("uid,poi_id,lat,lng,started_on,entry_time", {"lon": "lng", "time": "entry_time"}),
