@@ -50,6 +50,7 @@ NAMES = (
     "gpu",
     "flink",
     "coea",
+    "answers",
 )
 FOLDERS = {"foursquare": "folder of the check-ins of New York", "globo": "folder of the news clicks"}
 """Options of several benchmarks, who run besides where they are given."""

@@ -1,7 +1,7 @@
 """What an event costs a worker besides Faust and Kafka, and its bytes on the wire.
 
-The stages of one `Engine` in this process, on one thread, with a worker's defaults: windows of up to 1,024
-entries, by views. Events come as JSON, one a message, and as Arrow batches of about 1,024; state is what goes
+The stages of one `Engine` in this process, on one thread, with a worker's defaults: windows of 64 entries, by
+the mask. Events come as JSON, one a message, and as Arrow batches of about 1,024; state is what goes
 to the changelog, asked for once in 1,024 events. Two minutes; needs nothing; Foursquare's check-ins, whose
 windows are long, where their folder is given.
 """

@@ -33,6 +33,8 @@ class Practice(Settings, frozen=True):
     """Settings of what was practised."""
 
     on: bool = True
+    fades: bool = True
+    """Whether an answer counts by the root of those since; else all count alike."""
     variance: Amount = 0.05
     """What a slope of a category begins with."""
 
@@ -44,10 +46,11 @@ class PracticePart(ResidualPart):
 
     def __init__(self, config: Practice) -> None:
         self.config = config
+        self.rate_J, self.weight_J = (RATE_J, WEIGHT_J) if config.fades else (np.zeros(1), np.ones(1))
         self.categories, self.pairs = KeyMap(), KeyMap()
         self.mean_C3: Doubles = np.zeros((0, _INPUTS))
         self.covariance_C33: Doubles = np.zeros((0, _INPUTS, _INPUTS))
-        self.answers_PJ2: Doubles = np.zeros((0, len(RATE_J), 2))
+        self.answers_PJ2: Doubles = np.zeros((0, len(self.rate_J), 2))
         self.last_P: Int64s = np.zeros(0, np.int64)
         super().__init__(
             users={"answers_U": (np.int64, 0)},
@@ -121,6 +124,8 @@ class PracticePart(ResidualPart):
             self.pairs.arrays,
             self.answers_PJ2,
             self.last_P,
+            self.rate_J,
+            self.weight_J,
         )
 
 
@@ -139,6 +144,8 @@ class Practised(NamedTuple):
     """Right and wrong answers, faded by each rate until the newest."""
     last_P: Int64s
     """The user's number of answers with the newest one."""
+    rate_J: Doubles
+    weight_J: Doubles
 
 
 class PracticeWaiting(NamedTuple):
@@ -155,8 +162,8 @@ def _input(user: int, category: int, practised: Practised, input_3: Doubles) -> 
         return
     lag = practised.answers_U[user] + 1 - practised.last_P[p]
     right, wrong = 0.0, 0.0
-    for j in range(RATE_J.shape[0]):
-        left = WEIGHT_J[j] * np.exp(-RATE_J[j] * lag)
+    for j in range(len(practised.rate_J)):
+        left = practised.weight_J[j] * np.exp(-practised.rate_J[j] * lag)
         right += left * practised.answers_PJ2[p, j, 0]
         wrong += left * practised.answers_PJ2[p, j, 1]
     input_3[0] = np.log1p(right)
@@ -187,8 +194,8 @@ def _learn(known: Known, q: int, key: int, input_3: Doubles, practised: Practise
     p = add(practised.pairs, (user << 32) | category)
     practised.answers_U[user] += 1
     past = practised.answers_U[user] - practised.last_P[p]
-    for j in range(RATE_J.shape[0]):
-        left = np.exp(-RATE_J[j] * past)
+    for j in range(len(practised.rate_J)):
+        left = np.exp(-practised.rate_J[j] * past)
         practised.answers_PJ2[p, j, 0] = practised.answers_PJ2[p, j, 0] * left + label
         practised.answers_PJ2[p, j, 1] = practised.answers_PJ2[p, j, 1] * left + 1.0 - label
     practised.last_P[p] = practised.answers_U[user]

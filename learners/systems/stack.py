@@ -7,7 +7,8 @@ weighs the features. A part that is off is not computed.
 Shape suffixes: B rows, Q rows of the queue, F features.
 """
 
-from typing import Annotated, ClassVar
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar
 
 import msgspec
 import numpy as np
@@ -60,6 +61,22 @@ class Stack(Learner):
     predicts: ClassVar[bool] = True
     layout: ClassVar[int] = 2
     doubts: ClassVar[bool] = True
+    ablations: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "no session": {"session": {"on": False}},
+        "no neighbours": {"neighbour_items": {"on": False}, "neighbour_users": {"on": False}},
+        "no practice": {"practice": {"on": False}},
+        "practice that does not fade": {"practice": {"fades": False}},
+        "no SVD": {"asymmetric": {"on": False}},
+    }
+
+    @classmethod
+    def ablations_for(cls, context: Context) -> Mapping[str, Mapping[str, Any]]:
+        """Without categories nothing is practised."""
+        return {
+            name: differ
+            for name, differ in cls.ablations.items()
+            if "practice" not in differ or "category" in context.roles
+        }
 
     def __init__(self, config: Settings, context: Context) -> None:
         super().__init__(config, context)

@@ -13,12 +13,14 @@ def test_it_fades_as_the_root_of_the_lag(lag: int) -> None:
 
 
 @pytest.mark.parametrize("delay", [0, 13])
-def test_inputs_are_sums_over_the_users_own_answers(delay: int) -> None:
+@pytest.mark.parametrize("fades", [True, False])
+def test_inputs_are_sums_over_the_users_own_answers(delay: int, fades: bool) -> None:
     log = Log(300, delay=delay)
-    made_BF = Drive(PracticePart(Practice()), log).run(0, 300, 17)
+    made_BF = Drive(PracticePart(Practice(fades=fades)), log).run(0, 300, 17)
     for b in range(300):
         mine = [q for q in range(log.due[b]) if log.user[q] == log.user[b] and not np.isnan(log.label[q])]
         faded = [(WEIGHT_J * np.exp(-RATE_J * (len(mine) - k))).sum() for k in range(len(mine))]
+        faded = faded if fades else [1.0] * len(mine)
         of = [k for k, q in enumerate(mine) if log.category[q] == log.category[b]]
         right, wrong = (sum(faded[k] for k in of if log.label[mine[k]] == answer) for answer in (1.0, 0.0))
         share = (right + 1) / (right + wrong + 2) - 0.5 if of else 0.0
