@@ -63,7 +63,7 @@ class Lessons(NamedTuple):
         )
 
 
-class Tuning(msgspec.Struct, frozen=True, kw_only=True):
+class Tuning(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How Novelty learns."""
 
     by: Literal["dpo", "sft"] = "dpo"

@@ -36,7 +36,7 @@ _DIVERGE = 1000
 """Slates on which it is looked how far Novelty has moved."""
 
 
-class CycleSettings(msgspec.Struct, frozen=True, kw_only=True):
+class CycleSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How cycles go."""
 
     every: Whole = 2400

@@ -48,6 +48,21 @@ def test_every_number_of_a_learner_has_a_range(name: str) -> None:
     assert list(without_range(learner(name).Config)) == []
 
 
+def taking_anything(settings: type[msgspec.Struct]) -> Iterator[str]:
+    """These settings, and those within, where a field that does not exist is not refused."""
+    if not settings.__struct_config__.forbid_unknown_fields:
+        yield settings.__name__
+    for kind in typing.get_type_hints(settings).values():
+        for part in (kind, *typing.get_args(kind)):
+            if isinstance(part, type) and issubclass(part, msgspec.Struct):
+                yield from taking_anything(part)
+
+
+@pytest.mark.parametrize("settings", [RunConfig, *(learner(name).Config for name in names())])
+def test_what_does_not_exist_is_refused_at_any_depth(settings: type[msgspec.Struct]) -> None:
+    assert list(taking_anything(settings)) == []
+
+
 def test_what_has_no_range_is_found() -> None:
     class Inside(Settings, frozen=True):
         share: float = 0.5
@@ -67,6 +82,11 @@ def test_what_has_no_range_is_found() -> None:
             "habits",
             {"variants": []},
             r"\[learners.habits\]: variants: expected array of length >= 1, got \[\]",
+        ),
+        (
+            "coea",
+            {"cycle": {"by": "sft"}},
+            r"\[learners.coea\]: Object contains unknown field `by` - at `\$.cycle`",
         ),
         ("sine", {"interests": 51}, r"\[learners.sine\]: interests: expected at most 50 prototypes, got 51"),
     ],
