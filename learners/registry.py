@@ -31,7 +31,7 @@ def learner(name: str) -> type[Learner]:
     """The learner called `name`. Raises InputError with the names there are, or what is to be installed."""
     module = _modules().get(name)
     if module is None:
-        raise InputError(f"--learner: no learner is called {name!r}; there are: {', '.join(names())}")
+        raise InputError(f"no learner is called {name!r}; there are: {', '.join(names())}")
     try:
         return _defined(module)
     except ModuleNotFoundError as error:
