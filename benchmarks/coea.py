@@ -87,7 +87,9 @@ class _Measured(CoEA):
         )
 
 
-def measure(bench: Bench, *, foursquare: str | None, limit: int | None, only: str | None) -> Tables:
+def measure(
+    bench: Bench, *, foursquare: str | None, limit: int | None, only: str | None, clusters: str | None
+) -> Tables:
     logs = {
         "MovieLens": _Log("movielens-100k", "rating>=4", {"clusters": "class"}),
         "Complete Journey": _Log("completejourney", None, {"most_clusters": 320}, quarter=True),
@@ -96,6 +98,10 @@ def measure(bench: Bench, *, foursquare: str | None, limit: int | None, only: st
         logs = {"Foursquare": _Log(foursquare, None, {"clusters": "place", "most_clusters": 512})} | logs
     if only is not None:
         logs = {name: log for name, log in logs.items() if name == only}
+    if clusters is not None:
+        logs = {
+            name: log._replace(settings={**log.settings, "clusters": clusters}) for name, log in logs.items()
+        }
     tables: Tables = {QUALITY: [], WORTH: []}
     for name in LOGS:
         if name not in logs:
@@ -179,6 +185,7 @@ BENCHMARK = Benchmark(
         "foursquare": Option(help="folder of check-ins and places", metavar="DIR"),
         "limit": Option(help="events of each log", kind=int, quick=3000),
         "only": Option(help="one of the logs", metavar="NAME", quick="MovieLens"),
+        "clusters": Option(help="by something else, such as content", metavar="NAME"),
     },
     bars=tuple(
         Bar(f"group identity on {name}, nats, lower end", WORTH, f"{name}: {WITHOUT}", "nats, low", 0.0, None)
