@@ -65,14 +65,14 @@ def down(folder: Path) -> list[int]:
 
 def services(folder: Path) -> list[Service]:
     """What runs there."""
-    found = []
+    listed = []
     for path in _records(folder.resolve()):
         record = processes.read(path)
         alive = record is not None and record.alive
-        found.append(
+        listed.append(
             Service(path.stem, record.pid if record and alive else None, str(_log(folder, path.stem)))
         )
-    return found
+    return listed
 
 
 def address(folder: Path) -> str | None:
@@ -134,7 +134,9 @@ def _wait(folder: Path, manager: JobManager, task_managers: int) -> None:
     while True:
         for name in _names(task_managers):
             if not _alive(folder, name):
-                raise InputError(f"{name} did not come up: {_said(folder, name)} (see {_log(folder, name)})")
+                raise InputError(
+                    f"{name} did not come up: {_last_error(folder, name)} (see {_log(folder, name)})"
+                )
         try:
             if manager.slots()[0] >= task_managers * runtime.SLOTS:
                 return
@@ -146,7 +148,7 @@ def _wait(folder: Path, manager: JobManager, task_managers: int) -> None:
         time.sleep(_LOOK_S)
 
 
-def _said(folder: Path, name: str) -> str:
+def _last_error(folder: Path, name: str) -> str:
     lines = [
         line.strip()
         for path in (folder / "logs" / f"{name}.out", _log(folder, name))

@@ -89,10 +89,10 @@ def _begin(wanted: Wanted) -> None:
         return
     topic = wanted.topics.examples
     with Observer(wanted.brokers) as observer:
-        made = sum(one.examples for one in observer.progress(topic).values())
-    if made:
+        examples = sum(progress.examples for progress in observer.progress(topic).values())
+    if examples:
         raise InputError(
-            f"--checkpoints {wanted.checkpoints}: nothing to go on from, but {topic} has {made:,} examples "
-            "of these events, which would be made again; name the folder of their job, bring their state by "
+            f"--checkpoints {wanted.checkpoints}: nothing to go on from, but {topic} has {examples:,} "
+            "examples of these events already; name the folder of their job, bring their state by "
             "`ebbtide state import`, or name other topics with --examples and --dead-letters"
         )

@@ -72,8 +72,8 @@ def until(
     job: "Job",
     checkpoints: Path,
     stop: threading.Event,
-    tell: Callable[[Mapping[int, Progress]], None] = lambda said: None,
-    done: Callable[[Mapping[int, Progress]], bool] = lambda said: False,
+    tell: Callable[[Mapping[int, Progress]], None] = lambda progress: None,
+    done: Callable[[Mapping[int, Progress]], bool] = lambda progress: False,
 ) -> None:
     """Run a job until `stop`, or until `done`; it ends with a savepoint, and the next one goes on from there.
 
@@ -82,9 +82,9 @@ def until(
     with running(job, checkpoints) as (manager, identity), closing(_Source(job)) as source:
         troubles = _Troubles(manager, identity)
         while not stop.wait(_LOOK_S):
-            said = source.progress()
-            tell(said)
-            if done(said):
+            progress = source.progress()
+            tell(progress)
+            if done(progress):
                 break
             if _alive(checkpoints):
                 troubles.look()
@@ -120,12 +120,12 @@ class _Troubles:
             return
         for failure in failures:
             if failure.for_good:
-                raise InputError(failure.said)
+                raise InputError(failure.line)
         newest = next(iter(failures), None)
         if state in ENDED:
-            raise EbbtideError(f"the job is {state}: {newest.said if newest else 'nothing was said'}")
+            raise EbbtideError(f"the job is {state}: {newest.line if newest else 'nothing was said'}")
         if newest not in (None, self._newest):
-            log.warning("%s; going on from the newest checkpoint", newest.said)
+            log.warning("%s; going on from the newest checkpoint", newest.line)
         self._newest, self._unsaved = newest or self._newest, 0 if unsaved is None else self._unsaved + 1
         if self._unsaved == _FAILED_LOOKS:
             log.warning("%s; after a failure all since the newest one is computed again", unsaved)

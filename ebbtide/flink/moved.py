@@ -28,8 +28,8 @@ _IMPORTED = "imported"
 
 def imported(checkpoints: Path) -> Path | None:
     """Where what a job begins with lies, if anything was imported."""
-    found = (checkpoints / _IMPORTED).resolve()
-    return found if found.is_dir() else None
+    path = (checkpoints / _IMPORTED).resolve()
+    return path if path.is_dir() else None
 
 
 def fitting(source: Path, brokers: str, names: Topics, engine: EngineConfig | None = None) -> list[Moved]:
@@ -37,17 +37,17 @@ def fitting(source: Path, brokers: str, names: Topics, engine: EngineConfig | No
 
     Raises InputError.
     """
-    spans, found = topics.look(brokers, names.events), [*exported(source)]
+    spans, parts = topics.look(brokers, names.events), [*exported(source)]
     with Observer(brokers) as observer:
         committed = observer.progress(names.examples)
-    for moved in found:
-        partition, said = moved.kept.partition, moved.kept.records
+    for moved in parts:
+        partition, records = moved.kept.partition, moved.kept.records
         check(moved, names.events, spans.get(partition), committed.get(partition, Progress()))
-        both = altered(to_builtins(kept_config(said)), to_builtins(engine)) if engine else []
+        both = altered(to_builtins(kept_config(records)), to_builtins(engine)) if engine else []
         if both:
-            differ = ", ".join(f"{name} was {one}, is {other}" for name, one, other in both)
+            differ = ", ".join(f"{name} was {before}, is {after}" for name, before, after in both)
             raise InputError(f"{source}: made with other settings: {differ}; use the same")
-    return found
+    return parts
 
 
 def take(source: Path, checkpoints: Path, brokers: str, names: Topics) -> list[Moved]:
@@ -57,17 +57,17 @@ def take(source: Path, checkpoints: Path, brokers: str, names: Topics) -> list[M
         raise InputError(
             f"--checkpoints {checkpoints}: expected a folder of no job, got one with {begun}; name another"
         )
-    found = fitting(source, brokers, names)
+    parts = fitting(source, brokers, names)
     aside = checkpoints / f".{_IMPORTED}.{os.getpid()}"
     try:
         with writing("--checkpoints", checkpoints):
-            for moved in found:
+            for moved in parts:
                 folder.write(aside, moved.kept, moved.progress.events)
             shutil.rmtree(checkpoints / _IMPORTED, ignore_errors=True)
             aside.rename(checkpoints / _IMPORTED)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
-    return found
+    return parts
 
 
 def give(checkpoints: Path, restore: Path | None, to: Path, brokers: str, names: Topics) -> None:
@@ -79,31 +79,31 @@ def give(checkpoints: Path, restore: Path | None, to: Path, brokers: str, names:
     if (restore or saved.newest(checkpoints) or begun) is None:
         raise InputError(f"--checkpoints {checkpoints}: expected a checkpoint of a job, got none")
     with idle(checkpoints):
-        found = restore or saved.newest(checkpoints)
-        if found is not None:
-            _export(found, checkpoints, to, brokers, names)
+        newest = restore or saved.newest(checkpoints)
+        if newest is not None:
+            _export(newest, checkpoints, to, brokers, names)
         elif begun is not None:
             shutil.copytree(begun, to, dirs_exist_ok=True)
 
 
-def _export(found: Path, checkpoints: Path, to: Path, brokers: str, names: Topics) -> None:
+def _export(newest: Path, checkpoints: Path, to: Path, brokers: str, names: Topics) -> None:
     """By a small job that ends, since no client reads keyed state."""
     from streams.engines.flink import Job
     from streams.engines.flink_export import export
 
-    said = saved.said_of(found)
-    saved.check_version(found, said, runtime.version())
+    owner = saved.owner_of(newest)
+    saved.check_version(newest, owner, runtime.version())
     runtime.begin(checkpoints / "logs")
     with tempfile.TemporaryDirectory(prefix="ebbtide-export-") as aside:
         job = Job(
             brokers=brokers,
             security=security.from_environment().carried(),
-            group=said.group,
-            topics=replace(names, events=said.events),
-            engine=config_of(said.made_by),
-            partitions=said.partitions,
+            group=owner.group,
+            topics=replace(names, events=owner.events),
+            engine=config_of(owner.made_by),
+            partitions=owner.partitions,
             checkpoints=Path(aside).as_uri(),
-            restore=found.resolve().as_uri(),
+            restore=newest.resolve().as_uri(),
             imported=imported(checkpoints),
             claim=False,
             python=sys.executable,

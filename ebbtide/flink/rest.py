@@ -30,8 +30,8 @@ class Running:
 class Failure(NamedTuple):
     """Something that a job was begun anew after, or not."""
 
-    said: str
-    """In a line."""
+    line: str
+    """What was said, in a line."""
     for_good: bool
     """Whether a worker of ours has said it: then the job can never go on."""
 
@@ -44,19 +44,19 @@ class JobManager:
 
     def jobs(self) -> list[Running]:
         """All that it knows of. Raises InputError, as all do, where nothing answers."""
-        return [Running(one["jid"], one["name"], one["state"]) for one in self._ask("/jobs/overview")["jobs"]]
+        return [Running(job["jid"], job["name"], job["state"]) for job in self._ask("/jobs/overview")["jobs"]]
 
     def job(self, name: str) -> Running | None:
         """The one of this name that has not ended."""
-        return next((one for one in self.jobs() if one.name == name and one.state not in ENDED), None)
+        return next((job for job in self.jobs() if job.name == name and job.state not in ENDED), None)
 
     def state(self, job: str) -> str:
         return str(self._ask(f"/jobs/{job}")["state"])
 
     def ready(self, job: str) -> bool:
         """Whether all of it runs."""
-        said = self._ask(f"/jobs/{job}")
-        return all(one["status"] == "RUNNING" for one in said["vertices"])
+        overview = self._ask(f"/jobs/{job}")
+        return all(vertex["status"] == "RUNNING" for vertex in overview["vertices"])
 
     def checkpoints(self, job: str) -> int:
         """How many were completed."""
@@ -65,7 +65,7 @@ class JobManager:
     def failures(self, job: str) -> list[Failure]:
         """What has gone wrong, the newest first."""
         history = self._ask(f"/jobs/{job}/exceptions").get("exceptionHistory", {}).get("entries", [])
-        traces = [str(one.get("stacktrace", "")) for one in history]
+        traces = [str(entry.get("stacktrace", "")) for entry in history]
         return [Failure(_line(trace), _OURS in trace) for trace in traces]
 
     def unsaved(self, job: str) -> str | None:
@@ -78,12 +78,12 @@ class JobManager:
 
     def trouble(self, job: str) -> str | None:
         """What stands in its way, or has at last, in a line."""
-        return self.unsaved(job) or next((failure.said for failure in self.failures(job)), None)
+        return self.unsaved(job) or next((failure.line for failure in self.failures(job)), None)
 
     def slots(self) -> tuple[int, int]:
         """Of all task managers: how many, and how many of them are free."""
-        said = self._ask("/overview")
-        return int(said["slots-total"]), int(said["slots-available"])
+        overview = self._ask("/overview")
+        return int(overview["slots-total"]), int(overview["slots-available"])
 
     def savepoint(self, job: str, folder: Path, *, patience_s: float, stop: bool) -> Path:
         """Take one; with `stop`, the job ends with it, and all it has made is committed.
@@ -97,9 +97,9 @@ class JobManager:
         request = self._ask(f"/jobs/{job}/{verb}", {target: folder.resolve().as_uri()}, method="POST")
         path = f"/jobs/{job}/savepoints/{request['request-id']}"
         while time.monotonic() < deadline:
-            said = self._ask(path)
-            if said["status"]["id"] == "COMPLETED":
-                operation = said["operation"]
+            answer = self._ask(path)
+            if answer["status"]["id"] == "COMPLETED":
+                operation = answer["operation"]
                 if "location" in operation:
                     return Path(str(operation["location"]).removeprefix("file:"))
                 why = _line(str(operation.get("failure-cause", {}).get("stack-trace", "")))

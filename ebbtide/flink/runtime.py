@@ -42,24 +42,24 @@ def version() -> str:
 
 def home() -> Path:
     """PyFlink's folder, with Flink's jars."""
-    found = importlib.util.find_spec("pyflink")
-    assert found is not None
-    assert found.origin is not None
-    return Path(found.origin).parent
+    package = importlib.util.find_spec("pyflink")
+    assert package is not None
+    assert package.origin is not None
+    return Path(package.origin).parent
 
 
 def opened() -> list[str]:
     """What Flink's JVMs must be allowed, by its own settings."""
     lines = (home() / "conf" / "config.yaml").read_text().splitlines()
-    said = next(line.strip() for line in lines if line.strip().startswith("all: --add-"))
-    return said.removeprefix("all: ").split()
+    options = next(line.strip() for line in lines if line.strip().startswith("all: --add-"))
+    return options.removeprefix("all: ").split()
 
 
 def is_free(port: int, address: str = "127.0.0.1") -> bool:
-    with socket.socket() as one:
-        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            one.bind((address, port))
+            listener.bind((address, port))
         except OSError:
             return False
     return True
@@ -76,12 +76,12 @@ def expect_free(port: int, whose: str, address: str = "127.0.0.1") -> None:
 
 def free_ports(count: int) -> list[int]:
     """Of those that a system gives to nobody who connects, as it would before a JVM has come to use them."""
-    found = list[int]()
-    while len(found) < count:
+    ports = list[int]()
+    while len(ports) < count:
         port = random.randrange(20_000, 32_000)
-        if port not in found and is_free(port):
-            found.append(port)
-    return found
+        if port not in ports and is_free(port):
+            ports.append(port)
+    return ports
 
 
 def java() -> str:

@@ -15,7 +15,7 @@ from ebbtide.writable import writing
 from state.errors import InputError
 from streams.engines.engine_config import altered
 
-SAID = "ebbtide.json"
+OWNER_FILE = "ebbtide.json"
 FORMAT = 4
 """Of the job: names of operators, keys, and what they keep (until 3 messages, too)."""
 _WHOLE = "_metadata"
@@ -45,23 +45,25 @@ def is_savepoint(path: Path) -> bool:
     return not path.name.startswith("chk-")
 
 
-def said_of(path: Path) -> Belongs:
+def owner_of(path: Path) -> Belongs:
     """Whose a checkpoint or savepoint is. Raises InputError."""
     if not (path / _WHOLE).is_file():
         raise InputError(f"--from {path}: expected a whole checkpoint or savepoint, got none: no {_WHOLE}")
-    found = _read(path) or _read(path.parent.parent)
-    if found is None:
-        raise InputError(f"--from {path}: expected a savepoint of ebbtide, got one without {SAID}")
-    return found
+    belongs = _read(path) or _read(path.parent.parent)
+    if belongs is None:
+        raise InputError(f"--from {path}: expected a savepoint of ebbtide, got one without {OWNER_FILE}")
+    return belongs
 
 
 def _read(folder: Path) -> Belongs | None:
     try:
-        return msgspec.json.decode((folder / SAID).read_bytes(), type=Belongs)
+        return msgspec.json.decode((folder / OWNER_FILE).read_bytes(), type=Belongs)
     except OSError:
         return None
     except msgspec.MsgspecError as error:
-        raise InputError(f"{folder / SAID}: expected what a savepoint belongs to, got {error}") from error
+        raise InputError(
+            f"{folder / OWNER_FILE}: expected what a savepoint belongs to, got {error}"
+        ) from error
 
 
 def begun(folder: Path, now: Belongs) -> bool:
@@ -77,7 +79,7 @@ def begun(folder: Path, now: Belongs) -> bool:
 
 def check(path: Path, now: Belongs) -> None:
     """Raises InputError where what is saved there cannot be gone on from."""
-    _check(path, said_of(path), now)
+    _check(path, owner_of(path), now)
 
 
 def _check(path: Path, was: Belongs, now: Belongs) -> None:
@@ -99,7 +101,7 @@ def _check(path: Path, was: Belongs, now: Belongs) -> None:
         )
     both = altered(was.made_by, now.made_by)
     if both:
-        differ = ", ".join(f"{name} was {one}, is {other}" for name, one, other in both)
+        differ = ", ".join(f"{name} was {before}, is {after}" for name, before, after in both)
         raise InputError(
             f"{path}: made with other settings: {differ}; use the same, or another --checkpoints and --group"
         )
@@ -116,14 +118,14 @@ def check_version(path: Path, was: Belongs, flink: str) -> None:
 
 def label(path: Path, folder: Path) -> None:
     """Say within a savepoint whose it is: it may be taken elsewhere."""
-    if (folder / SAID).exists():
-        shutil.copy(folder / SAID, path / SAID)
+    if (folder / OWNER_FILE).exists():
+        shutil.copy(folder / OWNER_FILE, path / OWNER_FILE)
 
 
-def write(folder: Path, said: Belongs) -> None:
+def write(folder: Path, belongs: Belongs) -> None:
     """Say whose the folder is. Raises InputError where it cannot be written."""
     with writing("--checkpoints", folder, "; name another"):
         folder.mkdir(parents=True, exist_ok=True)
-        aside = folder / f".{SAID}.{os.getpid()}"
-        aside.write_bytes(msgspec.json.encode(said))
-        aside.replace(folder / SAID)
+        aside = folder / f".{OWNER_FILE}.{os.getpid()}"
+        aside.write_bytes(msgspec.json.encode(belongs))
+        aside.replace(folder / OWNER_FILE)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ebbtide.config import RunConfig
-from ebbtide.flink import job as made
+from ebbtide.flink import job as jobs
 from ebbtide.flink import local
 from ebbtide.running import plan
 from ebbtide.services import control
@@ -77,7 +77,7 @@ def verify(log: Log, how: How) -> Verified:
         _brokers(how, folder) as brokers,
         _topics(brokers, Path(folder).name) as topics,
     ):
-        wanted = made.Wanted(
+        wanted = jobs.Wanted(
             brokers=brokers,
             group=Path(folder).name,
             topics=topics,
@@ -92,17 +92,17 @@ def verify(log: Log, how: How) -> Verified:
     return compared(sent, live, concat(replayed), how.window)
 
 
-def _sent_through(log: Log, how: How, wanted: made.Wanted) -> int:
+def _sent_through(log: Log, how: How, wanted: jobs.Wanted) -> int:
     """Send the log, and run a job until it has dealt with all of it; how many events. Raises EbbtideError."""
     where = f"kafka://{wanted.brokers}/{wanted.topics.events}"
     sent = send(log, where, form=how.form, partitions=how.partitions, batch=_BATCH)
     if sent.errors:
         raise EbbtideError(f"{where}: {sent.errors:,} events were not acknowledged: {sent.failure}")
     local.until(
-        made.job_of(wanted),
+        jobs.job_of(wanted),
         wanted.checkpoints,
         threading.Event(),
-        done=lambda said: sum(partition.events for partition in said.values()) >= sent.events,
+        done=lambda progress: sum(partition.events for partition in progress.values()) >= sent.events,
     )
     return sent.events
 
@@ -139,11 +139,11 @@ def compared(events: int, live: ExampleBatch, replayed: ExampleBatch, window: in
 def _places(user_B: Int64s) -> list[tuple[int, int]]:
     """Each row's user, and how many of the user's rows were before it."""
     seen: dict[int, int] = {}
-    found = []
+    places = []
     for user in user_B.tolist():
         seen[user] = seen.get(user, 0) + 1
-        found.append((user, seen[user]))
-    return found
+        places.append((user, seen[user]))
+    return places
 
 
 def _columns(batch: ExampleBatch) -> dict[str, Any]:
@@ -153,11 +153,11 @@ def _columns(batch: ExampleBatch) -> dict[str, Any]:
     return {**tree, **{f"window.{name}": column for name, column in window.items()}}
 
 
-def _same(one: Any, other: Any) -> Any:
+def _same(mine: Any, theirs: Any) -> Any:
     """Rows (B,) that have the same bits."""
-    if one.shape != other.shape or one.dtype != other.dtype:
-        return np.zeros(len(one), np.bool_)
-    bits = [np.ascontiguousarray(column).view(np.uint8).reshape(len(column), -1) for column in (one, other)]
+    if mine.shape != theirs.shape or mine.dtype != theirs.dtype:
+        return np.zeros(len(mine), np.bool_)
+    bits = [np.ascontiguousarray(column).view(np.uint8).reshape(len(column), -1) for column in (mine, theirs)]
     return (bits[0] == bits[1]).all(axis=1)
 
 
@@ -177,18 +177,18 @@ def _brokers(how: How, folder: str) -> "Iterator[str]":
     if how.brokers is not None:
         yield how.brokers
         return
-    services = Path(folder) / "services"
+    where = Path(folder) / "services"
     try:
-        found = control.up(services)
-        assert found.brokers is not None
-        yield found.brokers
+        services = control.up(where)
+        assert services.brokers is not None
+        yield services.brokers
     finally:
-        control.down(services)
+        control.down(where)
 
 
-def said_by(found: Verified) -> Sequence[str]:
+def in_words(verified: Verified) -> Sequence[str]:
     """For people."""
     return [
-        f"{found.events:,} events sent, {found.examples:,} examples made by Flink",
-        f"{found.equal:,} equal to replay's, {found.lost:,} lost, {found.doubled:,} doubled",
+        f"{verified.events:,} events sent, {verified.examples:,} examples made by Flink",
+        f"{verified.equal:,} equal to replay's, {verified.lost:,} lost, {verified.doubled:,} doubled",
     ]

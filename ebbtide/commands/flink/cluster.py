@@ -98,8 +98,8 @@ def status(jobmanager: JobManagerAt = None, as_json: Json = False) -> None:
 
     there = manager(jobmanager)
     rows = [
-        {**asdict(one), "checkpoints": there.checkpoints(one.id), "trouble": there.trouble(one.id)}
-        for one in there.jobs()
+        {**asdict(job), "checkpoints": there.checkpoints(job.id), "trouble": there.trouble(job.id)}
+        for job in there.jobs()
     ]
     slots, free = there.slots()
     if as_json:
@@ -108,7 +108,7 @@ def status(jobmanager: JobManagerAt = None, as_json: Json = False) -> None:
         screen = Console()
         screen.print(f"{there.address}: {slots} slots, {free} free", highlight=False)
         for row in rows:
-            said = f"{row['name']}  {row['state']}  {row['checkpoints']} checkpoints  {row['id']}"
-            screen.print(said if row["trouble"] is None else f"{said}\n  {row['trouble']}", highlight=False)
+            line = f"{row['name']}  {row['state']}  {row['checkpoints']} checkpoints  {row['id']}"
+            screen.print(line if row["trouble"] is None else f"{line}\n  {row['trouble']}", highlight=False)
     if not any(row["state"] not in ENDED for row in rows):
         raise typer.Exit(1)

@@ -127,15 +127,15 @@ def submit(
 
 def _until_room(wanted: "Wanted", there: "JobManager") -> None:
     """Wait for whoever has it now, or has to come; each reason is said once."""
-    said = ""
+    last = ""
     while True:
         try:
             _room(wanted, there)
             return
         except InputError as error:
-            if str(error) != said:
+            if str(error) != last:
                 log.warning("%s; waiting", error)
-            said = str(error)
+            last = str(error)
             time.sleep(_LOOK_S)
 
 
@@ -154,7 +154,7 @@ def _forgotten(there: "JobManager", identity: str) -> bool:
                 return True
             for failure in there.failures(identity):
                 if failure.for_good or states[identity] == "FAILED":
-                    raise EbbtideError(f"job {identity} has failed: {failure.said}")
+                    raise EbbtideError(f"job {identity} has failed: {failure.line}")
             if states[identity] in ENDED:
                 return False
 

@@ -30,13 +30,13 @@ def manager(given: str | None) -> "JobManager":
     from ebbtide.flink import cluster
     from ebbtide.flink.rest import JobManager
 
-    found = given or cluster.address(CLUSTER)
-    if found is None:
+    address = given or cluster.address(CLUSTER)
+    if address is None:
         raise InputError(
             f"no job manager: expected --jobmanager HOST:PORT, and none was started in {CLUSTER}; start one "
             "with `ebbtide flink up`"
         )
-    host, _, port = found.rpartition(":")
+    host, _, port = address.rpartition(":")
     if not host or not port.isdigit() or not 0 < int(port) < 65536 or "/" in host:
-        raise InputError(f"--jobmanager {found}: expected HOST:PORT, such as 127.0.0.1:8081")
-    return JobManager(found)
+        raise InputError(f"--jobmanager {address}: expected HOST:PORT, such as 127.0.0.1:8081")
+    return JobManager(address)

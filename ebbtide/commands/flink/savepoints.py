@@ -38,9 +38,9 @@ class Saving:
             raise InputError(
                 f"{self.manager.address}: no job of the group {self.group!r} runs there; see `flink status`"
             )
-        found = self.manager.savepoint(job.id, self.folder, patience_s=_PATIENCE_S, stop=stop)
-        saved.label(found, self.checkpoints)
-        return found
+        path = self.manager.savepoint(job.id, self.folder, patience_s=_PATIENCE_S, stop=stop)
+        saved.label(path, self.checkpoints)
+        return path
 
 
 def saving_of(

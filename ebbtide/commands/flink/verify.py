@@ -38,11 +38,11 @@ def verify(
 
     opened = reading.open(log, limit=limit)
     how = verifying.How(brokers=brokers, form=form, partitions=partitions, parallelism=parallelism)
-    found = verifying.verify(opened, how)
+    verified = verifying.verify(opened, how)
     if as_json:
-        print_json(asdict(found))
+        print_json(asdict(verified))
     else:
-        for sentence in verifying.said_by(found):
+        for sentence in verifying.in_words(verified):
             Console().print(sentence, highlight=False)
-    if not found.well:
+    if not verified.well:
         raise typer.Exit(1)

@@ -127,7 +127,7 @@ def test_a_job_loses_and_doubles_nothing_whatever_is_killed(live: Live, cluster_
         more()
         where = ("--jobmanager", address, "--group", live.name, "--checkpoints", live.checkpoints)
         kept_apart = Path(flink("savepoint", *where, "--to", live.folder / "kept"))
-        assert saved.said_of(kept_apart).group == live.name
+        assert saved.owner_of(kept_apart).group == live.name
         assert Path(flink("stop", *where)).parent == live.checkpoints / "savepoints"
         assert [one.state for one in JobManager(address).jobs()] == ["FINISHED"]
         assert keeping.wait(PATIENCE_S) == 0

@@ -61,7 +61,7 @@ def test_a_savepoint_that_was_taken_elsewhere_says_whose_it_is(tmp_path: Path) -
     saved.write(tmp_path / "job", NOW)
     elsewhere = checkpoint(tmp_path, "kept/savepoint-1-2", 1)
     saved.label(elsewhere, tmp_path / "job")
-    assert saved.said_of(elsewhere) == NOW
+    assert saved.owner_of(elsewhere) == NOW
     saved.check(elsewhere, NOW)
 
 
@@ -104,13 +104,13 @@ def test_a_savepoint_of_another_format_is_refused(tmp_path: Path) -> None:
 
 def test_what_is_no_savepoint_of_ours_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="expected a whole checkpoint or savepoint, got none"):
-        saved.said_of(tmp_path)
+        saved.owner_of(tmp_path)
     foreign = checkpoint(tmp_path, "x/chk-1", 1)
     with pytest.raises(InputError, match="expected a savepoint of ebbtide, got one without"):
-        saved.said_of(foreign)
-    (tmp_path / saved.SAID).write_text("{")
+        saved.owner_of(foreign)
+    (tmp_path / saved.OWNER_FILE).write_text("{")
     with pytest.raises(InputError, match="expected what a savepoint belongs to"):
-        saved.said_of(foreign)
+        saved.owner_of(foreign)
 
 
 def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
