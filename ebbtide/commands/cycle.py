@@ -9,7 +9,7 @@ from ebbtide.commands.output import print_json
 from state.errors import InputError
 
 if TYPE_CHECKING:
-    from ebbtide.live.arriving.cycle_requests import What
+    from ebbtide.live.arriving.cycle_requests import Action
     from learners.coevolution.record import Coevolution, Record
     from state.progress import CycleAnswer
 
@@ -108,40 +108,40 @@ def rollback(trainer: Trainer) -> None:
     _ask(trainer, "rollback")
 
 
-def _ask(where: str, what: "What") -> None:
+def _ask(where: str, action: "Action") -> None:
     """Raises InputError where no trainer is at work there, or it refuses."""
     from ebbtide.live.arriving.cycle_requests import answer, answers_in, ask_by
     from state.store.embedded import open_store
 
     if "://" in where:
         with open_store(where) as store:
-            answered = answer(ask_by(store, what), lambda: answers_in(store))
+            answered = answer(ask_by(store, action), lambda: answers_in(store))
     else:
-        answered = _ask_folder(Path(where), what)
+        answered = _ask_folder(Path(where), action)
     if answered is None:
         print(f"asked the trainer, which is busy; `ebbtide cycle list {where}` says what comes of it")
     elif answered.refused:
-        raise InputError(f"cycle {what}: {answered.said}")
+        raise InputError(f"cycle {action}: {answered.said}")
     else:
         print(answered.said)
 
 
-def _ask_folder(folder: Path, what: "What") -> "CycleAnswer | None":
+def _ask_folder(folder: Path, action: "Action") -> "CycleAnswer | None":
     from ebbtide.alone import holder
     from ebbtide.live.arriving.cycle_requests import answer, ask
     from ebbtide.report.cycle_file import CYCLES, read
 
     if holder(folder) is None:
         raise InputError(
-            f"cycle {what}: no trainer is at work on {folder}; expected the --checkpoint folder of an "
+            f"cycle {action}: no trainer is at work on {folder}; expected the --checkpoint folder of an "
             "`ebbtide train` that runs, or the redis:// URL that it publishes to"
         )
     if not (folder / CYCLES).exists():
         raise InputError(
-            f"cycle {what}: the trainer of {folder} has no cycles, or has learned nothing yet; "
+            f"cycle {action}: the trainer of {folder} has no cycles, or has learned nothing yet; "
             "`ebbtide train --learner coea` has them"
         )
-    return answer(ask(folder, what), lambda: read(folder).answers)
+    return answer(ask(folder, action), lambda: read(folder).answers)
 
 
 def _said(record: "Record") -> dict[str, str]:
@@ -170,7 +170,7 @@ def _said(record: "Record") -> dict[str, str]:
 
 
 def _chosen(evolved: "Coevolution", number: int | None) -> "Record":
-    by_number = {one.number: one for one in evolved.cycles}
+    by_number = {record.number: record for record in evolved.cycles}
     if not by_number:
         raise InputError("cycle show: no cycle yet; they come every [learners.coea.cycle] every events")
     if number is not None and number not in by_number:

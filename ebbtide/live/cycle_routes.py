@@ -6,7 +6,7 @@ from typing import Any
 
 from fastapi import FastAPI, Request, Response
 
-from ebbtide.live.arriving.cycle_requests import What, answer, answers_in, ask_by
+from ebbtide.live.arriving.cycle_requests import Action, answer, answers_in, ask_by
 from ebbtide.live.posted import check
 from serving.said import encoded
 from serving.web.desk import Desk
@@ -26,16 +26,16 @@ _ANSWERS: dict[str, Any] = {
 def mount(app: FastAPI, desk: Desk, keys: Mapping[str, str]) -> None:
     """Add `POST /cycles:run` and `POST /cycles:rollback`."""
 
-    async def asked(request: Request, what: What) -> Response:
+    async def asked(request: Request, action: Action) -> Response:
         check(request.headers.get("authorization"), keys)
-        made = await asyncio.to_thread(ask_by, desk.store, what)
-        found = await asyncio.to_thread(answer, made, lambda: answers_in(desk.store))
-        if found is not None and found.refused:
-            raise Problem(409, f"cycle {what}: {found.said}")
-        said = {"asked": what, "request": made.identifier}
-        if found is None:
-            return Response(encoded(said), 202, media_type="application/json")
-        return Response(encoded({**said, "said": found.said}), media_type="application/json")
+        made = await asyncio.to_thread(ask_by, desk.store, action)
+        answered = await asyncio.to_thread(answer, made, lambda: answers_in(desk.store))
+        if answered is not None and answered.refused:
+            raise Problem(409, f"cycle {action}: {answered.said}")
+        body = {"asked": action, "request": made.identifier}
+        if answered is None:
+            return Response(encoded(body), 202, media_type="application/json")
+        return Response(encoded({**body, "said": answered.said}), media_type="application/json")
 
     @app.post("/cycles:run", **_ANSWERS)
     async def run(request: Request) -> Response:

@@ -15,7 +15,7 @@ _CLUSTERS, _LARGEST = 40, 6
 
 def in_short(evolved: Coevolution) -> str:
     """Clusters and cycles in a line."""
-    promoted = sum(one.verdict.promoted for one in evolved.cycles)
+    promoted = sum(record.verdict.promoted for record in evolved.cycles)
     text = f"{count(len(evolved.clusters) - 1)} clusters by {evolved.clusters_by}; "
     if not evolved.cycles:
         return text + "no cycle yet"
@@ -52,8 +52,8 @@ def answered(answer: CycleAnswer) -> str:
 
 def largest(evolved: Coevolution) -> str:
     """The largest clusters by name, and how many there are."""
-    ordered = sorted(evolved.clusters[1:], key=lambda one: -one.items)
-    names = ", ".join(one.name for one in ordered[:_LARGEST]) or "none yet"
+    ordered = sorted(evolved.clusters[1:], key=lambda cluster: -cluster.items)
+    names = ", ".join(cluster.name for cluster in ordered[:_LARGEST]) or "none yet"
     rest = len(ordered) - _LARGEST
     return f"{names} and {count(rest)} more" if rest > 0 else names
 
@@ -113,17 +113,17 @@ def cycle_section(report: Report) -> Markup | None:
     )
     head = el("tr", *(el("th", name) for name in COLUMNS))
     rows = [el("tr", *(el("td", cell) for cell in row(record))) for record in evolved.cycles]
-    clusters = sorted(evolved.clusters[1:], key=lambda one: -one.items)[:_CLUSTERS]
+    clusters = sorted(evolved.clusters[1:], key=lambda cluster: -cluster.items)[:_CLUSTERS]
     listed = [
-        el("li", f"{one.name}: {count(one.items)} items, such as {', '.join(one.popular)}")
-        for one in clusters
+        el("li", f"{cluster.name}: {count(cluster.items)} items, such as {', '.join(cluster.popular)}")
+        for cluster in clusters
     ]
     return join(
         el("h2", "Co-evolution"),
         el("p", text, class_="hint"),
         el("div", el("table", el("thead", head), el("tbody", *rows)), class_="scroll") if rows else None,
         _plot(evolved),
-        over_time(evolved, [outcome(one) for one in evolved.cycles]),
+        over_time(evolved, [outcome(record) for record in evolved.cycles]),
         el("details", el("summary", "Clusters"), el("ul", *listed)) if listed else None,
     )
 
@@ -131,13 +131,15 @@ def cycle_section(report: Report) -> Markup | None:
 def _plot(evolved: Coevolution) -> Markup | None:
     """Acceptance that each cycle found, before and after; promoted ones are marked."""
     judged = [
-        one for one in evolved.cycles if one.verdict.after is not None and one.verdict.before is not None
+        record
+        for record in evolved.cycles
+        if record.verdict.after is not None and record.verdict.before is not None
     ]
     if len(judged) < 2:
         return None
-    at = [float(one.number) for one in judged]
+    at = [float(record.number) for record in judged]
     both = [
-        [estimate.value for one in judged if (estimate := getattr(one.verdict, side)) is not None]
+        [estimate.value for record in judged if (estimate := getattr(record.verdict, side)) is not None]
         for side in ("before", "after")
     ]
     low, high = padded([*both[0], *both[1]])

@@ -158,39 +158,39 @@ def gated(seed: int, scale: Scale) -> Gate:
     )
 
 
-def figures(ran: Sequence[Seed]) -> Cycles:
+def figures(seeds: Sequence[Seed]) -> Cycles:
     """What the seeds give together."""
 
     def ratio(measure: Callable[[SlateTotals], float], to: str) -> MeanOverSeeds:
-        return figure([measure(one.tallies["cycles"]) / measure(one.tallies[to]) for one in ran])
+        return figure([measure(seed.tallies["cycles"]) / measure(seed.tallies[to]) for seed in seeds])
 
     def mean(of: Callable[[Seed], float]) -> float:
-        return fmean(of(one) for one in ran)
+        return fmean(of(seed) for seed in seeds)
 
     changes = [ratio(lambda tally: tally.accuracy, to) for to in BASELINES]
     worst = min(changes, key=lambda change: change.mean)
-    seconds = [second for one in ran for second in one.tallies["cycles"].cycle_cpu_s]
+    seconds = [second for seed in seeds for second in seed.tallies["cycles"].cycle_cpu_s]
     return Cycles(
-        seeds=len(ran),
+        seeds=len(seeds),
         slot_vs_epsilon=ratio(lambda tally: tally.slot, "epsilon"),
         slot_vs_thompson=ratio(lambda tally: tally.slot, "thompson"),
         slot_vs_trained_once=ratio(lambda tally: tally.slot, "trained once"),
         slate_vs_epsilon=ratio(lambda tally: tally.slate, "epsilon"),
         group_identity=ratio(lambda tally: tally.slot, "no groups"),
         accuracy_change_percent=_percent(worst),
-        gap=figure([one.tallies["cycles"].gap for one in ran]),
+        gap=figure([seed.tallies["cycles"].gap for seed in seeds]),
         control=Control(
-            replace_gap=mean(lambda one: one.tallies["replaced"].gap),
+            replace_gap=mean(lambda seed: seed.tallies["replaced"].gap),
             replace_accuracy_ratio=mean(
-                lambda one: one.tallies["replaced"].accuracy / one.tallies["cycles"].accuracy
+                lambda seed: seed.tallies["replaced"].accuracy / seed.tallies["cycles"].accuracy
             ),
-            add_gap=mean(lambda one: one.tallies["added"].gap),
+            add_gap=mean(lambda seed: seed.tallies["added"].gap),
         ),
         gate=Gate(
-            swapped_refused=mean(lambda one: one.gate.swapped_refused),
-            reset_refused=mean(lambda one: one.gate.reset_refused),
-            good_promoted=mean(lambda one: one.gate.good_promoted),
-            unchanged_promoted=mean(lambda one: one.gate.unchanged_promoted),
+            swapped_refused=mean(lambda seed: seed.gate.swapped_refused),
+            reset_refused=mean(lambda seed: seed.gate.reset_refused),
+            good_promoted=mean(lambda seed: seed.gate.good_promoted),
+            unchanged_promoted=mean(lambda seed: seed.gate.unchanged_promoted),
         ),
         cycle_cpu_seconds=fmean(seconds) if seconds else 0.0,
     )

@@ -155,7 +155,7 @@ def _of_table(items: SideTable, column: str) -> _Table:
     many: dict[tuple[int, ...], int] = {}
     for cell in of_item.values():
         many[cell] = many.get(cell, 0) + 1
-    found = _Table({}, {})
+    table = _Table({}, {})
     for item, cell in of_item.items():
         if not cell:
             continue
@@ -163,8 +163,8 @@ def _of_table(items: SideTable, column: str) -> _Table:
         key = parts[0]
         for part in parts[1:]:
             key = pair(key, part)
-        found.key[item], found.parts[key] = key, parts
-    return found
+        table.key[item], table.parts[key] = key, parts
+    return table
 
 
 def _cells(lat_Q: Doubles, lon_Q: Doubles) -> Int64s:

@@ -158,7 +158,7 @@ class Cycle:
         novelty = yield from tuning(serving.novelty, lessons, settings.tuning, int(rng.integers(2**31)))
         candidate = Version(seen.made + 1, book, novelty)
         yield "tuned"
-        expected = [_expected(one.policy(settings), new) for one in (serving, candidate)]
+        expected = [_expected(version.policy(settings), new) for version in (serving, candidate)]
         yield "re-evaluated"
         verdict = self._judged(candidate)
         self.version = candidate if verdict.promoted else serving
@@ -188,7 +188,7 @@ class Cycle:
     def _changed(self, book: Book) -> float:
         if not book:
             return 0.0
-        code_NU = [encode(one, self.seen.tastes_NC)[:, 0] for one in (self.seen.serving.book, book)]
+        code_NU = [encode(either, self.seen.tastes_NC)[:, 0] for either in (self.seen.serving.book, book)]
         return float((code_NU[0] != code_NU[1]).mean())
 
 

@@ -108,8 +108,8 @@ class History:
         """Of every user by row (U, M), some at a time."""
         users = len(self.users)
         parts = [np.arange(at, min(at + _CHUNK, users)) for at in range(0, users, _CHUNK)]
-        found = [encode(book, self._tastes(part, time_ms)) for part in parts]
-        return np.concatenate([np.zeros((0, len(book)), np.int64), *found])
+        codes = [encode(book, self._tastes(part, time_ms)) for part in parts]
+        return np.concatenate([np.zeros((0, len(book)), np.int64), *codes])
 
     def inputs(self, user_B: Int64s, time_ms: int, book: Book, known: Personas) -> Inputs:
         """What the models see of these users now."""

@@ -78,7 +78,7 @@ class Identity(nn.Module):
             nn.Parameter(torch.zeros(clusters)),
             nn.Parameter(torch.zeros(clusters + 1)),
         )
-        self.first_share, self.again_share = (nn.Parameter(torch.tensor(one)) for one in (1.0, 0.0))
+        self.first_share, self.again_share = (nn.Parameter(torch.tensor(share)) for share in (1.0, 0.0))
         self.first_group, self.again_group = (nn.Parameter(torch.zeros(len(sizes))) for _ in range(2))
         self.first_by_group, self.again_by_group = (
             nn.Parameter(torch.zeros(clusters, width)),
@@ -122,7 +122,7 @@ class Identity(nn.Module):
     def _user(self, told: Told, cluster_BM: Tensor, count_BM4: Tensor) -> Tensor:
         """u (B, D)."""
         past = told.past
-        recent_BR, bucket_BR = (torch.from_numpy(one) for one in recent_of(past, self.clusters))
+        recent_BR, bucket_BR = (torch.from_numpy(column) for column in recent_of(past, self.clusters))
         there_BR = recent_BR < self.clusters
         user_BD = torch.zeros(len(cluster_BM), self.recent.shape[1])
         if self.branches.short:
@@ -219,11 +219,11 @@ def _of_today(saved: Tree) -> Tree:
     """An older checkpoint has one weight for everybody's share and the group's, and one table for both."""
     if "first_group" in saved:
         return saved
-    found = dict(saved)
+    today = dict(saved)
     for head in ("first", "again"):
         share = saved[f"{head}_share"]
-        found |= {f"{head}_share": share[0], f"{head}_group": share[1:], f"{head}_by_group": saved[head]}
-    return found
+        today |= {f"{head}_share": share[0], f"{head}_group": share[1:], f"{head}_by_group": saved[head]}
+    return today
 
 
 def _recency(past: Past) -> Floats:

@@ -41,8 +41,8 @@ def profiles(inputs: Inputs, names: Sequence[str]) -> list[str]:
         group = [names[c] for c in best if rate_C[c] > rate_C.mean()] or ["all alike"]
         taken = np.argsort(-inputs.accepts_BC[b], kind="stable")[:_LIKED]
         own = [names[c] for c in taken if inputs.accepts_BC[b, c] > 0.0]
-        said = f"Likes: {', '.join(own)}." if own else "Nothing is known that they like."
-        texts.append(f"People like them like: {', '.join(group)}. {said} ")
+        taste = f"Likes: {', '.join(own)}." if own else "Nothing is known that they like."
+        texts.append(f"People like them like: {', '.join(group)}. {taste} ")
     return texts
 
 

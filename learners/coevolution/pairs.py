@@ -74,14 +74,14 @@ def _over_rejected(
     by_user: dict[int, list[int]] = {}
     for row, place in zip(*np.nonzero(rejected_BS), strict=True):
         by_user.setdefault(int(slates.user_B[row]), []).append(int(slates.cluster_BS[row, place]))
-    found: list[tuple[int, int, int]] = []
+    pairs: list[tuple[int, int, int]] = []
     for row, cluster in zip(row_A.tolist(), cluster_A.tolist(), strict=True):
         novel_C = slates.novel_BC[row]
         known = {c for c in by_user.get(int(slates.user_B[row]), []) if c != cluster and novel_C[c]}
-        some = rng.permutation(sorted(known))[:MOST_REJECTED]
-        found += [(row, cluster, int(worse)) for worse in some]
-    found_P3 = np.array(found, np.int64).reshape(-1, 3)
-    return found_P3[:, 0], found_P3[:, 1], found_P3[:, 2]
+        worse_ones = rng.permutation(sorted(known))[:MOST_REJECTED]
+        pairs += [(row, cluster, int(worse)) for worse in worse_ones]
+    pair_P3 = np.array(pairs, np.int64).reshape(-1, 3)
+    return pair_P3[:, 0], pair_P3[:, 1], pair_P3[:, 2]
 
 
 def _of_draws(

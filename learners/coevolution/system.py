@@ -251,7 +251,9 @@ class CoEvolution:
             self.running = Cycle(
                 self.records[-1].number + 1 if self.records else 0,
                 Seen(
-                    serving=next(one for one in self.versions if one.number == int(seen["serving"])),
+                    serving=next(
+                        version for version in self.versions if version.number == int(seen["serving"])
+                    ),
                     tastes_NC=np.array(seen["tastes_NC"]),
                     slates=slates_of(seen["slates"]),
                     held=slates_of(seen["held"]) if "held" in seen else None,

@@ -17,7 +17,7 @@ from state.errors import InputError
 from state.progress import CycleAnswer, trainer_status
 from state.store.contract import EmbeddingStore
 
-What = Literal["run", "rollback"]
+Action = Literal["run", "rollback"]
 _FILE = "cycle-request"
 SILENT_MS = 30_000
 """Since a trainer said something, after which it counts as gone; it says something every second."""
@@ -31,14 +31,14 @@ class Request(NamedTuple):
     what: str
 
 
-def ask(folder: Path, what: What) -> Request:
+def ask(folder: Path, action: Action) -> Request:
     """Leave a request, in place of one that was not taken up."""
-    made = _made(what)
+    made = _made(action)
     leave(folder, _encoded(made))
     return made
 
 
-def ask_by(store: EmbeddingStore, what: What) -> Request:
+def ask_by(store: EmbeddingStore, action: Action) -> Request:
     """Leave a request with the store that a trainer publishes to, likewise.
 
     Raises InputError where none is at work there, or its learner has no cycles.
@@ -46,10 +46,10 @@ def ask_by(store: EmbeddingStore, what: What) -> Request:
     info, encoded = store.info(), store.status()
     silent_ms = None if encoded is None else round(time.time() * 1000) - trainer_status(encoded).updated_ms
     if info is None or silent_ms is None or silent_ms > SILENT_MS:
-        raise InputError(f"cycle {what}: no trainer is at work on {store}; start `ebbtide train` there")
+        raise InputError(f"cycle {action}: no trainer is at work on {store}; start `ebbtide train` there")
     if info.coevolution is None:
-        raise InputError(f"cycle {what}: {info.learner} has no cycles; `ebbtide train --learner coea` has")
-    made = _made(what)
+        raise InputError(f"cycle {action}: {info.learner} has no cycles; `ebbtide train --learner coea` has")
+    made = _made(action)
     store.put_request(_encoded(made))
     return made
 
@@ -66,7 +66,7 @@ def answer(
     """What became of a request, as soon as `answers` has it; None where it has not by then."""
     deadline_s = time.monotonic() + patience_s
     while True:
-        answered = next((one for one in answers() if one.request == made.identifier), None)
+        answered = next((told for told in answers() if told.request == made.identifier), None)
         if answered is not None or time.monotonic() > deadline_s:
             return answered
         time.sleep(_LOOK_S)
@@ -94,8 +94,8 @@ def remove(folder: Path) -> None:
     (folder / _FILE).unlink(missing_ok=True)
 
 
-def _made(what: What) -> Request:
-    return Request(secrets.token_hex(8), what)
+def _made(action: Action) -> Request:
+    return Request(secrets.token_hex(8), action)
 
 
 def _encoded(made: Request) -> bytes:
