@@ -12,7 +12,7 @@ minutes; a broker of its own.
 
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -75,39 +75,52 @@ class Took:
     """Of a job, from a moment later on."""
 
 
-def alone(bed: Bed, events: int, form: str, name: str, step: Step) -> Took:
+def alone(bed: Bed, form: str, name: str, step: Step) -> Took:
     """An engine a partition, in this process."""
     parts = _parts(bed, form)
     engines = [Engine(EngineConfig(), form, part[0].partition) for part in parts]
 
-    def take(part: list[Message], engine: Engine) -> None:
+    def take(at: int, part: Sequence[Message]) -> None:
         for first in range(0, len(part), _AT_ONCE[form]):
-            engine.take(part[first : first + _AT_ONCE[form]])
+            engines[at].take(part[first : first + _AT_ONCE[form]])
 
-    for part, engine in zip(parts, engines, strict=True):
-        take(part[: len(part) // _BEGINNING], engine)
-    before = sum(engine.progress.events for engine in engines)
-    started_s, used_s = time.time(), time.process_time()
-    for part, engine in zip(parts, engines, strict=True):
-        take(part[len(part) // _BEGINNING :], engine)
-    return Took(Span(events - before, started_s, time.time()), time.process_time() - used_s, 0.0)
+    return _here(parts, engines, take)
 
 
-def by_shard(bed: Bed, events: int, form: str, shards: int, name: str, step: Step) -> Took:
+def by_shard(bed: Bed, form: str, shards: int, name: str, step: Step) -> Took:
     """An engine for each share of a partition's users, in this process: what one hot partition would take.
 
     Every message of Arrow is read for its users, and cut into those of the shards, which read them again.
     """
     parts = _parts(bed, form)
-    started_s, used_s = time.time(), time.process_time()
-    for part in parts:
-        engines = [Engine(EngineConfig(), form, part[0].partition) for _ in range(shards)]
+    engines = [Engine(EngineConfig(), form, part[0].partition) for part in parts for _ in range(shards)]
+
+    def take(at: int, part: Sequence[Message]) -> None:
         for message in part:
             shard_B = decode([message]).events.user_B % shards
-            for shard, engine in enumerate(engines):
+            for shard in range(shards):
                 value = arrow_form.rows(message.value or b"", np.flatnonzero(shard_B == shard).tolist())
-                engine.take([message._replace(value=value)])
-    return Took(Span(events, started_s, time.time()), time.process_time() - used_s, 0.0)
+                engines[at * shards + shard].take([message._replace(value=value)])
+
+    return _here(parts, engines, take)
+
+
+def _here(
+    parts: Sequence[Sequence[Message]],
+    engines: Sequence[Engine],
+    take: Callable[[int, Sequence[Message]], None],
+) -> Took:
+    """What it takes to `take` the messages of each part, but for their beginning."""
+
+    def reached() -> int:
+        return sum(engine.progress.events for engine in engines)
+
+    for at, part in enumerate(parts):
+        take(at, part[: len(part) // _BEGINNING])
+    before, started_s, used_s = reached(), time.time(), time.process_time()
+    for at, part in enumerate(parts):
+        take(at, part[len(part) // _BEGINNING :])
+    return Took(Span(reached() - before, started_s, time.time()), time.process_time() - used_s, 0.0)
 
 
 def _parts(bed: Bed, form: str) -> list[list[Message]]:
@@ -210,10 +223,10 @@ def measure(bench: Bench, *, log: str, limit: int, events: int, rounds: int) -> 
         }
         runs: dict[str, Callable[[str, Step], Took]] = {}
         for form, title in (("json", "JSON"), ("arrow", "Arrow")):
-            runs[f"{ALONE}, {title}"] = partial(alone, here, sent[form], form)
+            runs[f"{ALONE}, {title}"] = partial(alone, here, form)
             if form == "arrow":
                 runs[f"{ALONE}, {title}, a partition in {_SHARDS} shards"] = partial(
-                    by_shard, here, sent[form], form, _SHARDS
+                    by_shard, here, form, _SHARDS
                 )
             runs[f"{INGEST}, {title}"] = partial(ingest, here, sent[form], form)
             for parallelism in (1, 2):
@@ -232,8 +245,13 @@ def measure(bench: Bench, *, log: str, limit: int, events: int, rounds: int) -> 
 BENCHMARK = Benchmark(
     measure=measure,
     options={
-        "log": LOG,
-        "limit": Option(help="the first N events of it, as Arrow", default=1_000_000, quick=3000, kind=int),
+        "log": Option(
+            help="a log",
+            default="planted:users=10000,items=2000,events=800000",
+            quick=LOG.quick,
+            metavar="LOG",
+        ),
+        "limit": Option(help="the first N events of it, as Arrow", default=800_000, quick=3000, kind=int),
         "events": Option(help="the first N events of it, as JSON", default=200_000, quick=2000, kind=int),
         "rounds": Option(help="rounds, in turns", default=1, quick=1, kind=int),
     },

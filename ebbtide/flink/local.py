@@ -4,6 +4,7 @@ import logging
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import closing, contextmanager
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,8 +25,9 @@ if TYPE_CHECKING:
     from streams.engines.flink import Job
 
 _LOOK_S, _STOP_S = 2.0, 300.0
-_GROWN_EVERY = 3
-_FAILED_LOOKS = 3
+_SELDOM = 3
+"""In how many looks Flink and the broker are asked besides how the job is: that takes both some work."""
+_FAILED_LOOKS = 2
 """After which checkpoints have failed for longer than a job takes that is begun anew."""
 _JVM = "jvm.json"
 log = logging.getLogger("ebbtide.flink")
@@ -81,15 +83,18 @@ def until(
     """
     with running(job, checkpoints) as (manager, identity), closing(_Source(job)) as source:
         troubles = _Troubles(manager, identity)
-        while not stop.wait(_LOOK_S):
+        for number in count(1):
+            if stop.wait(_LOOK_S):
+                break
             progress = source.progress()
             tell(progress)
             if done(progress):
                 break
-            if _alive(checkpoints):
-                troubles.look()
-            else:
+            if not _alive(checkpoints):
                 raise EbbtideError(f"Flink's JVM has ended by itself; see {logs_of(checkpoints)}")
+            if number % _SELDOM:
+                continue
+            troubles.look()
             if source.grown():
                 _leave(manager, identity, checkpoints)
                 raise Grown
@@ -143,7 +148,7 @@ class _Source:
     """The topics as they are, or were when the broker answered last; its absence is said once."""
 
     def __init__(self, job: "Job") -> None:
-        self._job, self._looks, self._away = job, 0, False
+        self._job, self._away = job, False
         self._observer: Observer | None = None
         self._newest: Mapping[int, Progress] = {}
 
@@ -167,9 +172,8 @@ class _Source:
         self._observer = None
 
     def grown(self) -> bool:
-        """Whether there are more partitions than the job reads; asked now and then."""
-        self._looks += 1
-        if self._away or self._looks % _GROWN_EVERY:
+        """Whether there are more partitions than the job reads."""
+        if self._away:
             return False
         try:
             return len(topics.look(self._job.brokers, self._job.topics.events)) > self._job.partitions

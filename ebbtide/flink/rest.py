@@ -16,6 +16,7 @@ _ANSWER_S, _LOOK_S = 30.0, 0.2
 _OURS, _SAID = "state.errors.InputError: ", "state.errors.EbbtideError: "
 _WORKER_GONE = "StatusRuntimeException: CANCELLED: client cancelled"
 """What Beam says where the process behind it is not there any more."""
+_PYTHON = "Traceback (most recent call last):"
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +143,9 @@ def _line(trace: str) -> str:
     for ours in (_OURS, _SAID):
         if ours in trace:
             return trace.split(ours, 1)[1].splitlines()[0].strip()
+    if _PYTHON in trace:
+        told = trace.rpartition(_PYTHON)[2].partition("\n\tat ")[0].split("\n")
+        return f"a Python worker: {next(line for line in reversed(told) if line.strip())[:300]}"
     if _WORKER_GONE in trace:
         return "a Python worker has ended, by hand or for the memory that it took"
     causes = [line for line in trace.splitlines() if line.startswith("Caused by: ")] or trace.splitlines()[:1]

@@ -172,13 +172,28 @@ def test_a_checkpoint_that_cannot_be_written_is_told_until_one_is_whole(
     assert JobManager("127.0.0.1:1").trouble("j") == said
 
 
-def test_a_worker_that_was_killed_is_told_as_that(monkeypatch: pytest.MonkeyPatch) -> None:
-    why = "java.lang.RuntimeException: Failed to close remote bundle\nCaused by: "
-    why += "org.apache.beam.vendor.grpc.v1p60p1.io.grpc.StatusRuntimeException: CANCELLED: client cancelled"
+@pytest.mark.parametrize(
+    ("why", "told"),
+    [
+        (
+            "org.apache.beam.vendor.grpc.v1p60p1.io.grpc.StatusRuntimeException: CANCELLED: client cancelled",
+            "a Python worker has ended, by hand or for the memory that it took",
+        ),
+        (
+            "java.lang.RuntimeException: Error received from SDK harness for instruction 7: Traceback (most "
+            'recent call last):\n  File "worker.py", line 3, in take\n    rows = [0] * most\nMemoryError\n\n'
+            "\tat org.apache.beam.FnApiControlClient.handle(FnApiControlClient.java:180)\n\t... 1 more",
+            "a Python worker: MemoryError",
+        ),
+    ],
+    ids=["it was killed", "it got no more memory"],
+)
+def test_what_has_become_of_a_worker_is_a_line(monkeypatch: pytest.MonkeyPatch, why: str, told: str) -> None:
+    why = f"java.lang.RuntimeException: Failed to close remote bundle\nCaused by: {why}"
     answer = {"exceptionHistory": {"entries": [{"stacktrace": why}]}}
     monkeypatch.setattr(JobManager, "_ask", lambda self, path: answer)  # what Flink's answers look like
     [failure] = JobManager("127.0.0.1:1").failures("j")
-    assert failure == ("a Python worker has ended, by hand or for the memory that it took", False)
+    assert failure == (told, False)
 
 
 def test_no_java_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
