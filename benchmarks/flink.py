@@ -57,7 +57,6 @@ _THREADS = {
     "garbage": ("VM Thread", "GC "),
     "compilers": ("C1 ", "C2 "),
     "source": ("Source", "Kafka", "kafka-consumer"),
-    "gathering": ("WindowAggreg",),
     "operator's task": ("remember",),
     "gRPC to Python": ("grpc",),
     "state and checkpoints": ("rocksdb", "AsyncOperat", "jobmanager-io"),
@@ -208,7 +207,10 @@ def rows(took: dict[str, list[Took]]) -> list[Row]:
 def where(took: dict[str, list[Took]]) -> list[Row]:
     return [
         {"what": name}
-        | {title: 1e6 * median(one.parts_s[title] / one.span.events for one in of) for title in of[0].parts_s}
+        | {
+            title: 1e6 * median(one.parts_s[title] / max(one.span.events, 1) for one in of)
+            for title in of[0].parts_s
+        }
         for name, of in took.items()
         if of[0].parts_s
     ]
