@@ -54,10 +54,10 @@ class Towers(Embedder):
 
 class Coded(Embedder):
     """Vectors of `towers`, to which items add what their codes say: as ones that are remembered, and as
-    candidates. Tables of codes move at a tenth of the dense rate."""
+    candidates. Tables of codes move at the dense rate, far below that of ids: at a tenth of it they stay near
+    0 for so long that codes hardly say anything."""
 
     sides: ClassVar[bool] = True
-    rate = 0.1
 
     def __init__(self, towers: Embedder, tokenizer: Tokenizer, past: int, item: int) -> None:
         super().__init__()

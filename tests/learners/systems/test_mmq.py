@@ -139,10 +139,10 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rows = []
     for n in range(3000):
         user = int(rng.integers(60))
-        item = 6 * int(rng.integers(100)) + user % 6
+        item = 6 * int(rng.integers(400)) + user % 6
         rows.append(f"u{user},i{item},{1_700_000_000 + 60 * n}")
     (folder / "log.csv").write_text("\n".join(["user,item,time", *rows]) + "\n")
-    items = [f"i{item},taste {item % 6},maker {item % 13}" for item in range(600)]
+    items = [f"i{item},taste {item % 6},maker {item % 13}" for item in range(2400)]
     (folder / "items.csv").write_text("\n".join(["item,taste,maker", *items]) + "\n")
     return folder
 
@@ -160,9 +160,9 @@ def test_codes_find_what_hardly_anybody_has_had(log: Path, tmp_path: Path) -> No
     )
     assert report.ablation is not None
     (plain,) = [one for one in report.ablation.variants if one.name != "no actions"]
-    lost = {one.metric: one.difference for one in plain.differences}
-    assert lost["recall@10"] < -0.002
-    assert lost["ndcg@10"] < -0.001
+    (lost,) = [one for one in plain.differences if one.metric == "recall@50"]
+    assert lost.high is not None
+    assert lost.high < 0.0
     assert report.insight is not None
     assert report.insight.codes is not None
     assert report.insight.codes.version >= 2
