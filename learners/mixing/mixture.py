@@ -20,9 +20,8 @@ into calls. What scores is a running mean of the weights after each update (Poly
 newest count most). Where a hidden unit starts from depends on its expert and on the column alone, so that a
 variant without a column is the same in all else.
 
-Every column is normalised by its mean and deviation over all learned rows so far: the first `warmup` of
-them, then one of 16, which stands for the others. It is 0 until it has varied, and bounded by ten
-deviations.
+Every column is normalised by the mean and deviation of its first `warmup` learned rows, as they come; it
+is 0 until it has varied, and bounded by ten deviations.
 
 Shape suffixes: as in `learners.mixing.layers`.
 """
@@ -72,7 +71,7 @@ class MixtureSettings(Settings, frozen=True, kw_only=True):
     newest: float = 0.01
     """Share of the newest weights in the running mean that scores (1: they score alone)."""
     warmup: int = 4000
-    """Learned rows that all go into the normalisation of columns; later, one of 16 does."""
+    """Learned rows from which a column's normalisation is taken."""
     device: str = "cpu"
     """'cpu': the compiled kernels. Any other, like 'cuda' or 'cpu:0': torch."""
 

@@ -19,8 +19,6 @@ EARLY = 10.0
 """After t updates the mean is of no more than the last t / EARLY or so."""
 LOAD_RATE = 0.1
 """Share of the newest mini-batch in the running load of an expert."""
-THINNED = 16
-"""After the warm-up one learned row of so many goes into the normalisation, and stands for them all."""
 
 
 class Weights(NamedTuple):
@@ -45,7 +43,7 @@ class Moments(NamedTuple):
     square_N: Doubles
     count_N: Doubles
     rows_N: Int64s
-    """Learned rows so far."""
+    """Learned rows in the sums; when there are enough, the column is frozen."""
 
 
 class State(NamedTuple):
@@ -86,10 +84,9 @@ class Rates(NamedTuple):
 
 @inner
 def _fold(rows_CN: Floats, warmup: int, moments: Moments) -> None:
-    """Add one row's values to the sums of the columns, or let it pass: another stands for it."""
+    """Add one row's values to the sums of the columns that are not frozen yet."""
     for n in range(rows_CN.shape[1]):
-        warm = moments.rows_N[n] >= warmup
-        if not warm or moments.rows_N[n] % THINNED == 0:
+        if moments.rows_N[n] < warmup:
             if moments.count_N[n] == 0.0:
                 moments.shift_N[n] = rows_CN[0, n]
             total, square = 0.0, 0.0
@@ -97,11 +94,10 @@ def _fold(rows_CN: Floats, warmup: int, moments: Moments) -> None:
                 z = np.float64(rows_CN[c, n] - moments.shift_N[n])
                 total += z
                 square += z * z
-            weight = THINNED if warm else 1
-            moments.sum_N[n] += weight * total
-            moments.square_N[n] += weight * square
-            moments.count_N[n] += weight * rows_CN.shape[0]
-        moments.rows_N[n] += 1
+            moments.sum_N[n] += total
+            moments.square_N[n] += square
+            moments.count_N[n] += rows_CN.shape[0]
+            moments.rows_N[n] += 1
 
 
 @inner

@@ -193,30 +193,22 @@ def test_rows_without_a_true_candidate_teach_nothing() -> None:
     assert digest(mixture.tree()) == before
 
 
-def test_columns_are_normalised_by_all_rows_of_which_later_ones_stand_for_others() -> None:
-    evidence = SHAPE.evidence([30] * 384)
-    evidence = evidence._replace(true_R=np.zeros(384, np.int64))
+def test_columns_are_normalised_by_their_first_rows_and_then_frozen() -> None:
+    evidence = SHAPE.evidence([30] * 400)
+    evidence = evidence._replace(true_R=np.zeros(400, np.int64))
     evidence.evidence_CF[:, 3] = 7.5
     evidence.evidence_CF[: 64 * 30, 4] = -2.0
     mixture = SHAPE.mixture(warmup=128)
     mixture.learn(evidence)
-    features, context = mixture._state.features, mixture._state.context
-    for column, begun in ((0, 0), (4, 64)):
-        weight_C = np.repeat(stands_for(384 - begun, 128), 30)
-        values = evidence.evidence_CF[begun * 30 :, column].astype(np.float64)
-        mean = np.average(values, weights=weight_C)
-        deviation = np.sqrt(np.average((values - mean) ** 2, weights=weight_C))
-        assert features.mean_N[column] == pytest.approx(mean, rel=1e-5)
-        assert features.scale_N[column] == pytest.approx(1.0 / deviation, rel=1e-5)
-    assert features.scale_N[3] == 0.0
-    mean_X = np.average(evidence.context_RX.astype(np.float64), axis=0, weights=stands_for(384, 128))
-    assert np.allclose(context.mean_N, mean_X, atol=1e-6)
-
-
-def stands_for(rows: int, warmup: int) -> Doubles:
-    """Of how many learned rows each tells the normalisation."""
-    row_R = np.arange(rows)
-    return np.where(row_R < warmup, 1.0, np.where(row_R % 16 == 0, 16.0, 0.0))
+    columns = mixture._state.features
+    for column, seen in ((0, slice(0, 128 * 30)), (4, slice(64 * 30, 192 * 30))):
+        values = evidence.evidence_CF[seen, column].astype(np.float64)
+        assert columns.mean_N[column] == pytest.approx(values.mean(), rel=1e-5)
+        assert columns.scale_N[column] == pytest.approx(1.0 / values.std(), rel=1e-5)
+    assert columns.scale_N[3] == 0.0
+    context = evidence.context_RX[:128].astype(np.float64)
+    assert np.allclose(mixture._state.context.mean_N, context.mean(0), atol=1e-6)
+    assert np.allclose(mixture._state.context.scale_N, 1.0 / context.std(0), rtol=1e-5)
 
 
 def test_a_column_that_never_varies_says_nothing_when_it_does() -> None:
