@@ -30,6 +30,7 @@ from pyflink.table import StreamTableEnvironment  # type: ignore[import-not-foun
 from state.errors import InputError
 from streams.engines.engine_config import EngineConfig
 from streams.engines.keyed_partition import Destination, KeyedPartition
+from streams.engines.orphan import end_with_jvm
 from streams.engines.partition import Engine, rehearse
 from streams.kafka.security import from_carried
 from streams.kafka.topics import Topics
@@ -291,6 +292,7 @@ class Remember(KeyedProcessFunction):  # type: ignore[misc]
 
     def open(self, runtime_context: Any) -> None:
         job = self._job
+        end_with_jvm()
         rehearse(job.engine)
         self._entries = entries_of(runtime_context)
         self._to = destination(job)
