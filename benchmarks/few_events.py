@@ -2,8 +2,8 @@
 
     python -m benchmarks.few_events DIR mmq "mmq: plain ids" --under 10
 
-DIR is the folder of `ebbtide replay`; events are those of its second half that were ranked, and whose item
-had fewer than so many events before.
+DIR is the folder of `ebbtide replay`; events are those of its second half, or from --score-from on, that were
+ranked, and whose item had fewer than so many events before.
 
 Shape suffixes: E events, U users.
 """
@@ -39,12 +39,13 @@ def main() -> None:
     parser.add_argument("model")
     parser.add_argument("other")
     parser.add_argument("--under", type=int, default=10)
+    parser.add_argument("--score-from", type=float, default=0.5, help="part of the events that is left out")
     asked = parser.parse_args()
     columns = ("item", "user", f"rank.{asked.model}", f"rank.{asked.other}")
     table = ds.dataset(asked.folder / "predictions", format="arrow").to_table(columns=list(columns))
     item_E, user_E, rank_E, other_E = (table[name].to_numpy() for name in columns)
     chosen_E = (rank_E > 0) & (events_before(item_E) < asked.under)
-    chosen_E[: len(item_E) // 2] = False
+    chosen_E[: int(len(item_E) * asked.score_from)] = False
     row_E = np.unique(user_E[chosen_E], return_inverse=True)[1]
     events, users = int(chosen_E.sum()), int(row_E.max()) + 1
     print(f"{events:,} events of {users:,} users, with items of fewer than {asked.under} events before")
