@@ -162,6 +162,7 @@ def _said(checkout: Path, cache: Path, sources: dict[str, str], asked: str, *wor
     for name, text in {"__init__": "", **DOOR, **sources}.items():
         (room / f"{name}.py").write_text(text)
     environment = {**os.environ, "XDG_CACHE_HOME": str(cache)}
+    environment["PYTHONDONTWRITEBYTECODE"] = "1"  # two versions of one second and length are one to Python
     environment.pop("NUMBA_CACHE_DIR", None)
     command = [sys.executable, "-c", asked, *words]
     done = subprocess.run(command, cwd=checkout, env=environment, capture_output=True, text=True, check=True)
