@@ -64,16 +64,10 @@ def _worth(report: Report) -> list[Row]:
     rows: list[Row] = [{"what": MODEL, "AUC": scored.auc, "log loss": scored.log_loss, **nothing}]
     for variant in report.ablation.variants:
         auc, loss = (of_metric(variant.differences, metric) for metric in ("auc", "log_loss"))
-        rows.append(
-            {
-                "what": variant.name,
-                "AUC": None if auc is None else auc.value,
-                "log loss": None if loss is None else loss.value,
-                "difference": None if loss is None else loss.difference,
-                "low": None if loss is None else loss.low,
-                "high": None if loss is None else loss.high,
-            }
-        )
+        assert auc is not None
+        assert loss is not None
+        worth = {"difference": loss.difference, "low": loss.low, "high": loss.high}
+        rows.append({"what": variant.name, "AUC": auc.value, "log loss": loss.value, **worth})
     return rows
 
 
