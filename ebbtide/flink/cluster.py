@@ -13,6 +13,7 @@ from ebbtide.flink import runtime
 from ebbtide.flink.node import Node
 from ebbtide.flink.rest import JobManager
 from ebbtide.services import processes
+from ebbtide.services.control import is_free
 from ebbtide.writable import writing
 from state.errors import InputError
 
@@ -121,7 +122,7 @@ def _ports(folder: Path, port: int | None, *, anew: bool) -> Ports:
         return was
     if port is not None:
         runtime.expect_free(port, "--port")
-    if was is not None and port in (None, was.rest) and all(map(runtime.is_free, (was.rest, was.rpc))):
+    if was is not None and port in (None, was.rest) and all(map(is_free, (was.rest, was.rpc))):
         return was
     rest, rpc = runtime.free_ports(2)
     ports = Ports(rest=port or rest, rpc=rpc)

@@ -4,13 +4,13 @@ import importlib.metadata
 import importlib.util
 import os
 import random
-import socket
 import sys
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from ebbtide.services import broker
+from ebbtide.services.control import is_free
 from state.errors import InputError
 
 SLOTS, ENVIRONMENT = 2, ".venv-flink"
@@ -53,16 +53,6 @@ def opened() -> list[str]:
     lines = (home() / "conf" / "config.yaml").read_text().splitlines()
     options = next(line.strip() for line in lines if line.strip().startswith("all: --add-"))
     return options.removeprefix("all: ").split()
-
-
-def is_free(port: int, address: str = "127.0.0.1") -> bool:
-    with socket.socket() as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind((address, port))
-        except OSError:
-            return False
-    return True
 
 
 def expect_free(port: int, whose: str, address: str = "127.0.0.1") -> None:

@@ -230,7 +230,7 @@ def _choose(
             continue
         if running and told != at:
             raise InputError(f"{option} {told}: it is up on {at} already; `ebbtide services down` first")
-        if not running and not _is_free(told):
+        if not running and not is_free(told):
             raise InputError(
                 f"{option} {told}: expected a free port on 127.0.0.1, got one that is taken; "
                 "give another, or leave the option out"
@@ -242,7 +242,7 @@ def _choose(
                 return was
             if told is not None:
                 return told
-            if was is not None and not anew and _is_free(was):
+            if was is not None and not anew and is_free(was):
                 return was
             free = held.enter_context(socket.create_server(("127.0.0.1", 0)))
             return int(free.getsockname()[1])
@@ -267,9 +267,10 @@ def _read_ports(folder: Path) -> Ports | None:
         raise InputError(f"{folder / 'ports.json'}: expected ports, got {error}; remove the file") from error
 
 
-def _is_free(port: int) -> bool:
+def is_free(port: int, address: str = "127.0.0.1") -> bool:
+    """Whether anybody could listen there."""
     try:
-        with socket.create_server(("127.0.0.1", port)):
+        with socket.create_server((address, port)):
             return True
     except OSError:
         return False

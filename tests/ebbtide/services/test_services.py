@@ -172,7 +172,7 @@ def test_a_port_lost_to_another_in_the_last_moment_is_replaced(
         port = taken.getsockname()[1]
         (tmp_path / "ports.json").write_text(json.dumps({"kafka": 1, "controller": 1, "store": port}))
         answers = iter([False, False, True])
-        monkeypatch.setattr(control, "_is_free", lambda port: next(answers))
+        monkeypatch.setattr(control, "is_free", lambda port: next(answers))
         try:
             assert control.up(tmp_path).up
             assert json.loads((tmp_path / "ports.json").read_bytes())["store"] != port
