@@ -16,8 +16,8 @@ from state.errors import InputError
 from streams.engines.engine_config import altered
 
 OWNER_FILE = "ebbtide.json"
-FORMAT = 4
-"""Of the job: names of operators, keys, and what they keep (until 3 messages, too)."""
+FORMAT = 5
+"""Of the job: names of operators, keys, and what they keep (until 4 an entry a record, until 3 messages)."""
 _WHOLE = "_metadata"
 """Is put in its place when all else is there."""
 

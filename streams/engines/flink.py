@@ -35,10 +35,17 @@ from streams.engines.partition import Engine, rehearse
 from streams.kafka.security import from_carried
 from streams.kafka.topics import Topics
 from streams.records import folder
+from streams.records.packs import Packs
 from streams.wire.message import Message
 
 NAME = "ebbtide"
 _BUNDLE_MS, _BUNDLE_SIZE = 50, 10_000
+_PACKS_AT_ONCE = (
+    "python.map-state.read-cache-size",
+    "python.map-state.write-cache-size",
+    "python.map-state.iterate-response-batch-size",
+)
+"""Entries of a map that cross together, or are kept in Python beside ours: a thousand, if nobody says."""
 _GROUPS = 128
 """Of keys, which instances share: a power of two, and the most instances that there can be."""
 
@@ -108,10 +115,12 @@ def environment(job: Job, more: Mapping[str, str]) -> StreamExecutionEnvironment
         "python.fn-execution.bundle.size": str(_BUNDLE_SIZE),
         "python.fn-execution.bundle.time": str(_BUNDLE_MS),
         "python.metric.enabled": "false",
+        **dict.fromkeys(_PACKS_AT_ONCE, "4"),
         "pipeline.object-reuse": "true",
         "table.exec.uid.generation": "ALWAYS",
         "table.exec.source.idle-timeout": "0",
         "state.backend.type": "rocksdb",
+        "state.backend.rocksdb.compression.per.level": "NO_COMPRESSION",  # packs are compressed
         "execution.checkpointing.incremental": "true",
         "execution.checkpointing.dir": job.checkpoints,
         "execution.checkpointing.interval": f"{job.every_ms} ms",
@@ -265,8 +274,7 @@ def entries_of(runtime_context: Any) -> Any:
 def begin(job: Job, partition: int, entries: Any) -> None:
     """Put what was imported into a map that nothing was ever put into."""
     if job.imported is not None and partition in folder.partitions(job.imported) and entries.is_empty():
-        for key, value in folder.read(job.imported, partition).records.items():
-            entries.put(key.decode(), value)
+        Packs(entries).write(folder.read(job.imported, partition).records)
 
 
 def at_ends_of_bundles(runtime_context: Any, work: Callable[[], None]) -> None:

@@ -25,6 +25,7 @@ from streams.engines.keyed_partition import settled
 from streams.engines.partition import Engine
 from streams.records import folder
 from streams.records.folder import Kept
+from streams.records.packs import Packs
 
 _ALONE = {
     "execution.state-recovery.ignore-unclaimed-state": "true",
@@ -66,7 +67,7 @@ class Export(KeyedProcessFunction):  # type: ignore[misc]
         if not self._entries.is_empty():
             engine = Engine(self._job.engine, self._job.topics.events, partition)
             asyncio.run(settled(engine, self._entries, destination(self._job)))
-            records = {key.encode(): value for key, value in self._entries.items()}
+            _, records = Packs.of(self._entries)
             folder.write(self._to, Kept(engine.topic, partition, records), engine.progress.events)
         yield Row(partition)
 

@@ -5,20 +5,8 @@ called last. What it has done since is worked out again, unsent, from the events
 (`streams.engines.restoring`).
 """
 
-from collections.abc import Iterable
-from typing import Protocol
-
 from streams.engines.partition import Engine
-
-
-class Entries(Protocol):
-    """The map: Flink's `MapState`, as far as it is asked."""
-
-    def items(self) -> Iterable[tuple[str, bytes]]: ...
-
-    def put(self, key: str, value: bytes) -> None: ...
-
-    def remove(self, key: str) -> None: ...
+from streams.records.packs import Entries, Packs
 
 
 class Keyed:
@@ -26,17 +14,14 @@ class Keyed:
 
     def __init__(self, engine: Engine, entries: Entries) -> None:
         """Goes on from what the map holds. Raises InputError."""
-        self.engine, self._entries = engine, entries
-        engine.restore({key.encode(): value for key, value in entries.items()})
+        self.engine = engine
+        self._packs, records = Packs.of(entries)
+        engine.restore(records)
         self._settled = engine.progress
 
     def settle(self) -> None:
         """Let the map hold the engine as it is."""
         if self.engine.progress == self._settled:
             return
-        for record, content in self.engine.records().items():
-            if content is None:
-                self._entries.remove(record.decode())
-            else:
-                self._entries.put(record.decode(), content)
+        self._packs.write(self.engine.records())
         self._settled = self.engine.progress

@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from typing import Self
 
 from state.errors import EbbtideError
-from streams.engines.keyed import Entries, Keyed
+from streams.engines.keyed import Keyed
 from streams.engines.outlet import COMMIT_S, FAILURES, Fenced, Outlet
 from streams.engines.output import NOTHING, Output
 from streams.engines.partition import Engine
 from streams.engines.restoring import MOST_BYTES, caught_up, parts, span_of
 from streams.kafka.security import OPEN, Security
 from streams.kafka.topics import Topics
+from streams.records.packs import Entries
 from streams.wire.message import Message
 
 _FAILURES = (*FAILURES, asyncio.CancelledError)

@@ -68,7 +68,7 @@ def test_a_savepoint_that_was_taken_elsewhere_says_whose_it_is(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"flink": "2.4.1"}, "made by format 4 on Flink 2.3.0, expected format 4 on Flink 2.4.1"),
+        ({"flink": "2.4.1"}, "made by format 5 on Flink 2.3.0, expected format 5 on Flink 2.4.1"),
         ({"group": "h"}, "belongs to the group 'g' on 'events', expected 'h' on 'events'"),
         ({"topic_id": "other"}, "events: the topic was made anew since"),
         ({"partitions": 3}, "events: expected at least 4 partitions, as when"),
@@ -97,7 +97,7 @@ def test_a_savepoint_of_another_format_is_refused(tmp_path: Path) -> None:
     """Of before, whose sink in Flink may have something to commit yet."""
     saved.write(tmp_path, msgspec.structs.replace(NOW, format=2))
     with pytest.raises(
-        InputError, match=r"made by format 2 on Flink 2\.3\.0, expected format 4 on Flink 2\.3"
+        InputError, match=r"made by format 2 on Flink 2\.3\.0, expected format 5 on Flink 2\.3"
     ):
         saved.check(checkpoint(tmp_path, "aa/chk-1", 1), NOW)
 

@@ -16,6 +16,7 @@ from streams.join.impressions import JoinConfig
 from streams.kafka.place import Span
 from streams.records import folder
 from streams.records.folder import Kept
+from streams.records.packs import Packs
 from streams.records.sealed import opened_all, sealed
 from streams.wire.message import Message
 from tests.streams.doors import Map
@@ -71,10 +72,11 @@ def test_a_state_is_the_same_bytes_out_of_either_engine(
             merge(changelog, here.records())
     path = tmp_path_factory.mktemp("moved")
     out = moved(path, here, dict(changelog))
-    there = Map({key.decode(): value for key, value in changelog.items()})
+    there = Map()
+    Packs(there).write(changelog)
     held = Keyed(fresh(**config), there)
     held.settle()
-    assert moved(path / "flink", here, {key.encode(): value for key, value in there.items()}) == out
+    assert moved(path / "flink", here, Packs.of(there)[1]) == out
     wanted = together([here.take(messages[ends:])])
     outputs = []
     for message in messages[ends:]:
@@ -84,7 +86,7 @@ def test_a_state_is_the_same_bytes_out_of_either_engine(
     assert together(outputs) == wanted
     held.settle()
     back = fresh(**config)
-    back.restore({key.encode(): value for key, value in there.items()})
+    back.restore(Packs.of(there)[1])
     assert [*back.operator.tree()] == [*here.operator.tree()]
 
 
