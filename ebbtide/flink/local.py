@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from streams.engines.flink import Job
 
 _LOOK_S, _STOP_S = 2.0, 300.0
-_SELDOM = 3
-"""In how many looks Flink and the broker are asked besides how the job is: that takes both some work."""
+_SELDOM = 5
+"""In how many looks the broker and Flink are asked how the job is: that takes both some work."""
 _FAILED_LOOKS = 2
 """After which checkpoints have failed for longer than a job takes that is begun anew."""
 _JVM = "jvm.json"
@@ -75,7 +75,7 @@ def until(
     checkpoints: Path,
     stop: threading.Event,
     tell: Callable[[Mapping[int, Progress]], None] = lambda progress: None,
-    done: Callable[[Mapping[int, Progress]], bool] = lambda progress: False,
+    done: Callable[[Mapping[int, Progress]], bool] | None = None,
 ) -> None:
     """Run a job until `stop`, or until `done`; it ends with a savepoint, and the next one goes on from there.
 
@@ -84,20 +84,20 @@ def until(
     with running(job, checkpoints) as (manager, identity), closing(_Source(job)) as source:
         troubles = _Troubles(manager, identity)
         for number in count(1):
-            if stop.wait(_LOOK_S):
-                break
-            progress = source.progress()
-            tell(progress)
-            if done(progress):
-                break
-            if not _alive(checkpoints):
+            stopped = stop.wait(_LOOK_S)
+            if not stopped and not _alive(checkpoints):
                 raise EbbtideError(f"Flink's JVM has ended by itself; see {logs_of(checkpoints)}")
-            if number % _SELDOM:
-                continue
-            troubles.look()
-            if source.grown():
-                _leave(manager, identity, checkpoints)
-                raise Grown
+            seldom = number % _SELDOM == 0
+            if stopped or seldom or done is not None:
+                progress = source.progress()
+                tell(progress)
+                if stopped or (done is not None and done(progress)):
+                    break
+            if seldom:
+                troubles.look()
+                if source.grown():
+                    _leave(manager, identity, checkpoints)
+                    raise Grown
         _leave(manager, identity, checkpoints)
 
 

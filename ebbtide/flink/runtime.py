@@ -17,6 +17,8 @@ SLOTS, ENVIRONMENT = 2, ".venv-flink"
 _HEAP_MB = 768
 _COLLECTOR = "-XX:+UseParallelGC -XX:ParallelGCThreads=1"
 """By a tenth less of the JVM's CPU than the serial one, where arrays of megabytes come and go."""
+_QUIET = "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=128m -Dpekko.scheduler.tick-duration=100ms"
+"""One compiler, whose code is no reason to collect garbage, and Flink's clocks tick 10 times a second."""
 _OURS, _CACHE = "EBBTIDE_", "EBBTIDE_DATA"
 _HANDED = "EBBTIDE_FLINK_HANDED_OVER"
 
@@ -84,7 +86,7 @@ def prepare(logs: Path, environment: "os._Environ[str]" = os.environ) -> None:
     logs.mkdir(parents=True, exist_ok=True)
     environment["JAVA_HOME"] = str(Path(java()).parent.parent)
     environment["FLINK_LOG_DIR"] = str(logs.resolve())
-    environment["JVM_ARGS"] = f"-Xmx{_HEAP_MB}m {_COLLECTOR} -XX:TieredStopAtLevel=1"
+    environment["JVM_ARGS"] = f"-Xmx{_HEAP_MB}m {_COLLECTOR} {_QUIET}"
     environment["_python_worker_execution_mode"] = "process"
 
 
