@@ -18,7 +18,7 @@ from streams.kafka.observer import Observer
 from streams.kafka.topics import Topics
 
 if TYPE_CHECKING:
-    from streams.engines.flink import Job
+    from streams.engines.flink_job import Job
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +39,7 @@ class Wanted:
 
 def job_of(wanted: Wanted) -> "Job":
     """The job, with its topics made and what it goes on from found. Raises InputError."""
-    from streams.engines.flink import Job
+    from streams.engines.flink_job import Job
 
     secured, files = security.from_environment(), jars(of=FLINK)
     count = ensure_topic(wanted.brokers, wanted.topics.events, wanted.partitions)

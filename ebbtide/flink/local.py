@@ -22,7 +22,7 @@ from streams.kafka.observer import Observer
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from streams.engines.flink import Job
+    from streams.engines.flink_job import Job
 
 _LOOK_S, _STOP_S = 2.0, 300.0
 _SELDOM = 5

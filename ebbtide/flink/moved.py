@@ -88,8 +88,8 @@ def give(checkpoints: Path, restore: Path | None, to: Path, brokers: str, names:
 
 def _export(newest: Path, checkpoints: Path, to: Path, brokers: str, names: Topics) -> None:
     """By a small job that ends, since no client reads keyed state."""
-    from streams.engines.flink import Job
     from streams.engines.flink_export import export
+    from streams.engines.flink_job import Job
 
     owner = saved.owner_of(newest)
     saved.check_version(newest, owner, runtime.version())

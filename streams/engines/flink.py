@@ -10,9 +10,7 @@ they need not wait for a checkpoint, so the bundle commits them itself (`streams
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from itertools import count
-from pathlib import Path
 from typing import Any
 
 from py4j.protocol import Py4JJavaError  # type: ignore[import-not-found]
@@ -28,26 +26,14 @@ from pyflink.java_gateway import get_gateway  # type: ignore[import-not-found]
 from pyflink.table import StreamTableEnvironment  # type: ignore[import-not-found]
 
 from state.errors import InputError
-from streams.engines.engine_config import EngineConfig
+from streams.engines.flink_job import GROUPS, Job, settings, title
 from streams.engines.keyed_partition import Destination, KeyedPartition
 from streams.engines.orphan import end_with_jvm
 from streams.engines.partition import Engine, rehearse
 from streams.kafka.security import from_carried
-from streams.kafka.topics import Topics
 from streams.records import folder
 from streams.records.packs import Packs
 from streams.wire.message import Message
-
-NAME = "ebbtide"
-_BUNDLE_MS, _BUNDLE_SIZE = 50, 10_000
-_PACKS_AT_ONCE = (
-    "python.map-state.read-cache-size",
-    "python.map-state.write-cache-size",
-    "python.map-state.iterate-response-batch-size",
-)
-"""Entries of a map that cross together, or are kept in Python beside ours: a thousand, if nobody says."""
-_GROUPS = 128
-"""Of keys, which instances share: a power of two, and the most instances that there can be."""
 
 SOURCE = """
 CREATE TABLE events (
@@ -72,75 +58,10 @@ SELECT CASE `partition` {keys} END AS k, ROW(
 FROM events"""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
-    """What runs, and where."""
-
-    brokers: str
-    clients: Mapping[str, str] = field(default_factory=dict, repr=False)
-    """Options of Kafka's own clients besides: how to prove who they are."""
-    security: Mapping[str, str] = field(default_factory=dict, repr=False)
-    """The same for ours (`Security.carried`)."""
-    group: str
-    topics: Topics
-    engine: EngineConfig
-    partitions: int
-    """Of the topic of events."""
-    checkpoints: str
-    """URI of the folder."""
-    restore: str | None = None
-    """A checkpoint or savepoint."""
-    claim: bool = True
-    """Whether what is restored becomes the job's own, to be deleted when it is older than others."""
-    imported: Path | None = None
-    """What partitions without a state begin with (`streams.records.folder`)."""
-    parallelism: int = 1
-    every_ms: int = 10_000
-    """Between two checkpoints, and two times that a partition's records are written: what is computed again
-    after a failure is of twice that at most."""
-    python: str
-    """The interpreter of the workers."""
-    jars: tuple[Path, ...]
-
-
 def environment(job: Job, more: Mapping[str, str]) -> StreamExecutionEnvironment:
     """Where the job is put together; `more` are Flink's settings of where it runs."""
-    settings = {
-        "pipeline.name": title(job.group),
-        "pipeline.jars": ";".join(path.resolve().as_uri() for path in job.jars),
-        "pipeline.max-parallelism": str(_GROUPS),
-        "parallelism.default": str(job.parallelism),
-        "python.executable": job.python,
-        "python.client.executable": job.python,
-        "python.fn-execution.bundle.size": str(_BUNDLE_SIZE),
-        "python.fn-execution.bundle.time": str(_BUNDLE_MS),
-        "python.metric.enabled": "false",
-        **dict.fromkeys(_PACKS_AT_ONCE, "4"),
-        "pipeline.object-reuse": "true",
-        "table.exec.uid.generation": "ALWAYS",
-        "table.exec.source.idle-timeout": "0",
-        "state.backend.type": "rocksdb",
-        "state.backend.rocksdb.compression.per.level": "NO_COMPRESSION",  # packs are compressed
-        "execution.checkpointing.incremental": "true",
-        "execution.checkpointing.dir": job.checkpoints,
-        "execution.checkpointing.interval": f"{job.every_ms} ms",
-        "execution.checkpointing.mode": "EXACTLY_ONCE",
-        "execution.checkpointing.timeout": "600 s",
-        "execution.checkpointing.tolerable-failed-checkpoints": "1000",
-        "execution.checkpointing.externalized-checkpoint-retention": "RETAIN_ON_CANCELLATION",
-        "execution.checkpointing.num-retained": "3",
-        "restart-strategy.type": "exponential-delay",
-        "restart-strategy.exponential-delay.initial-backoff": "1 s",
-        "restart-strategy.exponential-delay.max-backoff": "10 s",
-        **more,
-    }
-    if job.restore is not None:
-        settings |= {
-            "execution.state-recovery.path": job.restore,
-            "execution.state-recovery.claim-mode": "CLAIM" if job.claim else "NO_CLAIM",
-        }
     configuration = Configuration()
-    for name, text in settings.items():
+    for name, text in {**settings(job), **more}.items():
         configuration.set_string(name, text)
     made = get_gateway().jvm.org.apache.flink.streaming.api.environment.StreamExecutionEnvironment
     return StreamExecutionEnvironment(made(configuration._j_configuration))
@@ -198,11 +119,6 @@ def _cause(error: Any) -> str:
     return f"{' '.join(said.split())[:300]}{where}"
 
 
-def title(group: str) -> str:
-    """What a group's job is called."""
-    return f"{NAME} {group}"
-
-
 def _option(name: str, text: str) -> str:
     """Of a table, for Kafka's clients."""
     return f"'properties.{name}' = '" + text.replace("'", "''") + "'"
@@ -236,15 +152,15 @@ def spread_keys(partitions: Iterable[int]) -> dict[int, int]:
     group_of = jvm.org.apache.flink.runtime.state.KeyGroupRangeAssignment.assignToKeyGroup
     selector = jvm.org.apache.flink.streaming.api.functions.python.KeyByKeySelector()
     row = jvm.org.apache.flink.types.Row(1)
-    found: dict[int, list[int]] = {group: [] for group in range(_GROUPS)}
+    found: dict[int, list[int]] = {group: [] for group in range(GROUPS)}
     numbers, keys_ = count(), {}
     for partition in sorted(partitions):
-        turn, at = divmod(partition, _GROUPS)
-        group = int(f"{at:0{_GROUPS.bit_length() - 1}b}"[::-1], 2)
+        turn, at = divmod(partition, GROUPS)
+        group = int(f"{at:0{GROUPS.bit_length() - 1}b}"[::-1], 2)
         while len(found[group]) <= turn:
             number = next(numbers)
             row.setField(0, number)
-            found[group_of(selector.getKey(row), _GROUPS)].append(number)
+            found[group_of(selector.getKey(row), GROUPS)].append(number)
         keys_[partition] = found[group][turn]
     return keys_
 

@@ -11,7 +11,6 @@ from pyflink.table import StreamTableEnvironment  # type: ignore[import-not-foun
 
 from streams.engines.flink import (
     SINK,
-    Job,
     begin,
     destination,
     entries_of,
@@ -19,8 +18,8 @@ from streams.engines.flink import (
     keyed,
     said_plainly,
     spread_keys,
-    title,
 )
+from streams.engines.flink_job import Job, title
 from streams.engines.keyed_partition import settled
 from streams.engines.partition import Engine
 from streams.records import folder

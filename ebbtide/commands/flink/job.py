@@ -186,7 +186,7 @@ def _submitted(wanted: "Wanted", there: "JobManager") -> str:
 
 def _room(wanted: "Wanted", there: "JobManager") -> None:
     """Raises InputError where the job runs already, or cannot."""
-    from streams.engines.flink import title
+    from streams.engines.flink_job import title
 
     name = title(wanted.group)
     running = there.job(name)
